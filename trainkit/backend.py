@@ -1,0 +1,46 @@
+"""The one door through which TensorFlow and Keras come in: quietly, and set up the way trainkit needs them.
+
+Import `keras` and `tf` from here, and import this module as late as can be: it takes seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Send what C++ code writes to standard error into nothing, while the block runs.
+
+    TensorFlow 2.21 writes to file descriptor 2 as it starts, whatever TF_CPP_MIN_LOG_LEVEL says.
+    """
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+with silent_stderr(), warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # other people's deprecations, at import
+    import keras
+    import tensorflow as tf
+
+    tf.config.list_physical_devices()  # the rest of the start-up chatter
+
+tf.get_logger().setLevel("ERROR")
+# A user's keras.json may say otherwise; every shape in trainkit is (height, width, channels) and float32.
+keras.config.set_image_data_format("channels_last")
+keras.config.set_floatx("float32")
+
+__all__ = ["keras", "silent_stderr", "tf"]

@@ -1,0 +1,5 @@
+"""Where images come from, which of them can be used, and how they reach the network."""
+
+from trainkit.data.sources import SOURCES, Dataset, Part, load_dataset
+
+__all__ = ["SOURCES", "Dataset", "Part", "load_dataset"]

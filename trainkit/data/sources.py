@@ -1,0 +1,204 @@
+"""The data sets that trainkit knows by name, and folders: everything becomes the same `Dataset`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from trainkit.data.folders import read_class_folders
+from trainkit.data.inspection import read_image
+from trainkit.errors import DataError
+from trainkit.preprocessing import Color
+
+_SPLIT_SEED = 0  # the sides of a named data set stay the same whatever the seed of the training
+
+
+class Images(Protocol):
+    """Images that are decoded when they are asked for: uint8 `(height, width, 3)`, BGR."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayImages:
+    """Grey pictures that lie in memory."""
+
+    pixels: np.ndarray  # uint8 (N, height, width)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return np.asarray(cv2.cvtColor(self.pixels[index], cv2.COLOR_GRAY2BGR))
+
+
+@dataclass(frozen=True, slots=True)
+class FileImages:
+    """Pictures on disk."""
+
+    paths: list[Path]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return np.asarray(read_image(self.paths[index]))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One side of a data set."""
+
+    images: Images
+    labels: np.ndarray  # int64 (N,), indices of the class names
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def path(self, index: int) -> Path | None:
+        """Return the file of an image, `None` where it has none."""
+        return self.images.paths[index] if isinstance(self.images, FileImages) else None
+
+    def take(self, count: int) -> Part:
+        """Return at most `count` images, spread evenly over the part (and so over the classes, which are in order)."""
+        chosen = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int))
+        if isinstance(self.images, FileImages):
+            return Part(FileImages([self.images.paths[i] for i in chosen]), self.labels[chosen])
+        return Part(_Chosen(self.images, chosen), self.labels[chosen])
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    images: Images
+    indices: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.images[int(self.indices[index])]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Images with their classes, by side."""
+
+    name: str
+    class_names: list[str]
+    parts: dict[str, Part]  # train, and where there are any: val, test
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def test_split(self) -> str | None:
+        """The side that test figures come from: `test`, `val` where there is no test part, else `None`."""
+        return next((side for side in ("test", "val") if side in self.parts), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A data set that is known by name."""
+
+    load: Callable[[], tuple[list[str], dict[str, tuple[np.ndarray, np.ndarray]]]]
+    size: tuple[int, int]  # width, height
+    color: Color
+    model: str  # the one that suits it
+
+
+def load_digits() -> tuple[list[str], dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """Load the handwritten digits that scikit-learn carries: 1,797 images of 8x8; a fifth of them is the test part."""
+    from sklearn.datasets import load_digits as load
+
+    digits = load()
+    # 17 grey levels, 0 to 16, spread over 0 to 255.
+    images, labels = np.rint(digits.images * (255 / 16)).astype(np.uint8), digits.target.astype(np.int64)
+    rest, test = _hold_out(labels, 0.2)
+    return list("0123456789"), {"train": (images[rest], labels[rest]), "test": (images[test], labels[test])}
+
+
+def load_fashion_mnist() -> tuple[list[str], dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """Load Fashion-MNIST through `keras.datasets`, which downloads it once: 60,000 + 10,000 images of 28x28.
+
+    Raises:
+        DataError: it is neither in Keras' cache nor can be downloaded.
+    """
+    from trainkit.backend import keras
+
+    try:
+        (train, train_labels), (test, test_labels) = keras.datasets.fashion_mnist.load_data()
+    except Exception as error:  # whatever the network, the cache or a damaged file raise
+        folder = Path(os.environ.get("KERAS_HOME", "~/.keras"), "datasets")
+        raise DataError(
+            f"Fashion-MNIST could not be loaded ({error}). Put train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, "
+            f"t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz into {folder}/fashion-mnist, or go online once."
+        ) from None
+    names = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+    return names, {"train": (train, train_labels.astype(np.int64)), "test": (test, test_labels.astype(np.int64))}
+
+
+SOURCES = {
+    "digits": Source(load=load_digits, size=(8, 8), color="gray", model="small-cnn"),
+    "fashion-mnist": Source(load=load_fashion_mnist, size=(28, 28), color="gray", model="fashion-mnist"),
+}
+
+
+def load_dataset(data: str, *, validation: float = 0.1) -> Dataset:
+    """Load a data set by its name, or the class folders of a folder.
+
+    Args:
+        data: one of `SOURCES`, or a path.
+        validation: the share of the training images that is held out for validation, 0 to below 1.
+
+    Raises:
+        DataError: there is no such data, or it cannot be used; says what was expected.
+    """
+    if data in SOURCES:
+        return _from_source(data, validation)
+    folder = Path(data)
+    if not folder.exists():
+        near = get_close_matches(data, SOURCES, n=1)
+        hint = f" Did you mean `{near[0]}`?" if near else ""
+        raise DataError(f"No such folder: {data}.{hint} Expected {', '.join(SOURCES)} or a folder with a folder for each class.")
+    return _from_folder(folder, validation)
+
+
+def _from_source(name: str, validation: float) -> Dataset:
+    class_names, arrays = SOURCES[name].load()
+    if validation:
+        images, labels = arrays["train"]
+        rest, held_out = _hold_out(labels, validation)
+        arrays = {"train": (images[rest], labels[rest]), "val": (images[held_out], labels[held_out]), **_others(arrays)}
+    parts = {side: Part(ArrayImages(images), labels) for side, (images, labels) in arrays.items()}
+    return Dataset(name=name, class_names=class_names, parts=parts)
+
+
+def _others(arrays: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    return {side: pair for side, pair in arrays.items() if side != "train"}
+
+
+def _hold_out(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices that stay and those that are held out, in order, every class with its share."""
+    from sklearn.model_selection import train_test_split
+
+    rest, held_out = train_test_split(
+        np.arange(len(labels)), test_size=share, stratify=labels, random_state=_SPLIT_SEED
+    )
+    return np.sort(rest), np.sort(held_out)
+
+
+def _from_folder(folder: Path, validation: float) -> Dataset:
+    found = read_class_folders(folder, validation=validation)
+    parts = {}
+    for side in ("train", "val", "test"):
+        if side in found.sides:
+            files = found.sides[side]
+            labels = np.array([label for _, label in files], np.int64)
+            parts[side] = Part(FileImages([file.path for file, _ in files]), labels)
+    return Dataset(name=folder.resolve().name, class_names=found.class_names, parts=parts, warnings=found.warnings)

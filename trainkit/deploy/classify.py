@@ -1,0 +1,466 @@
+#!/usr/bin/env python3
+"""Classify images with OpenCV, as the manifest beside the model says.
+
+This one file is all the code a bundle needs: Python 3.8 or later, cv2 4.5.5 or later, and numpy.
+
+    python classify.py photo.jpg ...      labels and probabilities
+    python classify.py --selftest         does this machine give the answers that Keras gave?
+
+    from classify import Classifier
+    Classifier("folder of the bundle").predict(cv2.imread("photo.jpg"))
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence
+
+import cv2
+import numpy as np
+
+try:
+    from trainkit.errors import BundleError
+except ImportError:  # in a bundle, without trainkit
+
+    class BundleError(Exception):  # type: ignore[no-redef]
+        """A bundle, its manifest or its model is missing, damaged or not safe to load."""
+
+
+SCHEMA = "trainkit/1"
+MAX_SIDE = 16384  # pixels; beyond it no classifier reads, and a hostile manifest would only fill the memory
+MAX_PIXELS = 2**28  # of a padded image
+MAX_MANIFEST_BYTES = 16 * 2**20
+PROBABILITY_TOLERANCE = 1e-5
+
+
+class Prediction(NamedTuple):
+    """A class name and its probability, 0 to 1."""
+
+    label: str
+    probability: float
+
+
+# ---- the manifest: which keys there are, and what each may hold -----------------------------------------------------
+
+
+class _Check(NamedTuple):
+    expected: str
+    holds: Callable[[Any], bool]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: Any, most: int = 2**31 - 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most
+
+
+def _are(values: Any, holds: Callable[[Any], bool], least: int, most: int) -> bool:
+    return isinstance(values, list) and least <= len(values) <= most and all(map(holds, values))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value.encode("utf-8", "replace")) < 4000
+
+
+def _one_of(*values: str) -> _Check:
+    return _Check("one of " + ", ".join(values), lambda value: value in values)
+
+
+_TEXT = _Check("a text of 1 to 3999 bytes", _is_text)
+_BOOL = _Check("true or false", lambda value: isinstance(value, bool))
+_COUNT = _Check("a positive whole number", _is_count)
+_NUMBERS = _Check("1 to 4 numbers", lambda value: _are(value, _is_number, 1, 4))
+_POSITIVE = _Check("1 to 4 numbers above 0", lambda value: _are(value, lambda v: _is_number(v) and v > 0, 1, 4))
+_SIDE = _Check(f"pixels, 1 to {MAX_SIDE}", lambda value: _is_count(value, MAX_SIDE))
+_SIZE = _Check(
+    f"[width, height], each 1 to {MAX_SIDE} pixels", lambda value: _are(value, lambda v: _is_count(v, MAX_SIDE), 2, 2)
+)
+_COLOR = _Check("three numbers 0 to 255", lambda value: _are(value, lambda v: _is_number(v) and 0 <= v <= 255, 3, 3))
+_SHA256 = _Check(
+    "64 hexadecimal digits", lambda value: isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
+)
+_FILE = _Check(
+    "the plain name of a file in the same folder",
+    lambda value: _is_text(value) and value not in (".", "..") and not set(value) & set('/\\:\0'),
+)
+_OBJECT = _Check("an object", lambda value: isinstance(value, dict))
+_LIST = _Check("a list", lambda value: isinstance(value, list))
+_NAMES = _Check("a list of different texts", lambda value: _are(value, _is_text, 1, 10**6) and len(set(value)) == len(value))
+_VERSION = _Check("a version such as 4.10.0", lambda value: _is_text(value) and value[0].isdigit())
+
+# section: (required keys, optional keys). A later version may add optional keys, never required ones.
+_SECTIONS: Dict[str, Any] = {
+    "manifest": (
+        {"schema": _TEXT, "model": _OBJECT, "blob": _OBJECT, "output": _OBJECT},
+        {"source": _OBJECT, "preprocessing": _OBJECT, "before_blob": _LIST, "opencv": _OBJECT},
+    ),
+    "model": (
+        {"file": _FILE, "format": _one_of("onnx", "frozen-graph")},
+        {"bytes": _COUNT, "sha256": _SHA256, "input": _TEXT, "output": _TEXT, "opset": _COUNT},
+    ),
+    "blob": (
+        {
+            "scalefactor": _Check("a number other than 0", lambda value: _is_number(value) and value != 0),
+            "size": _SIZE,
+            "mean": _NUMBERS,
+            "swapRB": _BOOL,
+            "crop": _BOOL,
+        },
+        {},
+    ),
+    "output": ({"kind": _one_of("softmax", "sigmoid"), "class_names": _NAMES}, {"multi_label": _BOOL}),
+    "source": ({}, {"run": _TEXT, "keras": _TEXT, "keras_sha256": _SHA256}),
+    "preprocessing": (
+        {
+            "height": _SIDE,
+            "width": _SIDE,
+            "resize": _one_of("stretch", "crop", "pad"),
+            "color": _one_of("rgb", "bgr", "gray"),
+            "mean": _NUMBERS,
+            "std": _POSITIVE,
+        },
+        {"pad_color": _COLOR},
+    ),
+    "opencv": ({}, {"minimum": _VERSION, "engine": _one_of("classic", "new", "auto"), "verified": _OBJECT}),
+    "before_blob: pad": ({"step": _TEXT, "color_bgr": _COLOR}, {}),
+    "before_blob: gray": ({"step": _TEXT}, {}),
+}
+
+
+def _check_section(section: str, data: Dict[str, Any], where: Any) -> None:
+    required, optional = _SECTIONS[section]
+    for key in required:
+        if key not in data:
+            raise BundleError(f"{where}: `{section}` needs the key `{key}`. Export the bundle again.")
+    for key, value in data.items():
+        check = required.get(key) or optional.get(key)
+        if check is None:
+            known = ", ".join([*required, *optional])
+            raise BundleError(f"{where}: `{section}` has the unknown key `{key}`. Expected only: {known}")
+        if not check.holds(value):
+            shown = repr(value)[:80]
+            raise BundleError(f"{where}: `{section}.{key}` must be {check.expected}. Received: {shown}")
+
+
+def check_manifest(data: Any, where: Any = "manifest") -> None:
+    """Raise unless `data` is a manifest of this schema: every required key, no unknown one, every value possible.
+
+    Raises:
+        BundleError: says which key, what was expected and what came.
+    """
+    if not isinstance(data, dict):
+        raise BundleError(f"{where}: expected a JSON object. Received: {type(data).__name__}")
+    schema = data.get("schema", SCHEMA)
+    if schema != SCHEMA:
+        raise BundleError(f"{where}: this client reads schema {SCHEMA}. Received: {schema!r}. Take a newer client.")
+    _check_section("manifest", data, where)
+    for section in ("model", "blob", "output", "source", "preprocessing", "opencv"):
+        if section in data:
+            _check_section(section, data[section], where)
+    for step in data.get("before_blob", []):
+        name = step.get("step") if isinstance(step, dict) else step
+        if not isinstance(name, str) or f"before_blob: {name}" not in _SECTIONS:
+            raise BundleError(f"{where}: `before_blob` knows the steps pad and gray. Received: {name!r}")
+        _check_section(f"before_blob: {name}", step, where)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def read_manifest(bundle: str | Path) -> Dict[str, Any]:
+    """Read and check the manifest of a bundle.
+
+    Args:
+        bundle: the folder, or its manifest.
+
+    Raises:
+        BundleError: there is none, or it is no manifest of this schema.
+    """
+    path = Path(bundle)
+    if path.is_dir():
+        path = path / "manifest.json"
+    if not path.is_file():
+        raise BundleError(f"No manifest at {path}. Expected the folder of a bundle, with manifest.json in it.")
+    if path.stat().st_size > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{path} has more than {MAX_MANIFEST_BYTES} bytes: no manifest. Export the bundle again.")
+    try:
+        data = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path} is not valid JSON in UTF-8 ({error}). Export the bundle again.") from None
+    check_manifest(data, path)
+    return data
+
+
+# ---- pixels ---------------------------------------------------------------------------------------------------------
+
+
+def pad_to_aspect(image_bgr: np.ndarray, width: int, height: int, color_bgr: Sequence[float]) -> np.ndarray:
+    """Extend an image to the aspect ratio `width:height`; centred, an odd pixel going right or down.
+
+    The new side is rounded to the nearest whole pixel, halves up, in whole numbers, so that every language agrees.
+    """
+    rows, columns = image_bgr.shape[:2]
+    new_columns = max(columns, (2 * rows * width + height) // (2 * height))
+    new_rows = max(rows, (2 * columns * height + width) // (2 * width))
+    if new_columns * new_rows > MAX_PIXELS:
+        raise BundleError(f"An image of {columns}x{rows} padded to {width}:{height} has more than {MAX_PIXELS} pixels. Cut it.")
+    left, top = (new_columns - columns) // 2, (new_rows - rows) // 2
+    right, bottom = new_columns - columns - left, new_rows - rows - top
+    return cv2.copyMakeBorder(image_bgr, top, bottom, left, right, cv2.BORDER_CONSTANT, value=tuple(color_bgr))
+
+
+def apply_before_blob(image_bgr: np.ndarray, steps: Sequence[Dict[str, Any]], size: Sequence[int]) -> np.ndarray:
+    """Do what a manifest lists under `before_blob`.
+
+    Args:
+        image_bgr: uint8 `(height, width, 3)`, as `cv2.imread(path, cv2.IMREAD_COLOR)` returns it.
+        steps: `{"step": "pad", "color_bgr": [255, 255, 255]}`, `{"step": "gray"}`.
+        size: (width, height) of the blob.
+
+    Returns:
+        uint8 `(height, width, 3)`, or `(height, width)` where a step turns it grey.
+    """
+    image = image_bgr
+    for step in steps:
+        if step["step"] == "pad":
+            image = pad_to_aspect(image, size[0], size[1], step["color_bgr"])
+        else:
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    return image
+
+
+def check_image(image_bgr: Any) -> None:
+    """Raise unless `image_bgr` is what `cv2.imread` gives: uint8, (height, width, 3), not empty."""
+    if not isinstance(image_bgr, np.ndarray):
+        raise TypeError(f"Expected an image as cv2.imread returns it, a uint8 array. Received: {type(image_bgr).__name__}")
+    if image_bgr.dtype != np.uint8 or image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.size == 0:
+        raise ValueError(
+            "Expected a uint8 image of shape (height, width, 3), BGR, as cv2.imread returns it. "
+            f"Received: {image_bgr.dtype} {image_bgr.shape}"
+        )
+
+
+# ---- the network ----------------------------------------------------------------------------------------------------
+
+
+def _version(text: str) -> List[int]:
+    return [int("".join(filter(str.isdigit, part)) or 0) for part in text.split("-")[0].split(".")[:3]]
+
+
+def _read_model(folder: Path, model: Dict[str, Any]) -> bytes:
+    path = folder / model["file"]
+    if path.resolve().parent != folder.resolve():
+        raise BundleError(f"{path} is a link that leaves the bundle. Put the file itself there.")
+    if not path.is_file():
+        raise BundleError(f"{path} is missing: the manifest names it as the model. Copy the whole bundle again.")
+    data = path.read_bytes()
+    if len(data) != model.get("bytes", len(data)):
+        raise BundleError(f"{path} has {len(data)} bytes; the manifest says {model['bytes']}. Copy the bundle again.")
+    if hashlib.sha256(data).hexdigest() != model.get("sha256", hashlib.sha256(data).hexdigest()):
+        raise BundleError(f"{path} does not match the sha256 in the manifest: it was changed. Copy the bundle again.")
+    return data
+
+
+def read_net(data: bytes, model_format: str, engine: str | None = None) -> Any:
+    """Load a network into cv2.dnn.
+
+    Args:
+        data: the bytes of the model file. Not its path: what was checked is what is loaded.
+        model_format: `onnx` or `frozen-graph`.
+        engine: `classic`, `new` or `auto`; OpenCV 4 has no such choice and ignores it. A frozen graph needs `classic`:
+            the new engine of 5.0 ends the process on some of them.
+    """
+    buffer = np.frombuffer(data, np.uint8)
+    if model_format == "frozen-graph":
+        engine = "classic"
+    arguments = []
+    if engine is not None and hasattr(cv2.dnn, "ENGINE_CLASSIC"):
+        arguments = [getattr(cv2.dnn, "ENGINE_" + engine.upper())]
+    try:
+        if model_format == "onnx":
+            return cv2.dnn.readNetFromONNX(buffer, *arguments)
+        return cv2.dnn.readNetFromTensorflow(buffer, np.empty(0, np.uint8), *arguments)
+    except cv2.error as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BundleError(f"OpenCV {cv2.__version__} cannot read the model ({reason}).") from None
+
+
+class Classifier:
+    """A bundle, opened. Use one in each thread: a `cv2.dnn.Net` must not be shared between threads.
+
+    Args:
+        bundle: the folder that `trainkit export` wrote, or its manifest.
+        engine: see `read_net`; by default what the manifest says.
+
+    Raises:
+        BundleError: a file is missing, changed or damaged, or this OpenCV is too old for it.
+    """
+
+    def __init__(self, bundle: str | Path, engine: str | None = None) -> None:
+        path = Path(bundle)
+        self.manifest = read_manifest(path)
+        self.folder = path if path.is_dir() else path.parent
+        opencv = self.manifest.get("opencv", {})
+        minimum = opencv.get("minimum", "4.5.5")
+        if _version(cv2.__version__) < _version(minimum):
+            raise BundleError(f"This bundle needs OpenCV {minimum} or later. Received: {cv2.__version__}. Upgrade OpenCV.")
+        model = self.manifest["model"]
+        self._net = read_net(_read_model(self.folder, model), model["format"], engine or opencv.get("engine"))
+
+    @property
+    def class_names(self) -> List[str]:
+        """The class names, in the order of the probabilities."""
+        return list(self.manifest["output"]["class_names"])
+
+    def prepare(self, image_bgr: np.ndarray) -> np.ndarray:
+        """Do what must happen before `cv2.dnn.blobFromImage`; mostly nothing."""
+        check_image(image_bgr)
+        return apply_before_blob(image_bgr, self.manifest.get("before_blob", []), self.manifest["blob"]["size"])
+
+    def to_blob(self, images_bgr: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the float32 `(N, C, H, W)` input of the network for N images."""
+        return cv2.dnn.blobFromImages([self.prepare(image) for image in images_bgr], **self._blob_arguments())
+
+    def _blob_arguments(self) -> Dict[str, Any]:
+        blob = dict(self.manifest["blob"])
+        # A bare number would reach only the first channel, and a list is no Scalar in every version.
+        blob["mean"], blob["size"] = tuple(blob["mean"]), tuple(blob["size"])
+        return blob
+
+    def forward(self, blob_nchw: np.ndarray) -> np.ndarray:
+        """Run the network on `(N, C, H, W)` and return float32 `(N, classes)`, a copy of its own.
+
+        Raises:
+            BundleError: the network fails, or its output is not one row of classes an image.
+        """
+        shape = (blob_nchw.shape[0], len(self.manifest["output"]["class_names"]))
+        try:
+            self._net.setInput(blob_nchw)
+            output = self._net.forward()
+        except cv2.error as error:
+            reason = " ".join(str(error).split())[:200]
+            raise BundleError(f"OpenCV {cv2.__version__} cannot run the model ({reason}).") from None
+        if output.size != shape[0] * shape[1]:
+            raise BundleError(f"The model's output has the shape {output.shape}; the manifest's class names need {shape}.")
+        return np.array(output, np.float32).reshape(shape)
+
+    def probabilities(self, image_bgr: np.ndarray) -> np.ndarray:
+        """Return the probability of each class, float32 `(classes,)`, for a uint8 BGR image of any size."""
+        return self.forward(self.to_blob([image_bgr]))[0]
+
+    def predict(self, image_bgr: np.ndarray, *, top: int = 5, min_confidence: float = 0.0) -> List[Prediction]:
+        """Return the likeliest classes of an image, best first.
+
+        Args:
+            image_bgr: uint8 `(height, width, 3)`, as `cv2.imread` returns it, of any size.
+            top: at most so many.
+            min_confidence: only those with at least this probability, 0 to 1.
+        """
+        probabilities = self.probabilities(image_bgr)
+        names = self.manifest["output"]["class_names"]
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        return [Prediction(names[i], float(probabilities[i])) for i in best if probabilities[i] >= min_confidence]
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Decode an image file as uint8 `(height, width, 3)`, BGR, its EXIF orientation obeyed.
+
+    Raises:
+        BundleError: OpenCV cannot read the file.
+    """
+    if not Path(path).is_file():
+        raise BundleError(f"No such image: {path}")
+    try:
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise BundleError(f"OpenCV cannot read {path} as an image. Convert it to JPEG or PNG.")
+    return image
+
+
+# ---- the self-test --------------------------------------------------------------------------------------------------
+
+
+def pixel_sha256(classifier: Classifier, image_bgr: np.ndarray) -> str:
+    """Return the checksum of the resized pixels, before mean and scale, which are exact in every OpenCV."""
+    blob = dict(classifier._blob_arguments(), scalefactor=1.0, mean=(0, 0, 0, 0))
+    pixels = cv2.dnn.blobFromImage(classifier.prepare(image_bgr), **blob)
+    return hashlib.sha256(np.ascontiguousarray(pixels, np.uint8).tobytes()).hexdigest()
+
+
+def selftest(bundle: str | Path) -> Dict[str, Any]:
+    """Compare this machine's answers on the bundle's own images with those that Keras gave.
+
+    Returns:
+        `images`, `same_pixels` and `same_labels` (counts), `max_abs_difference` (of probabilities), `ok`.
+
+    Raises:
+        BundleError: the bundle carries no self-test, or it is damaged.
+    """
+    classifier = Classifier(bundle)
+    folder = classifier.folder / "selftest"
+    try:
+        cases = json.loads((folder / "selftest.json").read_text(encoding="utf-8"))["images"]
+        images = [read_image(folder / case["png"]) for case in cases]
+        expected = np.array([case["probabilities"] for case in cases], np.float64)
+        checksums = [case["pixel_sha256"] for case in cases]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{folder} holds no self-test that can be read ({error}). Copy the bundle again.") from None
+    actual = np.array([classifier.probabilities(image) for image in images])
+    difference = float(np.abs(actual - expected).max())
+    same_labels = int((actual.argmax(1) == expected.argmax(1)).sum())
+    same_pixels = sum(pixel_sha256(classifier, image) == checksum for image, checksum in zip(images, checksums))
+    return {
+        "images": len(images),
+        "same_pixels": same_pixels,
+        "same_labels": same_labels,
+        "max_abs_difference": difference,
+        "ok": same_pixels == same_labels == len(images) and difference <= PROBABILITY_TOLERANCE,
+    }
+
+
+def _run_selftest(bundle: Path) -> int:
+    result = selftest(bundle)
+    verdict = "the same answers as Keras" if result["ok"] else "NOT the answers that Keras gave"
+    print(
+        f"OpenCV {cv2.__version__}: {verdict}. {result['same_labels']} of {result['images']} labels, "
+        f"{result['same_pixels']} of {result['images']} inputs equal, largest difference {result['max_abs_difference']:.1e}"
+    )
+    return 0 if result["ok"] else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Classify the images named on the command line, or run the self-test."""
+    parser = argparse.ArgumentParser(description="Classify images with the model beside this file.")
+    parser.add_argument("images", nargs="*", metavar="IMAGE")
+    parser.add_argument("--selftest", action="store_true", help="compare this machine's answers with those of Keras")
+    parser.add_argument("--top", type=int, default=5, help="labels an image, at most (default: 5)")
+    parser.add_argument("--min-confidence", type=float, default=0.0, help="lowest probability to show, 0 to 1")
+    options = parser.parse_args(arguments)
+    if not options.images and not options.selftest:
+        parser.error("name at least one IMAGE, or --selftest")
+    bundle = Path(__file__).resolve().parent
+    try:
+        if options.selftest:
+            return _run_selftest(bundle)
+        classifier = Classifier(bundle)
+        for image in options.images:
+            found = classifier.predict(read_image(image), top=options.top, min_confidence=options.min_confidence)
+            print(f"{image}: " + ", ".join(f"{label} {probability:.4f}" for label, probability in found))
+    except BundleError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

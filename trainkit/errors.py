@@ -1,0 +1,50 @@
+"""What trainkit raises when something is wrong that the user can put right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class TrainkitError(Exception):
+    """Something in the world is wrong: a file, the data, a bundle. The command line exits with 1."""
+
+
+class DataError(TrainkitError):
+    """The images cannot be used as they are."""
+
+
+class WeightsError(TrainkitError):
+    """Pretrained weights are missing or do not fit the model."""
+
+
+class RunError(TrainkitError):
+    """A run is missing, unfinished or damaged."""
+
+
+class TrainingError(TrainkitError):
+    """Training could not go on."""
+
+
+class ExportError(TrainkitError):
+    """A model cannot leave as the graph that was asked for."""
+
+
+class BundleError(TrainkitError):
+    """A bundle, its manifest or its model is missing, damaged or not safe to load."""
+
+
+class OutputError(TrainkitError):
+    """A file or folder cannot be written, or exists already."""
+
+
+class UsageError(ValueError):
+    """An argument is wrong. The command line exits with 2."""
+
+
+def unknown(kind: str, value: str, known: Iterable[str]) -> UsageError:
+    """Say that `value` is no `kind`, with the nearest name that is one."""
+    names = sorted(known)
+    near = get_close_matches(value.lower(), names, n=1, cutoff=0.5)
+    hint = f" Did you mean `{near[0]}`?" if near else ""
+    return UsageError(f"Unknown {kind} `{value}`.{hint} Expected one of: {', '.join(names)}")

@@ -1,0 +1,57 @@
+"""The networks that trainkit builds, by name.
+
+To add one, write a function `build_<name>(input_shape, class_count, **settings) -> keras.Model` in a module of its own
+and give it an entry in `BUILDERS`. Keras is imported inside the functions, so that reading this table costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainkit.models.backbones import build_mobilenet, build_vgg16
+from trainkit.models.fashion_mnist import build_fashion_mnist
+from trainkit.models.small_cnn import build_small_cnn
+from trainkit.preprocessing import Color
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Builder:
+    """A network, and what is right for it unless the user says otherwise."""
+
+    build: Callable[..., Any]
+    preprocessing: str
+    size: tuple[int, int] | None = None  # width, height; None: the data's own, else 96x96
+    color: Color | None = None  # None: the data's own, else rgb
+    settings: dict[str, int | float | str] = field(default_factory=dict)  # what `model.<key>` may set
+    epochs: int = 10
+    batch_size: int = 64
+    learning_rate: float = 0.001
+
+
+BUILDERS = {
+    "small-cnn": Builder(
+        build=build_small_cnn,
+        preprocessing="unit",
+        settings={"blocks": 0, "filters": 32, "dropout": 0.25, "weights": "none"},
+        epochs=20,
+    ),
+    "fashion-mnist": Builder(build=build_fashion_mnist, preprocessing="unit", settings={"weights": "none"}),
+    "vgg16": Builder(
+        build=build_vgg16,
+        preprocessing="caffe",
+        size=(224, 224),
+        color="bgr",
+        settings={"weights": "imagenet", "dense": 256, "dropout": 0.5},
+        batch_size=32,
+    ),
+    "mobilenet": Builder(
+        build=build_mobilenet,
+        preprocessing="symmetric",
+        size=(224, 224),
+        color="rgb",
+        settings={"weights": "imagenet", "alpha": 1.0, "dropout": 0.2},
+        batch_size=32,
+    ),
+}

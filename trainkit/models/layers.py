@@ -1,0 +1,54 @@
+"""What the networks share: the last layer, and weights from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from trainkit.errors import WeightsError
+
+WEIGHT_SUFFIXES = (".h5", ".keras")
+
+
+def build_classes(class_count: int) -> Any:
+    """Return the last layer: one sigmoid unit for two classes (the probability of the second), else a softmax."""
+    from trainkit.backend import keras
+
+    if class_count == 2:
+        return keras.layers.Dense(1, activation="sigmoid", name="classes")
+    return keras.layers.Dense(class_count, activation="softmax", name="classes")
+
+
+def check_weights_file(weights: str) -> Path:
+    """Return the path of a weights file that exists and is of a kind that holds no code.
+
+    Raises:
+        WeightsError: it is missing, or no `.h5` or `.keras`.
+    """
+    path = Path(weights)
+    if not path.is_file():
+        raise WeightsError(f"No such weights file: {weights}. Expected imagenet, none, or a .weights.h5, .h5 or .keras file.")
+    if path.suffix not in WEIGHT_SUFFIXES:
+        raise WeightsError(f"{weights} is no weights file. Expected .weights.h5, .h5 or .keras.")
+    return path
+
+
+def load_weights(model: Any, weights: str) -> Any:
+    """Load a file of a model's own weights into it, where `weights` is not `none`; return the model.
+
+    Raises:
+        WeightsError: the file is missing or does not fit.
+    """
+    if weights != "none":
+        path = check_weights_file(weights)
+        try:
+            model.load_weights(path)
+        except Exception as error:  # h5py and Keras raise what they meet in a file of another shape
+            raise does_not_fit(path, model.name, error) from None
+    return model
+
+
+def does_not_fit(path: Path, model_name: str, error: Exception) -> WeightsError:
+    """Say in one line that a weights file belongs to another network."""
+    reason = " ".join(str(error).split())[:200]
+    return WeightsError(f"The weights in {path} do not fit {model_name} ({reason}). Give a file saved from the same network.")
