@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -38,31 +39,39 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __init__(
         self,
-        pixels: np.ndarray,
+        examples: np.ndarray,
         labels: np.ndarray | None = None,
         *,
-        preprocessing: Preprocessing,
+        to_input: Callable[[np.ndarray], np.ndarray],
         batch_size: int,
         shuffle_seed: int | None = None,
     ) -> None:
-        """Wrap uint8 `(N, height, width, channels)` and int64 `(N,)`; without a seed the order stays."""
+        """Cut N `examples` (and int64 `(N,)` labels) into batches; without a seed their order stays.
+
+        Args:
+            examples: what `to_input` takes N of: uint8 pixels for `Preprocessing.to_input`, for example.
+            labels: indices of the classes, or none, to predict only.
+            to_input: makes of some examples the float32 array that the model is fed with.
+            batch_size: examples a batch; the last one may have fewer.
+            shuffle_seed: orders every epoch anew.
+        """
         super().__init__()
-        self._pixels, self._labels, self._preprocessing = pixels, labels, preprocessing
+        self._examples, self._labels, self._to_input = examples, labels, to_input
         self._batch_size, self._seed, self._epoch = batch_size, shuffle_seed, 0
         self._order = self._draw_order()
 
     def _draw_order(self) -> np.ndarray:
-        count = len(self._pixels)
+        count = len(self._examples)
         if self._seed is None:
             return np.arange(count)
         return np.random.default_rng((self._seed, self._epoch)).permutation(count)
 
     def __len__(self) -> int:
-        return math.ceil(len(self._pixels) / self._batch_size)
+        return math.ceil(len(self._examples) / self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        inputs = self._preprocessing.to_input(self._pixels[chosen])
+        inputs = self._to_input(self._examples[chosen])
         return (inputs,) if self._labels is None else (inputs, self._labels[chosen])
 
     def on_epoch_end(self) -> None:

@@ -1,0 +1,211 @@
+"""What a run is made of: every setting, its default, and what it may be. Written to the run as `config.toml`."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import tomli_w
+
+from trainkit.data.sources import SOURCES
+from trainkit.deploy.classify import MAX_SIDE
+from trainkit.errors import TrainkitError, UsageError, unknown
+from trainkit.models import BUILDERS, Builder
+from trainkit.preprocessing import PREPROCESSINGS, Color, Resize
+
+FOLDER_SIZE = (96, 96)  # width, height of photographs for a network that has no size of its own
+_NAME = re.compile(r"[\w][\w.-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Every setting of a run by its dotted key: `data`, `name`, `model.*`, `preprocessing.*`, `training.*`."""
+
+    values: Mapping[str, Any]
+
+    def __getitem__(self, key: str) -> Any:
+        return self.values[key]
+
+    def section(self, name: str) -> dict[str, Any]:
+        """Return the settings of a section, `model` for example, by their short keys, without its `name`."""
+        prefix = f"{name}."
+        return {
+            key.removeprefix(prefix): value
+            for key, value in self.values.items()
+            if key.startswith(prefix) and key != f"{prefix}name"
+        }
+
+    def to_toml(self) -> str:
+        """Return the settings as TOML; `read_config` is the way back."""
+        nested: dict[str, Any] = {}
+        for key, value in self.values.items():
+            *section, short = key.split(".")
+            (nested.setdefault(section[0], {}) if section else nested)[short] = value
+        return tomli_w.dumps(nested)
+
+
+class _Rule(NamedTuple):
+    expected: str
+    convert: Callable[[Any], Any]  # returns the value, or raises ValueError or TypeError
+
+
+def _whole(least: int, most: int = 2**31 - 1) -> _Rule:
+    def convert(value: Any) -> int:
+        if isinstance(value, bool) or int(value) != float(value) or not least <= int(value) <= most:
+            raise ValueError
+        return int(value)
+
+    return _Rule(f"a whole number from {least}" + (f" to {most}" if most < 2**31 - 1 else ""), convert)
+
+
+def _number(expected: str, holds: Callable[[float], bool]) -> _Rule:
+    def convert(value: Any) -> float:
+        if isinstance(value, bool) or not math.isfinite(float(value)) or not holds(float(value)):
+            raise ValueError
+        return float(value)
+
+    return _Rule(expected, convert)
+
+
+def _choice(kind: str, known: tuple[str, ...]) -> _Rule:
+    def convert(value: Any) -> str:
+        if value not in known:
+            raise unknown(kind, str(value), known)
+        return str(value)
+
+    return _Rule(f"one of {', '.join(known)}", convert)
+
+
+def _size(value: Any) -> list[int]:
+    if isinstance(value, str):
+        value = value.lower().split("x")
+    width, height = (_whole(1, MAX_SIDE).convert(side) for side in value)
+    return [width, height]
+
+
+def _name(value: Any) -> str:
+    if not _NAME.fullmatch(value) or value == "latest":
+        raise ValueError
+    return str(value)
+
+
+_RULES = {
+    "data": _Rule("the name of a data set or a folder", str),
+    "name": _Rule("letters, digits, - _ and . (at most 100, and not `latest`)", _name),
+    "model.name": _choice("model", tuple(BUILDERS)),
+    "model.blocks": _whole(0, 12),
+    "model.filters": _whole(1, 4096),
+    "model.dense": _whole(1, 65536),
+    "model.dropout": _number("a share from 0 to below 1", lambda value: 0 <= value < 1),
+    "model.alpha": _number("a width above 0, at most 4", lambda value: 0 < value <= 4),
+    "model.weights": _Rule("imagenet, none or a file", str),
+    "preprocessing.name": _choice("preprocessing", PREPROCESSINGS),
+    "preprocessing.size": _Rule(f"WIDTHxHEIGHT, each 1 to {MAX_SIDE} pixels", _size),
+    "preprocessing.color": _choice("color", get_args(Color)),
+    "preprocessing.resize": _choice("resize", get_args(Resize)),
+    "training.epochs": _whole(1),
+    "training.batch_size": _whole(1),
+    "training.learning_rate": _number("a number above 0", lambda value: value > 0),
+    "training.seed": _whole(0, 2**31 - 1),
+    "training.validation": _number("a share from 0 to below 1", lambda value: 0 <= value < 1),
+}
+
+
+def build_config(given: Mapping[str, Any]) -> Config:
+    """Fill what was not given with what is right for the data and the model, and check all of it.
+
+    Args:
+        given: settings by their dotted keys; `data` is required.
+
+    Raises:
+        UsageError: a setting is unknown, or its value impossible; the nearest name is said.
+    """
+    if not given.get("data"):
+        raise UsageError(f"Expected DATA: {', '.join(SOURCES)} or a folder of class folders.")
+    data = str(given["data"])
+    source = SOURCES.get(data)
+    model = _checked("model.name", given.get("model.name", source.model if source else "small-cnn"))
+    defaults = _defaults(data, model, BUILDERS[model])
+    for key in given:
+        if key not in defaults:
+            raise unknown("setting", key, defaults) if key in _RULES or "." in key else unknown("setting", key, _RULES)
+    values = {key: _checked(key, given.get(key, default)) for key, default in defaults.items()}
+    return Config(_with_absolute_paths(values))
+
+
+def _defaults(data: str, model: str, builder: Builder) -> dict[str, Any]:
+    source = SOURCES.get(data)
+    size = builder.size or (source.size if source else FOLDER_SIZE)
+    data_name = data if source else re.sub(r"[^\w-]+", "-", Path(data).resolve().name).strip("-") or "data"
+    return {
+        "data": data,
+        "name": data_name if data_name == model else f"{data_name[:60]}-{model}",
+        "model.name": model,
+        **{f"model.{key}": value for key, value in builder.settings.items()},
+        "preprocessing.name": builder.preprocessing,
+        "preprocessing.size": list(size),
+        "preprocessing.color": builder.color or (source.color if source else "rgb"),
+        "preprocessing.resize": "stretch",
+        "training.epochs": builder.epochs,
+        "training.batch_size": builder.batch_size,
+        "training.learning_rate": builder.learning_rate,
+        "training.seed": 0,
+        "training.validation": 0.1,
+    }
+
+
+def _checked(key: str, value: Any) -> Any:
+    rule = _RULES[key]
+    try:
+        return rule.convert(value)
+    except UsageError:
+        raise
+    except (ValueError, TypeError, OverflowError):
+        raise UsageError(f"`{key}` must be {rule.expected}. Received: {value!r}") from None
+
+
+def _with_absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
+    """Make files and folders absolute, so that the run can be repeated from any folder."""
+    if values["data"] not in SOURCES:
+        values["data"] = str(Path(values["data"]).absolute())
+    if values.get("model.weights", "none") not in ("imagenet", "none"):
+        values["model.weights"] = str(Path(values["model.weights"]).absolute())
+    return values
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Take `key=value` apart; the value is read as TOML, and as plain text where it is none.
+
+    Raises:
+        UsageError: there is no `=`, or nothing before it.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UsageError(f"--set takes key=value, such as model.blocks=1. Received: {text}")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a `config.toml` into settings by their dotted keys; `build_config` checks them.
+
+    Raises:
+        TrainkitError: there is no such file, or it is no TOML.
+    """
+    try:
+        nested = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TrainkitError(f"Cannot read {path}: {error.strerror}. Expected the config.toml of a run, or one like it.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TrainkitError(f"{path} is not valid TOML: {error}") from None
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        flat.update({f"{key}.{short}": v for short, v in value.items()} if isinstance(value, dict) else {key: value})
+    return flat

@@ -1,0 +1,185 @@
+"""One folder of `experiments/`: what was trained, how, and what came of it. Nothing ever overwrites a run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from trainkit.errors import RunError, TrainkitError, UsageError
+from trainkit.files import cannot_write, make_folder, sha256_of, write_json
+from trainkit.preprocessing import Preprocessing
+from trainkit.config import Config, build_config, read_config
+
+EXPERIMENTS = Path("experiments")
+_TIME = "%Y%m%d-%H%M%S"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run's folder; its properties read the files in it when they are asked for."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's name: `<date>-<time>-<name>`."""
+        return self.path.name
+
+    @property
+    def config(self) -> Config:
+        """The settings the run was made with."""
+        try:
+            return build_config(read_config(self.path / "config.toml"))
+        except (TrainkitError, UsageError) as error:
+            raise RunError(f"The run {self.name} is damaged: {error}") from None
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How its images became the network's input."""
+        try:
+            return Preprocessing.from_json(self._read("preprocessing.json"))
+        except (ValueError, TypeError) as error:
+            raise RunError(f"The run {self.name} is damaged: preprocessing.json: {error}") from None
+
+    @property
+    def class_names(self) -> list[str]:
+        """The class names, in the order of the network's outputs."""
+        return self._read("labels.txt").splitlines()
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """`result.json`: `status`, and what is known by then of `epochs`, `seconds`, `test_accuracy` and more."""
+        try:
+            result = json.loads(self._read("result.json"))
+            return {**_EMPTY_RESULT, **result}
+        except (ValueError, TypeError) as error:
+            raise RunError(f"The run {self.name} is damaged: result.json: {error}") from None
+
+    @property
+    def model_path(self) -> Path:
+        """The best weights, as a `.keras` file."""
+        return self.path / "model.keras"
+
+    def _read(self, name: str) -> str:
+        try:
+            return (self.path / name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RunError(f"The run {self.name} is damaged: {name} cannot be read ({error}).") from None
+
+    def set_result(self, **values: Any) -> None:
+        """Change some values of `result.json`."""
+        write_json(self.path / "result.json", {**self.result, **values})
+
+    def check_usable(self) -> None:
+        """Raise unless the run ended with a model that is as it was saved.
+
+        Raises:
+            RunError: it still runs, was killed, failed, or its model was changed.
+        """
+        result = self.result
+        if result["status"] not in ("finished", "interrupted"):
+            raise RunError(
+                f"The run {self.name} is not finished (status: {result['status']}). Expected a finished or interrupted "
+                "one: `trainkit runs` lists them."
+            )
+        if not self.model_path.is_file() or sha256_of(self.model_path) != result["keras_sha256"]:
+            raise RunError(f"The run {self.name} is damaged: model.keras is missing or was changed. Train it again.")
+
+    def summary(self) -> dict[str, Any]:
+        """Return the run as a row of the table of runs."""
+        config, result = self.config, self.result
+        return {
+            "run": self.name,
+            "path": str(self.path.absolute()),
+            "data": config["data"],
+            "model": config["model.name"],
+            **{key: result[key] for key in ("epochs", "test_accuracy", "test_split", "seconds", "status")},
+        }
+
+
+_EMPTY_RESULT: dict[str, Any] = {
+    "status": "running",
+    "message": None,
+    "epochs": 0,
+    "best_epoch": None,
+    "seconds": None,
+    "test_split": None,
+    "test_accuracy": None,
+    "test_loss": None,
+    "classes": [],
+    "confusion_matrix": [],
+    "keras_sha256": None,
+}
+
+
+def create_run(
+    experiments: Path, *, config: Config, preprocessing: Preprocessing, class_names: list[str], environment: dict[str, Any]
+) -> Run:
+    """Make the folder of a new run, whole or not at all, with status `running`.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    make_folder(experiments)
+    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=experiments))
+    try:
+        temporary.chmod(0o755)
+        (temporary / "config.toml").write_text(config.to_toml(), encoding="utf-8")
+        (temporary / "labels.txt").write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
+        write_json(temporary / "preprocessing.json", preprocessing.to_json())
+        write_json(temporary / "environment.json", environment)
+        write_json(temporary / "result.json", _EMPTY_RESULT)
+        return Run(_rename_to_free_name(temporary, experiments, config["name"]))
+    except OSError as error:
+        raise cannot_write(temporary, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _rename_to_free_name(temporary: Path, experiments: Path, name: str) -> Path:
+    stem = f"{datetime.now().strftime(_TIME)}-{name}"
+    for number in range(1, 1000):
+        path = experiments / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            path.mkdir()  # claims the name: a rename alone could not tell whether another process has it
+        except FileExistsError:
+            continue
+        return temporary.replace(path)
+    raise FileExistsError(17, "1000 runs of this name in one second", str(experiments))
+
+
+def list_runs(experiments: Path = EXPERIMENTS) -> list[Run]:
+    """Return the runs of a folder, oldest first."""
+    if not experiments.is_dir():
+        return []
+    found = [path for path in experiments.iterdir() if not path.name.startswith(".") and (path / "config.toml").is_file()]
+    return [Run(path) for path in sorted(found, key=lambda path: (path.name[:15], (path / "config.toml").stat().st_mtime_ns))]
+
+
+def find_run(run: str | Path | Run, experiments: Path = EXPERIMENTS) -> Run:
+    """Find a run by its path, its name, or `latest`.
+
+    A name is the whole one, or the part behind the time; then the newest of that name is meant.
+
+    Raises:
+        RunError: there is none.
+    """
+    if isinstance(run, Run):
+        return run
+    runs = list_runs(experiments)
+    if str(run) == "latest":
+        if not runs:
+            raise RunError(f"No runs in {experiments}. Make one with `trainkit train`.")
+        return runs[-1]
+    for path in (Path(run), experiments / run):
+        if (path / "config.toml").is_file():
+            return Run(path)
+    named = [found for found in runs if found.name[16:] == str(run)]
+    if not named:
+        raise RunError(f"No run {run} in {experiments}. Expected a path, the name of a run, or latest: `trainkit runs` lists them.")
+    return named[-1]

@@ -1,0 +1,210 @@
+"""Train a model by its name on data by its name, and write a run."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainkit.backend import keras
+from trainkit.config import Config
+from trainkit.data.pipeline import Batches, read_pixels
+from trainkit.data.sources import Dataset, load_dataset
+from trainkit.data.statistics import channel_statistics
+from trainkit.errors import TrainingError
+from trainkit.files import make_folder, sha256_of
+from trainkit.models import BUILDERS
+from trainkit.models.backbones import FEATURES
+from trainkit.preprocessing import Preprocessing, build_preprocessing, needs_statistics
+from trainkit.reports import draw_confusion_matrix, draw_curves, write_report
+from trainkit.runs import Run, create_run
+from trainkit.training.environment import describe_environment
+from trainkit.training.evaluation import class_probabilities, measure, predict_pixels
+from trainkit.training.progress import ProgressBar
+from trainkit.training.recorder import Interrupted, Recorder, stopping_on_interrupt
+
+log = logging.getLogger("trainkit")
+
+
+def fit(config: Config, *, experiments: Path) -> Run:
+    """Train what the config says and return the run, finished or interrupted.
+
+    Everything that can be wrong with data, model and weights is found before the run's folder is made.
+
+    Raises:
+        TrainkitError: the data, the weights or the folder cannot be used, or the loss is not finite.
+        UsageError: the settings do not go together.
+    """
+    make_folder(experiments)
+    keras.utils.set_random_seed(config["training.seed"])
+    dataset = load_dataset(config["data"], validation=config["training.validation"])
+    for warning in dataset.warnings:
+        log.warning(warning)
+    preprocessing, train_pixels = _prepare(config, dataset)
+    model = _build_model(config, preprocessing, len(dataset.class_names))
+    pixels = {"train": train_pixels}
+    if "val" in dataset.parts:
+        pixels["val"] = read_pixels(dataset.parts["val"], preprocessing)
+    run = create_run(
+        experiments,
+        config=config,
+        preprocessing=preprocessing,
+        class_names=dataset.class_names,
+        environment=describe_environment(seed=config["training.seed"]),
+    )
+    log.info("%s", run.path)
+    _fit_run(run, config, model, dataset, pixels, preprocessing)
+    return run
+
+
+def _prepare(config: Config, dataset: Dataset) -> tuple[Preprocessing, np.ndarray]:
+    """Return the preprocessing and the training pixels, from which its statistics may have to be taken."""
+    chosen = config.section("preprocessing")
+    width, height = chosen["size"]
+    name = config["preprocessing.name"]
+    geometry = {"height": height, "width": width, "resize": chosen["resize"], "color": chosen["color"]}
+    plain = build_preprocessing("none", **geometry)
+    pixels = read_pixels(dataset.parts["train"], plain)
+    statistics = channel_statistics(pixels, chosen["color"]) if needs_statistics(name) else None
+    return build_preprocessing(name, **geometry, statistics=statistics), pixels
+
+
+def _build_model(config: Config, preprocessing: Preprocessing, class_count: int) -> Any:
+    builder = BUILDERS[config["model.name"]]
+    model = builder.build(preprocessing.shape, class_count, **config.section("model"))
+    _compile(model, config)
+    return model
+
+
+def _compile(model: Any, config: Config) -> None:
+    binary = model.output_shape[-1] == 1
+    model.compile(
+        optimizer=keras.optimizers.Adam(config["training.learning_rate"]),
+        loss="binary_crossentropy" if binary else "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+
+
+def _fit_run(
+    run: Run,
+    config: Config,
+    model: Any,
+    dataset: Dataset,
+    pixels: dict[str, np.ndarray],
+    preprocessing: Preprocessing,
+) -> None:
+    recorder = Recorder(run, model)
+    started = time.monotonic()
+    try:
+        with stopping_on_interrupt(recorder):
+            _fit_model(config, model, recorder, dataset, pixels, preprocessing)
+        status = "finished"
+    except Interrupted:
+        status = "interrupted"
+        if recorder.best_epoch is None:
+            recorder.save_best()
+    except BaseException as error:
+        message = str(error) if isinstance(error, TrainingError) else f"{type(error).__name__}: {error}"
+        run.set_result(status="failed", message=message, epochs=recorder.epochs)
+        raise
+    run.set_result(epochs=recorder.epochs, best_epoch=recorder.best_epoch, seconds=round(time.monotonic() - started, 3))
+    figures = {} if status == "interrupted" else _test_best(run, model, dataset, preprocessing)
+    run.set_result(status=status, keras_sha256=sha256_of(run.model_path), **figures)
+    _draw(run)
+
+
+def _fit_model(
+    config: Config,
+    model: Any,
+    recorder: Recorder,
+    dataset: Dataset,
+    pixels: dict[str, np.ndarray],
+    preprocessing: Preprocessing,
+) -> None:
+    fitted = _Fitted(model, pixels, preprocessing.to_input)
+    if _is_frozen(model):
+        fitted = _on_features(model, pixels, preprocessing, recorder)
+        _compile(fitted.model, config)
+    batch_size, epochs = config["training.batch_size"], config["training.epochs"]
+    parts = {
+        side: Batches(
+            examples,
+            dataset.parts[side].labels,
+            to_input=fitted.to_input,
+            batch_size=batch_size,
+            shuffle_seed=config["training.seed"] if side == "train" else None,
+        )
+        for side, examples in fitted.examples.items()
+    }
+    progress = ProgressBar(epochs)
+    try:
+        fitted.model.fit(
+            parts["train"],
+            validation_data=parts.get("val"),
+            epochs=epochs,
+            shuffle=False,
+            verbose=0,
+            callbacks=[recorder, progress],
+        )
+    finally:
+        progress.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """What `fit` really trains: the model on pixels, or its head on the features of a frozen backbone."""
+
+    model: Any
+    examples: dict[str, np.ndarray]
+    to_input: Any
+
+
+def _is_frozen(model: Any) -> bool:
+    names = [layer.name for layer in model.layers]
+    if FEATURES not in names:
+        return False
+    return not any(layer.trainable_weights for layer in model.layers[: names.index(FEATURES)])
+
+
+def _on_features(model: Any, pixels: dict[str, np.ndarray], preprocessing: Preprocessing, recorder: Recorder) -> _Fitted:
+    """Compute a frozen backbone's features once: it would give the same ones in every epoch."""
+    features = model.get_layer(FEATURES).output
+    backbone, head = keras.Model(model.input, features), keras.Model(features, model.output)
+    log.info("Computing the features of the frozen backbone once, for %d images", sum(map(len, pixels.values())))
+    computed = {
+        side: np.asarray(
+            backbone.predict(
+                Batches(examples, to_input=preprocessing.to_input, batch_size=32), verbose=0, callbacks=[recorder]
+            )
+        )
+        for side, examples in pixels.items()
+    }
+    return _Fitted(head, computed, np.asarray)
+
+
+def _test_best(run: Run, model: Any, dataset: Dataset, preprocessing: Preprocessing) -> dict[str, Any]:
+    """Measure the best weights on the part for testing, which nothing has touched before."""
+    model.load_weights(run.model_path)
+    side = dataset.test_split
+    if side is None:
+        return {}
+    part = dataset.parts[side]
+    output = predict_pixels(model, read_pixels(part, preprocessing), preprocessing)
+    return {"test_split": side, **measure(class_probabilities(output), part.labels, dataset.class_names)}
+
+
+def _draw(run: Run) -> None:
+    path = run.path / "metrics.csv"
+    if path.exists():
+        with path.open(encoding="utf-8", newline="") as file:
+            rows: list[Mapping[str, str]] = list(csv.DictReader(file))
+        draw_curves([{key: float(value) for key, value in row.items()} for row in rows], run.path / "curves.png")
+    if matrix := run.result["confusion_matrix"]:
+        draw_confusion_matrix(matrix, run.class_names, run.path / "confusion_matrix.png")
+    write_report(run.path)
