@@ -228,7 +228,9 @@ def test_report_of_a_run_that_left_only_its_config(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("status", ["interrupted", "failed", "running"])
 def test_report_of_an_unfinished_run(tmp_path: Path, status: str) -> None:
-    folder = save_run(tmp_path / "run", result={"status": status, "message": "The loss is not finite."})
+    folder = save_run(
+        tmp_path / "run", result={"status": status, "epochs": 0, "message": "The loss is not finite."}
+    )
     (folder / "metrics.csv").write_text("epoch,loss\n1,2.0\n2,1.0\n")
     page = page_of(folder)
     assert f'<span class="badge {status}">{status}</span>' in page

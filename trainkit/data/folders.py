@@ -134,3 +134,17 @@ def _split(
 
 def _labelled(of_class: Mapping[str, list[ImageFile]], class_names: list[str]) -> list[tuple[ImageFile, int]]:
     return [(file, label) for label, name in enumerate(class_names) for file in of_class[name]]
+
+
+def inspect_folder(folder: Path) -> list[ImageFile]:
+    """Return every usable image below a folder, whatever its class.
+
+    Raises:
+        DataError: there is no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise DataError(f"No such folder: {folder}. Expected a folder of images.")
+    usable = [file for file in inspect_files(_files(folder)) if not file.problem]
+    if not usable:
+        raise DataError(f"No usable image in {folder}. Expected {folder}/*.jpg")
+    return usable

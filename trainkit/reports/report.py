@@ -50,7 +50,7 @@ def _environment() -> Environment:
 def _content(folder: Path) -> dict[str, Any]:
     settings = dict(_flatten(_read(folder / "config.toml", tomllib.loads)))
     result = dict.fromkeys(_RESULT_KEYS) | {"status": "unknown"} | _read(folder / "result.json", json.loads)
-    if result["epochs"] is None:
+    if not result["epochs"]:  # `result.json` may be as old as the start of the run
         result["epochs"] = _count_epochs(folder / "metrics.csv")
     return {
         "name": settings.get("name", folder.name),

@@ -6,16 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from trainkit.data.pipeline import Batches
+from trainkit.data.pipeline import Batches, read_pixels
+from trainkit.data.sources import Dataset, load_dataset
+from trainkit.errors import DataError
+from trainkit.models.outputs import class_probabilities, load_keras_model
 from trainkit.preprocessing import Preprocessing
+from trainkit.runs import Run
 
 _BATCH_SIZE = 64
 _EPSILON = 1e-7  # as Keras clips probabilities before their logarithm
-
-
-def class_probabilities(output: np.ndarray) -> np.ndarray:
-    """Return `(N, classes)` for what a model gave: a single sigmoid `p` becomes `[1 - p, p]`."""
-    return np.hstack([1 - output, output]) if output.shape[1] == 1 else output
 
 
 def predict_pixels(model: Any, pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
@@ -47,3 +46,23 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str
         ],
         "confusion_matrix": confusion_matrix(labels, predicted, labels=indices).tolist(),
     }
+
+
+def evaluate_model(model: Any, dataset: Dataset, preprocessing: Preprocessing) -> dict[str, Any]:
+    """Return the figures of a data set's part for testing; without any, `test_split` is `None` and nothing else there."""
+    side = dataset.test_split
+    if side is None:
+        return {"test_split": None}
+    part = dataset.parts[side]
+    output = predict_pixels(model, read_pixels(part, preprocessing), preprocessing)
+    return {"test_split": side, **measure(class_probabilities(output), part.labels, dataset.class_names)}
+
+
+def evaluate_run(run: Run) -> dict[str, Any]:
+    """Return the figures of a run's best weights."""
+    dataset = load_dataset(run.config["data"], validation=run.config["training.validation"])
+    if dataset.test_split is None:
+        raise DataError(f"The data of {run.name} has neither a test nor a validation part. Train with --validation 0.1.")
+    if dataset.class_names != run.class_names:
+        raise DataError(f"The classes of {run.config['data']} are no longer those of {run.name}: {', '.join(run.class_names)}.")
+    return evaluate_model(load_keras_model(run.model_path), dataset, run.preprocessing)

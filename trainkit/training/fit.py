@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from trainkit.config import Config
 from trainkit.data.pipeline import Batches, read_pixels
 from trainkit.data.sources import Dataset, load_dataset
 from trainkit.data.statistics import channel_statistics
-from trainkit.errors import TrainingError
+from trainkit.errors import TrainkitError
 from trainkit.files import make_folder, sha256_of
 from trainkit.models import BUILDERS
 from trainkit.models.backbones import FEATURES
@@ -25,17 +25,22 @@ from trainkit.preprocessing import Preprocessing, build_preprocessing, needs_sta
 from trainkit.reports import draw_confusion_matrix, draw_curves, write_report
 from trainkit.runs import Run, create_run
 from trainkit.training.environment import describe_environment
-from trainkit.training.evaluation import class_probabilities, measure, predict_pixels
+from trainkit.training.evaluation import evaluate_model
 from trainkit.training.progress import ProgressBar
 from trainkit.training.recorder import Interrupted, Recorder, stopping_on_interrupt
 
 log = logging.getLogger("trainkit")
 
 
-def fit(config: Config, *, experiments: Path) -> Run:
+def fit(config: Config, dataset: Dataset | None = None, *, experiments: Path) -> Run:
     """Train what the config says and return the run, finished or interrupted.
 
     Everything that can be wrong with data, model and weights is found before the run's folder is made.
+
+    Args:
+        config: every setting.
+        dataset: the config's data, where it is loaded already.
+        experiments: the folder of runs.
 
     Raises:
         TrainkitError: the data, the weights or the folder cannot be used, or the loss is not finite.
@@ -43,7 +48,7 @@ def fit(config: Config, *, experiments: Path) -> Run:
     """
     make_folder(experiments)
     keras.utils.set_random_seed(config["training.seed"])
-    dataset = load_dataset(config["data"], validation=config["training.validation"])
+    dataset = dataset or load_dataset(config["data"], validation=config["training.validation"])
     for warning in dataset.warnings:
         log.warning(warning)
     preprocessing, train_pixels = _prepare(config, dataset)
@@ -58,8 +63,16 @@ def fit(config: Config, *, experiments: Path) -> Run:
         class_names=dataset.class_names,
         environment=describe_environment(seed=config["training.seed"]),
     )
-    log.info("%s", run.path)
-    _fit_run(run, config, model, dataset, pixels, preprocessing)
+    log.info("Training %s on %d images: %s", config["model.name"], len(train_pixels), run.path)
+    try:
+        status = _fit_run(run, config, model, dataset, pixels, preprocessing)
+        run.set_result(status=status, keras_sha256=sha256_of(run.model_path))
+    except BaseException as error:
+        message = str(error) if isinstance(error, TrainkitError) else f"{type(error).__name__}: {error}"
+        run.set_result(status="failed", message=message)
+        raise
+    finally:
+        _draw(run)
     return run
 
 
@@ -98,25 +111,23 @@ def _fit_run(
     dataset: Dataset,
     pixels: dict[str, np.ndarray],
     preprocessing: Preprocessing,
-) -> None:
+) -> Literal["finished", "interrupted"]:
     recorder = Recorder(run, model)
     started = time.monotonic()
     try:
         with stopping_on_interrupt(recorder):
             _fit_model(config, model, recorder, dataset, pixels, preprocessing)
-        status = "finished"
     except Interrupted:
-        status = "interrupted"
         if recorder.best_epoch is None:
             recorder.save_best()
-    except BaseException as error:
-        message = str(error) if isinstance(error, TrainingError) else f"{type(error).__name__}: {error}"
-        run.set_result(status="failed", message=message, epochs=recorder.epochs)
-        raise
-    run.set_result(epochs=recorder.epochs, best_epoch=recorder.best_epoch, seconds=round(time.monotonic() - started, 3))
-    figures = {} if status == "interrupted" else _test_best(run, model, dataset, preprocessing)
-    run.set_result(status=status, keras_sha256=sha256_of(run.model_path), **figures)
-    _draw(run)
+        return "interrupted"
+    finally:
+        seconds = round(time.monotonic() - started, 3)
+        run.set_result(epochs=recorder.epochs, best_epoch=recorder.best_epoch, seconds=seconds)
+    model.load_weights(run.model_path)
+    # The images for testing are touched here, once, and not before.
+    run.set_result(**evaluate_model(model, dataset, preprocessing))
+    return "finished"
 
 
 def _fit_model(
@@ -186,17 +197,6 @@ def _on_features(model: Any, pixels: dict[str, np.ndarray], preprocessing: Prepr
         for side, examples in pixels.items()
     }
     return _Fitted(head, computed, np.asarray)
-
-
-def _test_best(run: Run, model: Any, dataset: Dataset, preprocessing: Preprocessing) -> dict[str, Any]:
-    """Measure the best weights on the part for testing, which nothing has touched before."""
-    model.load_weights(run.model_path)
-    side = dataset.test_split
-    if side is None:
-        return {}
-    part = dataset.parts[side]
-    output = predict_pixels(model, read_pixels(part, preprocessing), preprocessing)
-    return {"test_split": side, **measure(class_probabilities(output), part.labels, dataset.class_names)}
 
 
 def _draw(run: Run) -> None:

@@ -1,0 +1,25 @@
+"""The folders in `exported/`: finding one. What a bundle is made of stands in `trainkit.exporting.bundle`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainkit.errors import BundleError
+
+EXPORTED = Path("exported")
+
+
+def find_bundle(bundle: str | Path, exported: Path = EXPORTED) -> Path:
+    """Find a bundle by its path or its name, and return its folder.
+
+    Raises:
+        BundleError: there is none.
+    """
+    for path in (Path(bundle), exported / bundle):
+        if path.is_file() and path.name == "manifest.json":
+            return path.parent
+        if (path / "manifest.json").is_file():
+            return path
+    known = sorted(path.parent.name for path in exported.glob("*/manifest.json"))
+    there = f" There are: {', '.join(known[:10])}" if known else " Make one with `trainkit export RUN`."
+    raise BundleError(f"No bundle {bundle} (a folder with manifest.json), and none of this name in {exported}.{there}")

@@ -1,0 +1,41 @@
+"""Draw on photographs."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+
+def draw_lines(image_bgr: np.ndarray, lines: list[str]) -> np.ndarray:
+    """Return a copy of an image with lines of text in its upper left corner, sized to be read on it.
+
+    Args:
+        image_bgr: uint8 `(height, width, 3)`.
+        lines: of text.
+    """
+    picture = Image.fromarray(np.ascontiguousarray(image_bgr[..., ::-1]))
+    draw = ImageDraw.Draw(picture, "RGBA")
+    text = "\n".join(lines)
+    font = _fitting_font(draw, text, picture.width)
+    margin = max(2, int(font.size) // 3)
+    box = draw.multiline_textbbox((margin, margin), text, font=font)
+    draw.rectangle((0, 0, box[2] + margin, box[3] + margin), fill=(0, 0, 0, 170))
+    draw.multiline_text((margin, margin), text, fill="white", font=font)
+    return np.ascontiguousarray(np.asarray(picture)[..., ::-1])
+
+
+def _fitting_font(draw: ImageDraw.ImageDraw, text: str, width: int) -> ImageFont.FreeTypeFont:
+    size = max(8, width // 20)
+    while size > 8 and draw.multiline_textbbox((0, 0), text, font=_font(size))[2] > 0.9 * width:
+        size -= 1
+    return _font(size)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Return DejaVu Sans, which matplotlib carries and which knows more alphabets than Pillow's own font."""
+    spec = find_spec("matplotlib")
+    assert spec is not None and spec.origin is not None
+    return ImageFont.truetype(str(Path(spec.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf"), size)

@@ -1,1 +1,0 @@
-"""From a run to a bundle that OpenCV alone can use."""

@@ -1,0 +1,190 @@
+"""A bundle: all that a machine with only OpenCV needs to run a classifier, and the proof that it answers as Keras does."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from trainkit.checks import Agreement, compare, test_part
+from trainkit.data.sources import Part
+from trainkit.deploy import classify
+from trainkit.errors import ExportError, OutputError
+from trainkit.exporting.frozen_graph import save_frozen_graph
+from trainkit.exporting.onnx_graph import OPSET, save_onnx
+from trainkit.models.outputs import build_deployed, load_keras_model, output_kind
+from trainkit.files import cannot_write, make_folder, sha256_of, write_json, write_text
+from trainkit.manifest import build_manifest, check_class_names, save_manifest
+from trainkit.preprocessing import Preprocessing
+from trainkit.runs import Run
+
+FILES = {"onnx": "model.onnx", "frozen-graph": "model.pb"}
+MINIMUM_OPENCV = "4.5.5"
+_SELFTEST_IMAGES = 8
+_CHECKED_IMAGES = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A bundle that was written and has passed its check."""
+
+    path: Path
+    format: str
+    agreement: Agreement
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `trainkit export --json` prints."""
+        return {
+            "bundle": str(self.path.absolute()),
+            "format": self.format,
+            "max_abs_difference": self.agreement.max_abs_difference,
+            "top1_agreement": self.agreement.top1_agreement,
+            "images": self.agreement.images,
+        }
+
+
+def write_bundle(run: Run, *, model_format: str, name: str, exported: Path) -> Bundle:
+    """Build a bundle in a temporary folder, check it, and only then rename it into `exported`.
+
+    Raises:
+        OutputError: the folder exists already or cannot be written.
+        RunError: the run is unfinished or damaged.
+        ExportError: the model cannot leave in this format, or its answers differ from those of Keras.
+    """
+    run.check_usable()
+    check_class_names(run.class_names)
+    target = exported / name
+    if target.exists():
+        raise OutputError(f"{target} exists already, and nothing is overwritten. Choose another --name, or remove it.")
+    part = test_part(run)
+    make_folder(exported)
+    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=exported))
+    try:
+        temporary.chmod(0o755)
+        agreement = _fill(temporary, run, model_format, name, part)
+        if target.exists():
+            raise OutputError(f"{target} exists already, and nothing is overwritten. Choose another --name, or remove it.")
+        temporary.rename(target)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return Bundle(path=target, format=model_format, agreement=agreement)
+
+
+def _fill(folder: Path, run: Run, model_format: str, name: str, part: Part) -> Agreement:
+    preprocessing = run.preprocessing
+    model = load_keras_model(run.model_path)
+    deployed = build_deployed(model)
+    save = save_onnx if model_format == "onnx" else save_frozen_graph
+    save(deployed, preprocessing.gain, folder / FILES[model_format])
+    manifest = build_manifest(
+        model=_describe_file(folder / FILES[model_format], model_format),
+        preprocessing=preprocessing,
+        output={"kind": output_kind(model), "class_names": run.class_names},
+        source={"run": run.name, "keras_sha256": sha256_of(run.model_path)},
+        opencv={"minimum": MINIMUM_OPENCV, **({"engine": "classic"} if model_format == "frozen-graph" else {})},
+    )
+    save_manifest(folder / "manifest.json", manifest)
+    write_text(folder / "labels.txt", "".join(f"{label}\n" for label in run.class_names))
+    shutil.copyfile(classify.__file__, folder / "classify.py")
+    if zoo := describe_for_samples(manifest):
+        write_text(folder / "models.yml", zoo)
+    logits = build_deployed(model, logits=True)
+    _write_selftest(folder / "selftest", part.take(_SELFTEST_IMAGES), preprocessing, deployed, logits)
+    agreement = _checked(folder, run, part.take(_CHECKED_IMAGES), preprocessing)
+    manifest["opencv"]["verified"] = {
+        cv2.__version__: {
+            "images": agreement.images,
+            "top1_agreement": agreement.top1_agreement,
+            "max_abs_difference": agreement.max_abs_difference,
+        }
+    }
+    save_manifest(folder / "manifest.json", manifest)
+    return agreement
+
+
+def _describe_file(path: Path, model_format: str) -> dict[str, Any]:
+    return {
+        "file": path.name,
+        "format": model_format,
+        "bytes": path.stat().st_size,
+        "sha256": sha256_of(path),
+        "input": "input",
+        "output": "probabilities",
+        **({"opset": OPSET} if model_format == "onnx" else {}),
+    }
+
+
+def _checked(folder: Path, run: Run, part: Part, preprocessing: Preprocessing) -> Agreement:
+    agreement = compare(classify.Classifier(folder), run.model_path, part, preprocessing)
+    selftest = classify.selftest(folder)
+    if not agreement.ok or not selftest["ok"]:
+        raise ExportError(
+            f"The exported graph does not answer as Keras does in OpenCV {cv2.__version__}, so nothing was written: "
+            f"{agreement.top1_agreement:.2%} of {agreement.images} labels agree, probabilities differ by up to "
+            f"{agreement.max_abs_difference:.1e}, logits by {agreement.max_relative_logit_difference:.1e} of their standard "
+            f"deviation, pixels by {agreement.max_abs_pixel_difference:g}."
+        )
+    return agreement
+
+
+def describe_for_samples(manifest: dict[str, Any]) -> str | None:
+    """Return the `models.yml` that OpenCV's own `samples/dnn/classification` reads with `--zoo`.
+
+    Its keys are those of OpenCV's file: `labels` since 4.11, `classes` before. `None` where that sample cannot do what
+    the manifest says: it knows nothing of grey or padding, and cuts only on a flag of its own.
+    """
+    blob, model = manifest["blob"], manifest["model"]
+    if manifest["before_blob"] or blob["crop"]:
+        return None
+    mean = ", ".join(repr(float(value)) for value in blob["mean"][:3])
+    return (
+        "%YAML 1.0\n---\nclassifier:\n"
+        f'  model: "{model["file"]}"\n'
+        f"  mean: [{mean}]\n"
+        f"  scale: {blob['scalefactor']!r}\n"
+        f"  width: {blob['size'][0]}\n"
+        f"  height: {blob['size'][1]}\n"
+        f"  rgb: {str(blob['swapRB']).lower()}\n"
+        '  classes: "labels.txt"\n'
+        '  labels: "labels.txt"\n'
+        '  sample: "classification"\n'
+    )
+
+
+def _write_selftest(folder: Path, part: Part, preprocessing: Preprocessing, deployed: Any, logits: Any) -> None:
+    """Write some images, decoded as PNG and as they were, with what Keras makes of them."""
+    folder.mkdir()
+    cases = []
+    for index in range(len(part)):
+        image = part.images[index]
+        pixels = preprocessing.to_pixels(image)
+        case = {"png": f"{index + 1}.png"}
+        if not cv2.imwrite(str(folder / case["png"]), image):
+            raise ExportError(f"OpenCV cannot write {folder / case['png']}.")
+        if original := part.path(index):
+            case["original"] = f"{index + 1}-original{original.suffix.lower()}"
+            shutil.copyfile(original, folder / case["original"])
+        case["pixel_sha256"] = _pixel_sha256(pixels, preprocessing)
+        inputs = preprocessing.to_input([pixels])
+        cases.append({**case, "logits": _row(logits, inputs), "probabilities": _row(deployed, inputs)})
+    write_json(folder / "selftest.json", {"images": cases})
+
+
+def _pixel_sha256(pixels: np.ndarray, preprocessing: Preprocessing) -> str:
+    """Return the checksum that `classify.pixel_sha256` must find."""
+    plain = replace(preprocessing, mean=(0.0,) * preprocessing.channels, std=(1.0,) * preprocessing.channels)
+    blob = plain.to_blob([pixels]).astype(np.uint8)
+    return hashlib.sha256(np.ascontiguousarray(blob).tobytes()).hexdigest()
+
+
+def _row(model: Any, inputs: np.ndarray) -> list[float]:
+    return [float(value) for value in np.asarray(model(inputs, training=False))[0]]
+
