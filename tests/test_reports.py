@@ -45,9 +45,7 @@ def metrics(epochs: int, *, validation: bool = True, best: float = 0.9) -> list[
             "learning_rate": 0.1,
             "seconds": 2.0,
         }
-        rows.append(
-            row | ({"val_loss": 1.2 / epoch, "val_accuracy": best - 0.6 / epoch} if validation else {})
-        )
+        rows.append(row | ({"val_loss": 1.2 / epoch, "val_accuracy": best - 0.6 / epoch} if validation else {}))
     return rows
 
 
@@ -74,9 +72,7 @@ def finished(class_names: list[str]) -> dict[str, Any]:
         "test_split": "test",
         "test_accuracy": 0.9134,
         "test_loss": 0.30549,
-        "classes": [
-            {"label": name, "precision": 0.5, "recall": None, "f1": 0.25, "images": 8} for name in class_names
-        ],
+        "classes": [{"label": name, "precision": 0.5, "recall": None, "f1": 0.25, "images": 8} for name in class_names],
         "confusion_matrix": diagonal(len(class_names)),
         "message": None,
     }
@@ -123,9 +119,7 @@ def test_curves_of_a_loss_that_went_astray(tmp_path: Path, loss: float) -> None:
 
 @pytest.mark.parametrize("size", [2, 20, 21, 50, 51, 1000])
 def test_confusion_matrix_stays_within_bounds(tmp_path: Path, size: int) -> None:
-    draw_confusion_matrix(
-        diagonal(size), [f"a class called {n}" * 10 for n in range(size)], tmp_path / "matrix.png"
-    )
+    draw_confusion_matrix(diagonal(size), [f"a class called {n}" * 10 for n in range(size)], tmp_path / "matrix.png")
     width, height = pixels(tmp_path / "matrix.png").size
     assert 400 < height < width < 2000
 
@@ -159,9 +153,7 @@ def test_picture_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_report_tells_a_finished_run(tmp_path: Path) -> None:
     folder = save_run(tmp_path / "run", result=finished(["duck", "goose"]))
-    (folder / "preprocessing.json").write_text(
-        '{"height": 96, "mean": [123.675, 58.394999999999996], "pad": null}'
-    )
+    (folder / "preprocessing.json").write_text('{"height": 96, "mean": [123.675, 58.394999999999996], "pad": null}')
     (folder / "environment.json").write_text('{"python": "3.11.2", "packages": {"keras": "3.13.0"}}')
     page = page_of(folder)
     for text in (
@@ -221,16 +213,12 @@ def test_report_of_a_run_that_left_only_its_config(tmp_path: Path) -> None:
     page = page_of(save_run(tmp_path / "run", config=""))
     assert '<h1 dir="auto">run</h1>' in page
     assert '<span class="badge unknown">unknown</span>' in page
-    assert not re.search(
-        "Learning curves|Confusion matrix|<table|Settings|Preprocessing|Environment|Test", page
-    )
+    assert not re.search("Learning curves|Confusion matrix|<table|Settings|Preprocessing|Environment|Test", page)
 
 
 @pytest.mark.parametrize("status", ["interrupted", "failed", "running"])
 def test_report_of_an_unfinished_run(tmp_path: Path, status: str) -> None:
-    folder = save_run(
-        tmp_path / "run", result={"status": status, "epochs": 0, "message": "The loss is not finite."}
-    )
+    folder = save_run(tmp_path / "run", result={"status": status, "epochs": 0, "message": "The loss is not finite."})
     (folder / "metrics.csv").write_text("epoch,loss\n1,2.0\n2,1.0\n")
     page = page_of(folder)
     assert f'<span class="badge {status}">{status}</span>' in page
@@ -238,9 +226,7 @@ def test_report_of_an_unfinished_run(tmp_path: Path, status: str) -> None:
     assert "<dt>Epochs</dt><dd>2</dd>" in page
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.2, "under 1 s"), (59.7, "1 min"), (61, "1 min 1 s"), (None, "–")]
-)
+@pytest.mark.parametrize(("seconds", "words"), [(0.2, "under 1 s"), (59.7, "1 min"), (61, "1 min 1 s"), (None, "–")])
 def test_report_says_the_fitting_time_in_words(tmp_path: Path, seconds: float | None, words: str) -> None:
     page = page_of(save_run(tmp_path / "run", result={"status": "finished", "seconds": seconds}))
     assert f"<dt>Fitting time</dt><dd>{words}</dd>" in page

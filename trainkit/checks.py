@@ -137,7 +137,9 @@ def compare(client: Classifier, model_path: Path, part: Part, preprocessing: Pre
     model = load_keras_model(model_path)
     models = {"probabilities": build_deployed(model), "logits": build_deployed(model, logits=True)}
     if models["logits"].output_shape[-1] != len(client.class_names):
-        raise BundleError(f"{model_path} has {model.output_shape[-1]} outputs; the bundle has {len(client.class_names)} classes.")
+        raise BundleError(
+            f"{model_path} has {model.output_shape[-1]} outputs; the bundle has {len(client.class_names)} classes."
+        )
     with tempfile.TemporaryDirectory() as folder:
         runtimes = _open_runtimes(client, Path(folder))
         reference: dict[str, list[np.ndarray]] = {"probabilities": [], "logits": []}
@@ -159,7 +161,10 @@ def compare(client: Classifier, model_path: Path, part: Part, preprocessing: Pre
         max_abs_pixel_difference=pixel_difference,
         runtimes={
             "keras": Difference(
-                version=keras_package.__version__, top1_agreement=1.0, max_abs_difference=0.0, max_relative_logit_difference=0.0
+                version=keras_package.__version__,
+                top1_agreement=1.0,
+                max_abs_difference=0.0,
+                max_relative_logit_difference=0.0,
             ),
             **{
                 name: _compare_runtime(_version(name), expected, {kind: actual[name, kind] for kind in expected})
@@ -219,7 +224,9 @@ def _one_by_one(forward: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.nda
 
 
 def _opencv_forward(client: Classifier, twin: Path) -> Callable[[np.ndarray], np.ndarray]:
-    net = read_net(twin.read_bytes(), client.manifest["model"]["format"], client.manifest.get("opencv", {}).get("engine"))
+    net = read_net(
+        twin.read_bytes(), client.manifest["model"]["format"], client.manifest.get("opencv", {}).get("engine")
+    )
 
     def forward(blob: np.ndarray) -> np.ndarray:
         net.setInput(blob)
@@ -233,7 +240,9 @@ def _onnxruntime_forward(path: Path) -> Callable[[np.ndarray], np.ndarray]:
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return lambda blob: np.concatenate([session.run(None, {name: blob[i : i + 32]})[0] for i in range(0, len(blob), 32)])
+    return lambda blob: np.concatenate(
+        [session.run(None, {name: blob[i : i + 32]})[0] for i in range(0, len(blob), 32)]
+    )
 
 
 def _find_keras_model(client: Classifier, keras: Path | None, experiments: Path) -> tuple[Path, Run | None]:
@@ -255,7 +264,9 @@ def _find_keras_model(client: Classifier, keras: Path | None, experiments: Path)
     if not keras.is_file():
         raise BundleError(f"No Keras model at {keras}. Name it with --keras FILE.")
     if sha256_of(keras) != source.get("keras_sha256", sha256_of(keras)):
-        raise BundleError(f"{keras} is not the model that the bundle came from: its sha256 differs. Name it with --keras FILE.")
+        raise BundleError(
+            f"{keras} is not the model that the bundle came from: its sha256 differs. Name it with --keras FILE."
+        )
     return keras, run
 
 

@@ -202,7 +202,9 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         nested = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise TrainkitError(f"Cannot read {path}: {error.strerror}. Expected the config.toml of a run, or one like it.") from None
+        raise TrainkitError(
+            f"Cannot read {path}: {error.strerror}. Expected the config.toml of a run, or one like it."
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TrainkitError(f"{path} is not valid TOML: {error}") from None
     flat: dict[str, Any] = {}

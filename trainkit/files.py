@@ -46,7 +46,9 @@ def write_json(path: Path, data: Any) -> None:
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """Turn an `OSError` into a sentence that names the path and the reason."""
-    return OutputError(f"Cannot write {path}: {error.strerror or error}. Free the space or choose a place you may write to.")
+    return OutputError(
+        f"Cannot write {path}: {error.strerror or error}. Free the space or choose a place you may write to."
+    )
 
 
 def make_folder(path: Path) -> None:

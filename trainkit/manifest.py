@@ -48,7 +48,7 @@ def build_manifest(
 def check_class_names(class_names: list[str]) -> None:
     """Raise unless every reader of the manifest and of `labels.txt` reads these names back.
 
-    `cv::FileStorage` before OpenCV 5 fails on `\\u` escapes, on texts of 4,000 bytes or more and on those that begin
+    `cv::FileStorage` before OpenCV 5 fails on escaped letters, on texts of 4,000 bytes or more and on those that begin
     with `$base64$`; a line break would end a line of `labels.txt`.
 
     Raises:
@@ -58,12 +58,12 @@ def check_class_names(class_names: list[str]) -> None:
         plain = name.isprintable() and not name.startswith("$base64$") and 0 < len(name.encode()) < 4000
         if not plain:
             raise ExportError(
-                f"The class name {name[:80]!r} cannot be written so that every client reads it. Expected 1 to 3999 bytes "
-                "of printable text that does not begin with $base64$. Rename the class folder."
+                f"The class name {name[:80]!r} cannot be written so that every client reads it. Expected 1 to 3999 "
+                "bytes of printable text that does not begin with $base64$. Rename the class folder."
             )
 
 
 def save_manifest(path: Path, manifest: dict[str, Any]) -> None:
-    """Write a manifest as raw UTF-8 JSON: no null, no `\\u` escapes, no whole number beyond 32 bits."""
+    """Write a manifest as raw UTF-8 JSON: no null, no escaped letters, no whole number beyond 32 bits."""
     check_manifest(manifest, path)
     write_text(path, json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

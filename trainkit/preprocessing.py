@@ -158,7 +158,8 @@ class Preprocessing:
         if not isinstance(values, dict) or set(values) != expected:
             keys = sorted(values) if isinstance(values, dict) else values
             raise UsageError(f"A preprocessing has the keys {sorted(expected)}. Received: {keys}")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**arguments)
 
 
 def _is_finite(value: object) -> bool:
@@ -198,7 +199,9 @@ def build_preprocessing(
     if color not in get_args(Color):
         raise unknown("color", color, get_args(Color))
     if color == "gray" and name in ("caffe", "torch"):
-        raise UsageError(f"`{name}` has a mean for red, green and blue, none for gray. Take unit, symmetric, center or standardize.")
+        raise UsageError(
+            f"`{name}` has a mean for red, green and blue, none for gray. Take unit, symmetric, center or standardize."
+        )
     mean, std = _mean_and_std(name, color, statistics)
     return Preprocessing(height=height, width=width, resize=resize, color=color, mean=mean, std=std)
 

@@ -10,10 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from trainkit.config import Config, build_config, read_config
 from trainkit.errors import RunError, TrainkitError, UsageError
 from trainkit.files import cannot_write, make_folder, sha256_of, write_json
 from trainkit.preprocessing import Preprocessing
-from trainkit.config import Config, build_config, read_config
 
 EXPERIMENTS = Path("experiments")
 _TIME = "%Y%m%d-%H%M%S"
@@ -118,7 +118,12 @@ _EMPTY_RESULT: dict[str, Any] = {
 
 
 def create_run(
-    experiments: Path, *, config: Config, preprocessing: Preprocessing, class_names: list[str], environment: dict[str, Any]
+    experiments: Path,
+    *,
+    config: Config,
+    preprocessing: Preprocessing,
+    class_names: list[str],
+    environment: dict[str, Any],
 ) -> Run:
     """Make the folder of a new run, whole or not at all, with status `running`.
 
@@ -157,8 +162,13 @@ def list_runs(experiments: Path = EXPERIMENTS) -> list[Run]:
     """Return the runs of a folder, oldest first."""
     if not experiments.is_dir():
         return []
-    found = [path for path in experiments.iterdir() if not path.name.startswith(".") and (path / "config.toml").is_file()]
-    return [Run(path) for path in sorted(found, key=lambda path: (path.name[:15], (path / "config.toml").stat().st_mtime_ns))]
+    found = [
+        path for path in experiments.iterdir() if not path.name.startswith(".") and (path / "config.toml").is_file()
+    ]
+    return [
+        Run(path)
+        for path in sorted(found, key=lambda path: (path.name[:15], (path / "config.toml").stat().st_mtime_ns))
+    ]
 
 
 def find_run(run: str | Path | Run, experiments: Path = EXPERIMENTS) -> Run:
@@ -181,5 +191,19 @@ def find_run(run: str | Path | Run, experiments: Path = EXPERIMENTS) -> Run:
             return Run(path)
     named = [found for found in runs if found.name[16:] == str(run)]
     if not named:
-        raise RunError(f"No run {run} in {experiments}. Expected a path, the name of a run, or latest: `trainkit runs` lists them.")
+        raise RunError(
+            f"No run {run} in {experiments}. Expected a path, the name of a run, or latest: `trainkit runs` lists them."
+        )
     return named[-1]
+
+
+def summarize_runs(experiments: Path = EXPERIMENTS) -> list[dict[str, Any]]:
+    """Return a row for each run, oldest first; one that cannot be read has the status `damaged`."""
+    rows = []
+    for run in list_runs(experiments):
+        try:
+            rows.append(run.summary())
+        except RunError:
+            nothing = dict.fromkeys(("data", "model", "epochs", "test_accuracy", "test_split", "seconds"))
+            rows.append({"run": run.name, "path": str(run.path.absolute()), **nothing, "status": "damaged"})
+    return rows

@@ -88,7 +88,9 @@ def _class_names(folder: Path) -> list[str]:
 def _inspect_part(folder: Path, class_names: list[str], warnings: list[str]) -> dict[str, list[ImageFile]]:
     strangers = {path.name for path in _subfolders(folder)} - set(class_names)
     if strangers:
-        raise DataError(f"{folder} has class folders that train/ has not: {', '.join(sorted(strangers))}. Add or remove them.")
+        raise DataError(
+            f"{folder} has class folders that train/ has not: {', '.join(sorted(strangers))}. Add or remove them."
+        )
     files = [(name, path) for name in class_names for path in _files(folder / name)]
     by_class = defaultdict(list)
     for (name, _), file in zip(files, inspect_files([path for _, path in files]), strict=True):
@@ -110,7 +112,9 @@ def _usable(folder: Path, files: list[ImageFile], warnings: list[str]) -> list[I
         raise DataError(f"No images in {folder}. Expected {folder}/*.jpg")
     bad = [file for file in files if file.problem]
     if len(bad) == len(files):
-        raise DataError(f"No usable image in {folder}: {bad[0].path.name} {bad[0].problem} ({len(bad)} of {len(files)} left out).")
+        raise DataError(
+            f"No usable image in {folder}: {bad[0].path.name} {bad[0].problem} ({len(bad)} of {len(files)} left out)."
+        )
     if bad:
         named = "; ".join(f"{file.path.name} {file.problem}" for file in bad[:20])
         more = f"; and {len(bad) - 20} more" if len(bad) > 20 else ""

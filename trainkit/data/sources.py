@@ -107,7 +107,7 @@ class Source:
     """A data set that is known by name."""
 
     load: Callable[[], tuple[list[str], dict[str, tuple[np.ndarray, np.ndarray]]]]
-    size: tuple[int, int]  # width, height
+    size: tuple[int, int]  # width, height of the network's input; 8x8 digits are too small for more than one block
     color: Color
     model: str  # the one that suits it
 
@@ -144,7 +144,7 @@ def load_fashion_mnist() -> tuple[list[str], dict[str, tuple[np.ndarray, np.ndar
 
 
 SOURCES = {
-    "digits": Source(load=load_digits, size=(8, 8), color="gray", model="small-cnn"),
+    "digits": Source(load=load_digits, size=(32, 32), color="gray", model="small-cnn"),
     "fashion-mnist": Source(load=load_fashion_mnist, size=(28, 28), color="gray", model="fashion-mnist"),
 }
 
@@ -165,7 +165,9 @@ def load_dataset(data: str, *, validation: float = 0.1) -> Dataset:
     if not folder.exists():
         near = get_close_matches(data, SOURCES, n=1)
         hint = f" Did you mean `{near[0]}`?" if near else ""
-        raise DataError(f"No such folder: {data}.{hint} Expected {', '.join(SOURCES)} or a folder with a folder for each class.")
+        raise DataError(
+            f"No such folder: {data}.{hint} Expected {', '.join(SOURCES)} or a folder with a folder for each class."
+        )
     return _from_folder(folder, validation)
 
 
@@ -195,7 +197,7 @@ def _hold_out(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]
 
 def _from_folder(folder: Path, validation: float) -> Dataset:
     found = read_class_folders(folder, validation=validation)
-    parts = {}
+    parts: dict[str, Part] = {}
     for side in ("train", "val", "test"):
         if side in found.sides:
             files = found.sides[side]

@@ -64,10 +64,11 @@ def _side_of(sha256: str, shares: Mapping[str, float]) -> str:
 
 def _spare(sides: Mapping[str, str]) -> str:
     """Return an image of the side that has the most."""
-    members = defaultdict(list)
+    members: dict[str, list[str]] = defaultdict(list)
     for sha, side in sides.items():
         members[side].append(sha)
-    return min(max(members.values(), key=len))
+    largest = max(members, key=lambda side: len(members[side]))
+    return min(members[largest])
 
 
 def read_pins(folder: Path) -> dict[str, str]:
@@ -84,7 +85,9 @@ def read_pins(folder: Path) -> dict[str, str]:
         if not all(isinstance(value, str) for value in pins.values()):
             raise ValueError("expected SHA-256 to side")
     except (ValueError, AttributeError) as error:
-        raise DataError(f"{path} is damaged ({error}). Put it back, or delete it and let the sides be chosen anew.") from None
+        raise DataError(
+            f"{path} is damaged ({error}). Put it back, or delete it and let the sides be chosen anew."
+        ) from None
     return dict(pins)
 
 

@@ -45,9 +45,6 @@ class Prediction(NamedTuple):
     probability: float
 
 
-# ---- the manifest: which keys there are, and what each may hold -----------------------------------------------------
-
-
 class _Check(NamedTuple):
     expected: str
     holds: Callable[[Any], bool]
@@ -84,15 +81,18 @@ _SIZE = _Check(
 )
 _COLOR = _Check("three numbers 0 to 255", lambda value: _are(value, lambda v: _is_number(v) and 0 <= v <= 255, 3, 3))
 _SHA256 = _Check(
-    "64 hexadecimal digits", lambda value: isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
+    "64 hexadecimal digits",
+    lambda value: isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef"),
 )
 _FILE = _Check(
     "the plain name of a file in the same folder",
-    lambda value: _is_text(value) and value not in (".", "..") and not set(value) & set('/\\:\0'),
+    lambda value: _is_text(value) and value not in (".", "..") and not set(value) & set("/\\:\0"),
 )
 _OBJECT = _Check("an object", lambda value: isinstance(value, dict))
 _LIST = _Check("a list", lambda value: isinstance(value, list))
-_NAMES = _Check("a list of different texts", lambda value: _are(value, _is_text, 1, 10**6) and len(set(value)) == len(value))
+_NAMES = _Check(
+    "a list of different texts", lambda value: _are(value, _is_text, 1, 10**6) and len(set(value)) == len(value)
+)
 _VERSION = _Check("a version such as 4.10.0", lambda value: _is_text(value) and value[0].isdigit())
 
 # section: (required keys, optional keys). A later version may add optional keys, never required ones.
@@ -192,14 +192,11 @@ def read_manifest(bundle: str | Path) -> Dict[str, Any]:
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise BundleError(f"{path} has more than {MAX_MANIFEST_BYTES} bytes: no manifest. Export the bundle again.")
     try:
-        data = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_no_constant)
+        data: Dict[str, Any] = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not valid JSON in UTF-8 ({error}). Export the bundle again.") from None
     check_manifest(data, path)
     return data
-
-
-# ---- pixels ---------------------------------------------------------------------------------------------------------
 
 
 def pad_to_aspect(image_bgr: np.ndarray, width: int, height: int, color_bgr: Sequence[float]) -> np.ndarray:
@@ -211,10 +208,15 @@ def pad_to_aspect(image_bgr: np.ndarray, width: int, height: int, color_bgr: Seq
     new_columns = max(columns, (2 * rows * width + height) // (2 * height))
     new_rows = max(rows, (2 * columns * height + width) // (2 * width))
     if new_columns * new_rows > MAX_PIXELS:
-        raise BundleError(f"An image of {columns}x{rows} padded to {width}:{height} has more than {MAX_PIXELS} pixels. Cut it.")
+        raise BundleError(
+            f"An image of {columns}x{rows} padded to {width}:{height} has more than {MAX_PIXELS} pixels. Cut it."
+        )
     left, top = (new_columns - columns) // 2, (new_rows - rows) // 2
     right, bottom = new_columns - columns - left, new_rows - rows - top
-    return cv2.copyMakeBorder(image_bgr, top, bottom, left, right, cv2.BORDER_CONSTANT, value=tuple(color_bgr))
+    padded: np.ndarray = cv2.copyMakeBorder(
+        image_bgr, top, bottom, left, right, cv2.BORDER_CONSTANT, value=tuple(color_bgr)
+    )
+    return padded
 
 
 def apply_before_blob(image_bgr: np.ndarray, steps: Sequence[Dict[str, Any]], size: Sequence[int]) -> np.ndarray:
@@ -240,7 +242,9 @@ def apply_before_blob(image_bgr: np.ndarray, steps: Sequence[Dict[str, Any]], si
 def check_image(image_bgr: Any) -> None:
     """Raise unless `image_bgr` is what `cv2.imread` gives: uint8, (height, width, 3), not empty."""
     if not isinstance(image_bgr, np.ndarray):
-        raise TypeError(f"Expected an image as cv2.imread returns it, a uint8 array. Received: {type(image_bgr).__name__}")
+        raise TypeError(
+            f"Expected an image as cv2.imread returns it, a uint8 array. Received: {type(image_bgr).__name__}"
+        )
     if image_bgr.dtype != np.uint8 or image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.size == 0:
         raise ValueError(
             "Expected a uint8 image of shape (height, width, 3), BGR, as cv2.imread returns it. "
@@ -248,15 +252,12 @@ def check_image(image_bgr: Any) -> None:
         )
 
 
-# ---- the network ----------------------------------------------------------------------------------------------------
-
-
 def _version(text: str) -> List[int]:
     return [int("".join(filter(str.isdigit, part)) or 0) for part in text.split("-")[0].split(".")[:3]]
 
 
 def _read_model(folder: Path, model: Dict[str, Any]) -> bytes:
-    path = folder / model["file"]
+    path: Path = folder / model["file"]
     if path.resolve().parent != folder.resolve():
         raise BundleError(f"{path} is a link that leaves the bundle. Put the file itself there.")
     if not path.is_file():
@@ -311,7 +312,9 @@ class Classifier:
         opencv = self.manifest.get("opencv", {})
         minimum = opencv.get("minimum", "4.5.5")
         if _version(cv2.__version__) < _version(minimum):
-            raise BundleError(f"This bundle needs OpenCV {minimum} or later. Received: {cv2.__version__}. Upgrade OpenCV.")
+            raise BundleError(
+                f"This bundle needs OpenCV {minimum} or later. Received: {cv2.__version__}. Upgrade OpenCV."
+            )
         model = self.manifest["model"]
         self._net = read_net(_read_model(self.folder, model), model["format"], engine or opencv.get("engine"))
 
@@ -327,7 +330,8 @@ class Classifier:
 
     def to_blob(self, images_bgr: Sequence[np.ndarray]) -> np.ndarray:
         """Return the float32 `(N, C, H, W)` input of the network for N images."""
-        return cv2.dnn.blobFromImages([self.prepare(image) for image in images_bgr], **self._blob_arguments())
+        images = [self.prepare(image) for image in images_bgr]
+        return np.asarray(cv2.dnn.blobFromImages(images, **self._blob_arguments()))
 
     def _blob_arguments(self) -> Dict[str, Any]:
         blob = dict(self.manifest["blob"])
@@ -349,12 +353,14 @@ class Classifier:
             reason = " ".join(str(error).split())[:200]
             raise BundleError(f"OpenCV {cv2.__version__} cannot run the model ({reason}).") from None
         if output.size != shape[0] * shape[1]:
-            raise BundleError(f"The model's output has the shape {output.shape}; the manifest's class names need {shape}.")
+            raise BundleError(
+                f"The model's output has the shape {output.shape}; the manifest's class names need {shape}."
+            )
         return np.array(output, np.float32).reshape(shape)
 
     def probabilities(self, image_bgr: np.ndarray) -> np.ndarray:
         """Return the probability of each class, float32 `(classes,)`, for a uint8 BGR image of any size."""
-        return self.forward(self.to_blob([image_bgr]))[0]
+        return np.asarray(self.forward(self.to_blob([image_bgr]))[0])
 
     def predict(self, image_bgr: np.ndarray, *, top: int = 5, min_confidence: float = 0.0) -> List[Prediction]:
         """Return the likeliest classes of an image, best first.
@@ -384,10 +390,7 @@ def read_image(path: str | Path) -> np.ndarray:
         image = None
     if image is None:
         raise BundleError(f"OpenCV cannot read {path} as an image. Convert it to JPEG or PNG.")
-    return image
-
-
-# ---- the self-test --------------------------------------------------------------------------------------------------
+    return np.asarray(image)
 
 
 def pixel_sha256(classifier: Classifier, image_bgr: np.ndarray) -> str:
@@ -433,7 +436,8 @@ def _run_selftest(bundle: Path) -> int:
     verdict = "the same answers as Keras" if result["ok"] else "NOT the answers that Keras gave"
     print(
         f"OpenCV {cv2.__version__}: {verdict}. {result['same_labels']} of {result['images']} labels, "
-        f"{result['same_pixels']} of {result['images']} inputs equal, largest difference {result['max_abs_difference']:.1e}"
+        f"{result['same_pixels']} of {result['images']} inputs equal, "
+        f"largest difference {result['max_abs_difference']:.1e}"
     )
     return 0 if result["ok"] else 1
 

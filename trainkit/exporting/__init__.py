@@ -21,7 +21,7 @@ FORMATS = ("onnx", "frozen-graph")
 def export(
     run: str | Path | Run,
     *,
-    format: str = "onnx",  # noqa: A002 - the word a user expects
+    format: str = "onnx",
     name: str | None = None,
     experiments: str | Path = EXPERIMENTS,
     exported: str | Path = EXPORTED,

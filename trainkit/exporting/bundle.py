@@ -1,4 +1,4 @@
-"""A bundle: all that a machine with only OpenCV needs to run a classifier, and the proof that it answers as Keras does."""
+"""A bundle: all that a machine with only OpenCV needs to run a classifier, and the proof that it answers as Keras."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from trainkit.deploy import classify
 from trainkit.errors import ExportError, OutputError
 from trainkit.exporting.frozen_graph import save_frozen_graph
 from trainkit.exporting.onnx_graph import OPSET, save_onnx
-from trainkit.models.outputs import build_deployed, load_keras_model, output_kind
 from trainkit.files import cannot_write, make_folder, sha256_of, write_json, write_text
 from trainkit.manifest import build_manifest, check_class_names, save_manifest
+from trainkit.models.outputs import build_deployed, load_keras_model, output_kind
 from trainkit.preprocessing import Preprocessing
 from trainkit.runs import Run
 
@@ -69,7 +69,9 @@ def write_bundle(run: Run, *, model_format: str, name: str, exported: Path) -> B
         temporary.chmod(0o755)
         agreement = _fill(temporary, run, model_format, name, part)
         if target.exists():
-            raise OutputError(f"{target} exists already, and nothing is overwritten. Choose another --name, or remove it.")
+            raise OutputError(
+                f"{target} exists already, and nothing is overwritten. Choose another --name, or remove it."
+            )
         temporary.rename(target)
     except OSError as error:
         raise cannot_write(target, error) from error
@@ -129,8 +131,8 @@ def _checked(folder: Path, run: Run, part: Part, preprocessing: Preprocessing) -
         raise ExportError(
             f"The exported graph does not answer as Keras does in OpenCV {cv2.__version__}, so nothing was written: "
             f"{agreement.top1_agreement:.2%} of {agreement.images} labels agree, probabilities differ by up to "
-            f"{agreement.max_abs_difference:.1e}, logits by {agreement.max_relative_logit_difference:.1e} of their standard "
-            f"deviation, pixels by {agreement.max_abs_pixel_difference:g}."
+            f"{agreement.max_abs_difference:.1e}, logits by {agreement.max_relative_logit_difference:.1e} of their "
+            f"standard deviation, pixels by {agreement.max_abs_pixel_difference:g}."
         )
     return agreement
 
@@ -187,4 +189,3 @@ def _pixel_sha256(pixels: np.ndarray, preprocessing: Preprocessing) -> str:
 
 def _row(model: Any, inputs: np.ndarray) -> list[float]:
     return [float(value) for value in np.asarray(model(inputs, training=False))[0]]
-

@@ -68,9 +68,7 @@ def _freeze(model: Any) -> Any:
     config = tf.compat.v1.ConfigProto()
     config.graph_options.rewrite_options.optimizers.extend(["function", "constfold", "dependency"])
     config.graph_options.rewrite_options.min_graph_nodes = -1
-    meta_graph = tf.compat.v1.train.export_meta_graph(
-        graph_def=frozen.graph.as_graph_def(), graph=frozen.graph
-    )
+    meta_graph = tf.compat.v1.train.export_meta_graph(graph_def=frozen.graph.as_graph_def(), graph=frozen.graph)
     fetch = meta_graph.collection_def["train_op"].node_list.value
     fetch.extend([frozen.outputs[0].op.name])
     return tf_optimizer.OptimizeGraph(config, meta_graph)
@@ -87,7 +85,9 @@ class Graph:
     @classmethod
     def from_graph_def(cls, graph_def: Any) -> Graph:
         """Take a GraphDef apart; control inputs and Identity nodes are left out."""
-        constants, nodes, same = {}, [], {}
+        constants: dict[str, np.ndarray] = {}
+        same: dict[str, str] = {}  # what an Identity stands for
+        nodes = []
         for node in _in_order(graph_def):
             inputs = [same.get(name, name) for name in map(_plain, node.input) if not name.startswith("^")]
             node.input[:] = inputs
@@ -290,8 +290,8 @@ def scale_input(graph: Graph, gain: np.ndarray) -> None:
     readers = graph.consumers(placeholder.name)
     if len(readers) != 1 or readers[0].op not in _CONVOLUTIONS:
         raise ExportError(
-            "A std that differs by channel can leave in a frozen graph only where the network begins with a convolution. "
-            "Export --format onnx, or train with a preprocessing that has one std."
+            "A std that differs by channel can leave in a frozen graph only where the network begins with a "
+            "convolution. Export --format onnx, or train with a preprocessing that has one std."
         )
     weights = graph.constants[readers[0].input[1]]
     scaled = weights * gain.reshape(1, 1, -1, 1)

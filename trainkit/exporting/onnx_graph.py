@@ -102,7 +102,9 @@ class Graph:
                 nodes.append(node)
         inputs = [value.name for value in proto.graph.input if value.name not in constants]
         if len(inputs) != 1 or len(proto.graph.output) != 1:
-            raise ExportError(f"Expected one input and one output. Received: {inputs}, {len(proto.graph.output)} outputs.")
+            raise ExportError(
+                f"Expected one input and one output. Received: {inputs}, {len(proto.graph.output)} outputs."
+            )
         return cls(nodes, constants, inputs[0], proto.graph.output[0].name)
 
     def to_model(self, input_chw: tuple[int, int, int], classes: int) -> onnx.ModelProto:
@@ -229,9 +231,7 @@ def observe_shapes(graph: Graph, input_hwc: tuple[int, int, int]) -> dict[str, l
     for batch in (2, 3):
         values = session.run(names, {INPUT: np.zeros((batch, channels, height, width), np.float32)})
         runs.append({INPUT: (batch, channels, height, width)} | dict(zip(names, map(np.shape, values), strict=True)))
-    return {
-        name: [a if a == b else -1 for a, b in zip(runs[0][name], runs[1][name], strict=True)] for name in runs[0]
-    }
+    return {name: [a if a == b else -1 for a, b in zip(runs[0][name], runs[1][name], strict=True)] for name in runs[0]}
 
 
 def _session(onnxruntime: Any, proto: onnx.ModelProto) -> Any:
@@ -246,7 +246,11 @@ def merge_flatten_and_dense(graph: Graph) -> None:
     for transpose in [node for node in graph.nodes if node.op_type == "Transpose"]:
         flatten = graph.only_consumer(transpose, "Flatten")
         dense = graph.only_consumer(flatten, "MatMul") if flatten else None
-        if dense is None or list(attribute(transpose, "perm")) != _NCHW_TO_NHWC or dense.input[1] not in graph.constants:
+        if (
+            dense is None
+            or list(attribute(transpose, "perm")) != _NCHW_TO_NHWC
+            or dense.input[1] not in graph.constants
+        ):
             continue
         channels = _channels_before(graph, transpose)
         if channels is None:
@@ -292,7 +296,9 @@ def fold_into_convolutions(graph: Graph) -> None:
     while pair := next(_foldable(graph), None):
         convolution, node, scale, shift = pair
         weights = graph.constants[convolution.input[1]]
-        bias = graph.constants[convolution.input[2]] if len(convolution.input) > 2 else np.zeros(len(weights), np.float32)
+        bias = (
+            graph.constants[convolution.input[2]] if len(convolution.input) > 2 else np.zeros(len(weights), np.float32)
+        )
         names = [
             graph.constant(f"{node.output[0]}_weights", (weights * scale.reshape(-1, 1, 1, 1)).astype(np.float32)),
             graph.constant(f"{node.output[0]}_bias", (bias * scale + shift).astype(np.float32)),
@@ -358,7 +364,9 @@ def express_affine(graph: Graph) -> None:
             graph.replace(node, _batch_normalization(graph, operand[0], node.output[0], *affine))
 
 
-def _batch_normalization(graph: Graph, source: str, target: str, scale: np.ndarray, shift: np.ndarray) -> onnx.NodeProto:
+def _batch_normalization(
+    graph: Graph, source: str, target: str, scale: np.ndarray, shift: np.ndarray
+) -> onnx.NodeProto:
     ones, zeros = np.ones(len(scale), np.float32), np.zeros(len(scale), np.float32)
     values = {"scale": scale.astype(np.float32), "shift": shift.astype(np.float32), "mean": zeros, "variance": ones}
     names = [graph.constant(f"{target}_{name}", value) for name, value in values.items()]

@@ -36,6 +36,7 @@ BUILDERS = {
         preprocessing="unit",
         settings={"blocks": 0, "filters": 32, "dropout": 0.25, "weights": "none"},
         epochs=20,
+        batch_size=32,
     ),
     "fashion-mnist": Builder(build=build_fashion_mnist, preprocessing="unit", settings={"weights": "none"}),
     "vgg16": Builder(

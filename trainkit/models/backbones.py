@@ -91,12 +91,12 @@ def _check_shape(name: str, input_shape: tuple[int, int, int], weights: str) -> 
     if min(height, width) < 32:
         raise UsageError(f"{name} needs images of at least 32x32. Received: --size {width}x{height}")
     if weights == "imagenet" and channels != 3:
-        raise UsageError(f"The ImageNet weights of {name} need colour. Received: --color gray. Take rgb, or --weights none.")
+        raise UsageError(
+            f"The ImageNet weights of {name} need colour. Received: --color gray. Take rgb, or --weights none."
+        )
 
 
-def _load_backbone(
-    name: str, application: Callable[..., Any], input_shape: tuple[int, int, int], weights: str
-) -> Any:
+def _load_backbone(name: str, application: Callable[..., Any], input_shape: tuple[int, int, int], weights: str) -> Any:
     if weights == "imagenet":
         return _load_imagenet(name, application, input_shape)
     if weights == "none":
@@ -136,6 +136,6 @@ def _load_imagenet(name: str, application: Callable[..., Any], input_shape: tupl
             raise
         folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"), "models")
         raise WeightsError(
-            f"The ImageNet weights of {name} are not here and cannot be downloaded. Put {url[0].rsplit('/', 1)[1]} from "
-            f"{url[0]} into {folder}, or take --weights none or a file."
+            f"The ImageNet weights of {name} are not here and cannot be downloaded. "
+            f"Put {url[0].rsplit('/', 1)[1]} from {url[0]} into {folder}, or take --weights none or a file."
         ) from None

@@ -23,7 +23,9 @@ def build_fashion_mnist(input_shape: tuple[int, int, int], class_count: int, *, 
     from trainkit.backend import keras
 
     if min(input_shape[:2]) < 4:
-        raise UsageError(f"The fashion-mnist network needs images of at least 4x4. Received: {input_shape[1]}x{input_shape[0]}")
+        raise UsageError(
+            f"The fashion-mnist network needs images of at least 4x4. Received: {input_shape[1]}x{input_shape[0]}"
+        )
     inputs = keras.Input(input_shape)
     x = keras.layers.Conv2D(32, 3, activation="relu", kernel_initializer="he_uniform")(inputs)
     x = keras.layers.Flatten()(keras.layers.MaxPooling2D()(x))

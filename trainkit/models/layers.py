@@ -27,7 +27,9 @@ def check_weights_file(weights: str) -> Path:
     """
     path = Path(weights)
     if not path.is_file():
-        raise WeightsError(f"No such weights file: {weights}. Expected imagenet, none, or a .weights.h5, .h5 or .keras file.")
+        raise WeightsError(
+            f"No such weights file: {weights}. Expected imagenet, none, or a .weights.h5, .h5 or .keras file."
+        )
     if path.suffix not in WEIGHT_SUFFIXES:
         raise WeightsError(f"{weights} is no weights file. Expected .weights.h5, .h5 or .keras.")
     return path
@@ -51,4 +53,6 @@ def load_weights(model: Any, weights: str) -> Any:
 def does_not_fit(path: Path, model_name: str, error: Exception) -> WeightsError:
     """Say in one line that a weights file belongs to another network."""
     reason = " ".join(str(error).split())[:200]
-    return WeightsError(f"The weights in {path} do not fit {model_name} ({reason}). Give a file saved from the same network.")
+    return WeightsError(
+        f"The weights in {path} do not fit {model_name} ({reason}). Give a file saved from the same network."
+    )

@@ -21,7 +21,9 @@ def load_keras_model(path: Path) -> Any:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # zip, JSON, h5py and Keras raise whatever they meet in a damaged file
         reason = " ".join(str(error).split())[:200]
-        raise RunError(f"{path} cannot be loaded as a Keras model ({reason}). Train it again, or name another file.") from None
+        raise RunError(
+            f"{path} cannot be loaded as a Keras model ({reason}). Train it again, or name another file."
+        ) from None
 
 
 def output_kind(model: Any) -> str:

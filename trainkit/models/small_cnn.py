@@ -15,7 +15,7 @@ def build_small_cnn(
 ) -> Any:
     """Build blocks of a 3x3 convolution with relu and 2x2 max pooling, then flatten, dropout, dense.
 
-    With one block, 256x256x1 and two classes it is the network the books begin with: 32 filters, max pooling, a sigmoid.
+    With one block, 256x256x1 and two classes it is the network of the books: 32 filters, max pooling, a sigmoid.
 
     Args:
         input_shape: (height, width, channels).

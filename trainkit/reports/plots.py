@@ -125,7 +125,5 @@ def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
 def _save(figure: Figure, path: Path) -> None:
     with replacing(path) as temporary, warnings.catch_warnings():
         # A letter that no font has becomes a box; the table of the report has the name in full.
-        warnings.filterwarnings(
-            "ignore", message="Glyph .* missing from|Matplotlib currently does not support"
-        )
+        warnings.filterwarnings("ignore", message="Glyph .* missing from|Matplotlib currently does not support")
         figure.savefig(temporary, dpi=DPI, bbox_inches="tight")

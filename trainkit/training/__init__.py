@@ -81,7 +81,11 @@ def train(
     weights_file = resolved.values.get("model.weights", "none")
     if weights_file not in ("imagenet", "none"):
         check_weights_file(weights_file)
-    dataset = None if resolved["data"] in SOURCES else load_dataset(resolved["data"], validation=resolved["training.validation"])
+    dataset = (
+        None
+        if resolved["data"] in SOURCES
+        else load_dataset(resolved["data"], validation=resolved["training.validation"])
+    )
 
     from trainkit.training.fit import fit
 

@@ -49,7 +49,7 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str
 
 
 def evaluate_model(model: Any, dataset: Dataset, preprocessing: Preprocessing) -> dict[str, Any]:
-    """Return the figures of a data set's part for testing; without any, `test_split` is `None` and nothing else there."""
+    """Return the figures of a data set's part for testing; where there is none, only that `test_split` is `None`."""
     side = dataset.test_split
     if side is None:
         return {"test_split": None}
@@ -62,7 +62,11 @@ def evaluate_run(run: Run) -> dict[str, Any]:
     """Return the figures of a run's best weights."""
     dataset = load_dataset(run.config["data"], validation=run.config["training.validation"])
     if dataset.test_split is None:
-        raise DataError(f"The data of {run.name} has neither a test nor a validation part. Train with --validation 0.1.")
+        raise DataError(
+            f"The data of {run.name} has neither a test nor a validation part. Train with --validation 0.1."
+        )
     if dataset.class_names != run.class_names:
-        raise DataError(f"The classes of {run.config['data']} are no longer those of {run.name}: {', '.join(run.class_names)}.")
+        raise DataError(
+            f"The classes of {run.config['data']} are no longer those of {run.name}: {', '.join(run.class_names)}."
+        )
     return evaluate_model(load_keras_model(run.model_path), dataset, run.preprocessing)

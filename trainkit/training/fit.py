@@ -183,7 +183,9 @@ def _is_frozen(model: Any) -> bool:
     return not any(layer.trainable_weights for layer in model.layers[: names.index(FEATURES)])
 
 
-def _on_features(model: Any, pixels: dict[str, np.ndarray], preprocessing: Preprocessing, recorder: Recorder) -> _Fitted:
+def _on_features(
+    model: Any, pixels: dict[str, np.ndarray], preprocessing: Preprocessing, recorder: Recorder
+) -> _Fitted:
     """Compute a frozen backbone's features once: it would give the same ones in every epoch."""
     features = model.get_layer(FEATURES).output
     backbone, head = keras.Model(model.input, features), keras.Model(features, model.output)

@@ -18,7 +18,7 @@ from trainkit.files import cannot_write, replacing
 from trainkit.runs import Run
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 - no error: the user wants it
     """The user pressed Ctrl-C while the model was trained."""
 
 
@@ -70,12 +70,14 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         """Save the epoch: its row, its weights if they are the best so far, and the state to go on from."""
         figures = dict(logs or {})
         self.epochs = epoch + 1
-        self._write_row({
-            "epoch": epoch + 1,
-            **figures,
-            "learning_rate": float(self.model.optimizer.learning_rate),
-            "seconds": round(time.monotonic() - self._started, 3),
-        })
+        self._write_row(
+            {
+                "epoch": epoch + 1,
+                **figures,
+                "learning_rate": float(self.model.optimizer.learning_rate),
+                "seconds": round(time.monotonic() - self._started, 3),
+            }
+        )
         score = (figures.get("val_accuracy", float(epoch)), -figures.get("val_loss", 0.0))
         if score > self._best:
             self._best, self.best_epoch = score, epoch + 1
