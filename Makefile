@@ -1,16 +1,18 @@
 # make demo   the whole way on the digits that scikit-learn carries
 # make test   the tests
 # make lint   ruff and mypy
-# PYTHON=python3.12 make test   with another Python (3.11 to 3.13)
+# make test PYTHON=python3.12   with another Python (3.11 to 3.13)
 
-PYTHON ?= $(firstword $(foreach version,3.12 3.11 3.13 3,$(shell command -v python$(version) 2>/dev/null)))
+# The first of these that runs and is 3.11 to 3.13: a name on PATH may be a shim for a Python that is not there.
+RUNS = $(shell $(1) -c 'import sys; print("$(1)" if (3, 11) <= sys.version_info[:2] < (3, 14) else "")' 2>/dev/null)
+PYTHON ?= $(firstword $(foreach name,python3 python3.12 python3.11 python3.13 python,$(call RUNS,$(name))))
 VENV ?= .venv
 BIN := $(VENV)/bin
 
 .PHONY: demo test lint clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "trainkit needs Python 3.11 to 3.13. Found %d.%d: set PYTHON=python3.12" % v)'
+	@test -n "$(call RUNS,$(PYTHON))" || { echo "trainkit needs Python 3.11 to 3.13. Install one, or name it: make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@

@@ -1,0 +1,62 @@
+"""The whole way on one page: `make demo`, or `python -m trainkit.demo`.
+
+Runs trainkit's own commands, as a user would type them, on the digits that scikit-learn carries.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from trainkit.bundles import EXPORTED
+from trainkit.runs import find_run
+
+
+def main() -> None:
+    """Train, export, check, classify; exit with 1 as soon as something disagrees."""
+    steps = []
+    steps.append(_run("Train a small CNN on handwritten digits", "trainkit", "train", "digits", "--name", "demo"))
+    run = find_run("latest")
+    bundle = EXPORTED / f"{run.name}-onnx"
+    steps.append(_run("Export it for OpenCV", "trainkit", "export", run.name, "--format", "onnx"))
+    steps.append(_run("Check it against Keras on all test images", "trainkit", "check", bundle.name, "--data", "digits"))
+    images = sorted((bundle / "selftest").glob("*.png"))[:5]
+    steps.append(_run("Classify images with cv2.dnn", "trainkit", "predict", bundle.name, *map(str, images), "--top", "2"))
+    steps.append(_run("Do the same with the bundle alone", "python", str(bundle / "classify.py"), "--selftest"))
+    _print_summary(steps, run.path, bundle, run.result["test_accuracy"])
+
+
+def _run(what: str, *command: str) -> tuple[str, float]:
+    """Print a command, run it, and stop the demo where it fails."""
+    print(f"\n# {what}\n$ {shlex.join(command)}", flush=True)
+    started = time.monotonic()
+    program = [sys.executable, "-m", "trainkit"] if command[0] == "trainkit" else [sys.executable]
+    code = subprocess.run([*program, *command[1:]], check=False).returncode
+    if code != 0:
+        sys.exit(f"The demo stops: `{shlex.join(command)}` ended with exit code {code}.")
+    return what, time.monotonic() - started
+
+
+def _print_summary(steps: list[tuple[str, float]], run: Path, bundle: Path, test_accuracy: float) -> None:
+    verified = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["opencv"]["verified"]
+    version, agreement = next(iter(verified.items()))
+    table = Table(title="What the demo did", title_justify="left", show_header=False, box=None)
+    for what, seconds in steps:
+        table.add_row(what, f"{seconds:.1f} s")
+    table.add_row("Test accuracy", f"{test_accuracy:.4f}")
+    table.add_row(f"Same labels as Keras in OpenCV {version}", f"{agreement['top1_agreement']:.2%}")
+    table.add_row("The run (open report.html in it)", str(run))
+    table.add_row("The bundle (copy it anywhere that has OpenCV)", str(bundle))
+    print()
+    Console(soft_wrap=True).print(table)
+
+
+if __name__ == "__main__":
+    main()
