@@ -6,10 +6,12 @@ Import `keras` and `tf` from here, and import this module as late as can be: it 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -31,6 +33,13 @@ def silent_stderr() -> Iterator[None]:
             os.close(saved)
 
 
+@contextmanager
+def downloading() -> Iterator[None]:
+    """Keep what Keras prints about a download out of standard output, and show it on a terminal only."""
+    with Path(os.devnull).open("w") as sink, redirect_stdout(sys.stderr if sys.stderr.isatty() else sink):
+        yield
+
+
 with silent_stderr(), warnings.catch_warnings():
     warnings.simplefilter("ignore")  # other people's deprecations, at import
     import keras
@@ -43,4 +52,4 @@ tf.get_logger().setLevel("ERROR")
 keras.config.set_image_data_format("channels_last")
 keras.config.set_floatx("float32")
 
-__all__ = ["keras", "silent_stderr", "tf"]
+__all__ = ["downloading", "keras", "silent_stderr", "tf"]

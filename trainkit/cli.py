@@ -50,7 +50,7 @@ def main() -> None:
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise
-        code = _fail(_without_help(error.format_message()), 2)
+        code = _fail(_or_missing_command(error.format_message()), 2)
     sys.stdout.flush()
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -60,9 +60,9 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _without_help(message: str) -> str:
-    """Cut what typer says to a bare `trainkit`, which is its whole help, down to a sentence."""
-    return message if message.count("\n") < 3 else "Expected a command. `trainkit --help` lists them."
+def _or_missing_command(message: str) -> str:
+    """Say what is missing after a bare `trainkit`, for which typer shows the help and has no words."""
+    return message or "Expected a command."
 
 
 def _silence_libraries() -> None:

@@ -132,9 +132,14 @@ def build_config(given: Mapping[str, Any]) -> Config:
     model = _checked("model.name", given.get("model.name", source.model if source else "small-cnn"))
     defaults = _defaults(data, model, BUILDERS[model])
     for key in given:
+        if key in _RULES and key not in defaults:
+            own = ", ".join(BUILDERS[model].settings)
+            raise UsageError(f"The model {model} has no setting `{key.removeprefix('model.')}`. It has: {own}")
         if key not in defaults:
-            raise unknown("setting", key, defaults) if key in _RULES or "." in key else unknown("setting", key, _RULES)
+            raise unknown("setting", key, defaults)
     values = {key: _checked(key, given.get(key, default)) for key, default in defaults.items()}
+    if values["model.weights"] == "imagenet" and not BUILDERS[model].pretrained:
+        raise UsageError(f"There are no ImageNet weights for {model}. Expected --weights none or a file.")
     return Config(_with_absolute_paths(values))
 
 
@@ -173,7 +178,7 @@ def _with_absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
     """Make files and folders absolute, so that the run can be repeated from any folder."""
     if values["data"] not in SOURCES:
         values["data"] = str(Path(values["data"]).absolute())
-    if values.get("model.weights", "none") not in ("imagenet", "none"):
+    if values["model.weights"] not in ("imagenet", "none"):
         values["model.weights"] = str(Path(values["model.weights"]).absolute())
     return values
 

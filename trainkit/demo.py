@@ -21,26 +21,24 @@ from trainkit.runs import find_run
 
 def main() -> None:
     """Train, export, check, classify; exit with 1 as soon as something disagrees."""
-    steps = []
-    steps.append(_run("Train a small CNN on handwritten digits", "trainkit", "train", "digits", "--name", "demo"))
+    steps = [_run("Train a small CNN on handwritten digits", "train", "digits", "--name", "demo")]
     run = find_run("latest")
     bundle = EXPORTED / f"{run.name}-onnx"
-    steps.append(_run("Export it for OpenCV", "trainkit", "export", run.name, "--format", "onnx"))
-    steps.append(_run("Check it against Keras on all test images", "trainkit", "check", bundle.name, "--data", "digits"))
-    images = sorted((bundle / "selftest").glob("*.png"))[:5]
-    steps.append(_run("Classify images with cv2.dnn", "trainkit", "predict", bundle.name, *map(str, images), "--top", "2"))
-    steps.append(_run("Do the same with the bundle alone", "python", str(bundle / "classify.py"), "--selftest"))
+    steps.append(_run("Export it for OpenCV", "export", run.name, "--format", "onnx"))
+    steps.append(_run("Check it against Keras on all test images", "check", bundle.name, "--data", "digits"))
+    images = sorted(map(str, (bundle / "selftest").glob("*.png")))[:5]
+    steps.append(_run("Classify images with cv2.dnn", "predict", bundle.name, *images, "--top", "2"))
     _print_summary(steps, run.path, bundle, run.result["test_accuracy"])
 
 
-def _run(what: str, *command: str) -> tuple[str, float]:
-    """Print a command, run it, and stop the demo where it fails."""
-    print(f"\n# {what}\n$ {shlex.join(command)}", flush=True)
+def _run(what: str, *arguments: str) -> tuple[str, float]:
+    """Print a trainkit command, run it, and stop the demo where it fails."""
+    command = shlex.join(["trainkit", *arguments])
+    print(f"\n# {what}\n$ {command}", flush=True)
     started = time.monotonic()
-    program = [sys.executable, "-m", "trainkit"] if command[0] == "trainkit" else [sys.executable]
-    code = subprocess.run([*program, *command[1:]], check=False).returncode
+    code = subprocess.run([sys.executable, "-m", "trainkit", *arguments], check=False).returncode
     if code != 0:
-        sys.exit(f"The demo stops: `{shlex.join(command)}` ended with exit code {code}.")
+        sys.exit(f"The demo stops: `{command}` ended with exit code {code}.")
     return what, time.monotonic() - started
 
 

@@ -129,10 +129,11 @@ def load_fashion_mnist() -> tuple[list[str], dict[str, tuple[np.ndarray, np.ndar
     Raises:
         DataError: it is neither in Keras' cache nor can be downloaded.
     """
-    from trainkit.backend import keras
+    from trainkit.backend import downloading, keras
 
     try:
-        (train, train_labels), (test, test_labels) = keras.datasets.fashion_mnist.load_data()
+        with downloading():
+            (train, train_labels), (test, test_labels) = keras.datasets.fashion_mnist.load_data()
     except Exception as error:  # whatever the network, the cache or a damaged file raise
         folder = Path(os.environ.get("KERAS_HOME", "~/.keras"), "datasets")
         raise DataError(

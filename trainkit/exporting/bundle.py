@@ -188,4 +188,7 @@ def _pixel_sha256(pixels: np.ndarray, preprocessing: Preprocessing) -> str:
 
 
 def _row(model: Any, inputs: np.ndarray) -> list[float]:
-    return [float(value) for value in np.asarray(model(inputs, training=False))[0]]
+    values = np.asarray(model(inputs, training=False))[0]
+    if not np.isfinite(values).all():
+        raise ExportError(f"The model {model.name} answers with numbers that are not finite. Train it at a lower rate.")
+    return [float(value) for value in values]

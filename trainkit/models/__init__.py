@@ -25,6 +25,7 @@ class Builder:
     size: tuple[int, int] | None = None  # width, height; None: the data's own, else 96x96
     color: Color | None = None  # None: the data's own, else rgb
     settings: dict[str, int | float | str] = field(default_factory=dict)  # what `model.<key>` may set
+    pretrained: bool = False  # whether there are ImageNet weights for it
     epochs: int = 10
     batch_size: int = 64
     learning_rate: float = 0.001
@@ -44,6 +45,7 @@ BUILDERS = {
         preprocessing="caffe",
         size=(224, 224),
         color="bgr",
+        pretrained=True,
         settings={"weights": "imagenet", "dense": 256, "dropout": 0.5},
         batch_size=32,
     ),
@@ -52,6 +54,7 @@ BUILDERS = {
         preprocessing="symmetric",
         size=(224, 224),
         color="rgb",
+        pretrained=True,
         settings={"weights": "imagenet", "alpha": 1.0, "dropout": 0.2},
         batch_size=32,
     ),

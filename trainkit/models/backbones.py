@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,8 +129,14 @@ def _load_with_top(
 
 
 def _load_imagenet(name: str, application: Callable[..., Any], input_shape: tuple[int, int, int]) -> Any:
+    from trainkit.backend import downloading
+
     try:
-        return application(include_top=False, weights="imagenet", input_shape=input_shape)
+        with downloading(), warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # for a size that MobileNet was not trained at, Keras takes the weights for 224
+            return application(include_top=False, weights="imagenet", input_shape=input_shape)
     except Exception as error:
         url = re.search(r"https?://\S+?\.h5", str(error))
         if url is None:

@@ -67,6 +67,8 @@ def fit(config: Config, dataset: Dataset | None = None, *, experiments: Path) ->
     try:
         status = _fit_run(run, config, model, dataset, pixels, preprocessing)
         run.set_result(status=status, keras_sha256=sha256_of(run.model_path))
+        if status == "interrupted":
+            log.info("Interrupted: kept the best weights so far. `trainkit evaluate %s` measures them.", run.name)
     except BaseException as error:
         message = str(error) if isinstance(error, TrainkitError) else f"{type(error).__name__}: {error}"
         run.set_result(status="failed", message=message)

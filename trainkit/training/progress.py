@@ -51,7 +51,7 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Leave a line for the epoch."""
         figures = _figures(logs or {}, ("loss", "accuracy", "val_loss", "val_accuracy"))
-        self._console.print(f"epoch {epoch + 1}/{self._epochs}  {figures}", highlight=False)
+        self._console.print(f"epoch {epoch + 1}/{self._epochs}  {figures}", highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Take the bar away, however training ended."""

@@ -1,0 +1,42 @@
+"""From a folder of photographs to a classifier running in OpenCV, with the same answers.
+
+    run = trainkit.train("digits")
+    bundle = trainkit.export(run)
+    agreement = trainkit.check(bundle.path)
+    trainkit.Classifier(bundle.path).predict(image_bgr)
+
+Names are imported when they are first used, so that `Classifier` never waits for TensorFlow.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainkit.checks import check
+    from trainkit.deploy import Classifier
+    from trainkit.exporting import export
+    from trainkit.preprocessing import Preprocessing
+    from trainkit.runs import find_run, list_runs
+    from trainkit.training import evaluate, train
+
+__version__ = "0.1.0"
+__all__ = ["Classifier", "Preprocessing", "check", "evaluate", "export", "find_run", "list_runs", "train"]
+
+_HOMES = {
+    "Classifier": "trainkit.deploy",
+    "Preprocessing": "trainkit.preprocessing",
+    "check": "trainkit.checks",
+    "evaluate": "trainkit.training",
+    "export": "trainkit.exporting",
+    "find_run": "trainkit.runs",
+    "list_runs": "trainkit.runs",
+    "train": "trainkit.training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module `trainkit` has no attribute `{name}`")
+    return getattr(import_module(_HOMES[name]), name)
