@@ -14,7 +14,7 @@ import numpy as np
 
 from trainkit.bundles import EXPORTED, find_bundle
 from trainkit.data.folders import inspect_folder
-from trainkit.data.sources import SOURCES, FileImages, Part, load_dataset
+from trainkit.data.sources import SOURCES, FileImages, Part, load_dataset, take_evenly
 from trainkit.deploy.classify import Classifier, read_net
 from trainkit.errors import BundleError, DataError
 from trainkit.files import sha256_of
@@ -124,7 +124,7 @@ def check(
     model_path, run = _find_keras_model(client, Path(keras) if keras else None, Path(experiments))
     part = _images_to_check(str(data) if data is not None else None, run)
     if max_images is not None:
-        part = part.take(max_images)
+        part = take_evenly([part], max_images)
     preprocessing = run.preprocessing if run else _preprocessing_of(client)
     return compare(client, model_path, part, preprocessing)
 
@@ -280,19 +280,10 @@ def _images_to_check(data: str | None, run: Run | None) -> Part:
     if data is None:
         if run is None:
             raise DataError("With --keras FILE there is no run to take the data from. Name it with --data.")
-        return test_part(run)
+        dataset = run.load_data()
+        return dataset.parts[dataset.test_split or "train"]
     if data in SOURCES or (Path(data) / "train").is_dir():
         dataset = load_dataset(data)
         return dataset.parts[dataset.test_split or "train"]
     files = inspect_folder(Path(data))
     return Part(FileImages([file.path for file in files]), np.zeros(len(files), np.int64))
-
-
-def test_part(run: Run) -> Part:
-    """Return the part of a run's data that its test figures come from, or the training part where it has no other.
-
-    Raises:
-        DataError: the data is not where it was.
-    """
-    dataset = load_dataset(run.config["data"], validation=run.config["training.validation"])
-    return dataset.parts[dataset.test_split or "train"]

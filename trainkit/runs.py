@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainkit.config import Config, build_config, read_config
+from trainkit.data.sources import Dataset, load_dataset
 from trainkit.errors import RunError, TrainkitError, UsageError
 from trainkit.files import cannot_write, make_folder, sha256_of, write_json
 from trainkit.preprocessing import Preprocessing
@@ -59,6 +60,14 @@ class Run:
             return {**_EMPTY_RESULT, **result}
         except (ValueError, TypeError) as error:
             raise RunError(f"The run {self.name} is damaged: result.json: {error}") from None
+
+    def load_data(self) -> Dataset:
+        """Load the data that it was trained on.
+
+        Raises:
+            DataError: it is not where it was.
+        """
+        return load_dataset(self.config["data"], validation=self.config["training.validation"])
 
     @property
     def model_path(self) -> Path:

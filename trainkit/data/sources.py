@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -54,6 +54,20 @@ class FileImages:
 
 
 @dataclass(frozen=True, slots=True)
+class ChosenImages:
+    """Some of the pictures of others, in any order."""
+
+    chosen: list[tuple[Images, int]]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        images, position = self.chosen[index]
+        return images[position]
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """One side of a data set."""
 
@@ -65,26 +79,25 @@ class Part:
 
     def path(self, index: int) -> Path | None:
         """Return the file of an image, `None` where it has none."""
-        return self.images.paths[index] if isinstance(self.images, FileImages) else None
-
-    def take(self, count: int) -> Part:
-        """Return at most `count` images, spread evenly over the part (and so over the classes, which are in order)."""
-        chosen = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int))
-        if isinstance(self.images, FileImages):
-            return Part(FileImages([self.images.paths[i] for i in chosen]), self.labels[chosen])
-        return Part(_Chosen(self.images, chosen), self.labels[chosen])
+        images = self.images
+        if isinstance(images, ChosenImages):
+            images, index = images.chosen[index]
+        return images.paths[index] if isinstance(images, FileImages) else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    images: Images
-    indices: np.ndarray
+def take_evenly(parts: Sequence[Part], count: int) -> Part:
+    """Return at most `count` images: from the first part as long as it has any, spread over it, then from the next.
 
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self.images[int(self.indices[index])]
+    The images of a folder are in the order of their classes, so that every class comes in.
+    """
+    chosen: list[tuple[Images, int]] = []
+    labels: list[int] = []
+    for part in parts:
+        wanted = min(count - len(chosen), len(part))
+        for position in np.linspace(0, len(part) - 1, wanted).round().astype(int):
+            chosen.append((part.images, int(position)))
+            labels.append(int(part.labels[position]))
+    return Part(ChosenImages(chosen), np.array(labels, np.int64))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +113,10 @@ class Dataset:
     def test_split(self) -> str | None:
         """The side that test figures come from: `test`, `val` where there is no test part, else `None`."""
         return next((side for side in ("test", "val") if side in self.parts), None)
+
+    def sample(self, count: int) -> Part:
+        """Return at most `count` images, those for testing first."""
+        return take_evenly([self.parts[side] for side in ("test", "val", "train") if side in self.parts], count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

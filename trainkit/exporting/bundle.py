@@ -12,8 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from trainkit.checks import Agreement, compare, test_part
-from trainkit.data.sources import Part
+from trainkit.checks import Agreement, compare
+from trainkit.data.sources import Dataset, Part
 from trainkit.deploy import classify
 from trainkit.errors import ExportError, OutputError
 from trainkit.exporting.frozen_graph import save_frozen_graph
@@ -62,12 +62,12 @@ def write_bundle(run: Run, *, model_format: str, name: str, exported: Path) -> B
     target = exported / name
     if target.exists():
         raise OutputError(f"{target} exists already, and nothing is overwritten. Choose another --name, or remove it.")
-    part = test_part(run)
+    dataset = run.load_data()
     make_folder(exported)
     temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=exported))
     try:
         temporary.chmod(0o755)
-        agreement = _fill(temporary, run, model_format, name, part)
+        agreement = _fill(temporary, run, model_format, dataset)
         if target.exists():
             raise OutputError(
                 f"{target} exists already, and nothing is overwritten. Choose another --name, or remove it."
@@ -80,7 +80,7 @@ def write_bundle(run: Run, *, model_format: str, name: str, exported: Path) -> B
     return Bundle(path=target, format=model_format, agreement=agreement)
 
 
-def _fill(folder: Path, run: Run, model_format: str, name: str, part: Part) -> Agreement:
+def _fill(folder: Path, run: Run, model_format: str, dataset: Dataset) -> Agreement:
     preprocessing = run.preprocessing
     model = load_keras_model(run.model_path)
     deployed = build_deployed(model)
@@ -99,8 +99,8 @@ def _fill(folder: Path, run: Run, model_format: str, name: str, part: Part) -> A
     if zoo := describe_for_samples(manifest):
         write_text(folder / "models.yml", zoo)
     logits = build_deployed(model, logits=True)
-    _write_selftest(folder / "selftest", part.take(_SELFTEST_IMAGES), preprocessing, deployed, logits)
-    agreement = _checked(folder, run, part.take(_CHECKED_IMAGES), preprocessing)
+    _write_selftest(folder / "selftest", dataset.sample(_SELFTEST_IMAGES), preprocessing, deployed, logits)
+    agreement = _checked(folder, run, dataset.sample(_CHECKED_IMAGES), preprocessing)
     manifest["opencv"]["verified"] = {
         cv2.__version__: {
             "images": agreement.images,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from trainkit.data.pipeline import Batches, read_pixels
-from trainkit.data.sources import Dataset, load_dataset
+from trainkit.data.sources import Dataset
 from trainkit.errors import DataError
 from trainkit.models.outputs import class_probabilities, load_keras_model
 from trainkit.preprocessing import Preprocessing
@@ -60,7 +60,7 @@ def evaluate_model(model: Any, dataset: Dataset, preprocessing: Preprocessing) -
 
 def evaluate_run(run: Run) -> dict[str, Any]:
     """Return the figures of a run's best weights."""
-    dataset = load_dataset(run.config["data"], validation=run.config["training.validation"])
+    dataset = run.load_data()
     if dataset.test_split is None:
         raise DataError(
             f"The data of {run.name} has neither a test nor a validation part. Train with --validation 0.1."
