@@ -181,7 +181,7 @@ def load_dataset(data: str, *, validation: float = 0.1) -> Dataset:
         return _from_source(data, validation)
     folder = Path(data)
     if not folder.exists():
-        near = get_close_matches(data, SOURCES, n=1)
+        near = get_close_matches(folder.name, SOURCES, n=1)
         hint = f" Did you mean `{near[0]}`?" if near else ""
         raise DataError(
             f"No such folder: {data}.{hint} Expected {', '.join(SOURCES)} or a folder with a folder for each class."

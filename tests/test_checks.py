@@ -1,0 +1,164 @@
+"""Whether a check finds what it must find."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import write_class_folders
+
+import trainkit
+from trainkit.checks import Agreement, Difference
+from trainkit.errors import BundleError, DataError
+
+
+@pytest.fixture(scope="module")
+def bundle(trained_run, tmp_path_factory: pytest.TempPathFactory) -> Path:  # type: ignore[no-untyped-def]
+    """An ONNX bundle of the trained run."""
+    return trainkit.export(trained_run, name="tiny", exported=tmp_path_factory.mktemp("bundles")).path
+
+
+def copy_with(bundle: Path, folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    copy = shutil.copytree(bundle, folder / "copy")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    change(manifest)
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    return copy
+
+
+def test_check_compares_every_runtime(bundle: Path, trained_run) -> None:  # type: ignore[no-untyped-def]
+    agreement = trainkit.check(bundle, experiments=trained_run.path.parent)
+    assert agreement.ok
+    assert agreement.images == len(trained_run.load_data().parts["test"])
+    assert set(agreement.runtimes) == {"keras", "opencv", "onnxruntime"}
+    document = agreement.to_json()
+    assert set(document) == {
+        "images",
+        "top1_agreement",
+        "max_abs_difference",
+        "max_relative_logit_difference",
+        "max_abs_pixel_difference",
+        "runtimes",
+    }
+    assert document["max_abs_pixel_difference"] == 0
+    assert document["max_abs_difference"] <= 1e-5
+    assert document["max_relative_logit_difference"] <= 1e-4
+
+
+def test_check_of_a_frozen_graph_runs_opencv(trained_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    written = trainkit.export(trained_run, format="frozen-graph", exported=tmp_path)
+    agreement = trainkit.check(written.path, experiments=trained_run.path.parent)
+    assert agreement.ok
+    assert set(agreement.runtimes) == {"keras", "opencv"}
+
+
+def test_check_reads_a_folder_of_any_images(bundle: Path, trained_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    folder = write_class_folders(tmp_path / "other", count=5, colors=("blue", "red"))
+    (folder / "notes.txt").write_text("no image")
+    assert trainkit.check(bundle, data=folder, experiments=trained_run.path.parent).images == 10
+
+
+def test_check_takes_at_most_so_many_images(bundle: Path, trained_run) -> None:  # type: ignore[no-untyped-def]
+    assert trainkit.check(bundle, experiments=trained_run.path.parent, max_images=2).images == 2
+
+
+def test_check_finds_another_mean(bundle: Path, trained_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    copy = copy_with(bundle, tmp_path, lambda manifest: manifest["blob"]["mean"].reverse())
+    agreement = trainkit.check(copy, experiments=trained_run.path.parent)
+    assert not agreement.ok
+    assert agreement.max_abs_pixel_difference > 0.1
+
+
+def test_check_finds_swapped_colors(bundle: Path, trained_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    copy = copy_with(bundle, tmp_path, lambda manifest: manifest["blob"].update(swapRB=False))
+    agreement = trainkit.check(copy, experiments=trained_run.path.parent)
+    assert not agreement.ok
+    assert agreement.top1_agreement < 1
+
+
+def test_check_finds_another_padding(bundle: Path, trained_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    step = {"step": "pad", "color_bgr": [255, 255, 255]}
+    copy = copy_with(bundle, tmp_path, lambda manifest: manifest.update(before_blob=[step]))
+    assert trainkit.check(copy, experiments=trained_run.path.parent).max_abs_pixel_difference > 0
+
+
+def test_check_needs_the_run_or_the_keras_model(bundle: Path, trained_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(BundleError, match="name its Keras model with --keras FILE"):
+        trainkit.check(bundle, experiments=tmp_path)
+    with pytest.raises(DataError, match=r"no run to take the data from. Name it with --data"):
+        trainkit.check(bundle, keras=trained_run.model_path, experiments=tmp_path)
+    folder = write_class_folders(tmp_path / "other", count=3)
+    assert trainkit.check(bundle, keras=trained_run.model_path, data=folder, experiments=tmp_path).ok
+
+
+def test_check_refuses_another_keras_model(bundle: Path, trained_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    shutil.copyfile(trained_run.model_path, tmp_path / "model.keras")
+    with (tmp_path / "model.keras").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(BundleError, match=r"is not the model that the bundle came from: its sha256 differs"):
+        trainkit.check(bundle, keras=tmp_path / "model.keras")
+    with pytest.raises(BundleError, match="No Keras model at"):
+        trainkit.check(bundle, keras=tmp_path / "missing.keras")
+
+
+@pytest.mark.parametrize("folder", ["missing", "empty"])
+def test_check_without_images_is_refused(bundle: Path, trained_run, tmp_path: Path, folder: str) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"No such folder|No usable image"):
+        trainkit.check(bundle, data=tmp_path / folder, experiments=trained_run.path.parent)
+
+
+def difference(**values: float) -> Difference:
+    equal = {"top1_agreement": 1.0, "max_abs_difference": 0.0, "max_relative_logit_difference": 0.0}
+    return Difference(version="1", **{**equal, **values})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"top1_agreement": 0.9999},
+        {"max_abs_difference": 1.1e-5},
+        {"max_relative_logit_difference": 1.1e-4},
+        {"max_abs_difference": math.nan},
+        {"max_relative_logit_difference": math.inf},
+    ],
+)
+def test_agreement_is_as_good_as_its_worst_runtime(values: dict[str, float]) -> None:
+    agreement = Agreement(
+        images=1, max_abs_pixel_difference=0.0, runtimes={"opencv": difference(), "onnxruntime": difference(**values)}
+    )
+    assert not agreement.ok
+    json.dumps(agreement.to_json(), allow_nan=False)
+    (name,) = values
+    worst = getattr(agreement, name)
+    assert worst == values[name] or (math.isnan(worst) and math.isnan(values[name]))
+
+
+def test_agreement_with_other_pixels_is_none() -> None:
+    assert Agreement(images=1, max_abs_pixel_difference=0.0, runtimes={"opencv": difference()}).ok
+    assert not Agreement(images=1, max_abs_pixel_difference=1e-7, runtimes={"opencv": difference()}).ok
+
+
+@pytest.mark.shared
+def test_transfer_learning_leaves_with_the_same_answers(shared: Path, tmp_path: Path) -> None:
+    run = trainkit.train(
+        shared / "data" / "cats-dogs",
+        model="mobilenet",
+        alpha=0.75,
+        epochs=4,
+        experiments=tmp_path / "experiments",
+    )
+    assert run.result["test_accuracy"] >= 0.95
+    for model_format in ("onnx", "frozen-graph"):
+        path = trainkit.export(run, format=model_format, exported=tmp_path / "exported").path
+        agreement = trainkit.check(path, experiments=tmp_path / "experiments")
+        assert agreement.images == 200
+        assert agreement.ok
+    image = np.ascontiguousarray(run.load_data().parts["test"].images[0])
+    assert trainkit.Classifier(path).predict(image)[0].label in ("cats", "dogs")

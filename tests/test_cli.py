@@ -1,0 +1,199 @@
+"""The command line as a contract: documents, exit codes, one line on standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import write_class_folders
+
+
+def trainkit(*arguments: object, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run the command, and hold its exit code."""
+    command = [sys.executable, "-m", "trainkit", *map(str, arguments)]
+    ended = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr
+    return ended
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which digits were trained and exported."""
+    folder = tmp_path_factory.mktemp("workplace")
+    trained = trainkit("train", "digits", "--epochs", 8, "--name", "digits", "--json", cwd=folder)
+    (folder / "train.json").write_text(trained.stdout)
+    (folder / "train.err").write_text(trained.stderr)
+    exported = trainkit("export", "latest", "--name", "digits", "--json", cwd=folder)
+    (folder / "export.json").write_text(exported.stdout)
+    assert exported.stderr == ""
+    return folder
+
+
+def test_train_prints_one_document(workplace: Path) -> None:
+    document = json.loads((workplace / "train.json").read_text())
+    assert set(document) == {"run", "test_accuracy", "test_loss", "test_split", "epochs", "seconds", "status"}
+    assert Path(document["run"]).is_absolute()
+    assert Path(document["run"]).parent == workplace / "experiments"
+    assert document["test_accuracy"] > 0.9
+    assert (document["test_split"], document["epochs"]) == ("test", 8)
+
+
+def test_train_says_only_what_is_its_own(workplace: Path) -> None:
+    lines = (workplace / "train.err").read_text().splitlines()
+    assert len(lines) == 1 + 8
+    assert lines[-1].startswith("epoch 8/8  loss ")
+
+
+def test_export_prints_one_document(workplace: Path) -> None:
+    document = json.loads((workplace / "export.json").read_text())
+    assert document["bundle"] == str(workplace / "exported" / "digits")
+    assert (document["format"], document["top1_agreement"]) == ("onnx", 1.0)
+    assert document["max_abs_difference"] <= 1e-5
+
+
+def test_check_prints_one_document(workplace: Path) -> None:
+    document = json.loads(trainkit("check", "digits", "--data", "digits", "--json", cwd=workplace).stdout)
+    assert (document["images"], document["top1_agreement"], document["max_abs_pixel_difference"]) == (360, 1.0, 0)
+    assert document["max_relative_logit_difference"] <= 1e-4
+    assert set(document["runtimes"]) == {"keras", "opencv", "onnxruntime"}
+
+
+def test_check_of_a_disagreement_ends_with_1(workplace: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = shutil.copytree(workplace / "exported" / "digits", tmp_path / "changed")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["blob"]["scalefactor"] *= 1.5
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    ended = trainkit("check", copy, "--json", cwd=workplace, code=1)
+    assert json.loads(ended.stdout)["max_abs_pixel_difference"] > 0
+    assert ended.stderr.count("\n") == 1
+    assert "does not answer as Keras does" in ended.stderr
+
+
+def test_predict_prints_one_document(workplace: Path) -> None:
+    images = sorted((workplace / "exported" / "digits" / "selftest").glob("*.png"))[:2]
+    ended = trainkit("predict", "digits", *images, "--top", 3, "--json", cwd=workplace)
+    document = json.loads(ended.stdout)
+    assert [entry["image"] for entry in document] == [str(path) for path in images]
+    for entry in document:
+        probabilities = [found["probability"] for found in entry["predictions"]]
+        assert len(probabilities) == 3
+        assert probabilities == sorted(probabilities, reverse=True)
+    assert ended.stderr == ""
+
+
+def test_predict_leaves_out_what_is_not_likely(workplace: Path) -> None:
+    image = workplace / "exported" / "digits" / "selftest" / "1.png"
+    ended = trainkit("predict", "digits", image, "--min-confidence", 0.6, "--json", cwd=workplace)
+    assert len(json.loads(ended.stdout)[0]["predictions"]) <= 1
+
+
+def test_runs_and_evaluate_print_one_document(workplace: Path) -> None:
+    (row,) = json.loads(trainkit("runs", "--json", cwd=workplace).stdout)
+    assert (row["data"], row["model"], row["epochs"], row["status"]) == ("digits", "small-cnn", 8, "finished")
+    figures = json.loads(trainkit("evaluate", "digits", "--json", cwd=workplace).stdout)
+    assert figures["test_accuracy"] == row["test_accuracy"]
+    assert len(figures["classes"]) == 10
+
+
+def test_commands_print_tables(workplace: Path) -> None:
+    assert "digits  small-cnn" in trainkit("runs", cwd=workplace).stdout
+    assert "test accuracy" in trainkit("evaluate", "latest", cwd=workplace).stdout
+    image = workplace / "exported" / "digits" / "selftest" / "1.png"
+    assert str(image) in trainkit("predict", "digits", image, cwd=workplace).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["train"], 2, "Expected DATA"),
+        (["train", "digits", "--epoch", "3"], 2, "--epochs"),
+        (["train", "digits", "--epochs", "0"], 2, "`training.epochs` must be a whole number from 1. Received: 0"),
+        (["train", "digits", "--model", "vgg61"], 2, "Did you mean `vgg16`?"),
+        (["train", "digits", "--set", "model.block=1"], 2, "Did you mean `model.blocks`?"),
+        (["train", "digits", "--set", "model.blocks"], 2, "--set takes key=value"),
+        (["train", "digits", "--alpha", "0.5"], 2, "small-cnn has no setting `alpha`"),
+        (["train", "digits", "--weights", "imagenet"], 2, "no ImageNet weights for small-cnn"),
+        (["train", "digits", "--size", "32"], 2, "WIDTHxHEIGHT"),
+        (["train", "digits", "--preprocessing", "units"], 2, "Did you mean `unit`?"),
+        (["train", "fashon-mnist"], 1, "Did you mean `fashion-mnist`?"),
+        (["train", "digits", "--config", "missing.toml"], 1, "Cannot read missing.toml"),
+        (["train", "digits", "--weights", "missing.h5"], 1, "No such weights file"),
+        (["trian"], 2, "Did you mean 'train'?"),
+        (["export", "missing"], 1, "No run missing in experiments"),
+        (["evaluate", "latest"], 1, "No runs in experiments"),
+        (["check", "missing"], 1, "No bundle missing"),
+        (["predict", "missing"], 2, "Missing argument"),
+        (["predict", "missing", "missing.jpg"], 1, "No such image: missing.jpg"),
+        (["predict", "missing", "x.jpg", "--top", "0"], 2, "--top"),
+        (["predict", "missing", "x.jpg", "--min-confidence", "2"], 2, "--min-confidence"),
+    ],
+)
+def test_mistake_is_one_line(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
+    ended = trainkit(*arguments, cwd=tmp_path, code=code)
+    assert message in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert ended.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: folder.mkdir(), "No class folders in"),
+        (lambda folder: write_class_folders(folder, count=3, colors=("blue",)), "Only one class in"),
+        (lambda folder: (write_class_folders(folder, count=3), (folder / "none").mkdir()), "No images in"),
+        (lambda folder: write_class_folders(folder, count=2), "Expected at least 3"),
+    ],
+)
+def test_data_that_cannot_be_used_is_one_line(tmp_path: Path, make, message: str) -> None:  # type: ignore[no-untyped-def]
+    make(tmp_path / "photos")
+    ended = trainkit("train", "photos", cwd=tmp_path, code=1)
+    assert message in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_files_that_cannot_be_used_are_named_and_counted(tmp_path: Path) -> None:
+    folder = write_class_folders(tmp_path / "photos", count=8)
+    (folder / "blue" / "empty.jpg").touch()
+    (folder / "blue" / "notes.txt").write_text("no image")
+    ended = trainkit("train", "photos", "--size", "16x16", "--epochs", 1, "--json", cwd=tmp_path)
+    json.loads(ended.stdout)
+    assert "Left out 2 of 10 files in" in ended.stderr
+    assert "empty.jpg is empty; notes.txt is no image" in ended.stderr
+
+
+def fastest(*arguments: object, cwd: Path) -> float:
+    """Return the shortest of three runs, in seconds: what else the machine does only ever adds to it."""
+    seconds = []
+    for _ in range(3):
+        started = time.monotonic()
+        trainkit(*arguments, cwd=cwd)
+        seconds.append(time.monotonic() - started)
+    return min(seconds)
+
+
+def test_help_is_there_at_once(tmp_path: Path) -> None:
+    assert fastest("--help", cwd=tmp_path) < 0.6  # 0.25 on an idle machine
+
+
+def test_predict_does_not_wait_for_tensorflow(workplace: Path) -> None:
+    image = workplace / "exported" / "digits" / "selftest" / "1.png"
+    assert fastest("predict", "digits", image, cwd=workplace) < 1.0
+
+
+def test_predict_survives_a_reader_that_goes_away(workplace: Path) -> None:
+    image = workplace / "exported" / "digits" / "selftest" / "1.png"
+    shell = f"'{sys.executable}' -m trainkit predict digits '{image}' --json | true"
+    ended = subprocess.run(
+        ["sh", "-c", shell], cwd=workplace, capture_output=True, text=True, env=os.environ, check=False
+    )
+    assert "Traceback" not in ended.stderr
