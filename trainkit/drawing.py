@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+_READABLE_WIDTH = 200  # pixels
+
 
 def draw_lines(image_bgr: np.ndarray, lines: list[str]) -> np.ndarray:
     """Return a copy of an image with lines of text in its upper left corner, sized to be read on it.
+
+    An image too small for any text, such as a digit of 28x28, is enlarged by a whole factor first.
 
     Args:
         image_bgr: uint8 `(height, width, 3)`.
         lines: of text.
     """
     picture = Image.fromarray(np.ascontiguousarray(image_bgr[..., ::-1]))
+    factor = math.ceil(_READABLE_WIDTH / picture.width)
+    if factor > 1:
+        picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(picture, "RGBA")
     text = "\n".join(lines)
     font = _fitting_font(draw, text, picture.width)

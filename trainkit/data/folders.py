@@ -57,6 +57,9 @@ def _part_folders(folder: Path) -> dict[str, Path]:
     """Return side to folder. `train` is a part only when it holds folders: it may also be a class of railway photos."""
     train = folder / "train"
     if not train.is_dir() or not _subfolders(train):
+        for name in ("test", "val"):
+            if (folder / name).is_dir() and _subfolders(folder / name) and not train.exists():
+                raise DataError(f"{folder} has {name}/ but no train/. Expected {train}/<class name>/*.jpg")
         return {"train": folder}
     parts = {"train": train}
     for side, names in _PART_FOLDERS.items():

@@ -19,6 +19,7 @@ from trainkit.errors import DataError
 
 # What every OpenCV since 4.5 decodes, by Pillow's names. MPO is a JPEG with further pictures behind it.
 READABLE_FORMATS = ("BMP", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+MAX_BYTES = 2**28  # a file is read whole, and a forgotten film would fill the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,11 @@ def inspect_files(paths: Sequence[Path]) -> list[ImageFile]:
 
 def inspect_file(path: Path) -> ImageFile:
     """Decode one file with Pillow, which unlike OpenCV reports a truncated JPEG, and say what is wrong with it."""
+    if path.exists() and not path.is_file():
+        return ImageFile(path, "", "is no regular file")
     try:
+        if path.stat().st_size > MAX_BYTES:
+            return ImageFile(path, "", f"has more than {MAX_BYTES} bytes: no photograph")
         data = path.read_bytes()
     except OSError as error:
         return ImageFile(path, "", f"cannot be read ({error.strerror})")
