@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from trainkit.errors import BundleError
@@ -16,10 +17,10 @@ def find_bundle(bundle: str | Path, exported: Path = EXPORTED) -> Path:
         BundleError: there is none.
     """
     for path in (Path(bundle), exported / bundle):
-        if path.is_file() and path.name == "manifest.json":
+        if path.name == "manifest.json" and os.path.isfile(path):
             return path.parent
-        if (path / "manifest.json").is_file():
+        if os.path.isfile(path / "manifest.json"):  # unlike Path's, false for a name that is too long
             return path
-    known = sorted(path.parent.name for path in exported.glob("*/manifest.json"))
+    known = sorted(path.parent.name for path in exported.glob("[!.]*/manifest.json"))
     there = f" There are: {', '.join(known[:10])}" if known else " Make one with `trainkit export RUN`."
     raise BundleError(f"No bundle {bundle} (a folder with manifest.json), and none of this name in {exported}.{there}")

@@ -89,13 +89,18 @@ def _size(value: Any) -> list[int]:
 
 
 def _name(value: Any) -> str:
-    if not _NAME.fullmatch(value) or value == "latest":
+    if not _NAME.fullmatch(value) or len(value.encode()) > 200 or value == "latest":
         raise ValueError
     return str(value)
 
 
+def _text(value: Any) -> str:
+    str(value).encode()  # a UnicodeEncodeError is a ValueError: TOML has no letters that UTF-8 has not
+    return str(value)
+
+
 _RULES = {
-    "data": _Rule("the name of a data set or a folder", str),
+    "data": _Rule("the name of a data set or of a folder, in UTF-8", _text),
     "name": _Rule("letters, digits, - _ and . (at most 100, and not `latest`)", _name),
     "model.name": _choice("model", tuple(BUILDERS)),
     "model.blocks": _whole(0, 12),
@@ -103,7 +108,7 @@ _RULES = {
     "model.dense": _whole(1, 65536),
     "model.dropout": _number("a share from 0 to below 1", lambda value: 0 <= value < 1),
     "model.alpha": _number("a width above 0, at most 4", lambda value: 0 < value <= 4),
-    "model.weights": _Rule("imagenet, none or a file", str),
+    "model.weights": _Rule("imagenet, none or a file, in UTF-8", _text),
     "preprocessing.name": _choice("preprocessing", PREPROCESSINGS),
     "preprocessing.size": _Rule(f"WIDTHxHEIGHT, each 1 to {MAX_SIDE} pixels", _size),
     "preprocessing.color": _choice("color", get_args(Color)),
@@ -114,6 +119,7 @@ _RULES = {
     "training.seed": _whole(0, 2**31 - 1),
     "training.validation": _number("a share from 0 to below 1", lambda value: 0 <= value < 1),
 }
+_TEXTS = {key for key in _RULES if key.count(".") == 0 or key.endswith((".name", ".color", ".resize", ".weights"))}
 
 
 def build_config(given: Mapping[str, Any]) -> Config:
@@ -192,10 +198,13 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise UsageError(f"--set takes key=value, such as model.blocks=1. Received: {text}")
+    key, value = key.strip(), value.strip()
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
+        found = tomllib.loads(f"value = {value}")["value"]
+    except (ValueError, RecursionError):  # no TOML, or more digits than Python reads
+        return key, value
+    # A run may be called 5 or 2026-11-20, which TOML takes for a number and a date.
+    return key, value if key in _TEXTS and not isinstance(found, str) else found
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -210,7 +219,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise TrainkitError(
             f"Cannot read {path}: {error.strerror}. Expected the config.toml of a run, or one like it."
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise TrainkitError(f"{path} is not valid TOML: {error}") from None
     flat: dict[str, Any] = {}
     for key, value in nested.items():

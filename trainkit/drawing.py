@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 _READABLE_WIDTH = 200  # pixels
+_MOST_ENLARGED = 2000  # pixels high
 
 
 def draw_lines(image_bgr: np.ndarray, lines: list[str]) -> np.ndarray:
@@ -22,7 +23,7 @@ def draw_lines(image_bgr: np.ndarray, lines: list[str]) -> np.ndarray:
         lines: of text.
     """
     picture = Image.fromarray(np.ascontiguousarray(image_bgr[..., ::-1]))
-    factor = math.ceil(_READABLE_WIDTH / picture.width)
+    factor = min(math.ceil(_READABLE_WIDTH / picture.width), _MOST_ENLARGED // picture.height)
     if factor > 1:
         picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(picture, "RGBA")

@@ -44,8 +44,8 @@ def predict_files(
     """
     for path in images:
         check_image_file(path)
-    targets = _targets(images, annotate)
     classifier = Classifier(find_bundle(bundle, exported))
+    targets = _targets(images, annotate)
     results = []
     for path in images:
         image = read_image(path)

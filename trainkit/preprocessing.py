@@ -62,6 +62,8 @@ class Preprocessing:
                 raise UsageError(f"`{name}` needs {count} finite numbers for {self.color}. Received: {values!r}")
         if min(self.std) <= 0:
             raise UsageError(f"`std` must be above 0 in every channel. Received: {self.std}")
+        if min(self.std) < 1e-6 or max(self.std) > 1e6:
+            raise UsageError(f"`std` must be from 1e-6 to 1e6 grey levels in every channel. Received: {self.std}")
         if not all(0 <= value <= 255 for value in self.pad_color):
             raise UsageError(f"`pad_color` must be red, green and blue from 0 to 255. Received: {self.pad_color}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class Run:
         """How its images became the network's input."""
         try:
             return Preprocessing.from_json(self._read("preprocessing.json"))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise RunError(f"The run {self.name} is damaged: preprocessing.json: {error}") from None
 
     @property
@@ -56,9 +57,12 @@ class Run:
     def result(self) -> dict[str, Any]:
         """`result.json`: `status`, and what is known by then of `epochs`, `seconds`, `test_accuracy` and more."""
         try:
-            result = json.loads(self._read("result.json"))
-            return {**_EMPTY_RESULT, **result}
-        except (ValueError, TypeError) as error:
+            result = {**_EMPTY_RESULT, **json.loads(self._read("result.json"))}
+            for key in ("epochs", "seconds", "test_accuracy", "test_loss"):
+                if not isinstance(result[key], (int, float, type(None))):
+                    raise ValueError(f"`{key}` is no number")
+            return result
+        except (ValueError, TypeError, RecursionError) as error:
             raise RunError(f"The run {self.name} is damaged: result.json: {error}") from None
 
     def load_data(self) -> Dataset:
@@ -174,10 +178,13 @@ def list_runs(experiments: Path = EXPERIMENTS) -> list[Run]:
     found = [
         path for path in experiments.iterdir() if not path.name.startswith(".") and (path / "config.toml").is_file()
     ]
-    return [
-        Run(path)
-        for path in sorted(found, key=lambda path: (path.name[:15], (path / "config.toml").stat().st_mtime_ns))
-    ]
+    return [Run(path) for path in sorted(found, key=_age)]
+
+
+def _age(path: Path) -> tuple[str, int]:
+    """Sort by the time in the name, then by that of the config; a folder that was renamed comes before all others."""
+    time = path.name[:15] if path.name[:8].isdigit() else ""
+    return time, (path / "config.toml").stat().st_mtime_ns
 
 
 def find_run(run: str | Path | Run, experiments: Path = EXPERIMENTS) -> Run:
@@ -196,14 +203,22 @@ def find_run(run: str | Path | Run, experiments: Path = EXPERIMENTS) -> Run:
             raise RunError(f"No runs in {experiments}. Make one with `trainkit train`.")
         return runs[-1]
     for path in (Path(run), experiments / run):
-        if (path / "config.toml").is_file():
+        if os.path.isfile(path / "config.toml"):  # unlike Path's, false for a name that is too long
             return Run(path)
-    named = [found for found in runs if found.name[16:] == str(run)]
+    named = [found for found in runs if _given_name(found) == str(run)]
     if not named:
         raise RunError(
             f"No run {run} in {experiments}. Expected a path, the name of a run, or latest: `trainkit runs` lists them."
         )
     return named[-1]
+
+
+def _given_name(run: Run) -> str | None:
+    """Return the part of a run's name that the user gave; a number may follow it in the folder's name."""
+    try:
+        return str(read_config(run.path / "config.toml").get("name"))
+    except TrainkitError:
+        return None
 
 
 def summarize_runs(experiments: Path = EXPERIMENTS) -> list[dict[str, Any]]:

@@ -35,15 +35,18 @@ def read_class_folders(folder: Path, *, validation: float) -> ClassFolders:
     Raises:
         DataError: no such folder, fewer than two classes, or a class without a usable image.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise DataError(f"No such folder: {folder}. Expected a folder with one folder of images for each class.")
     parts = _part_folders(folder)
     class_names = _class_names(parts["train"])
     warnings: list[str] = []
+    if parts["train"] != folder and (others := set(_subfolders(folder)) - set(parts.values())):
+        names = ", ".join(sorted(path.name for path in others))
+        warnings.append(f"{folder} has train/, so the folders beside it are left out: {names}")
     files = {side: _inspect_part(part, class_names, warnings) for side, part in parts.items()}
     shares = {} if "val" in files or validation == 0 else {"val": validation}
     if "val" not in files and "test" not in files:
-        shares = {"test": TEST_SHARE, **shares}
+        shares = {"test": TEST_SHARE, **{side: share * (1 - TEST_SHARE) for side, share in shares.items()}}
     if shares:
         files.update(_split(folder, files["train"], shares, warnings))
     return ClassFolders(

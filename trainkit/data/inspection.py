@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,12 @@ from pathlib import Path
 import cv2
 from PIL import Image, UnidentifiedImageError
 
-from trainkit.deploy.classify import MAX_PIXELS
+from trainkit.deploy.classify import MAX_PIXELS, is_utf8
 from trainkit.errors import DataError
 
 # What every OpenCV since 4.5 decodes, by Pillow's names. MPO is a JPEG with further pictures behind it.
 READABLE_FORMATS = ("BMP", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+_ORIENTATION = 0x0112  # the EXIF tag
 MAX_BYTES = 2**28  # a file is read whole, and a forgotten film would fill the memory
 
 
@@ -40,10 +42,13 @@ def inspect_files(paths: Sequence[Path]) -> list[ImageFile]:
 
 def inspect_file(path: Path) -> ImageFile:
     """Decode one file with Pillow, which unlike OpenCV reports a truncated JPEG, and say what is wrong with it."""
-    if path.exists() and not path.is_file():
-        return ImageFile(path, "", "is no regular file")
+    if not is_utf8(path):
+        return ImageFile(path, "", "has a name that is not UTF-8, on which OpenCV may crash: rename it")
     try:
-        if path.stat().st_size > MAX_BYTES:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return ImageFile(path, "", "is no regular file")
+        if status.st_size > MAX_BYTES:
             return ImageFile(path, "", f"has more than {MAX_BYTES} bytes: no photograph")
         data = path.read_bytes()
     except OSError as error:
@@ -62,9 +67,9 @@ def _problem(path: Path, data: bytes) -> str | None:
     except UnidentifiedImageError:
         return "is no image"
     except Image.DecompressionBombError:
-        return f"has too many pixels (more than {MAX_PIXELS}): scale it down"
+        return "has too many pixels: scale it down"
     except Exception as error:  # Pillow's decoders raise whatever they meet in a damaged file
-        return "is truncated" if "truncated" in str(error) else f"is damaged ({error})"
+        return "is truncated" if "truncated" in str(error).lower() else f"is damaged ({error})"
 
 
 def _problem_of_image(image: Image.Image, path: Path) -> str | None:
@@ -72,12 +77,16 @@ def _problem_of_image(image: Image.Image, path: Path) -> str | None:
         return _unreadable_everywhere(str(image.format))
     if image.format == "WEBP" and getattr(image, "is_animated", False):
         return _unreadable_everywhere("animated WebP")
+    if image.format in ("WEBP", "TIFF") and image.getexif().get(_ORIENTATION, 1) != 1:
+        return (
+            f"is a {image.format} with a rotation, which OpenCV's versions read differently: convert it to JPEG or PNG"
+        )
     if image.width * image.height > MAX_PIXELS:
         return f"has too many pixels ({image.width}x{image.height}): scale it down"
     if image.format in ("JPEG", "MPO"):
         image.draft(image.mode, (max(1, image.width // 8), max(1, image.height // 8)))  # reads it all, at an eighth
     image.load()
-    if image.format not in ("JPEG", "MPO", "PNG", "WEBP") and _imread(path) is None:
+    if image.format not in ("JPEG", "MPO", "WEBP") and _imread(path) is None:  # Pillow forgives a PNG more
         return f"is a {image.format} that OpenCV {cv2.__version__} cannot decode: convert it to PNG"
     return None
 
@@ -89,9 +98,10 @@ def _unreadable_everywhere(name: str) -> str:
 
 def _imread(path: Path) -> cv2.typing.MatLike | None:
     try:
-        return cv2.imread(str(path), cv2.IMREAD_COLOR)
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     except cv2.error:
         return None
+    return image if image is not None and image.ndim == 3 else None
 
 
 def read_image(path: Path) -> cv2.typing.MatLike:
@@ -112,7 +122,7 @@ def check_image_file(path: Path) -> None:
     Raises:
         DataError: says what is wrong with it.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path's, false for a name that is too long
         raise DataError(f"No such image: {path}")
     (looked_at,) = inspect_files([path])
     if looked_at.problem:

@@ -80,7 +80,7 @@ class Part:
     def path(self, index: int) -> Path | None:
         """Return the file of an image, `None` where it has none."""
         images = self.images
-        if isinstance(images, ChosenImages):
+        while isinstance(images, ChosenImages):
             images, index = images.chosen[index]
         return images.paths[index] if isinstance(images, FileImages) else None
 
@@ -180,8 +180,8 @@ def load_dataset(data: str, *, validation: float = 0.1) -> Dataset:
     if data in SOURCES:
         return _from_source(data, validation)
     folder = Path(data)
-    if not folder.exists():
-        near = get_close_matches(folder.name, SOURCES, n=1)
+    if not os.path.exists(folder):  # unlike Path's, false for a name that is too long
+        near = get_close_matches(folder.name.lower(), SOURCES, n=1)
         hint = f" Did you mean `{near[0]}`?" if near else ""
         raise DataError(
             f"No such folder: {data}.{hint} Expected {', '.join(SOURCES)} or a folder with a folder for each class."
@@ -207,6 +207,11 @@ def _hold_out(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]
     """Return the indices that stay and those that are held out, in order, every class with its share."""
     from sklearn.model_selection import train_test_split
 
+    if min(share, 1 - share) * len(labels) < len(np.unique(labels)):
+        raise DataError(
+            f"A validation share of {share:g} leaves a class without images, of {len(labels)} in all. Expected more of "
+            "them on each side, such as --validation 0.1, or 0 for none."
+        )
     rest, held_out = train_test_split(
         np.arange(len(labels)), test_size=share, stratify=labels, random_state=_SPLIT_SEED
     )

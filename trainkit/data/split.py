@@ -9,7 +9,7 @@ move a file.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,13 +33,15 @@ def choose_sides(
         SHA-256 to side, and the pins that had to be added.
 
     Raises:
-        DataError: a class has fewer different images than there are sides.
+        DataError: a class has fewer different images of its own than there are sides.
     """
     sides: dict[str, str] = {}
     added: dict[str, str] = {}
+    wanted = [*shares, "train"]
+    shared = Counter(sha for hashes in contents.values() for sha in set(hashes))  # by how many classes
     for class_name, hashes in contents.items():
-        of_class = {sha: pins.get(sha, _side_of(sha, shares)) for sha in sorted(set(hashes))}
-        wanted = [*shares, "train"]
+        of_class = {sha: sides.get(sha) or _natural_side(sha, shares, pins) for sha in sorted(set(hashes))}
+        own = {sha for sha in of_class if shared[sha] == 1}
         if len(of_class) < len(wanted):
             raise DataError(
                 f"Class `{class_name}` has {len(of_class)} different images. Expected at least {len(wanted)}, one for "
@@ -47,10 +49,16 @@ def choose_sides(
             )
         for side in wanted:
             if side not in of_class.values():
-                sha = _spare(of_class)
+                sha = _spare(of_class, own, class_name)
                 of_class[sha] = added[sha] = side
         sides.update(of_class)
     return sides, added
+
+
+def _natural_side(sha256: str, shares: Mapping[str, float], pins: Mapping[str, str]) -> str:
+    """Return the side an image was pinned to, where there still is such a side, else that of its content."""
+    pinned = pins.get(sha256)
+    return pinned if pinned in (*shares, "train") else _side_of(sha256, shares)
 
 
 def _side_of(sha256: str, shares: Mapping[str, float]) -> str:
@@ -62,13 +70,19 @@ def _side_of(sha256: str, shares: Mapping[str, float]) -> str:
     return "train"
 
 
-def _spare(sides: Mapping[str, str]) -> str:
-    """Return an image of the side that has the most."""
+def _spare(sides: Mapping[str, str], own: set[str], class_name: str) -> str:
+    """Return an image that can leave its side, from the side that has the most; none that other classes have too."""
     members: dict[str, list[str]] = defaultdict(list)
     for sha, side in sides.items():
         members[side].append(sha)
-    largest = max(members, key=lambda side: len(members[side]))
-    return min(members[largest])
+    for side in sorted(members, key=lambda side: -len(members[side])):
+        movable = own.intersection(members[side])
+        if movable and len(members[side]) > 1:
+            return min(movable)
+    raise DataError(
+        f"Class `{class_name}` has too few images that no other class has as well, to put one on each side. "
+        "Add images, or make train/, val/ and test/ folders."
+    )
 
 
 def read_pins(folder: Path) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainkit.errors import DataError
 from trainkit.preprocessing import Color
 
 
@@ -14,9 +13,6 @@ def channel_statistics(pixels: np.ndarray, color: Color) -> tuple[tuple[float, .
     Args:
         pixels: uint8 `(N, height, width, channels)`, colour in the order B, G, R.
         color: the order of the result.
-
-    Raises:
-        DataError: a channel has one value only, so that there is no deviation to divide by.
     """
     channels = pixels.shape[-1]
     histograms = [np.bincount(pixels[..., channel].ravel(), minlength=256) for channel in range(channels)]
@@ -26,7 +22,5 @@ def channel_statistics(pixels: np.ndarray, color: Color) -> tuple[tuple[float, .
     squares = [int(histogram @ levels**2) for histogram in histograms]
     # count * squares - sum^2 in whole numbers, because the difference of two large means would lose digits.
     variances = [(count * square - total**2) / count**2 for total, square in zip(sums, squares, strict=True)]
-    if min(variances) == 0:
-        raise DataError("All training images have one and the same colour. Expected images with something on them.")
     mean, std = tuple(total / count for total in sums), tuple(float(np.sqrt(variance)) for variance in variances)
     return (mean[::-1], std[::-1]) if color == "rgb" else (mean, std)

@@ -15,7 +15,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
+import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 
@@ -31,6 +34,7 @@ except ImportError:  # in a bundle, without trainkit
 
 
 SCHEMA = "trainkit/1"
+MAX_WHOLE = 2**31 - 1
 MAX_SIDE = 16384  # pixels; beyond it no classifier reads, and a hostile manifest would only fill the memory
 MAX_PIXELS = 2**28  # of a padded image
 MAX_MANIFEST_BYTES = 16 * 2**20
@@ -50,11 +54,12 @@ class _Check(NamedTuple):
 
 
 def _is_number(value: Any) -> bool:
-    # A comparison rather than math.isfinite, which fails on a whole number beyond any float.
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    # cv::FileStorage reads a whole number beyond 32 bits silently wrong before OpenCV 4.14.
+    most = MAX_WHOLE if isinstance(value, int) else sys.float_info.max
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= most
 
 
-def _is_count(value: Any, most: int = 2**31 - 1) -> bool:
+def _is_count(value: Any, most: int = MAX_WHOLE) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most
 
 
@@ -63,7 +68,10 @@ def _are(values: Any, holds: Callable[[Any], bool], least: int, most: int) -> bo
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value.encode("utf-8", "replace")) < 4000
+    try:
+        return isinstance(value, str) and 0 < len(value.encode("utf-8")) < 4000
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
 
 
 def _one_of(*values: str) -> _Check:
@@ -93,7 +101,10 @@ _LIST = _Check("a list", lambda value: isinstance(value, list))
 _NAMES = _Check(
     "a list of different texts", lambda value: _are(value, _is_text, 1, 10**6) and len(set(value)) == len(value)
 )
-_VERSION = _Check("a version such as 4.10.0", lambda value: _is_text(value) and value[0].isdigit())
+_VERSION = _Check(
+    "a version such as 4.10.0",
+    lambda value: _is_text(value) and bool(re.fullmatch(r"[0-9]+(\.[0-9]+){0,3}(-[0-9a-z.]+)?", value)),
+)
 
 # section: (required keys, optional keys). A later version may add optional keys, never required ones.
 _SECTIONS: Dict[str, Any] = {
@@ -164,11 +175,21 @@ def check_manifest(data: Any, where: Any = "manifest") -> None:
     for section in ("model", "blob", "output", "source", "preprocessing", "opencv"):
         if section in data:
             _check_section(section, data[section], where)
-    for step in data.get("before_blob", []):
-        name = step.get("step") if isinstance(step, dict) else step
-        if not isinstance(name, str) or f"before_blob: {name}" not in _SECTIONS:
-            raise BundleError(f"{where}: `before_blob` knows the steps pad and gray. Received: {name!r}")
+    names = [step.get("step") if isinstance(step, dict) else step for step in data.get("before_blob", [])]
+    for name in names:
+        if name not in ("pad", "gray"):
+            raise BundleError(f"{where}: `before_blob` knows the steps pad and gray. Received: {name!r:.80}")
+    if names not in ([], ["pad"], ["gray"], ["pad", "gray"]):
+        raise BundleError(f"{where}: `before_blob` has each step once, pad before gray. Received: {names!r:.80}")
+    for name, step in zip(names, data.get("before_blob", [])):
         _check_section(f"before_blob: {name}", step, where)
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"Cannot read {path} ({error.strerror}). Copy the bundle again.") from None
 
 
 def _no_constant(name: str) -> Any:
@@ -185,14 +206,14 @@ def read_manifest(bundle: str | Path) -> Dict[str, Any]:
         BundleError: there is none, or it is no manifest of this schema.
     """
     path = Path(bundle)
-    if path.is_dir():
+    if os.path.isdir(path):
         path = path / "manifest.json"
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise BundleError(f"No manifest at {path}. Expected the folder of a bundle, with manifest.json in it.")
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise BundleError(f"{path} has more than {MAX_MANIFEST_BYTES} bytes: no manifest. Export the bundle again.")
     try:
-        data: Dict[str, Any] = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_no_constant)
+        data: Dict[str, Any] = json.loads(_read_bytes(path).decode("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not valid JSON in UTF-8 ({error}). Export the bundle again.") from None
     check_manifest(data, path)
@@ -260,9 +281,9 @@ def _read_model(folder: Path, model: Dict[str, Any]) -> bytes:
     path: Path = folder / model["file"]
     if path.resolve().parent != folder.resolve():
         raise BundleError(f"{path} is a link that leaves the bundle. Put the file itself there.")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise BundleError(f"{path} is missing: the manifest names it as the model. Copy the whole bundle again.")
-    data = path.read_bytes()
+    data = _read_bytes(path)
     if len(data) != model.get("bytes", len(data)):
         raise BundleError(f"{path} has {len(data)} bytes; the manifest says {model['bytes']}. Copy the bundle again.")
     if hashlib.sha256(data).hexdigest() != model.get("sha256", hashlib.sha256(data).hexdigest()):
@@ -278,20 +299,34 @@ def read_net(data: bytes, model_format: str, engine: str | None = None) -> Any:
         model_format: `onnx` or `frozen-graph`.
         engine: `classic`, `new` or `auto`; OpenCV 4 has no such choice and ignores it. A frozen graph needs `classic`:
             the new engine of 5.0 ends the process on some of them.
+
+    Raises:
+        BundleError: OpenCV cannot read the model.
+        ValueError: there is no such engine.
     """
-    buffer = np.frombuffer(data, np.uint8)
+    if engine not in (None, "classic", "new", "auto"):
+        raise ValueError(f"`engine` must be classic, new or auto. Received: {engine!r}")
     if model_format == "frozen-graph":
         engine = "classic"
-    arguments = []
-    if engine is not None and hasattr(cv2.dnn, "ENGINE_CLASSIC"):
-        arguments = [getattr(cv2.dnn, "ENGINE_" + engine.upper())]
+    has_engines = hasattr(cv2.dnn, "ENGINE_CLASSIC")
+    arguments = [getattr(cv2.dnn, "ENGINE_" + engine.upper())] if engine and has_engines else []
     try:
-        if model_format == "onnx":
-            return cv2.dnn.readNetFromONNX(buffer, *arguments)
-        return cv2.dnn.readNetFromTensorflow(buffer, np.empty(0, np.uint8), *arguments)
+        if model_format == "frozen-graph":
+            return cv2.dnn.readNetFromTensorflow(np.frombuffer(data, np.uint8), np.empty(0, np.uint8), *arguments)
+        if engine == "classic" and has_engines:
+            return _read_onnx_by_path(data, arguments)
+        return cv2.dnn.readNetFromONNX(np.frombuffer(data, np.uint8), *arguments)
     except cv2.error as error:
         reason = " ".join(str(error).split())[:200]
         raise BundleError(f"OpenCV {cv2.__version__} cannot read the model ({reason}).") from None
+
+
+def _read_onnx_by_path(data: bytes, arguments: List[Any]) -> Any:
+    """Read ONNX from a file: OpenCV 5.0.0 ignores the engine that is asked for with a buffer."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        path.write_bytes(data)
+        return cv2.dnn.readNetFromONNX(str(path), *arguments)
 
 
 class Classifier:
@@ -308,7 +343,7 @@ class Classifier:
     def __init__(self, bundle: str | Path, engine: str | None = None) -> None:
         path = Path(bundle)
         self.manifest = read_manifest(path)
-        self.folder = path if path.is_dir() else path.parent
+        self.folder = path if os.path.isdir(path) else path.parent
         opencv = self.manifest.get("opencv", {})
         minimum = opencv.get("minimum", "4.5.5")
         if _version(cv2.__version__) < _version(minimum):
@@ -329,9 +364,17 @@ class Classifier:
         return apply_before_blob(image_bgr, self.manifest.get("before_blob", []), self.manifest["blob"]["size"])
 
     def to_blob(self, images_bgr: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the float32 `(N, C, H, W)` input of the network for N images."""
+        """Return the float32 `(N, C, H, W)` input of the network for N images.
+
+        Raises:
+            BundleError: OpenCV cannot bring an image to this size.
+        """
         images = [self.prepare(image) for image in images_bgr]
-        return np.asarray(cv2.dnn.blobFromImages(images, **self._blob_arguments()))
+        try:
+            return np.asarray(cv2.dnn.blobFromImages(images, **self._blob_arguments()))
+        except cv2.error as error:
+            reason = " ".join(str(error).split())[:200]
+            raise BundleError(f"OpenCV cannot make a blob of this image ({reason}). Cut or scale it.") from None
 
     def _blob_arguments(self) -> Dict[str, Any]:
         blob = dict(self.manifest["blob"])
@@ -352,10 +395,9 @@ class Classifier:
         except cv2.error as error:
             reason = " ".join(str(error).split())[:200]
             raise BundleError(f"OpenCV {cv2.__version__} cannot run the model ({reason}).") from None
-        if output.size != shape[0] * shape[1]:
-            raise BundleError(
-                f"The model's output has the shape {output.shape}; the manifest's class names need {shape}."
-            )
+        if output is None or output.size != shape[0] * shape[1]:
+            received = None if output is None else output.shape
+            raise BundleError(f"The model's output has the shape {received}; the manifest's class names need {shape}.")
         return np.array(output, np.float32).reshape(shape)
 
     def probabilities(self, image_bgr: np.ndarray) -> np.ndarray:
@@ -369,11 +411,23 @@ class Classifier:
             image_bgr: uint8 `(height, width, 3)`, as `cv2.imread` returns it, of any size.
             top: at most so many.
             min_confidence: only those with at least this probability, 0 to 1.
+
+        Raises:
+            ValueError: `top` is below 1, or `min_confidence` not from 0 to 1.
         """
+        if top < 1:
+            raise ValueError(f"`top` must be at least 1. Received: {top}")
+        if not 0 <= min_confidence <= 1:
+            raise ValueError(f"`min_confidence` must be from 0 to 1. Received: {min_confidence}")
         probabilities = self.probabilities(image_bgr)
         names = self.manifest["output"]["class_names"]
         best = np.argsort(-probabilities, kind="stable")[:top]
         return [Prediction(names[i], float(probabilities[i])) for i in best if probabilities[i] >= min_confidence]
+
+
+def is_utf8(path: str | Path) -> bool:
+    """Whether a path can be written in UTF-8; `cv2.imread` ends the process on one that cannot."""
+    return all(not 0xD800 <= ord(letter) <= 0xDFFF for letter in str(path))
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -382,8 +436,10 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises:
         BundleError: OpenCV cannot read the file.
     """
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise BundleError(f"No such image: {path}")
+    if not is_utf8(path):
+        raise BundleError(f"The name {str(path)!a} is not UTF-8, on which OpenCV may crash. Rename it.")
     try:
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     except cv2.error:
@@ -416,11 +472,14 @@ def selftest(bundle: str | Path) -> Dict[str, Any]:
         images = [read_image(folder / case["png"]) for case in cases]
         expected = np.array([case["probabilities"] for case in cases], np.float64)
         checksums = [case["pixel_sha256"] for case in cases]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        labels = [case["label"] for case in cases]
+        if expected.shape != (len(cases), len(classifier.class_names)) or not cases:
+            raise ValueError("it needs one probability for each class of at least one image")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(f"{folder} holds no self-test that can be read ({error}). Copy the bundle again.") from None
     actual = np.array([classifier.probabilities(image) for image in images])
     difference = float(np.abs(actual - expected).max())
-    same_labels = int((actual.argmax(1) == expected.argmax(1)).sum())
+    same_labels = sum(classifier.class_names[i] == label for i, label in zip(actual.argmax(1), labels))
     same_pixels = sum(pixel_sha256(classifier, image) == checksum for image, checksum in zip(images, checksums))
     return {
         "images": len(images),
@@ -452,6 +511,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not options.images and not options.selftest:
         parser.error("name at least one IMAGE, or --selftest")
+    if options.top < 1 or not 0 <= options.min_confidence <= 1:
+        parser.error("--top must be at least 1, and --min-confidence from 0 to 1")
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a pipe may not know the letters of a class name
     bundle = Path(__file__).resolve().parent
     try:
         if options.selftest:

@@ -99,7 +99,9 @@ def _fill(folder: Path, run: Run, model_format: str, dataset: Dataset) -> Agreem
     if zoo := describe_for_samples(manifest):
         write_text(folder / "models.yml", zoo)
     logits = build_deployed(model, logits=True)
-    _write_selftest(folder / "selftest", dataset.sample(_SELFTEST_IMAGES), preprocessing, deployed, logits)
+    _write_selftest(
+        folder / "selftest", dataset.sample(_SELFTEST_IMAGES), run.class_names, preprocessing, deployed, logits
+    )
     agreement = _checked(folder, run, dataset.sample(_CHECKED_IMAGES), preprocessing)
     manifest["opencv"]["verified"] = {
         cv2.__version__: {
@@ -161,7 +163,9 @@ def describe_for_samples(manifest: dict[str, Any]) -> str | None:
     )
 
 
-def _write_selftest(folder: Path, part: Part, preprocessing: Preprocessing, deployed: Any, logits: Any) -> None:
+def _write_selftest(
+    folder: Path, part: Part, class_names: list[str], preprocessing: Preprocessing, deployed: Any, logits: Any
+) -> None:
     """Write some images, decoded as PNG and as they were, with what Keras makes of them."""
     folder.mkdir()
     cases = []
@@ -176,7 +180,9 @@ def _write_selftest(folder: Path, part: Part, preprocessing: Preprocessing, depl
             shutil.copyfile(original, folder / case["original"])
         case["pixel_sha256"] = _pixel_sha256(pixels, preprocessing)
         inputs = preprocessing.to_input([pixels])
-        cases.append({**case, "logits": _row(logits, inputs), "probabilities": _row(deployed, inputs)})
+        probabilities = _row(deployed, inputs)
+        case["label"] = class_names[int(np.argmax(probabilities))]
+        cases.append({**case, "logits": _row(logits, inputs), "probabilities": probabilities})
     write_json(folder / "selftest.json", {"images": cases})
 
 

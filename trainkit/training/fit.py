@@ -17,7 +17,7 @@ from trainkit.config import Config
 from trainkit.data.pipeline import Batches, read_pixels
 from trainkit.data.sources import Dataset, load_dataset
 from trainkit.data.statistics import channel_statistics
-from trainkit.errors import TrainkitError
+from trainkit.errors import DataError, TrainkitError
 from trainkit.files import make_folder, sha256_of
 from trainkit.models import BUILDERS
 from trainkit.models.backbones import FEATURES
@@ -28,6 +28,8 @@ from trainkit.training.environment import describe_environment
 from trainkit.training.evaluation import evaluate_model
 from trainkit.training.progress import ProgressBar
 from trainkit.training.recorder import Interrupted, Recorder, stopping_on_interrupt
+
+_LEAST_DEVIATION = 1e-3  # grey levels
 
 log = logging.getLogger("trainkit")
 
@@ -87,6 +89,11 @@ def _prepare(config: Config, dataset: Dataset) -> tuple[Preprocessing, np.ndarra
     plain = build_preprocessing("none", **geometry)
     pixels = read_pixels(dataset.parts["train"], plain)
     statistics = channel_statistics(pixels, chosen["color"]) if needs_statistics(name) else None
+    if statistics and name == "standardize" and min(statistics[1]) < _LEAST_DEVIATION:
+        raise DataError(
+            "All training images have one and the same colour in a channel, so there is no deviation to divide by. "
+            "Expected images with something on them, or --preprocessing unit."
+        )
     return build_preprocessing(name, **geometry, statistics=statistics), pixels
 
 

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+import trainkit
+
+LIGHT = [
+    "trainkit",
+    "trainkit.preprocessing",
+    "trainkit.manifest",
+    "trainkit.runs",
+    "trainkit.config",
+    "trainkit.models",
+    "trainkit.deploy",
+    "trainkit.prediction",
+    "trainkit.bundles",
+    "trainkit.drawing",
+    "trainkit.training",
+    "trainkit.exporting",
+    "trainkit.checks",
+    "trainkit.cli",
+]
+
+
+def modules_after(code: str) -> set[str]:
+    """Run code in a Python of its own and return the top-level modules it has loaded."""
+    script = f"{code}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_import_needs_no_tensorflow(module: str) -> None:
+    loaded = modules_after(f"import {module}")
+    assert "trainkit" in loaded
+    assert not loaded & {"tensorflow", "keras"}
+
+
+def test_import_of_the_command_needs_no_opencv() -> None:
+    assert not modules_after("import trainkit.cli") & {"cv2", "numpy", "matplotlib", "sklearn"}
+
+
+def test_help_needs_no_opencv() -> None:
+    code = "import sys; sys.argv = ['trainkit', '--help']\nfrom trainkit.cli import app\napp(standalone_mode=False)"
+    assert not modules_after(code) & {"tensorflow", "keras", "cv2"}
+
+
+def test_every_public_name_is_there() -> None:
+    assert len(set(trainkit.__all__)) == len(trainkit.__all__) > 0
+    for name in trainkit.__all__:
+        assert getattr(trainkit, name) is not None
+
+
+def test_version_is_that_of_the_package() -> None:
+    assert trainkit.__version__ == version("trainkit")
+
+
+@pytest.mark.parametrize("name", ["nonsense", "__nonsense__"])
+def test_unknown_name_is_an_attribute_error(name: str) -> None:
+    with pytest.raises(AttributeError, match=name):
+        getattr(trainkit, name)
+
+
+def test_import_of_an_unknown_name_is_an_import_error() -> None:
+    with pytest.raises(ImportError, match="nonsense"):
+        from trainkit import nonsense  # type: ignore[attr-defined]  # noqa: F401

@@ -1,0 +1,318 @@
+from __future__ import annotations
+
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainkit.config import build_config
+from trainkit.errors import OutputError, RunError
+from trainkit.files import sha256_of
+from trainkit.preprocessing import build_preprocessing
+from trainkit.runs import Run, create_run, find_run, list_runs, summarize_runs
+
+CLASS_NAMES = ["blue", 'café "x"', "back\\slash", " 猫 "]
+PREPROCESSING = build_preprocessing("torch", height=24, width=32)
+
+
+def make_run(experiments: Path, **given: Any) -> Run:
+    """Create a run that has not been trained; `environment` and `class_names` go to `create_run`."""
+    rest = {"class_names": CLASS_NAMES, "environment": {"seed": 0}}
+    rest.update({key: given.pop(key) for key in rest.keys() & given.keys()})
+    config = build_config({"data": "digits", **given})
+    return create_run(experiments, config=config, preprocessing=PREPROCESSING, **rest)  # type: ignore[arg-type]
+
+
+def finish(run: Run, status: str = "finished") -> Run:
+    run.model_path.write_bytes(b"weights")
+    run.set_result(status=status, keras_sha256=sha256_of(run.model_path), epochs=3, test_accuracy=0.9)
+    return run
+
+
+def rename(run: Run, name: str) -> Run:
+    return Run(run.path.rename(run.path.with_name(name)))
+
+
+@pytest.fixture
+def experiments(tmp_path: Path) -> Path:
+    return tmp_path / "work" / "experiments"
+
+
+def test_created_run_reads_back_what_it_was_made_of(experiments: Path) -> None:
+    config = build_config({"data": "digits", "training.learning_rate": 1e-5, "preprocessing.size": "8x6"})
+    run = create_run(
+        experiments, config=config, preprocessing=PREPROCESSING, class_names=CLASS_NAMES, environment={"seed": 0}
+    )
+    assert run.config == config
+    assert run.preprocessing == PREPROCESSING
+    assert run.class_names == CLASS_NAMES
+    assert run.result["status"] == "running"
+    assert json.loads((run.path / "environment.json").read_text()) == {"seed": 0}
+    assert run.name == run.path.name
+    assert run.name.endswith("-digits-small-cnn")
+
+
+def test_created_run_can_be_read_by_others(experiments: Path) -> None:
+    assert make_run(experiments).path.stat().st_mode & 0o777 == 0o755
+
+
+def test_runs_of_one_second_have_folders_of_their_own(experiments: Path) -> None:
+    runs = [make_run(experiments, name="same", class_names=[str(number), "b"]) for number in range(3)]
+    assert len({run.path for run in runs}) == 3
+    assert [run.class_names[0] for run in runs] == ["0", "1", "2"]
+
+
+def test_runs_created_at_the_same_time_have_folders_of_their_own(experiments: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        runs = list(pool.map(lambda number: make_run(experiments, class_names=[str(number), "b"]), range(16)))
+    assert [run.class_names[0] for run in runs] == [str(number) for number in range(16)]
+    assert sorted(run.name for run in runs) == sorted(path.name for path in experiments.iterdir())
+
+
+def test_creating_a_run_leaves_others_as_they_are(experiments: Path) -> None:
+    first = finish(make_run(experiments, name="same"))
+    before = {path.name: path.read_bytes() for path in first.path.iterdir()}
+    make_run(experiments, name="same")
+    assert {path.name: path.read_bytes() for path in first.path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"environment": {"seed": float("nan")}}, ValueError, "not JSON compliant"),
+        ({"environment": {"seed": object()}}, TypeError, "not JSON serializable"),
+        ({"class_names": ["\udcff", "b"]}, UnicodeEncodeError, "surrogates not allowed"),
+    ],
+)
+def test_creating_a_run_that_fails_leaves_nothing(
+    experiments: Path, given: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        make_run(experiments, **given)
+    assert list(experiments.iterdir()) == []
+
+
+def test_creating_a_run_below_a_file_says_where(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("here")
+    with pytest.raises(OutputError, match=r"Cannot write .*experiments: Not a directory\. .*choose a place"):
+        make_run(tmp_path / "file" / "experiments")
+    assert (tmp_path / "file").read_text() == "here"
+
+
+def test_set_result_keeps_the_rest(experiments: Path) -> None:
+    run = make_run(experiments)
+    run.set_result(epochs=3)
+    run.set_result(status="finished", message="café")
+    assert (run.result["epochs"], run.result["status"], run.result["message"]) == (3, "finished", "café")
+    assert not [path.name for path in run.path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("status", ["finished", "interrupted"])
+def test_finished_run_is_usable(experiments: Path, status: str) -> None:
+    finish(make_run(experiments), status).check_usable()
+
+
+@pytest.mark.parametrize("status", ["running", "failed", "nonsense", None, ["finished"]])
+def test_unfinished_run_is_not_usable(experiments: Path, status: Any) -> None:
+    run = finish(make_run(experiments), status)
+    with pytest.raises(RunError, match=r"is not finished \(status: .*`trainkit runs` lists them"):
+        run.check_usable()
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "folder", "unknown"])
+def test_run_with_another_model_is_not_usable(experiments: Path, damage: str) -> None:
+    run = finish(make_run(experiments))
+    if damage == "unknown":
+        run.set_result(keras_sha256=None)
+    else:
+        run.model_path.unlink()
+    if damage == "changed":
+        run.model_path.write_bytes(b"Weights")
+    if damage == "folder":
+        run.model_path.mkdir()
+    with pytest.raises(RunError, match=r"is damaged: model\.keras is missing or was changed\. Train it again"):
+        run.check_usable()
+
+
+def test_trained_run_is_usable_until_its_model_is_changed(trained_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    trained_run.check_usable()
+    run = Run(shutil.copytree(trained_run.path, tmp_path / trained_run.name))
+    with run.model_path.open("r+b") as file:
+        file.seek(1000)
+        file.write(b"\0\1\2\3")
+    with pytest.raises(RunError, match=r"model\.keras is missing or was changed"):
+        run.check_usable()
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("config.toml", lambda run: run.config),
+        ("preprocessing.json", lambda run: run.preprocessing),
+        ("labels.txt", lambda run: run.class_names),
+        ("result.json", lambda run: run.result),
+        ("result.json", lambda run: run.check_usable()),
+    ],
+)
+def test_run_whose_file_is_missing_or_no_text(experiments: Path, name: str, read: Any) -> None:
+    run = finish(make_run(experiments))
+    (run.path / name).write_bytes(b"\xff")
+    with pytest.raises(RunError, match=rf"The run {run.name} is damaged: .*{name}"):
+        read(run)
+    (run.path / name).unlink()
+    with pytest.raises(RunError, match=rf"The run {run.name} is damaged: .*{name}"):
+        read(run)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "5", "null", "not json", "[" * 100_000])
+@pytest.mark.parametrize("name", ["preprocessing.json", "result.json"])
+def test_run_whose_json_is_damaged(experiments: Path, name: str, content: str) -> None:
+    run = make_run(experiments)
+    (run.path / name).write_text(content)
+    with pytest.raises(RunError, match=rf"The run {run.name} is damaged: {name}: "):
+        assert run.result if name == "result.json" else run.preprocessing
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"height": 5}', "has the keys"),
+        ('{"height": 0, "width": 4, "resize": "stretch", "color": "rgb", "mean": [0, 0, 0], "std": [1, 1, 1], '
+         '"pad_color": [0, 0, 0]}', "`height` must be"),
+        ('{"height": 3, "width": 4, "resize": "stretch", "color": "rgb", "mean": [NaN, 0, 0], "std": [1, 1, 1], '
+         '"pad_color": [0, 0, 0]}', "`mean` needs 3 finite numbers"),
+    ],
+)  # fmt: skip
+def test_run_whose_preprocessing_is_impossible(experiments: Path, content: str, message: str) -> None:
+    run = make_run(experiments)
+    (run.path / "preprocessing.json").write_text(content)
+    with pytest.raises(RunError, match=rf"The run {run.name} is damaged: preprocessing\.json: .*{message}"):
+        assert run.preprocessing
+
+
+@pytest.mark.parametrize("content", ["data = ", "", 'data = "digits"\nnonsense = 1', 'data = "digits"\nname = 5'])
+def test_run_whose_config_is_damaged(experiments: Path, content: str) -> None:
+    run = make_run(experiments)
+    (run.path / "config.toml").write_text(content)
+    with pytest.raises(RunError, match=rf"The run {run.name} is damaged: "):
+        assert run.config
+
+
+def test_find_run_by_path_name_short_name_and_itself(experiments: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(experiments, name="birds")
+    make_run(experiments, name="fish")
+    monkeypatch.chdir(experiments.parent)
+    for given in (run, run.path, str(run.path), f"experiments/{run.name}", run.name, Path(run.name), "birds"):
+        assert find_run(given, experiments).path.resolve() == run.path
+    assert find_run(run.path, experiments.parent / "elsewhere") == run
+    assert find_run("birds").path.resolve() == run.path
+
+
+def test_find_run_by_its_short_name_takes_the_newest(experiments: Path) -> None:
+    for time in ("20260102-000000", "20260103-000000", "20260101-000000"):
+        rename(make_run(experiments, name="birds"), f"{time}-birds")
+    assert find_run("birds", experiments).name == "20260103-000000-birds"
+    assert find_run("20260101-000000-birds", experiments).name == "20260101-000000-birds"
+
+
+def test_find_run_by_its_short_name_takes_the_newest_of_one_second(experiments: Path) -> None:
+    runs = [make_run(experiments, name="birds") for _ in range(3)]
+    assert find_run("birds", experiments) == runs[-1]
+
+
+def test_find_run_takes_a_whole_short_name_only(experiments: Path) -> None:
+    make_run(experiments, name="birds")
+    with pytest.raises(RunError, match="No run bird in "):
+        find_run("bird", experiments)
+
+
+def test_find_run_latest_is_the_newest(experiments: Path) -> None:
+    rename(make_run(experiments, name="z"), "20260101-000000-z")
+    rename(make_run(experiments, name="a"), "20260102-000000-a")
+    assert find_run("latest", experiments).name == "20260102-000000-a"
+
+
+def test_find_run_latest_of_one_second(experiments: Path) -> None:
+    runs = [make_run(experiments, name=name) for name in ("c", "b", "a", "a", "b", "c")]
+    assert find_run("latest", experiments) == runs[-1]
+    assert list_runs(experiments) == runs
+
+
+@pytest.mark.parametrize("place", ["empty", "missing", "file"])
+def test_find_run_latest_where_there_is_none(tmp_path: Path, place: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"No runs in .*\. Make one with `trainkit train`"):
+        find_run("latest", tmp_path / place)
+
+
+@pytest.mark.parametrize("given", ["fish", "", "20260101-000000-birds", "birds/config.toml", "a\0b", "n" * 300])
+def test_find_run_that_is_not_there(experiments: Path, given: str) -> None:
+    make_run(experiments, name="birds")
+    with pytest.raises(RunError, match=r"No run .* in .*\. Expected a path, the name of a run, or latest: "):
+        find_run(given, experiments)
+
+
+def test_list_runs_ignores_strangers(experiments: Path) -> None:
+    run = make_run(experiments)
+    (experiments / "README.md").write_text("Runs go here.")
+    (experiments / "empty").mkdir()
+    (experiments / "notes").mkdir()
+    (experiments / "notes" / "result.json").write_text("{}")
+    shutil.copytree(run.path, experiments / ".new-abc")
+    (experiments / "dangling").symlink_to(experiments / "nowhere")
+    assert list_runs(experiments) == [run]
+    assert [row["run"] for row in summarize_runs(experiments)] == [run.name]
+
+
+@pytest.mark.parametrize("place", ["empty", "missing", "file"])
+def test_summary_where_there_are_no_runs(tmp_path: Path, place: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    assert summarize_runs(tmp_path / place) == []
+
+
+def test_summary_of_a_run_is_a_row(experiments: Path) -> None:
+    run = finish(make_run(experiments))
+    run.set_result(seconds=1.5, test_split="test")
+    assert summarize_runs(experiments) == [
+        {
+            "run": run.name,
+            "path": str(run.path),
+            "data": "digits",
+            "model": "small-cnn",
+            "epochs": 3,
+            "test_accuracy": 0.9,
+            "test_split": "test",
+            "seconds": 1.5,
+            "status": "finished",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.toml", b""),
+        ("config.toml", b"\xff"),
+        ("config.toml", b"data = "),
+        ("result.json", b""),
+        ("result.json", b"\xff"),
+        ("result.json", b"[]"),
+        ("result.json", b"[" * 100_000),
+        ("result.json", None),
+    ],
+)
+def test_summary_survives_a_damaged_run(experiments: Path, name: str, content: bytes | None) -> None:
+    good, bad = finish(make_run(experiments, name="good")), finish(make_run(experiments, name="bad"))
+    if content is None:
+        (bad.path / name).unlink()
+    else:
+        (bad.path / name).write_bytes(content)
+    rows = summarize_runs(experiments)
+    assert [(row["run"], row["status"]) for row in rows] == [(good.name, "finished"), (bad.name, "damaged")]
+    assert rows[0].keys() == rows[1].keys()
+    assert rows[1]["path"] == str(bad.path)
