@@ -132,11 +132,11 @@ def check(
 def compare(client: Classifier, model_path: Path, part: Part, preprocessing: Preprocessing) -> Agreement:
     """Compare an opened bundle with a Keras model on the images of a part."""
     from trainkit.backend import keras as keras_package
-    from trainkit.models.outputs import build_deployed, load_keras_model
+    from trainkit.models.outputs import build_deployed, load_keras_model, predict_deployed
 
     model = load_keras_model(model_path)
-    models = {"probabilities": build_deployed(model), "logits": build_deployed(model, logits=True)}
-    if models["logits"].output_shape[-1] != len(client.class_names):
+    deployed = build_deployed(model)
+    if deployed.output_shape[-1] != len(client.class_names):
         raise BundleError(
             f"{model_path} has {model.output_shape[-1]} outputs; the bundle has {len(client.class_names)} classes."
         )
@@ -150,8 +150,8 @@ def compare(client: Classifier, model_path: Path, part: Part, preprocessing: Pre
             pixels = [preprocessing.to_pixels(image) for image in images]
             blob = client.to_blob(images)
             pixel_difference = max(pixel_difference, _difference(preprocessing.to_blob(pixels), blob))
-            for kind, keras_model in models.items():
-                reference[kind].append(keras_model.predict(preprocessing.to_input(pixels), batch_size=32, verbose=0))
+            for kind, answer in predict_deployed(deployed, preprocessing.to_input(pixels)).items():
+                reference[kind].append(answer)
             for key, run_blob in runtimes.items():
                 answers[key].append(run_blob(blob))
     expected = {kind: np.concatenate(parts) for kind, parts in reference.items()}

@@ -20,7 +20,7 @@ from trainkit.exporting.frozen_graph import save_frozen_graph
 from trainkit.exporting.onnx_graph import OPSET, save_onnx
 from trainkit.files import cannot_write, make_folder, sha256_of, write_json, write_text
 from trainkit.manifest import build_manifest, check_class_names, save_manifest
-from trainkit.models.outputs import build_deployed, load_keras_model, output_kind
+from trainkit.models.outputs import build_deployed, load_keras_model, output_kind, predict_deployed
 from trainkit.preprocessing import Preprocessing
 from trainkit.runs import Run
 
@@ -98,10 +98,8 @@ def _fill(folder: Path, run: Run, model_format: str, dataset: Dataset) -> Agreem
     shutil.copyfile(classify.__file__, folder / "classify.py")
     if zoo := describe_for_samples(manifest):
         write_text(folder / "models.yml", zoo)
-    logits = build_deployed(model, logits=True)
-    _write_selftest(
-        folder / "selftest", dataset.sample(_SELFTEST_IMAGES), run.class_names, preprocessing, deployed, logits
-    )
+    selftest_images = dataset.sample(_SELFTEST_IMAGES)
+    _write_selftest(folder / "selftest", selftest_images, run.class_names, preprocessing, deployed)
     agreement = _checked(folder, run, dataset.sample(_CHECKED_IMAGES), preprocessing)
     manifest["opencv"]["verified"] = {
         cv2.__version__: {
@@ -164,25 +162,35 @@ def describe_for_samples(manifest: dict[str, Any]) -> str | None:
 
 
 def _write_selftest(
-    folder: Path, part: Part, class_names: list[str], preprocessing: Preprocessing, deployed: Any, logits: Any
+    folder: Path, part: Part, class_names: list[str], preprocessing: Preprocessing, deployed: Any
 ) -> None:
     """Write some images, decoded as PNG and as they were, with what Keras makes of them."""
     folder.mkdir()
-    cases = []
-    for index in range(len(part)):
-        image = part.images[index]
-        pixels = preprocessing.to_pixels(image)
+    images = [part.images[index] for index in range(len(part))]
+    pixels = [preprocessing.to_pixels(image) for image in images]
+    answers = predict_deployed(deployed, preprocessing.to_input(pixels))
+    if not np.isfinite(answers["logits"]).all():
+        raise ExportError(
+            f"The model {deployed.name} answers with numbers that are not finite. Train it at a lower rate."
+        )
+    cases: list[dict[str, Any]] = []
+    for index, image in enumerate(images):
         case = {"png": f"{index + 1}.png"}
         if not cv2.imwrite(str(folder / case["png"]), image):
             raise ExportError(f"OpenCV cannot write {folder / case['png']}.")
         if original := part.path(index):
             case["original"] = f"{index + 1}-original{original.suffix.lower()}"
             shutil.copyfile(original, folder / case["original"])
-        case["pixel_sha256"] = _pixel_sha256(pixels, preprocessing)
-        inputs = preprocessing.to_input([pixels])
-        probabilities = _row(deployed, inputs)
-        case["label"] = class_names[int(np.argmax(probabilities))]
-        cases.append({**case, "logits": _row(logits, inputs), "probabilities": probabilities})
+        probabilities, logits = (answers[kind][index] for kind in ("probabilities", "logits"))
+        cases.append(
+            {
+                **case,
+                "pixel_sha256": _pixel_sha256(pixels[index], preprocessing),
+                "label": class_names[int(probabilities.argmax())],
+                "logits": logits.tolist(),
+                "probabilities": probabilities.tolist(),
+            }
+        )
     write_json(folder / "selftest.json", {"images": cases})
 
 
@@ -191,10 +199,3 @@ def _pixel_sha256(pixels: np.ndarray, preprocessing: Preprocessing) -> str:
     plain = replace(preprocessing, mean=(0.0,) * preprocessing.channels, std=(1.0,) * preprocessing.channels)
     blob = plain.to_blob([pixels]).astype(np.uint8)
     return hashlib.sha256(np.ascontiguousarray(blob).tobytes()).hexdigest()
-
-
-def _row(model: Any, inputs: np.ndarray) -> list[float]:
-    values = np.asarray(model(inputs, training=False))[0]
-    if not np.isfinite(values).all():
-        raise ExportError(f"The model {model.name} answers with numbers that are not finite. Train it at a lower rate.")
-    return [float(value) for value in values]

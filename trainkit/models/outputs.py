@@ -42,25 +42,37 @@ def output_kind(model: Any) -> str:
     return kind
 
 
-def build_deployed(model: Any, *, logits: bool = False) -> Any:
+def build_deployed(model: Any) -> Any:
     """Build the model that is exported: its output is always (N, classes), so that every client's argmax is right.
 
     A single sigmoid `p` becomes two, `[1 - p, p]`: sigmoid(-x) is 1 - sigmoid(x), so a second column with the opposite
-    sign is all it takes.
+    sign is all it takes. The last activation becomes a layer of its own.
 
     Args:
-        model: ends in a dense layer.
-        logits: leave out the last activation.
+        model: ends in a dense layer with softmax or sigmoid.
+
+    Raises:
+        ExportError: it does not.
     """
+    kind = output_kind(model)
     last = model.layers[-1]
     kernel, bias = last.kernel.numpy(), last.bias.numpy() if last.use_bias else np.zeros(last.units, np.float32)
     if last.units == 1:
         kernel, bias = np.hstack([-kernel, kernel]), np.hstack([-bias, bias])
-    activation = "linear" if logits else output_kind(model)
-    outputs = keras.layers.Dense(len(bias), activation=activation, name="probabilities")
-    deployed = keras.Model(model.input, outputs(last.input), name=model.name)
-    outputs.set_weights([kernel, bias])
+    logits = keras.layers.Dense(len(bias), name="logits")
+    outputs = keras.layers.Activation(kind, name="probabilities")(logits(last.input))
+    deployed = keras.Model(model.input, outputs, name=model.name)
+    logits.set_weights([kernel, bias])
     return deployed
+
+
+def predict_deployed(deployed: Any, inputs_nhwc: np.ndarray) -> dict[str, np.ndarray]:
+    """Return `probabilities` and `logits`, float32 `(N, classes)`, of what `build_deployed` built."""
+    both = keras.Model(
+        deployed.input, {"logits": deployed.get_layer("logits").output, "probabilities": deployed.output}
+    )
+    answers: dict[str, np.ndarray] = both.predict(inputs_nhwc, batch_size=32, verbose=0)
+    return answers
 
 
 def class_probabilities(output: np.ndarray) -> np.ndarray:
