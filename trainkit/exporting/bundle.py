@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ def write_bundle(run: Run, *, model_format: str, name: str, exported: Path) -> B
     if target.exists():
         raise OutputError(f"{target} exists already, and nothing is overwritten. Choose another --name, or remove it.")
     dataset = run.load_data()
+    was_there = exported.exists()
     make_folder(exported)
     temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=exported))
     try:
@@ -77,6 +79,9 @@ def write_bundle(run: Run, *, model_format: str, name: str, exported: Path) -> B
         raise cannot_write(target, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if not was_there:
+            with suppress(OSError):  # there is a bundle in it now
+                exported.rmdir()
     return Bundle(path=target, format=model_format, agreement=agreement)
 
 

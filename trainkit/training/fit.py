@@ -18,7 +18,7 @@ from trainkit.data.pipeline import Batches, read_pixels
 from trainkit.data.sources import Dataset, load_dataset
 from trainkit.data.statistics import channel_statistics
 from trainkit.errors import DataError, TrainkitError
-from trainkit.files import make_folder, sha256_of
+from trainkit.files import check_writable, sha256_of
 from trainkit.models import BUILDERS
 from trainkit.models.backbones import FEATURES
 from trainkit.preprocessing import Preprocessing, build_preprocessing, needs_statistics
@@ -48,7 +48,7 @@ def fit(config: Config, dataset: Dataset | None = None, *, experiments: Path) ->
         TrainkitError: the data, the weights or the folder cannot be used, or the loss is not finite.
         UsageError: the settings do not go together.
     """
-    make_folder(experiments)
+    check_writable(experiments)
     keras.utils.set_random_seed(config["training.seed"])
     dataset = dataset or load_dataset(config["data"], validation=config["training.validation"])
     for warning in dataset.warnings:
@@ -66,18 +66,39 @@ def fit(config: Config, dataset: Dataset | None = None, *, experiments: Path) ->
         environment=describe_environment(seed=config["training.seed"]),
     )
     log.info("Training %s on %d images: %s", config["model.name"], len(train_pixels), run.path)
+    _carry_out(_Job(run, config, dataset, preprocessing, pixels, model))
+    return run
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """All that a run is made from, once it is known to be right."""
+
+    run: Run
+    config: Config
+    dataset: Dataset
+    preprocessing: Preprocessing
+    pixels: dict[str, np.ndarray]  # uint8, of the training and the validation part
+    model: Any
+
+
+def _carry_out(job: _Job) -> None:
+    """Train and measure; however that ends, the run says so."""
     try:
-        status = _fit_run(run, config, model, dataset, pixels, preprocessing)
-        run.set_result(status=status, keras_sha256=sha256_of(run.model_path))
+        status = _fit_and_measure(job)
+        job.run.set_result(status=status, keras_sha256=sha256_of(job.run.model_path))
         if status == "interrupted":
-            log.info("Interrupted: kept the best weights so far. `trainkit evaluate %s` measures them.", run.name)
-    except BaseException as error:
+            log.info("Interrupted: kept the best weights so far. `trainkit evaluate %s` measures them.", job.run.name)
+    except KeyboardInterrupt:
+        saved = job.run.model_path.exists()
+        job.run.set_result(status="interrupted", keras_sha256=sha256_of(job.run.model_path) if saved else None)
+        raise
+    except Exception as error:
         message = str(error) if isinstance(error, TrainkitError) else f"{type(error).__name__}: {error}"
-        run.set_result(status="failed", message=message)
+        job.run.set_result(status="failed", message=message)
         raise
     finally:
-        _draw(run)
-    return run
+        _draw(job.run)
 
 
 def _prepare(config: Config, dataset: Dataset) -> tuple[Preprocessing, np.ndarray]:
@@ -113,61 +134,46 @@ def _compile(model: Any, config: Config) -> None:
     )
 
 
-def _fit_run(
-    run: Run,
-    config: Config,
-    model: Any,
-    dataset: Dataset,
-    pixels: dict[str, np.ndarray],
-    preprocessing: Preprocessing,
-) -> Literal["finished", "interrupted"]:
-    recorder = Recorder(run, model)
+def _fit_and_measure(job: _Job) -> Literal["finished", "interrupted"]:
+    recorder = Recorder(job.run, job.model)
     started = time.monotonic()
     try:
         with stopping_on_interrupt(recorder):
-            _fit_model(config, model, recorder, dataset, pixels, preprocessing)
+            _fit_model(job, recorder)
     except Interrupted:
         if recorder.best_epoch is None:
             recorder.save_best()
         return "interrupted"
     finally:
         seconds = round(time.monotonic() - started, 3)
-        run.set_result(epochs=recorder.epochs, best_epoch=recorder.best_epoch, seconds=seconds)
-    model.load_weights(run.model_path)
+        job.run.set_result(epochs=recorder.epochs, best_epoch=recorder.best_epoch, seconds=seconds)
+    job.model.load_weights(job.run.model_path)
     # The images for testing are touched here, once, and not before.
-    run.set_result(**evaluate_model(model, dataset, preprocessing))
+    job.run.set_result(**evaluate_model(job.model, job.dataset, job.preprocessing))
     return "finished"
 
 
-def _fit_model(
-    config: Config,
-    model: Any,
-    recorder: Recorder,
-    dataset: Dataset,
-    pixels: dict[str, np.ndarray],
-    preprocessing: Preprocessing,
-) -> None:
-    fitted = _Fitted(model, pixels, preprocessing.to_input)
-    if _is_frozen(model):
-        fitted = _on_features(model, pixels, preprocessing, recorder)
-        _compile(fitted.model, config)
-    batch_size, epochs = config["training.batch_size"], config["training.epochs"]
+def _fit_model(job: _Job, recorder: Recorder) -> None:
+    fitted = _Fitted(job.model, job.pixels, job.preprocessing.to_input)
+    if _is_frozen(job.model):
+        fitted = _on_features(job, recorder)
+        _compile(fitted.model, job.config)
     parts = {
         side: Batches(
             examples,
-            dataset.parts[side].labels,
+            job.dataset.parts[side].labels,
             to_input=fitted.to_input,
-            batch_size=batch_size,
-            shuffle_seed=config["training.seed"] if side == "train" else None,
+            batch_size=job.config["training.batch_size"],
+            shuffle_seed=job.config["training.seed"] if side == "train" else None,
         )
         for side, examples in fitted.examples.items()
     }
-    progress = ProgressBar(epochs)
+    progress = ProgressBar(job.config["training.epochs"])
     try:
         fitted.model.fit(
             parts["train"],
             validation_data=parts.get("val"),
-            epochs=epochs,
+            epochs=job.config["training.epochs"],
             shuffle=False,
             verbose=0,
             callbacks=[recorder, progress],
@@ -192,21 +198,15 @@ def _is_frozen(model: Any) -> bool:
     return not any(layer.trainable_weights for layer in model.layers[: names.index(FEATURES)])
 
 
-def _on_features(
-    model: Any, pixels: dict[str, np.ndarray], preprocessing: Preprocessing, recorder: Recorder
-) -> _Fitted:
+def _on_features(job: _Job, recorder: Recorder) -> _Fitted:
     """Compute a frozen backbone's features once: it would give the same ones in every epoch."""
-    features = model.get_layer(FEATURES).output
-    backbone, head = keras.Model(model.input, features), keras.Model(features, model.output)
-    log.info("Computing the features of the frozen backbone once, for %d images", sum(map(len, pixels.values())))
-    computed = {
-        side: np.asarray(
-            backbone.predict(
-                Batches(examples, to_input=preprocessing.to_input, batch_size=32), verbose=0, callbacks=[recorder]
-            )
-        )
-        for side, examples in pixels.items()
-    }
+    features = job.model.get_layer(FEATURES).output
+    backbone, head = keras.Model(job.model.input, features), keras.Model(features, job.model.output)
+    log.info("Computing the features of the frozen backbone once, for %d images", sum(map(len, job.pixels.values())))
+    computed = {}
+    for side, examples in job.pixels.items():
+        batches = Batches(examples, to_input=job.preprocessing.to_input, batch_size=32)
+        computed[side] = np.asarray(backbone.predict(batches, verbose=0, callbacks=[recorder]))
     return _Fitted(head, computed, np.asarray)
 
 
