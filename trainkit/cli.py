@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,24 @@ app = typer.Typer(
     epilog="Example: trainkit train digits && trainkit export latest",
 )
 
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from trainkit import __version__
+
+        print(f"trainkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """From a folder of photographs to a classifier running in OpenCV, with the same answers."""
+
+
 Experiments = Annotated[Path, typer.Option(help="The folder of runs.", metavar="DIR")]
 Exported = Annotated[Path, typer.Option(help="The folder of bundles.", metavar="DIR")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
@@ -38,6 +57,8 @@ def main() -> None:
     _silence_libraries()
     try:
         code = app(standalone_mode=False)
+        if code == 130:  # typer has caught a KeyboardInterrupt
+            _fail("Interrupted.", code)
     except UsageError as error:
         code = _fail(str(error), 2)
     except TrainkitError as error:
@@ -75,6 +96,7 @@ def _silence_libraries() -> None:
     logging.getLogger("trainkit").setLevel(logging.INFO)
     if os.environ.get("TRAINKIT_DEBUG"):
         return
+    warnings.simplefilter("ignore")  # of Python libraries; our own warnings are logged
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
     logging.getLogger().handlers[0].setStream(sys.stderr)  # type: ignore[attr-defined]
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -283,8 +305,8 @@ def predict(
         _print_json(results)
         return
     rows = [
-        [str(image), found["label"], f"{found['probability']:.4f}"]
+        [str(image), found["label"], _number(found["probability"])]
         for image, result in zip(images, results, strict=True)
-        for found in result["predictions"] or [{"label": "-", "probability": 0.0}]
+        for found in result["predictions"] or [{"label": "-", "probability": None}]
     ]
     _print_table(["image", "label", "probability"], rows)

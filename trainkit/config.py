@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -72,7 +72,7 @@ def _number(expected: str, holds: Callable[[float], bool]) -> _Rule:
     return _Rule(expected, convert)
 
 
-def _choice(kind: str, known: tuple[str, ...]) -> _Rule:
+def _choice(kind: str, known: Collection[str]) -> _Rule:
     def convert(value: Any) -> str:
         if value not in known:
             raise unknown(kind, str(value), known)
@@ -102,7 +102,7 @@ def _text(value: Any) -> str:
 _RULES = {
     "data": _Rule("the name of a data set or of a folder, in UTF-8", _text),
     "name": _Rule("letters, digits, - _ and . (at most 100, and not `latest`)", _name),
-    "model.name": _choice("model", tuple(BUILDERS)),
+    "model.name": _choice("model", BUILDERS),
     "model.blocks": _whole(0, 12),
     "model.filters": _whole(1, 4096),
     "model.dense": _whole(1, 65536),
@@ -144,7 +144,7 @@ def build_config(given: Mapping[str, Any]) -> Config:
         if key not in defaults:
             raise unknown("setting", key, defaults)
     values = {key: _checked(key, given.get(key, default)) for key, default in defaults.items()}
-    if values["model.weights"] == "imagenet" and not BUILDERS[model].pretrained:
+    if values.get("model.weights") == "imagenet" and not BUILDERS[model].pretrained:
         raise UsageError(f"There are no ImageNet weights for {model}. Expected --weights none or a file.")
     return Config(_with_absolute_paths(values))
 
@@ -184,7 +184,7 @@ def _with_absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
     """Make files and folders absolute, so that the run can be repeated from any folder."""
     if values["data"] not in SOURCES:
         values["data"] = str(Path(values["data"]).absolute())
-    if values["model.weights"] not in ("imagenet", "none"):
+    if values.get("model.weights", "none") not in ("imagenet", "none"):
         values["model.weights"] = str(Path(values["model.weights"]).absolute())
     return values
 

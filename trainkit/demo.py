@@ -53,7 +53,8 @@ def _print_summary(steps: list[tuple[str, float]], run: Path, bundle: Path, test
     table.add_row("The run (open report.html in it)", str(run))
     table.add_row("The bundle (copy it anywhere that has OpenCV)", str(bundle))
     print()
-    Console(soft_wrap=True).print(table)
+    console = Console()
+    Console(width=max(console.width, 120)).print(table)
 
 
 if __name__ == "__main__":

@@ -171,13 +171,12 @@ def _rename_to_free_name(temporary: Path, experiments: Path, name: str) -> Path:
     raise FileExistsError(17, "1000 runs of this name in one second", str(experiments))
 
 
-def list_runs(experiments: Path = EXPERIMENTS) -> list[Run]:
+def list_runs(experiments: str | Path = EXPERIMENTS) -> list[Run]:
     """Return the runs of a folder, oldest first."""
-    if not experiments.is_dir():
+    folder = Path(experiments)
+    if not folder.is_dir():
         return []
-    found = [
-        path for path in experiments.iterdir() if not path.name.startswith(".") and (path / "config.toml").is_file()
-    ]
+    found = [path for path in folder.iterdir() if not path.name.startswith(".") and (path / "config.toml").is_file()]
     return [Run(path) for path in sorted(found, key=_age)]
 
 
@@ -187,7 +186,7 @@ def _age(path: Path) -> tuple[str, int]:
     return time, (path / "config.toml").stat().st_mtime_ns
 
 
-def find_run(run: str | Path | Run, experiments: Path = EXPERIMENTS) -> Run:
+def find_run(run: str | Path | Run, experiments: str | Path = EXPERIMENTS) -> Run:
     """Find a run by its path, its name, or `latest`.
 
     A name is the whole one, or the part behind the time; then the newest of that name is meant.
@@ -202,7 +201,7 @@ def find_run(run: str | Path | Run, experiments: Path = EXPERIMENTS) -> Run:
         if not runs:
             raise RunError(f"No runs in {experiments}. Make one with `trainkit train`.")
         return runs[-1]
-    for path in (Path(run), experiments / run):
+    for path in (Path(run), Path(experiments, run)):
         if os.path.isfile(path / "config.toml"):  # unlike Path's, false for a name that is too long
             return Run(path)
     named = [found for found in runs if _given_name(found) == str(run)]

@@ -78,7 +78,7 @@ def train(
     given = {**(read_config(Path(config)) if config else {}), **(settings or {})}
     resolved = build_config({**given, **{key: value for key, value in chosen.items() if value is not None}})
     # What can be wrong is looked at before TensorFlow is imported, which takes seconds.
-    weights_file = resolved["model.weights"]
+    weights_file = resolved.values.get("model.weights", "none")
     if weights_file not in ("imagenet", "none"):
         check_weights_file(weights_file)
     dataset = (
