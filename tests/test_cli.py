@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -179,6 +180,22 @@ def fastest(*arguments: object, cwd: Path) -> float:
         trainkit(*arguments, cwd=cwd)
         seconds.append(time.monotonic() - started)
     return min(seconds)
+
+
+def test_version_is_the_installed_one(tmp_path: Path) -> None:
+    from importlib.metadata import version
+
+    assert trainkit("--version", cwd=tmp_path).stdout == f"trainkit {version('trainkit')}\n"
+
+
+def test_ctrl_c_before_training_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "trainkit", "train", "digits"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(1.2)  # it imports TensorFlow now
+    process.send_signal(signal.SIGINT)
+    printed, said = process.communicate(timeout=60)
+    assert (process.returncode, printed, said) == (130, "", "Interrupted.\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_help_is_there_at_once(tmp_path: Path) -> None:

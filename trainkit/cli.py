@@ -28,9 +28,9 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from trainkit import __version__
+        from importlib.metadata import version
 
-        print(f"trainkit {__version__}")
+        print(f"trainkit {version('trainkit')}")
         raise typer.Exit
 
 

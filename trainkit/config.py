@@ -74,9 +74,9 @@ def _number(expected: str, holds: Callable[[float], bool]) -> _Rule:
 
 def _choice(kind: str, known: Collection[str]) -> _Rule:
     def convert(value: Any) -> str:
-        if value not in known:
+        if not isinstance(value, str) or value not in known:
             raise unknown(kind, str(value), known)
-        return str(value)
+        return value
 
     return _Rule(f"one of {', '.join(known)}", convert)
 
