@@ -22,5 +22,8 @@ def find_bundle(bundle: str | Path, exported: Path = EXPORTED) -> Path:
         if os.path.isfile(path / "manifest.json"):  # unlike Path's, false for a name that is too long
             return path
     known = sorted(path.parent.name for path in exported.glob("[!.]*/manifest.json"))
-    there = f" There are: {', '.join(known[:10])}" if known else " Make one with `trainkit export RUN`."
-    raise BundleError(f"No bundle {bundle} (a folder with manifest.json), and none of this name in {exported}.{there}")
+    there = f" There are: {', '.join(known[:10])}." if known else ""
+    raise BundleError(
+        f"No bundle {bundle} (a folder with manifest.json), and none of this name in {exported}.{there} "
+        "A run becomes one by `trainkit export RUN`."
+    )

@@ -15,14 +15,14 @@ import numpy as np
 from trainkit.bundles import EXPORTED, find_bundle
 from trainkit.data.folders import inspect_folder
 from trainkit.data.sources import SOURCES, FileImages, Part, load_dataset, take_evenly
-from trainkit.deploy.classify import Classifier, read_net
-from trainkit.errors import BundleError, DataError
+from trainkit.deploy.classify import PROBABILITY_TOLERANCE, Classifier, probability_tolerance, read_net
+from trainkit.errors import BundleError, DataError, TrainkitError
 from trainkit.files import sha256_of
 from trainkit.preprocessing import Preprocessing
 from trainkit.runs import EXPERIMENTS, Run, find_run
 
-PROBABILITY_TOLERANCE = 1e-5
 LOGIT_TOLERANCE = 1e-4  # of the standard deviation of all logits
+_REPORTED = ("version", "top1_agreement", "max_abs_difference", "max_relative_logit_difference")
 _CHUNK = 256  # images held in memory at a time
 
 
@@ -34,13 +34,14 @@ class Difference:
     top1_agreement: float  # the share of images with the same label
     max_abs_difference: float  # of probabilities
     max_relative_logit_difference: float  # divided by the standard deviation of Keras' logits
+    probability_tolerance: float = PROBABILITY_TOLERANCE
 
     @property
     def ok(self) -> bool:
         """Whether all labels agree and the differences are within the tolerances; a NaN never is."""
         return (
             self.top1_agreement == 1
-            and self.max_abs_difference <= PROBABILITY_TOLERANCE
+            and self.max_abs_difference <= self.probability_tolerance
             and self.max_relative_logit_difference <= LOGIT_TOLERANCE
         )
 
@@ -82,7 +83,7 @@ class Agreement:
             "max_relative_logit_difference": _finite(self.max_relative_logit_difference),
             "max_abs_pixel_difference": _finite(self.max_abs_pixel_difference),
             "runtimes": {
-                name: {key: _finite(value) for key, value in asdict(difference).items()}
+                name: {key: _finite(value) for key, value in asdict(difference).items() if key in _REPORTED}
                 for name, difference in self.runtimes.items()
             },
         }
@@ -186,6 +187,7 @@ def _compare_runtime(version: str, expected: dict[str, np.ndarray], actual: dict
         top1_agreement=float((labels[0] == labels[1]).mean()),
         max_abs_difference=_difference(expected["probabilities"], actual["probabilities"]),
         max_relative_logit_difference=_difference(expected["logits"], actual["logits"]) / spread,
+        probability_tolerance=probability_tolerance(expected["logits"]),
     )
 
 
@@ -229,8 +231,11 @@ def _opencv_forward(client: Classifier, twin: Path) -> Callable[[np.ndarray], np
     )
 
     def forward(blob: np.ndarray) -> np.ndarray:
-        net.setInput(blob)
-        return np.array(net.forward()).reshape(len(blob), -1)
+        try:
+            net.setInput(blob)
+            return np.array(net.forward()).reshape(len(blob), -1)
+        except (cv2.error, ValueError) as error:
+            raise _does_not_take(blob, error) from None
 
     return forward
 
@@ -240,8 +245,20 @@ def _onnxruntime_forward(path: Path) -> Callable[[np.ndarray], np.ndarray]:
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return lambda blob: np.concatenate(
-        [session.run(None, {name: blob[i : i + 32]})[0] for i in range(0, len(blob), 32)]
+
+    def forward(blob: np.ndarray) -> np.ndarray:
+        try:
+            return np.concatenate([session.run(None, {name: blob[i : i + 32]})[0] for i in range(0, len(blob), 32)])
+        except Exception as error:  # onnxruntime's errors share no class of their own
+            raise _does_not_take(blob, error) from None
+
+    return forward
+
+
+def _does_not_take(blob: np.ndarray, error: Exception) -> BundleError:
+    reason = " ".join(str(error).split())[:200]
+    return BundleError(
+        f"The model does not take the blob {blob.shape} that the manifest describes ({reason}). Export it again."
     )
 
 
@@ -252,22 +269,22 @@ def _find_keras_model(client: Classifier, keras: Path | None, experiments: Path)
         BundleError: it is not to be found, or not the one the bundle came from.
     """
     source = client.manifest.get("source", {})
-    run = None
-    if keras is None:
-        if "run" not in source:
-            raise BundleError(f"The manifest of {client.folder} names no run. Name its Keras model with --keras FILE.")
+    run, missing = None, f"The manifest of {client.folder} names no run."
+    if "run" in source:
         try:
             run = find_run(source["run"], experiments)
-        except Exception as error:
-            raise BundleError(f"{error} The bundle came from it: name its Keras model with --keras FILE.") from None
-        keras = run.model_path
-    if not keras.is_file():
-        raise BundleError(f"No Keras model at {keras}. Name it with --keras FILE.")
-    if sha256_of(keras) != source.get("keras_sha256", sha256_of(keras)):
+        except TrainkitError as error:
+            missing = f"{error} The bundle came from it."
+    path = keras or (run.model_path if run else None)
+    if path is None:
+        raise BundleError(f"{missing} Then name its Keras model with --keras FILE.")
+    if not path.is_file():
+        raise BundleError(f"No Keras model at {path}. Name it with --keras FILE.")
+    if sha256_of(path) != source.get("keras_sha256", sha256_of(path)):
         raise BundleError(
-            f"{keras} is not the model that the bundle came from: its sha256 differs. Name it with --keras FILE."
+            f"{path} is not the model that the bundle came from: its sha256 differs. Name it with --keras FILE."
         )
-    return keras, run
+    return path, run
 
 
 def _preprocessing_of(client: Classifier) -> Preprocessing:

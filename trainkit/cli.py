@@ -19,6 +19,7 @@ from trainkit.errors import TrainkitError, UsageError
 
 app = typer.Typer(
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="From a folder of photographs to a classifier running in OpenCV, with the same answers.",
@@ -92,6 +93,8 @@ def _silence_libraries() -> None:
     They write to file descriptor 2. Python's own standard error moves to a copy of it first. Set TRAINKIT_DEBUG to see
     everything.
     """
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a pipe may not know the letters of a class name
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("trainkit").setLevel(logging.INFO)
     if os.environ.get("TRAINKIT_DEBUG"):
@@ -103,7 +106,8 @@ def _silence_libraries() -> None:
 
 
 def _print_json(data: Any) -> None:
-    print(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    print(json.dumps(data, indent=2, ensure_ascii=plain, allow_nan=False))
 
 
 def _print_table(columns: list[str], rows: list[list[str]]) -> None:
@@ -296,11 +300,22 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Classify images through cv2.dnn; TensorFlow is not needed and not loaded."""
-    from trainkit.prediction import predict_files
+    from trainkit.errors import DataError
+    from trainkit.prediction import classify_files, find_problems
 
-    results = predict_files(
-        bundle, images, top=top, min_confidence=min_confidence, annotate=annotate, exported=exported
-    )
+    problems = find_problems(images)
+    usable = [image for image in images if image not in problems]
+    if usable:
+        results = classify_files(
+            bundle, usable, top=top, min_confidence=min_confidence, annotate=annotate, exported=exported
+        )
+        _print_predictions(usable, results, as_json)
+    if problems:
+        left_out = f"Left out {len(problems)} of {len(images)} images: " if len(images) > 1 else ""
+        raise DataError(left_out + "; ".join(problems.values()))
+
+
+def _print_predictions(images: list[Path], results: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         _print_json(results)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import cv2
 from trainkit.bundles import EXPORTED, find_bundle
 from trainkit.data.inspection import check_image_file, read_image
 from trainkit.deploy.classify import Classifier, Prediction
-from trainkit.errors import OutputError
+from trainkit.errors import DataError, OutputError
 from trainkit.files import make_folder, replacing
+
+log = logging.getLogger("trainkit")
 
 
 def predict_files(
@@ -24,7 +27,7 @@ def predict_files(
     annotate: Path | None = None,
     exported: Path = EXPORTED,
 ) -> list[dict[str, Any]]:
-    """Classify image files; all of them are looked at before the first is classified.
+    """Classify image files; all of them are looked at before the first is classified, and one bad one stops it.
 
     Args:
         bundle: its folder, or its name in `exported`.
@@ -44,6 +47,30 @@ def predict_files(
     """
     for path in images:
         check_image_file(path)
+    return classify_files(bundle, images, top=top, min_confidence=min_confidence, annotate=annotate, exported=exported)
+
+
+def find_problems(images: Sequence[Path]) -> dict[Path, str]:
+    """Return the files that are no images every OpenCV since 4.5 reads, each with a sentence that says why."""
+    problems = {}
+    for path in images:
+        try:
+            check_image_file(path)
+        except DataError as error:
+            problems[path] = str(error)
+    return problems
+
+
+def classify_files(
+    bundle: str | Path,
+    images: Sequence[Path],
+    *,
+    top: int,
+    min_confidence: float,
+    annotate: Path | None,
+    exported: Path,
+) -> list[dict[str, Any]]:
+    """Do what `predict_files` does, with files that were looked at already."""
     classifier = Classifier(find_bundle(bundle, exported))
     targets = _targets(images, annotate)
     results = []
@@ -52,6 +79,7 @@ def predict_files(
         found = classifier.predict(image, top=top, min_confidence=min_confidence)
         if path in targets:
             _write_picture(targets[path], image, found)
+            log.info("Wrote %s", targets[path])
         results.append({"image": str(path.absolute()), "predictions": [prediction._asdict() for prediction in found]})
     return results
 

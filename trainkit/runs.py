@@ -8,12 +8,13 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from trainkit.config import Config, build_config, read_config
-from trainkit.data.sources import Dataset, load_dataset
-from trainkit.errors import RunError, TrainkitError, UsageError
+from trainkit.data.sources import SOURCES, Dataset, load_dataset
+from trainkit.errors import DataError, RunError, TrainkitError, UsageError
 from trainkit.files import cannot_write, make_folder, sha256_of, write_json
 from trainkit.preprocessing import Preprocessing
 
@@ -69,9 +70,12 @@ class Run:
         """Load the data that it was trained on.
 
         Raises:
-            DataError: it is not where it was.
+            DataError: it is not where it was, or cannot be used any more.
         """
-        return load_dataset(self.config["data"], validation=self.config["training.validation"])
+        data = self.config["data"]
+        if data not in SOURCES and not os.path.exists(data):
+            raise DataError(f"The images of the run {self.name} are no longer at {data}. Put them back there.")
+        return load_dataset(data, validation=self.config["training.validation"])
 
     @property
     def model_path(self) -> Path:
@@ -97,8 +101,8 @@ class Run:
         result = self.result
         if result["status"] not in ("finished", "interrupted"):
             raise RunError(
-                f"The run {self.name} is not finished (status: {result['status']}). Expected a finished or interrupted "
-                "one: `trainkit runs` lists them."
+                f"The run {self.name} is not finished (status: {result['status']}; `running` is also that of one that "
+                "was killed). Expected a finished or interrupted one: `trainkit runs` lists them."
             )
         if not self.model_path.is_file() or sha256_of(self.model_path) != result["keras_sha256"]:
             raise RunError(f"The run {self.name} is damaged: model.keras is missing or was changed. Train it again.")
@@ -206,8 +210,11 @@ def find_run(run: str | Path | Run, experiments: str | Path = EXPERIMENTS) -> Ru
             return Run(path)
     named = [found for found in runs if _given_name(found) == str(run)]
     if not named:
+        near = get_close_matches(str(run), ["latest", *(found.name for found in runs)], n=1)
+        hint = f" Did you mean `{near[0]}`?" if near else ""
         raise RunError(
-            f"No run {run} in {experiments}. Expected a path, the name of a run, or latest: `trainkit runs` lists them."
+            f"No run {run} in {experiments}.{hint} Expected a path, the name of a run, or latest: "
+            "`trainkit runs` lists them."
         )
     return named[-1]
 

@@ -35,6 +35,8 @@ def read_class_folders(folder: Path, *, validation: float) -> ClassFolders:
     Raises:
         DataError: no such folder, fewer than two classes, or a class without a usable image.
     """
+    if os.path.isfile(folder):
+        raise DataError(f"{folder} is a file. Expected a folder with one folder of images for each class.")
     if not os.path.isdir(folder):
         raise DataError(f"No such folder: {folder}. Expected a folder with one folder of images for each class.")
     parts = _part_folders(folder)
@@ -119,7 +121,8 @@ def _usable(folder: Path, files: list[ImageFile], warnings: list[str]) -> list[I
     bad = [file for file in files if file.problem]
     if len(bad) == len(files):
         raise DataError(
-            f"No usable image in {folder}: {bad[0].path.name} {bad[0].problem} ({len(bad)} of {len(files)} left out)."
+            f"No usable image in {folder}: {bad[0].path.name} {bad[0].problem} ({len(bad)} of {len(files)} left out). "
+            "Put JPEG or PNG images there."
         )
     if bad:
         named = "; ".join(f"{file.path.name} {file.problem}" for file in bad[:20])

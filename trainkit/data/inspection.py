@@ -123,6 +123,8 @@ def check_image_file(path: Path) -> None:
         DataError: says what is wrong with it.
     """
     if not os.path.isfile(path):  # unlike Path's, false for a name that is too long
+        if os.path.isdir(path):
+            raise DataError(f"{path} is a folder. Name the images in it, such as {path}/*.jpg")
         raise DataError(f"No such image: {path}")
     (looked_at,) = inspect_files([path])
     if looked_at.problem:

@@ -75,7 +75,7 @@ def train(
         "training.seed": seed,
         "training.validation": validation,
     }
-    given = {**(read_config(Path(config)) if config else {}), **(settings or {})}
+    given = {**(_read_config_for(Path(config), model) if config else {}), **(settings or {})}
     resolved = build_config({**given, **{key: value for key, value in chosen.items() if value is not None}})
     # What can be wrong is looked at before TensorFlow is imported, which takes seconds.
     weights_file = resolved.values.get("model.weights", "none")
@@ -90,6 +90,14 @@ def train(
     from trainkit.training.fit import fit
 
     return fit(resolved, dataset, experiments=Path(experiments))
+
+
+def _read_config_for(config: Path, model: str | None) -> dict[str, Any]:
+    """Read a config; for another model than its own, without what belongs to that one."""
+    given = read_config(config)
+    if model is None or given.get("model.name") == model:
+        return given
+    return {key: value for key, value in given.items() if key != "name" and not key.startswith("model.")}
 
 
 def evaluate(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS) -> dict[str, Any]:

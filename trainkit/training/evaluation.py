@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,12 @@ _BATCH_SIZE = 64
 _EPSILON = 1e-7  # as Keras clips probabilities before their logarithm
 
 
-def predict_pixels(model: Any, pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+def predict_pixels(
+    model: Any, pixels: np.ndarray, preprocessing: Preprocessing, callbacks: Sequence[Any] = ()
+) -> np.ndarray:
     """Return float32 `(N, outputs)` of a Keras model for uint8 pixels as `Preprocessing.to_pixels` has them."""
     batches = Batches(pixels, to_input=preprocessing.to_input, batch_size=_BATCH_SIZE)
-    return np.asarray(model.predict(batches, verbose=0))
+    return np.asarray(model.predict(batches, verbose=0, callbacks=list(callbacks)))
 
 
 def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str]) -> dict[str, Any]:
@@ -48,13 +51,15 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str
     }
 
 
-def evaluate_model(model: Any, dataset: Dataset, preprocessing: Preprocessing) -> dict[str, Any]:
+def evaluate_model(
+    model: Any, dataset: Dataset, preprocessing: Preprocessing, callbacks: Sequence[Any] = ()
+) -> dict[str, Any]:
     """Return the figures of a data set's part for testing; where there is none, only that `test_split` is `None`."""
     side = dataset.test_split
     if side is None:
         return {"test_split": None}
     part = dataset.parts[side]
-    output = predict_pixels(model, read_pixels(part, preprocessing), preprocessing)
+    output = predict_pixels(model, read_pixels(part, preprocessing), preprocessing, callbacks)
     return {"test_split": side, **measure(class_probabilities(output), part.labels, dataset.class_names)}
 
 

@@ -27,7 +27,7 @@ from trainkit.runs import Run, create_run
 from trainkit.training.environment import describe_environment
 from trainkit.training.evaluation import evaluate_model
 from trainkit.training.progress import ProgressBar
-from trainkit.training.recorder import Interrupted, Recorder, stopping_on_interrupt
+from trainkit.training.recorder import Interrupted, Interruption, Recorder, catching_interrupt
 
 _LEAST_DEVIATION = 1e-3  # grey levels
 
@@ -58,15 +58,17 @@ def fit(config: Config, dataset: Dataset | None = None, *, experiments: Path) ->
     pixels = {"train": train_pixels}
     if "val" in dataset.parts:
         pixels["val"] = read_pixels(dataset.parts["val"], preprocessing)
-    run = create_run(
-        experiments,
-        config=config,
-        preprocessing=preprocessing,
-        class_names=dataset.class_names,
-        environment=describe_environment(seed=config["training.seed"]),
-    )
-    log.info("Training %s on %d images: %s", config["model.name"], len(train_pixels), run.path)
-    _carry_out(_Job(run, config, dataset, preprocessing, pixels, model))
+    environment = describe_environment(seed=config["training.seed"])
+    with catching_interrupt() as interruption:
+        run = create_run(
+            experiments,
+            config=config,
+            preprocessing=preprocessing,
+            class_names=dataset.class_names,
+            environment=environment,
+        )
+        log.info("Training %s on %d images: %s", config["model.name"], len(train_pixels), run.path)
+        _carry_out(_Job(run, config, dataset, preprocessing, pixels, model, interruption))
     return run
 
 
@@ -80,6 +82,7 @@ class _Job:
     preprocessing: Preprocessing
     pixels: dict[str, np.ndarray]  # uint8, of the training and the validation part
     model: Any
+    interruption: Interruption
 
 
 def _carry_out(job: _Job) -> None:
@@ -138,8 +141,7 @@ def _fit_and_measure(job: _Job) -> Literal["finished", "interrupted"]:
     recorder = Recorder(job.run, job.model)
     started = time.monotonic()
     try:
-        with stopping_on_interrupt(recorder):
-            _fit_model(job, recorder)
+        _fit_model(job, recorder)
     except Interrupted:
         if recorder.best_epoch is None:
             recorder.save_best()
@@ -149,14 +151,17 @@ def _fit_and_measure(job: _Job) -> Literal["finished", "interrupted"]:
         job.run.set_result(epochs=recorder.epochs, best_epoch=recorder.best_epoch, seconds=seconds)
     job.model.load_weights(job.run.model_path)
     # The images for testing are touched here, once, and not before.
-    job.run.set_result(**evaluate_model(job.model, job.dataset, job.preprocessing))
+    try:
+        job.run.set_result(**evaluate_model(job.model, job.dataset, job.preprocessing, callbacks=[job.interruption]))
+    except Interrupted:
+        return "interrupted"
     return "finished"
 
 
 def _fit_model(job: _Job, recorder: Recorder) -> None:
     fitted = _Fitted(job.model, job.pixels, job.preprocessing.to_input)
     if _is_frozen(job.model):
-        fitted = _on_features(job, recorder)
+        fitted = _on_features(job)
         _compile(fitted.model, job.config)
     parts = {
         side: Batches(
@@ -176,7 +181,7 @@ def _fit_model(job: _Job, recorder: Recorder) -> None:
             epochs=job.config["training.epochs"],
             shuffle=False,
             verbose=0,
-            callbacks=[recorder, progress],
+            callbacks=[recorder, progress, job.interruption],
         )
     finally:
         progress.close()
@@ -198,7 +203,7 @@ def _is_frozen(model: Any) -> bool:
     return not any(layer.trainable_weights for layer in model.layers[: names.index(FEATURES)])
 
 
-def _on_features(job: _Job, recorder: Recorder) -> _Fitted:
+def _on_features(job: _Job) -> _Fitted:
     """Compute a frozen backbone's features once: it would give the same ones in every epoch."""
     features = job.model.get_layer(FEATURES).output
     backbone, head = keras.Model(job.model.input, features), keras.Model(features, job.model.output)
@@ -206,7 +211,7 @@ def _on_features(job: _Job, recorder: Recorder) -> _Fitted:
     computed = {}
     for side, examples in job.pixels.items():
         batches = Batches(examples, to_input=job.preprocessing.to_input, batch_size=32)
-        computed[side] = np.asarray(backbone.predict(batches, verbose=0, callbacks=[recorder]))
+        computed[side] = np.asarray(backbone.predict(batches, verbose=0, callbacks=[job.interruption]))
     return _Fitted(head, computed, np.asarray)
 
 

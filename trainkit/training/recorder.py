@@ -37,7 +37,6 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self.epochs = 0
         self.best_epoch: int | None = None
-        self.interrupted = False
         self._run, self._whole_model = run, model
         self._best = (-math.inf, -math.inf)
         self._started = time.monotonic()
@@ -47,24 +46,12 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._started = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """End training where the user wants it, or where the loss is no number any more."""
-        if self.interrupted:
-            raise Interrupted
+        """End training where the loss is no number any more."""
         if logs and not math.isfinite(logs["loss"]):
             raise TrainingError(
                 f"The loss is {logs['loss']} in epoch {self.epochs + 1}: the learning rate is likely too high for this "
                 "network, or its inputs are not scaled. Try a tenth of --learning-rate, or --preprocessing standardize."
             )
-
-    def on_test_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """End validation where the user wants it."""
-        if self.interrupted:
-            raise Interrupted
-
-    def on_predict_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """End the computing of features where the user wants it."""
-        if self.interrupted:
-            raise Interrupted
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Save the epoch: its row, its weights if they are the best so far, and the state to go on from."""
@@ -105,20 +92,35 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             self._whole_model.save(path)
 
 
+class Interruption(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends whatever Keras does after the running batch, once it was asked to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requested = False
+
+    def _end_if_requested(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if self.requested:
+            raise Interrupted
+
+    on_train_batch_end = on_test_batch_end = on_predict_batch_end = _end_if_requested
+
+
 @contextmanager
-def stopping_on_interrupt(recorder: Recorder) -> Iterator[None]:
-    """Let the first Ctrl-C end training after the running batch; the second one ends it at once."""
+def catching_interrupt() -> Iterator[Interruption]:
+    """Let the first Ctrl-C request the end after the running batch; the second one ends it at once."""
+    interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set a handler
+        yield interruption  # only the main thread may set a handler
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if recorder.interrupted:
+        if interruption.requested:
             raise KeyboardInterrupt
-        recorder.interrupted = True
+        interruption.requested = True
 
     before = signal.signal(signal.SIGINT, handle)
     try:
-        yield
+        yield interruption
     finally:
         signal.signal(signal.SIGINT, before)
