@@ -56,7 +56,7 @@ def test_find_bundle_that_is_not_there_names_those_that_are(exported: Path, give
 def test_find_bundle_names_no_more_than_ten(exported: Path) -> None:
     for number in range(20):
         save_manifest(exported / f"a{number:02}")
-    with pytest.raises(BundleError, match=r"There are: a00, .*, a09$"):
+    with pytest.raises(BundleError, match=r"There are: a00, .*, a09\. A run"):
         find_bundle("fish", exported)
 
 
@@ -64,13 +64,13 @@ def test_find_bundle_names_no_more_than_ten(exported: Path) -> None:
 def test_find_bundle_where_there_are_none_says_how_to_make_one(tmp_path: Path, folder: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
-    with pytest.raises(BundleError, match=r"No bundle fish .* Make one with `trainkit export RUN`\."):
+    with pytest.raises(BundleError, match=r"No bundle fish .* A run becomes one by `trainkit export RUN`\."):
         find_bundle("fish", tmp_path / folder)
 
 
 def test_find_bundle_does_not_offer_one_that_was_never_finished(exported: Path) -> None:
     save_manifest(exported / ".new-abc")
-    with pytest.raises(BundleError, match=r"There are: birds, digits$"):
+    with pytest.raises(BundleError, match=r"There are: birds, digits\. A run"):
         find_bundle("fish", exported)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,8 +67,6 @@ def test_check_prints_one_document(workplace: Path) -> None:
 
 
 def test_check_of_a_disagreement_ends_with_1(workplace: Path, tmp_path: Path) -> None:
-    import shutil
-
     copy = shutil.copytree(workplace / "exported" / "digits", tmp_path / "changed")
     manifest = json.loads((copy / "manifest.json").read_text())
     manifest["blob"]["scalefactor"] *= 1.5
@@ -88,6 +87,30 @@ def test_predict_prints_one_document(workplace: Path) -> None:
         assert len(probabilities) == 3
         assert probabilities == sorted(probabilities, reverse=True)
     assert ended.stderr == ""
+
+
+def test_predict_classifies_what_it_can(workplace: Path, tmp_path: Path) -> None:
+    image = workplace / "exported" / "digits" / "selftest" / "1.png"
+    (tmp_path / "notes.jpg").write_text("no image")
+    ended = trainkit("predict", "digits", image, tmp_path / "notes.jpg", tmp_path, "--json", cwd=workplace, code=1)
+    assert [entry["image"] for entry in json.loads(ended.stdout)] == [str(image)]
+    assert ended.stderr.startswith("Left out 2 of 3 images: ")
+    assert "notes.jpg is no image" in ended.stderr
+    assert "is a folder. Name the images in it" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_predict_prints_any_class_name_into_any_pipe(workplace: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(workplace / "exported" / "digits", tmp_path / "cats")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["output"]["class_names"][1] = "猫 🐱"
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    command = [sys.executable, "-m", "trainkit", "predict", str(copy), str(copy / "selftest" / "1.png")]
+    for more in ([], ["--json"]):
+        environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+        ended = subprocess.run([*command, *more], capture_output=True, text=True, env=environment, check=False)
+        assert (ended.returncode, ended.stderr) == (0, "")
+    assert "猫 🐱" in [found["label"] for found in json.loads(ended.stdout)[0]["predictions"]]
 
 
 def test_predict_leaves_out_what_is_not_likely(workplace: Path) -> None:

@@ -392,7 +392,7 @@ def test_file_with_a_name_that_is_no_utf8_does_not_end_the_process(format: str, 
 def test_check_of_a_path_without_a_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"No such image: .*gone\.png"):
         check_image_file(tmp_path / "gone.png")
-    with pytest.raises(DataError, match="No such image: "):
+    with pytest.raises(DataError, match=r"is a folder. Name the images in it"):
         check_image_file(tmp_path)
 
 

@@ -252,7 +252,7 @@ def test_find_run_latest_where_there_is_none(tmp_path: Path, place: str) -> None
 @pytest.mark.parametrize("given", ["fish", "", "20260101-000000-birds", "birds/config.toml", "a\0b", "n" * 300])
 def test_find_run_that_is_not_there(experiments: Path, given: str) -> None:
     make_run(experiments, name="birds")
-    with pytest.raises(RunError, match=r"No run .* in .*\. Expected a path, the name of a run, or latest: "):
+    with pytest.raises(RunError, match=r"No run .* in .*\..* Expected a path, the name of a run, or latest: "):
         find_run(given, experiments)
 
 

@@ -83,6 +83,13 @@ def test_config_repeats_a_run(tiny_dataset: Path, tmp_path: Path) -> None:
     assert third.result["epochs"] == 1
 
 
+def test_config_of_one_model_serves_another(tiny_dataset: Path, tmp_path: Path) -> None:
+    first = trainkit.train(tiny_dataset, **TINY, settings={"model.filters": 4}, experiments=tmp_path)
+    second = trainkit.train(config=first.path / "config.toml", model="fashion-mnist", experiments=tmp_path)
+    assert second.config.section("model") == {"weights": "none"}
+    assert second.config["preprocessing.size"] == [24, 16]
+
+
 def test_best_epoch_is_the_one_that_validation_chose(tiny_dataset: Path, tmp_path: Path) -> None:
     run = trainkit.train(tiny_dataset, **{**TINY, "epochs": 6}, learning_rate=0.01, experiments=tmp_path)
     scores = [(float(row["val_accuracy"]), -float(row["val_loss"])) for row in rows(run)]
@@ -191,7 +198,7 @@ def test_evaluate_wants_the_data_it_was_trained_on(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"The classes of .* are no longer those of"):
         trainkit.evaluate(run)
     shutil.rmtree(folder)
-    with pytest.raises(DataError, match="No such folder"):
+    with pytest.raises(DataError, match=r"The images of the run .* are no longer at .*Put them back"):
         trainkit.evaluate(run)
 
 

@@ -490,9 +490,9 @@ def selftest(bundle: str | Path) -> Dict[str, Any]:
         expected = np.array([case["probabilities"] for case in cases], np.float64)
         checksums = [case["pixel_sha256"] for case in cases]
         labels = [case["label"] for case in cases]
-        tolerance = probability_tolerance(np.array([case["logits"] for case in cases], np.float64))
         if expected.shape != (len(cases), len(classifier.class_names)) or not cases:
             raise ValueError("it needs one probability for each class of at least one image")
+        tolerance = probability_tolerance(np.array([case["logits"] for case in cases], np.float64))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(f"{folder} holds no self-test that can be read ({error}). Copy the bundle again.") from None
     actual = np.array([classifier.probabilities(image) for image in images])
