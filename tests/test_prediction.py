@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import COLORS_BGR, draw_photo
 
+from trainkit import drawing
 from trainkit.deploy import Classifier
 from trainkit.drawing import draw_lines
 from trainkit.errors import BundleError, DataError, OutputError
@@ -293,3 +294,14 @@ def test_lines_of_a_longer_text_are_smaller() -> None:
     image = np.full((400, 600, 3), 255, np.uint8)
     heights = [int((draw_lines(image, [text])[:, 0] < 255).any(axis=1).sum()) for text in ("duck", "duck " * 20)]
     assert heights[1] < heights[0]
+
+
+def test_font_is_one_that_has_the_letters(caplog: pytest.LogCaptureFixture) -> None:
+    assert drawing._font_file("café Ката 12%").name == "DejaVuSans.ttf"
+    other = drawing._font_file("猫")
+    assert (other.name == "DejaVuSans.ttf") == ("No installed font has every letter of `猫`" in caplog.text)
+
+
+def test_font_that_is_none_has_no_letters(tmp_path: Path) -> None:
+    (tmp_path / "font.ttf").write_text("no font")
+    assert not drawing._has_all_letters(tmp_path / "font.ttf", "a")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+log = logging.getLogger("trainkit")
 
 _READABLE_WIDTH = 200  # pixels
 _MOST_ENLARGED = 2000  # pixels high
@@ -37,14 +40,34 @@ def draw_lines(image_bgr: np.ndarray, lines: list[str]) -> np.ndarray:
 
 
 def _fitting_font(draw: ImageDraw.ImageDraw, text: str, width: int) -> ImageFont.FreeTypeFont:
+    file = str(_font_file(text))
     size = max(8, width // 20)
-    while size > 8 and draw.multiline_textbbox((0, 0), text, font=_font(size))[2] > 0.9 * width:
+    while size > 8 and draw.multiline_textbbox((0, 0), text, font=ImageFont.truetype(file, size))[2] > 0.9 * width:
         size -= 1
-    return _font(size)
+    return ImageFont.truetype(file, size)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Return DejaVu Sans, which matplotlib carries and which knows more alphabets than Pillow's own font."""
+def _font_file(text: str) -> Path:
+    """Return DejaVu Sans, which matplotlib carries, or an installed font where that lacks a letter, such as 猫."""
     spec = find_spec("matplotlib")
     assert spec is not None and spec.origin is not None
-    return ImageFont.truetype(str(Path(spec.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf"), size)
+    usual = Path(spec.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf"
+    if text.isascii() or _has_all_letters(usual, text):
+        return usual
+    from matplotlib.font_manager import findSystemFonts
+
+    for file in sorted(findSystemFonts()):
+        if _has_all_letters(Path(file), text):
+            return Path(file)
+    log.warning("No installed font has every letter of `%s`: boxes stand for them. Noto Sans CJK has many.", text)
+    return usual
+
+
+def _has_all_letters(file: Path, text: str) -> bool:
+    from fontTools.ttLib import TTFont, TTLibError
+
+    try:
+        with TTFont(file, fontNumber=0, lazy=True) as font:
+            return {ord(letter) for letter in text if letter.isprintable()} <= set(font.getBestCmap() or ())
+    except (OSError, TTLibError):
+        return False
