@@ -67,7 +67,7 @@ def _has_all_letters(file: Path, text: str) -> bool:
     from fontTools.ttLib import TTFont, TTLibError
 
     try:
-        with TTFont(file, fontNumber=0, lazy=True) as font:
+        with file.open("rb") as opened, TTFont(opened, fontNumber=0, lazy=True) as font:
             return {ord(letter) for letter in text if letter.isprintable()} <= set(font.getBestCmap() or ())
     except (OSError, TTLibError):
         return False
