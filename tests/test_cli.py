@@ -213,7 +213,15 @@ def test_version_is_the_installed_one(tmp_path: Path) -> None:
 
 def test_ctrl_c_before_training_leaves_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "trainkit", "train", "digits"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where the tests themselves run in the background, a shell has Ctrl-C ignored for all their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     time.sleep(1.2)  # it imports TensorFlow now
     process.send_signal(signal.SIGINT)
     printed, said = process.communicate(timeout=60)

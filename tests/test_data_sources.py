@@ -163,7 +163,7 @@ def test_warnings_of_a_folder_reach_the_dataset(tiny_dataset: Path, tmp_path: Pa
 
 def test_file_is_no_folder_of_images(tiny_dataset: Path) -> None:
     photo = next(iter((tiny_dataset / "red").iterdir()))
-    with pytest.raises(DataError, match=re.escape(f"No such folder: {photo}. Expected a folder with one")):
+    with pytest.raises(DataError, match=re.escape(f"{photo} is a file. Expected a folder with one")):
         load_dataset(str(photo))
 
 
