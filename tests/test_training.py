@@ -228,8 +228,8 @@ def test_ctrl_c_keeps_the_best_weights(tmp_path: Path) -> None:
 @pytest.mark.shared
 @pytest.mark.slow
 def test_fashion_mnist_answers_alike_on_every_test_image(shared: Path, tmp_path: Path) -> None:
-    run = trainkit.train("fashion-mnist", epochs=1, batch_size=128, experiments=tmp_path / "experiments")
-    assert run.result["test_accuracy"] > 0.85
+    run = trainkit.train("fashion-mnist", epochs=1, experiments=tmp_path / "experiments")
+    assert run.result["test_accuracy"] > 0.87
     assert sum(row["images"] for row in run.result["classes"]) == 10_000
     bundle = trainkit.export(run, exported=tmp_path / "exported")
     agreement = trainkit.check(bundle.path, data="fashion-mnist", experiments=tmp_path / "experiments")
