@@ -15,7 +15,6 @@ from conftest import write_class_folders
 
 import trainkit
 from trainkit.checks import Agreement, Difference
-from trainkit.deploy.classify import probability_tolerance
 from trainkit.errors import BundleError, DataError
 
 
@@ -106,11 +105,6 @@ def test_check_of_another_size_is_a_sentence(bundle: Path, trained_run, tmp_path
     copy = copy_with(bundle, tmp_path, lambda manifest: manifest["blob"].update(size=[33, 24]))
     with pytest.raises(BundleError, match=r"The model does not take the blob \(3, 3, 24, 33\)"):
         trainkit.check(copy, experiments=trained_run.path.parent)
-
-
-def test_probabilities_may_differ_by_what_rounding_makes_of_wide_logits() -> None:
-    assert probability_tolerance(np.array([[-1.0, 1.0]])) == 1e-5
-    assert probability_tolerance(np.array([[-20.0, 20.0]])) == pytest.approx(5e-5)
 
 
 def test_check_refuses_another_keras_model(bundle: Path, trained_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

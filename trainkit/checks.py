@@ -15,14 +15,13 @@ import numpy as np
 from trainkit.bundles import EXPORTED, find_bundle
 from trainkit.data.folders import inspect_folder
 from trainkit.data.sources import SOURCES, FileImages, Part, load_dataset, take_evenly
-from trainkit.deploy.classify import PROBABILITY_TOLERANCE, Classifier, probability_tolerance, read_net
+from trainkit.deploy.classify import PROBABILITY_TOLERANCE, Classifier, read_net
 from trainkit.errors import BundleError, DataError, TrainkitError
 from trainkit.files import sha256_of
 from trainkit.preprocessing import Preprocessing
 from trainkit.runs import EXPERIMENTS, Run, find_run
 
 LOGIT_TOLERANCE = 1e-4  # of the standard deviation of all logits
-_REPORTED = ("version", "top1_agreement", "max_abs_difference", "max_relative_logit_difference")
 _CHUNK = 256  # images held in memory at a time
 
 
@@ -34,14 +33,13 @@ class Difference:
     top1_agreement: float  # the share of images with the same label
     max_abs_difference: float  # of probabilities
     max_relative_logit_difference: float  # divided by the standard deviation of Keras' logits
-    probability_tolerance: float = PROBABILITY_TOLERANCE
 
     @property
     def ok(self) -> bool:
         """Whether all labels agree and the differences are within the tolerances; a NaN never is."""
         return (
             self.top1_agreement == 1
-            and self.max_abs_difference <= self.probability_tolerance
+            and self.max_abs_difference <= PROBABILITY_TOLERANCE
             and self.max_relative_logit_difference <= LOGIT_TOLERANCE
         )
 
@@ -83,7 +81,7 @@ class Agreement:
             "max_relative_logit_difference": _finite(self.max_relative_logit_difference),
             "max_abs_pixel_difference": _finite(self.max_abs_pixel_difference),
             "runtimes": {
-                name: {key: _finite(value) for key, value in asdict(difference).items() if key in _REPORTED}
+                name: {key: _finite(value) for key, value in asdict(difference).items()}
                 for name, difference in self.runtimes.items()
             },
         }
@@ -187,7 +185,6 @@ def _compare_runtime(version: str, expected: dict[str, np.ndarray], actual: dict
         top1_agreement=float((labels[0] == labels[1]).mean()),
         max_abs_difference=_difference(expected["probabilities"], actual["probabilities"]),
         max_relative_logit_difference=_difference(expected["logits"], actual["logits"]) / spread,
-        probability_tolerance=probability_tolerance(expected["logits"]),
     )
 
 

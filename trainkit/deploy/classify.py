@@ -39,7 +39,6 @@ MAX_SIDE = 16384  # pixels; beyond it no classifier reads, and a hostile manifes
 MAX_PIXELS = 2**28  # of a padded image
 MAX_MANIFEST_BYTES = 16 * 2**20
 PROBABILITY_TOLERANCE = 1e-5
-ROUNDING = 1e-5  # of the standard deviation of the logits: what float32 leaves of them in another order of additions
 
 
 class Prediction(NamedTuple):
@@ -463,14 +462,6 @@ def pixel_sha256(classifier: Classifier, image_bgr: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(pixels, np.uint8).tobytes()).hexdigest()
 
 
-def probability_tolerance(logits: np.ndarray) -> float:
-    """Return by how much probabilities may differ: 1e-5, or what rounding makes of widely spread logits.
-
-    A probability changes by at most a quarter of the change of a logit.
-    """
-    return max(PROBABILITY_TOLERANCE, 0.25 * ROUNDING * float(logits.std()))
-
-
 def selftest(bundle: str | Path) -> Dict[str, Any]:
     """Compare this machine's answers on the bundle's own images with those that Keras gave.
 
@@ -492,7 +483,6 @@ def selftest(bundle: str | Path) -> Dict[str, Any]:
         labels = [case["label"] for case in cases]
         if expected.shape != (len(cases), len(classifier.class_names)) or not cases:
             raise ValueError("it needs one probability for each class of at least one image")
-        tolerance = probability_tolerance(np.array([case["logits"] for case in cases], np.float64))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(f"{folder} holds no self-test that can be read ({error}). Copy the bundle again.") from None
     actual = np.array([classifier.probabilities(image) for image in images])
@@ -504,7 +494,7 @@ def selftest(bundle: str | Path) -> Dict[str, Any]:
         "same_pixels": same_pixels,
         "same_labels": same_labels,
         "max_abs_difference": difference,
-        "ok": same_pixels == same_labels == len(images) and difference <= tolerance,
+        "ok": same_pixels == same_labels == len(images) and difference <= PROBABILITY_TOLERANCE,
     }
 
 
