@@ -1,15 +1,11 @@
-"""A Keras model as an ONNX graph that cv2.dnn reads rightly at any batch size.
+"""Writes a graph as ONNX, in the form that every OpenCV since 4.5.5 reads rightly at any batch size.
 
-tf2onnx converts. What it writes is right in onnxruntime, but its tails of Shape, Gather and Cast behind a Flatten, and
-its Squeeze behind a pooling, end in wrong shapes, exceptions or a dead process in one OpenCV or another. The rewriting
-here leaves Conv, pooling, Flatten, Gemm and the activations, with every constant folded.
+The opset is the lowest that says it: 9, or 11 where an image is resized by interpolation.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,36 +13,58 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from trainkit.backend import silent_stderr, tf
 from trainkit.errors import ExportError
+from trainkit.exporting.graph import INPUT, OUTPUT, Graph, Node
 from trainkit.files import replacing
 
-OPSET = 9  # the highest that OpenCV 4.5.5 reads without Squeeze and Clip having their arguments as inputs
-IR_VERSION = 4
-INPUT, OUTPUT = "input", "probabilities"
-_NCHW_TO_NHWC = [0, 2, 3, 1]
+_ACTIVATIONS = {"softmax": "Softmax", "sigmoid": "Sigmoid"}
+_FOLDED_OVER = {"Elu", "Selu", "Sigmoid", "HardSigmoid", "Tanh", "Softplus", "Exp", "Erf", "Abs", "Sqrt", "Log", "Pow"}
+_IR_VERSIONS = {9: 4, 11: 6}
 
 
-def save_onnx(model: Any, gain: tuple[float, ...] | None, path: Path) -> None:
-    """Write a Keras model as ONNX: input `input` (N, C, H, W), output `probabilities` (N, classes).
+def save_onnx(graph: Graph, kind: str, path: Path, *, metadata: dict[str, str]) -> int:
+    """Write a graph and the activation behind it: input `input` (N, C, H, W), output `probabilities` (N, classes).
 
     Args:
-        model: takes float32 (N, H, W, C); its output is (N, classes).
-        gain: what each channel of the input is to be multiplied by; folded into the graph.
+        graph: ends in the logits.
+        kind: `softmax` or `sigmoid`.
         path: of the file.
+        metadata: what the file says about itself.
 
-    Raises:
-        ExportError: a layer cannot be expressed.
+    Returns:
+        The opset.
     """
-    graph = Graph.from_model(_convert(model))
-    simplify(graph, model.input_shape[1:])
-    if gain is not None:
-        scale_input(graph, np.array(gain, np.float32))
-    _, height, width, channels = model.input_shape
-    proto = graph.to_model((channels, height, width), model.output_shape[-1])
-    onnx.checker.check_model(proto)
+    proto = to_onnx(graph, kind, metadata)
     with replacing(path) as temporary:
         onnx.save(proto, temporary)
+    return int(proto.opset_import[0].version)
+
+
+def to_onnx(graph: Graph, kind: str, metadata: dict[str, str]) -> onnx.ModelProto:
+    """Return the model that `save_onnx` writes."""
+    opset = 11 if any(node.op == "Resize" for node in graph.nodes) else 9
+    writer = _Writer(graph, opset)
+    for node in graph.nodes:
+        _WRITE.get(node.op, _write_plain)(writer, node)
+    axis = {"axis": 1} if kind == "softmax" else {}
+    writer.nodes.append(helper.make_node(_ACTIVATIONS[kind], [graph.output], [OUTPUT], OUTPUT, **axis))
+    classes = graph.shapes[graph.output][0]
+    proto = helper.make_model(
+        helper.make_graph(
+            writer.nodes,
+            "trainkit",
+            [helper.make_tensor_value_info(INPUT, onnx.TensorProto.FLOAT, ["N", *graph.shapes[INPUT]])],
+            [helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, ["N", classes])],
+            [numpy_helper.from_array(value, name) for name, value in writer.constants.items()],
+        ),
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=_IR_VERSIONS[opset],
+        producer_name="trainkit",
+    )
+    for key, value in metadata.items():
+        proto.metadata_props.add(key=key, value=value)
+    onnx.checker.check_model(proto)
+    return proto
 
 
 def save_logits_twin(path: Path, twin: Path) -> None:
@@ -57,335 +75,200 @@ def save_logits_twin(path: Path, twin: Path) -> None:
     """
     proto = onnx.load(path)
     last = proto.graph.node[-1]
-    if last.op_type not in ("Softmax", "Sigmoid"):
+    if last.op_type not in _ACTIVATIONS.values():
         raise ExportError(f"{path} ends in {last.op_type}. Expected Softmax or Sigmoid, to find the logits before it.")
     proto.graph.node.pop()
     proto.graph.output[0].name = last.input[0]
     onnx.save(proto, twin)
 
 
-def _convert(model: Any) -> onnx.ModelProto:
-    import tf2onnx
+class _Writer:
+    """The nodes and constants of the file."""
 
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name=INPUT)]
-    function = tf.function(lambda batch: model(batch, training=False), input_signature=signature)
-    try:
-        with silent_stderr():
-            proto, _ = tf2onnx.convert.from_function(
-                function, input_signature=signature, opset=OPSET, inputs_as_nchw=[INPUT]
-            )
-    except Exception as error:  # tf2onnx raises whatever it meets
-        reason = " ".join(str(error).split())[:200]
-        raise ExportError(f"tf2onnx cannot express {model.name} at opset {OPSET} ({reason}).") from error
-    return proto
+    def __init__(self, graph: Graph, opset: int) -> None:
+        self.graph, self.opset = graph, opset
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, np.ndarray] = {}
 
+    def add(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        """Append a node; constants that it reads come into the file."""
+        for name in inputs:
+            if name in self.graph.constants:
+                self.constants[name] = self.graph.constants[name]
+        self.nodes.append(helper.make_node(op, inputs, [output], output, **attributes))
+        return output
 
-@dataclass
-class Graph:
-    """An ONNX graph to be rewritten: nodes in order, and constants as arrays."""
+    def add_affine(self, source: str, scale: str, shift: str, target: str, channels: int) -> None:
+        """Append x * scale + shift by channel of an image.
 
-    nodes: list[onnx.NodeProto]
-    constants: dict[str, np.ndarray]
-    input: str
-    output: str
-
-    @classmethod
-    def from_model(cls, proto: onnx.ModelProto) -> Graph:
-        """Take a model apart; Constant nodes become constants."""
-        constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
-        nodes = []
-        for node in proto.graph.node:
-            if node.op_type == "Constant":
-                constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-            else:
-                nodes.append(node)
-        inputs = [value.name for value in proto.graph.input if value.name not in constants]
-        if len(inputs) != 1 or len(proto.graph.output) != 1:
-            raise ExportError(
-                f"Expected one input and one output. Received: {inputs}, {len(proto.graph.output)} outputs."
-            )
-        return cls(nodes, constants, inputs[0], proto.graph.output[0].name)
-
-    def to_model(self, input_chw: tuple[int, int, int], classes: int) -> onnx.ModelProto:
-        """Put the model together again, with a free batch size and the names `input` and `probabilities`."""
-        self._rename({self.input: INPUT, self.output: OUTPUT})
-        used = {name for node in self.nodes for name in node.input}
-        return helper.make_model(
-            helper.make_graph(
-                self.nodes,
-                "trainkit",
-                [helper.make_tensor_value_info(INPUT, onnx.TensorProto.FLOAT, ["N", *input_chw])],
-                [helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, ["N", classes])],
-                [numpy_helper.from_array(value, name) for name, value in self.constants.items() if name in used],
-            ),
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
-            producer_name="trainkit",
-        )
-
-    def _rename(self, names: dict[str, str]) -> None:
-        for node in self.nodes:
-            node.input[:] = [names.get(name, name) for name in node.input]
-            node.output[:] = [names.get(name, name) for name in node.output]
-
-    def consumers(self, name: str) -> list[onnx.NodeProto]:
-        """Return the nodes that read a value."""
-        return [node for node in self.nodes if name in node.input]
-
-    def producer(self, name: str) -> onnx.NodeProto | None:
-        """Return the node that makes a value, `None` for the input and for constants."""
-        return next((node for node in self.nodes if name in node.output), None)
-
-    def only_consumer(self, node: onnx.NodeProto, op_type: str) -> onnx.NodeProto | None:
-        """Return the one node that reads a node's result, if it is the only one and of this type."""
-        consumers = self.consumers(node.output[0])
-        if len(consumers) == 1 and consumers[0].op_type == op_type and node.output[0] != self.output:
-            return consumers[0]
-        return None
-
-    def constant(self, name: str, value: np.ndarray) -> str:
-        """Add a constant under a name that is still free, and return the name."""
-        free = name
-        while free in self.constants:
-            free += "_"
-        self.constants[free] = value
-        return free
-
-    def replace(self, node: onnx.NodeProto, by: onnx.NodeProto) -> None:
-        """Put one node in the place of another."""
-        self.nodes[self.nodes.index(node)] = by
-
-    def remove(self, node: onnx.NodeProto) -> None:
-        """Take out a node and let its readers read its first input."""
-        self.nodes.remove(node)
-        if node.output[0] == self.output:
-            previous = self.producer(node.input[0])
-            if previous is None or len(self.consumers(node.input[0])) > 0:
-                raise ExportError(f"The graph ends in a {node.op_type} that cannot be taken out.")
-            previous.output[0] = self.output
+        A Mul or Add with a constant (1, C, 1, 1) fails in OpenCV 4.5.5 and 4.6 for more than one image, so it becomes a
+        batch normalisation. Behind a convolution and some activations (elu, sigmoid, tanh, hard sigmoid: measured) the
+        new engine of 5.0.0 folds that into the convolution as if the activation were not there, so then it becomes a
+        convolution of each channel by itself.
+        """
+        made_by = next((node.op_type for node in self.nodes if source in node.output), "")
+        if made_by in _FOLDED_OVER:
+            weights = self.number(f"{target}_weights", self.value(scale).reshape(-1, 1, 1, 1))
+            self.add("Conv", [source, weights, shift], target, kernel_shape=[1, 1], group=channels)
             return
-        for reader in self.consumers(node.output[0]):
-            reader.input[:] = [node.input[0] if name == node.output[0] else name for name in reader.input]
+        # Mean and variance are constants that all batch normalisations of one width share.
+        rest = [self.number(f"{name}_{channels}", np.full(channels, v)) for name, v in (("zeros", 0), ("ones", 1))]
+        self.add("BatchNormalization", [source, scale, shift, *rest], target, epsilon=0.0)
 
-    def remove_unused(self) -> None:
-        """Take out nodes whose results nobody reads."""
-        while unused := [n for n in self.nodes if n.output[0] != self.output and not self.consumers(n.output[0])]:
-            for node in unused:
-                self.nodes.remove(node)
+    def value(self, name: str) -> np.ndarray:
+        """Return a constant of the graph or of the file."""
+        return self.graph.constants[name] if name in self.graph.constants else self.constants[name]
 
-    def constant_operand(self, node: onnx.NodeProto) -> tuple[str, np.ndarray] | None:
-        """Return the variable's name and the constant of a node that combines the two, either way round."""
-        first, second = node.input
-        if second in self.constants and first not in self.constants:
-            return first, self.constants[second]
-        if first in self.constants and second not in self.constants:
-            return second, self.constants[first]
-        return None
+    def number(self, name: str, value: Any, dtype: type = np.float32) -> str:
+        """Keep a constant of the file's own and return its name."""
+        self.constants[name] = np.array(value, dtype)
+        return name
 
-
-def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
-    """Return an attribute's value."""
-    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
+    def shape_constant(self, name: str, shape: tuple[int, ...]) -> str:
+        """Keep a shape with a free batch size."""
+        return self.number(f"{name}_shape", [-1, *shape], np.int64)
 
 
-def simplify(graph: Graph, input_hwc: tuple[int, int, int]) -> None:
-    """Rewrite a converted graph until only what every reader knows is left."""
-    fix_shapes(graph, input_hwc)
-    merge_flatten_and_dense(graph)
-    merge_dense_and_bias(graph)
-    fold_into_convolutions(graph)
-    express_affine(graph)
-    graph.remove_unused()
+def _write_plain(writer: _Writer, node: Node) -> None:
+    writer.add(node.op, node.inputs, node.output, **node.attributes)
 
 
-def fix_shapes(graph: Graph, input_hwc: tuple[int, int, int]) -> None:
-    """Make every Reshape's shape a constant with a free first side, and drop those that change nothing.
-
-    What the shapes are is observed at two batch sizes rather than derived.
-    """
-    shapes = observe_shapes(graph, input_hwc)
-    for node in [node for node in graph.nodes if node.op_type in ("Reshape", "Squeeze", "Unsqueeze", "Identity")]:
-        before, after = shapes[node.input[0]], shapes[node.output[0]]
-        if before == after:
-            graph.remove(node)
-        elif after[0] == -1 and len(after) == 2 and before[0] == -1:
-            graph.replace(node, helper.make_node("Flatten", node.input[:1], node.output, node.name, axis=1))
-        elif node.op_type == "Reshape":
-            node.input[1] = graph.constant(f"{node.output[0]}_shape", np.array(after, np.int64))
-    graph.remove_unused()
+def _write_conv(writer: _Writer, node: Node) -> None:
+    # Without kernel_shape a convolution does not load up to OpenCV 4.12.
+    kernel = list(writer.graph.constants[node.inputs[1]].shape[2:])
+    writer.add(node.op, node.inputs, node.output, kernel_shape=kernel, **node.attributes)
 
 
-def observe_shapes(graph: Graph, input_hwc: tuple[int, int, int]) -> dict[str, list[int]]:
-    """Return the shape of every value by running the graph; -1 where a side follows the batch size."""
-    import onnxruntime
-
-    height, width, channels = input_hwc
-    proto = graph.to_model((channels, height, width), 1)
-    names = list(dict.fromkeys(name for node in graph.nodes for name in node.output if name))
-    del proto.graph.output[:]
-    proto.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
-    graph.input, graph.output = INPUT, OUTPUT
-    session = _session(onnxruntime, proto)
-    runs = []
-    for batch in (2, 3):
-        values = session.run(names, {INPUT: np.zeros((batch, channels, height, width), np.float32)})
-        runs.append({INPUT: (batch, channels, height, width)} | dict(zip(names, map(np.shape, values), strict=True)))
-    return {name: [a if a == b else -1 for a, b in zip(runs[0][name], runs[1][name], strict=True)] for name in runs[0]}
+def _write_gemm(writer: _Writer, node: Node) -> None:
+    # Up to 4.6 OpenCV reads it only with transB.
+    writer.add("Gemm", node.inputs, node.output, transB=1)
 
 
-def _session(onnxruntime: Any, proto: onnx.ModelProto) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
-def merge_flatten_and_dense(graph: Graph) -> None:
-    """Let a dense layer read the (C, H, W) order: Transpose, Flatten, MatMul become Flatten, MatMul."""
-    for transpose in [node for node in graph.nodes if node.op_type == "Transpose"]:
-        flatten = graph.only_consumer(transpose, "Flatten")
-        dense = graph.only_consumer(flatten, "MatMul") if flatten else None
-        if (
-            dense is None
-            or list(attribute(transpose, "perm")) != _NCHW_TO_NHWC
-            or dense.input[1] not in graph.constants
-        ):
-            continue
-        channels = _channels_before(graph, transpose)
-        if channels is None:
-            continue
-        weights = graph.constants[dense.input[1]]
-        by_chw = weights.reshape(-1, channels, weights.shape[1]).transpose(1, 0, 2).reshape(weights.shape)
-        dense.input[1] = graph.constant(f"{dense.input[1]}_chw", np.ascontiguousarray(by_chw))
-        graph.remove(transpose)
-
-
-def _channels_before(graph: Graph, node: onnx.NodeProto) -> int | None:
-    """Return the number of channels of a value, from the convolution that made it."""
-    name = node.input[0]
-    while (producer := graph.producer(name)) is not None:
-        if producer.op_type == "Conv":
-            return int(graph.constants[producer.input[1]].shape[0])
-        name = producer.input[0]
-    return None
-
-
-def merge_dense_and_bias(graph: Graph) -> None:
-    """Turn MatMul, and the Add behind it, into one Gemm; up to 4.6 OpenCV reads it only with `transB`."""
-    for dense in [node for node in graph.nodes if node.op_type == "MatMul" and node.input[1] in graph.constants]:
-        weights = graph.constants[dense.input[1]]
-        if weights.ndim != 2:
-            continue
-        add = graph.only_consumer(dense, "Add")
-        operand = graph.constant_operand(add) if add else None
-        bias = np.zeros(weights.shape[1], np.float32)
-        output = dense.output[0]
-        if add is not None and operand is not None and operand[1].size == weights.shape[1]:
-            bias, output = operand[1].reshape(-1), add.output[0]
-            graph.nodes.remove(add)
-        names = [
-            graph.constant(f"{dense.output[0]}_weights", np.ascontiguousarray(weights.T)),
-            graph.constant(f"{dense.output[0]}_bias", bias),
-        ]
-        graph.replace(dense, helper.make_node("Gemm", [dense.input[0], *names], [output], dense.name, transB=1))
-
-
-def fold_into_convolutions(graph: Graph) -> None:
-    """Fold what follows a convolution channel by channel (Mul, Add, Sub, batch normalisation) into its weights."""
-    while pair := next(_foldable(graph), None):
-        convolution, node, scale, shift = pair
-        weights = graph.constants[convolution.input[1]]
-        bias = (
-            graph.constants[convolution.input[2]] if len(convolution.input) > 2 else np.zeros(len(weights), np.float32)
-        )
-        names = [
-            graph.constant(f"{node.output[0]}_weights", (weights * scale.reshape(-1, 1, 1, 1)).astype(np.float32)),
-            graph.constant(f"{node.output[0]}_bias", (bias * scale + shift).astype(np.float32)),
-        ]
-        convolution.input[1:] = names
-        convolution.output[0] = node.output[0]
-        graph.nodes.remove(node)
-
-
-def _foldable(graph: Graph) -> Iterator[tuple[onnx.NodeProto, onnx.NodeProto, np.ndarray, np.ndarray]]:
-    for convolution in graph.nodes:
-        if convolution.op_type != "Conv" or convolution.input[1] not in graph.constants:
-            continue
-        channels = len(graph.constants[convolution.input[1]])
-        consumers = graph.consumers(convolution.output[0])
-        if len(consumers) != 1 or convolution.output[0] == graph.output:
-            continue
-        affine = _affine(graph, consumers[0], channels)
-        if affine is not None:
-            yield convolution, consumers[0], *affine
-
-
-def _affine(graph: Graph, node: onnx.NodeProto, channels: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return (scale, shift), float64 (channels,), of a node that does no more than that to each channel."""
-    if node.op_type == "BatchNormalization":
-        gamma, beta, mean, variance = (graph.constants[name].astype(np.float64) for name in node.input[1:5])
-        scale = gamma / np.sqrt(variance + attribute(node, "epsilon", 1e-5))
-        return scale, beta - mean * scale
-    operators: dict[str, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
-        "Mul": lambda value: (value, np.zeros(channels)),
-        "Add": lambda value: (np.ones(channels), value),
-        "Sub": lambda value: (np.ones(channels), -value),
-    }
-    if node.op_type not in operators:
-        return None
-    operand = graph.constant_operand(node)
-    if operand is None or (node.op_type == "Sub" and node.input[1] not in graph.constants):
-        return None
-    vector = _per_channel(operand[1], channels)
-    return None if vector is None else operators[node.op_type](vector)
-
-
-def _per_channel(value: np.ndarray, channels: int) -> np.ndarray | None:
-    """Return a constant as float64 (channels,) where it has one value a channel of (N, C, H, W)."""
-    if value.size == 1:
-        return np.full(channels, float(value.reshape(-1)[0]))
-    if value.size == channels and value.ndim in (3, 4) and value.shape[-3] == channels:
-        return value.reshape(-1).astype(np.float64)
-    return None
-
-
-def express_affine(graph: Graph) -> None:
-    """Turn what is left of Mul and Add by channel into BatchNormalization.
-
-    OpenCV 4.5.5 and 4.6 fail on the constant (1, C, 1, 1) with a batch above one.
-    """
-    for node in [node for node in graph.nodes if node.op_type in ("Mul", "Add", "Sub")]:
-        operand = graph.constant_operand(node)
-        if operand is None or operand[1].ndim != 4 or operand[1].size == 1 or operand[1].shape[1] != operand[1].size:
-            continue
-        affine = _affine(graph, node, operand[1].size)
-        if affine is not None:
-            graph.replace(node, _batch_normalization(graph, operand[0], node.output[0], *affine))
-
-
-def _batch_normalization(
-    graph: Graph, source: str, target: str, scale: np.ndarray, shift: np.ndarray
-) -> onnx.NodeProto:
-    ones, zeros = np.ones(len(scale), np.float32), np.zeros(len(scale), np.float32)
-    values = {"scale": scale.astype(np.float32), "shift": shift.astype(np.float32), "mean": zeros, "variance": ones}
-    names = [graph.constant(f"{target}_{name}", value) for name, value in values.items()]
-    return helper.make_node("BatchNormalization", [source, *names], [target], epsilon=0.0)
-
-
-def scale_input(graph: Graph, gain: np.ndarray) -> None:
-    """Multiply each channel of the input: in the first convolution where there is one, else by a node in front.
-
-    Zero padding stays zero under a factor, so the fold into a padded convolution is exact too.
-    """
-    readers = graph.consumers(graph.input)
-    first = readers[0]
-    if len(readers) == 1 and first.op_type == "Conv" and attribute(first, "group", 1) == 1:
-        weights = graph.constants[first.input[1]]
-        scaled = weights * gain.reshape(1, -1, 1, 1)
-        first.input[1] = graph.constant(f"{first.input[1]}_scaled", scaled.astype(np.float32))
+def _write_affine(writer: _Writer, node: Node) -> None:
+    shape = writer.graph.shapes[node.output]
+    source, target = node.inputs[0], node.output
+    if len(shape) == 3:
+        writer.add_affine(source, node.inputs[1], node.inputs[2], target, shape[0])
         return
-    for reader in readers:
-        reader.input[:] = ["scaled_input" if name == graph.input else name for name in reader.input]
-    node = _batch_normalization(graph, graph.input, "scaled_input", gain, np.zeros(len(gain)))
-    graph.nodes.insert(0, node)
+    full = (shape[0], int(np.prod(shape[1:])), 1)
+    source = writer.add("Reshape", [source, writer.shape_constant(f"{target}_in", full)], f"{target}_in")
+    writer.add_affine(source, node.inputs[1], node.inputs[2], f"{target}_flat", shape[0])
+    if len(shape) == 1:
+        writer.add("Flatten", [f"{target}_flat"], target, axis=1)
+    else:
+        writer.add("Reshape", [f"{target}_flat", writer.shape_constant(target, shape)], target)
+
+
+def _write_pool(writer: _Writer, node: Node) -> None:
+    attributes = dict(node.attributes)
+    writer.add(node.op, node.inputs, node.output, kernel_shape=attributes.pop("kernel"), **attributes)
+
+
+def _write_clip(writer: _Writer, node: Node) -> None:
+    least, most = node.attributes["min"], node.attributes["max"]
+    if writer.opset == 9:
+        writer.add("Clip", node.inputs, node.output, min=least, max=most)
+        return
+    # Since opset 11 the bounds are inputs, which OpenCV 4.5.5 does not read: (most - least) * HardSigmoid + least.
+    width = most - least
+    hard = writer.add("HardSigmoid", node.inputs, f"{node.output}_hard", alpha=1 / width, beta=-least / width)
+    channels = writer.graph.shapes[node.output][0]
+    scale = writer.number(f"{node.output}_scale", np.full(channels, width))
+    shift = writer.number(f"{node.output}_least", np.full(channels, least))
+    writer.add_affine(hard, scale, shift, node.output, channels)
+
+
+def _write_pow(writer: _Writer, node: Node) -> None:
+    exponent = node.attributes["exponent"]
+    writer.add("Pow", [node.inputs[0], writer.number(f"{node.output}_exponent", exponent)], node.output)
+
+
+def _write_softmax(writer: _Writer, node: Node) -> None:
+    # Before opset 13 ONNX means by a softmax over axis 1 one over all that follows, so an image becomes rows first.
+    shape = writer.graph.shapes[node.output]
+    name = node.output
+    if len(shape) == 1:
+        writer.add("Softmax", node.inputs, name, axis=1)
+        return
+    channels, height, width = shape
+    turned = writer.add("Transpose", node.inputs, f"{name}_turned", perm=[0, 2, 3, 1])
+    rows = writer.add("Reshape", [turned, writer.number(f"{name}_rows_shape", [-1, channels], np.int64)], f"{name}_rows")
+    soft = writer.add("Softmax", [rows], f"{name}_soft", axis=1)
+    image = writer.add(
+        "Reshape", [soft, writer.shape_constant(f"{name}_image", (height, width, channels))], f"{name}_image"
+    )
+    writer.add("Transpose", [image], name, perm=[0, 3, 1, 2])
+
+
+def _write_slice(writer: _Writer, node: Node) -> None:
+    axis, start, end = (node.attributes[key] for key in ("axis", "start", "end"))
+    if writer.opset == 9:
+        writer.add("Slice", node.inputs, node.output, axes=[axis], starts=[start], ends=[end])
+        return
+    bounds = [
+        writer.number(f"{node.output}_{what}", [value], np.int64)
+        for what, value in (("start", start), ("end", end), ("axis", axis))
+    ]
+    writer.add("Slice", [*node.inputs, *bounds], node.output)
+
+
+def _write_pad(writer: _Writer, node: Node) -> None:
+    top, left, bottom, right = node.attributes["pads"]
+    pads = [0, 0, top, left, 0, 0, bottom, right]
+    if writer.opset == 9:
+        writer.add("Pad", node.inputs, node.output, mode="constant", pads=pads, value=0.0)
+        return
+    names = [writer.number(f"{node.output}_pads", pads, np.int64), writer.number(f"{node.output}_value", 0.0)]
+    writer.add("Pad", [*node.inputs, *names], node.output, mode="constant")
+
+
+def _write_reshape(writer: _Writer, node: Node) -> None:
+    writer.add("Reshape", [*node.inputs, writer.shape_constant(node.output, writer.graph.shapes[node.output])], node.output)
+
+
+def _write_flatten(writer: _Writer, node: Node) -> None:
+    writer.add("Flatten", node.inputs, node.output, axis=1)
+
+
+def _write_upsample(writer: _Writer, node: Node) -> None:
+    scales = [1.0, 1.0, *map(float, node.attributes["scales"])]
+    if writer.opset == 9:
+        writer.add("Upsample", [*node.inputs, writer.number(f"{node.output}_scales", scales)], node.output, mode="nearest")
+        return
+    names = [writer.number("no_region", []), writer.number(f"{node.output}_scales", scales)]
+    writer.add(
+        "Resize",
+        [*node.inputs, *names],
+        node.output,
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
+
+
+def _write_resize(writer: _Writer, node: Node) -> None:
+    own, wanted = writer.graph.shapes[node.inputs[0]], writer.graph.shapes[node.output]
+    scales = [1.0, 1.0, *(new / old for new, old in zip(wanted[1:], own[1:], strict=True))]
+    names = [writer.number("no_region", []), writer.number(f"{node.output}_scales", scales)]
+    writer.add(
+        "Resize", [*node.inputs, *names], node.output, mode="linear", coordinate_transformation_mode="half_pixel"
+    )
+
+
+_WRITE: dict[str, Callable[[_Writer, Node], None]] = {
+    "Conv": _write_conv,
+    "ConvTranspose": _write_conv,
+    "Gemm": _write_gemm,
+    "Affine": _write_affine,
+    "MaxPool": _write_pool,
+    "AveragePool": _write_pool,
+    "Clip": _write_clip,
+    "Pow": _write_pow,
+    "Softmax": _write_softmax,
+    "Slice": _write_slice,
+    "Pad": _write_pad,
+    "Reshape": _write_reshape,
+    "Flatten": _write_flatten,
+    "Upsample": _write_upsample,
+    "Resize": _write_resize,
+}

@@ -1,0 +1,102 @@
+"""The graph between Keras and a file: few operations, all of them ones that every OpenCV since 4.5.5 reads rightly.
+
+Values are float32, batch first, channels second; a shape leaves the batch size out: `(C, H, W)` or `(K,)`. Both writers
+(`onnx_graph`, `frozen_graph`) know exactly these operations, in the terms of ONNX unless said otherwise:
+
+    Conv  ConvTranspose              weights as in ONNX, always with a bias; strides, pads, dilations, group
+    Gemm                             weights (outputs, inputs), always with a bias
+    Affine                           x * scale + shift, one value a channel: batch normalisation at rest
+    MaxPool  AveragePool             kernel, strides, pads; the padding of an average is not counted
+    GlobalMaxPool  GlobalAveragePool
+    Relu  LeakyRelu  Elu  Selu  Sigmoid  HardSigmoid  Tanh  Softplus  Exp  Log  Erf  Sqrt  Abs  Clip
+    Pow                              with a constant exponent
+    Add  Sub  Mul  Max               of two values of the same shape
+    Softmax                          over the channels
+    Concat  Slice  Pad  Transpose  Reshape  Flatten
+    Upsample                         nearest, by whole factors
+    Resize                           nearest or linear, to any size
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+INPUT, LOGITS, OUTPUT = "input", "logits", "probabilities"
+Shape = tuple[int, ...]
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """One operation: what it reads (values, then constants), what it makes, and which layer it came from."""
+
+    op: str
+    inputs: list[str]
+    output: str
+    attributes: dict[str, Any]
+    origin: str = ""
+
+
+@dataclass(slots=True)
+class Graph:
+    """Operations in the order in which they run, from the value `input` to the value named by `output`."""
+
+    shapes: dict[str, Shape]
+    nodes: list[Node] = field(default_factory=list)
+    constants: dict[str, np.ndarray] = field(default_factory=dict)
+    output: str = INPUT
+    _names: dict[bytes, str] = field(default_factory=dict)
+    _count: int = 0
+
+    def emit(self, op: str, inputs: list[str], shape: Shape, *, origin: str = "", **attributes: Any) -> str:
+        """Append an operation and return the name of its result."""
+        self._count += 1
+        name = f"{op.lower()}_{self._count}"
+        self.nodes.append(Node(op, inputs, name, attributes, origin))
+        self.shapes[name] = tuple(int(side) for side in shape)
+        return name
+
+    def constant(self, value: np.ndarray) -> str:
+        """Keep an array as float32 and return its name; equal arrays share one."""
+        array = np.array(value, np.float32, order="C")
+        key = hashlib.sha256(repr(array.shape).encode() + array.tobytes()).digest()
+        if key not in self._names:
+            self._count += 1
+            self._names[key] = f"constant_{self._count}"
+            self.constants[self._names[key]] = array
+        return self._names[key]
+
+    def consumers(self, name: str) -> list[Node]:
+        """Return the operations that read a value."""
+        return [node for node in self.nodes if name in node.inputs]
+
+    def producers(self) -> dict[str, Node]:
+        """Return the operations by the values they make."""
+        return {node.output: node for node in self.nodes}
+
+    def size(self, name: str) -> int:
+        """Return how many numbers a value has for one image."""
+        return math.prod(self.shapes[name])
+
+    def rename_reads(self, before: str, after: str) -> None:
+        """Let every reader of one value read another."""
+        for node in self.nodes:
+            node.inputs = [after if name == before else name for name in node.inputs]
+        if self.output == before:
+            self.output = after
+
+    def remove_unused(self) -> None:
+        """Take out operations whose results nobody reads."""
+        used = {self.output}
+        kept = []
+        for node in reversed(self.nodes):
+            if node.output in used:
+                used.update(node.inputs)
+                kept.append(node)
+        self.nodes = kept[::-1]
+        self.constants = {name: value for name, value in self.constants.items() if name in used}
+        self._names = {key: name for key, name in self._names.items() if name in used}

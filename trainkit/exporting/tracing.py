@@ -1,0 +1,222 @@
+"""A Keras model as one TensorFlow function, cut before its last activation: what is exported, and what is compared with.
+
+Keras itself computes here, with TensorFlow's own kernels: nothing of ours is between the model and its answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+
+from trainkit.backend import keras, silent_stderr, tf
+from trainkit.errors import ExportError
+
+_OPSET = 13  # of the conversion, whose operations are then lowered to ours; not that of the file
+_BATCH = 32
+_KERAS_UPSAMPLE = keras.layers.UpSampling2D.call
+_PASSED = ("Identity", "Reshape", "Squeeze", "StopGradient")  # between the last activation and the output
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A model whose last activation is known."""
+
+    model: Any
+    kind: str  # softmax or sigmoid
+    units: int  # of the last layer: 1 for a single sigmoid
+    _function: Any
+    _finished: Any  # what the model itself is fed with, behind the preprocessing that is part of the graph
+    _logits: Any
+
+    @property
+    def classes(self) -> int:
+        """How many probabilities leave: a single sigmoid `p` becomes `[1 - p, p]`."""
+        return max(self.units, 2)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether every class is a question of its own: a sigmoid of more than one unit."""
+        return self.kind == "sigmoid" and self.units > 1
+
+    def predict(self, inputs_nhwc: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what Keras answers: `logits` and `probabilities`, float32 `(N, classes)`.
+
+        Args:
+            inputs_nhwc: float32 `(N, height, width, channels)`, as `Preprocessing.to_input` makes them.
+        """
+        pruned = self._function.prune(self._finished, self._logits)
+        parts = [
+            np.asarray(pruned(tf.constant(inputs_nhwc[start : start + _BATCH]))).reshape(-1, self.units)
+            for start in range(0, len(inputs_nhwc), _BATCH)
+        ]
+        logits = np.concatenate(parts).astype(np.float32)
+        if self.units == 1:
+            logits = np.hstack([-logits, logits])
+        activation = tf.nn.softmax if self.kind == "softmax" else tf.nn.sigmoid
+        return {"logits": logits, "probabilities": np.asarray(activation(logits))}
+
+    def to_onnx(self) -> onnx.ModelProto:
+        """Let tf2onnx convert it, from the blob `(N, C, H, W)` to the logits."""
+        import tf2onnx
+        from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+        logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it cannot convert is found, and said, by us
+        function = self._function.prune(self._function.inputs[0], [self._logits])
+        with silent_stderr():
+            frozen = convert_variables_to_constants_v2(function)
+            (source,), (target,) = frozen.inputs, frozen.outputs
+            proto, _ = tf2onnx.convert.from_graph_def(
+                frozen.graph.as_graph_def(),
+                input_names=[source.name],
+                output_names=[target.name],
+                opset=_OPSET,
+                inputs_as_nchw=[source.name],
+                custom_op_handlers={name: (convert, []) for name, convert in _CONVERSIONS.items()},
+            )
+        return proto
+
+
+def trace(
+    model: Any, *, from_logits: bool = False, finish: Callable[[Any], Any] = lambda blob: blob, units: int | None = None
+) -> Traced:
+    """Trace a Keras model and find its last activation.
+
+    Args:
+        model: takes float32 `(N, H, W, C)`; ends in a softmax or a sigmoid.
+        from_logits: the model ends before its activation: a softmax follows, or for one unit a sigmoid.
+        finish: the part of the preprocessing that the blob does not do, on a tensor `(N, H, W, C)`.
+        units: how many outputs are expected; `None` where any number is.
+
+    Raises:
+        ExportError: the model ends in something else.
+    """
+    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="blob")]
+
+    def forward(blob: Any) -> Any:
+        return model(tf.identity(finish(blob), name="finished"), training=False)
+
+    with silent_stderr(), _inlined(), _expressed_otherwise():
+        function = tf.compat.v1.wrap_function(forward, signature)
+    output = function.outputs[0]
+    if len(function.outputs) != 1:
+        raise ExportError(f"Expected a model with one output. Received: {len(function.outputs)} outputs.")
+    kind, logits = _find_activation(output, model, from_logits)
+    count = _units(output, model)
+    if units is not None and count != units:
+        raise ExportError(f"The model has {count} outputs, and there are {units} class names. Give one for each.")
+    finished = next(op for op in function.graph.get_operations() if op.name.endswith("finished")).outputs[0]
+    if count == 1 and kind == "softmax":
+        raise ExportError(f"The model {model.name} ends in a softmax of one unit, which is always 1. Use a sigmoid.")
+    return Traced(model, kind, count, function, finished, logits)
+
+
+def _units(output: Any, model: Any) -> int:
+    sides = output.shape.as_list()[1:]
+    if None in sides or not sides or int(np.prod(sides)) != sides[-1]:
+        raise ExportError(
+            f"The model {model.name} answers with the shape {tuple(output.shape)}. Expected (N, classes): one row of "
+            "classes an image. Put a GlobalAveragePooling2D or a Flatten before the last layer."
+        )
+    return int(sides[-1])
+
+
+def _find_activation(output: Any, model: Any, from_logits: bool) -> tuple[str, Any]:
+    last = output
+    while last.op.type in _PASSED:
+        last = last.op.inputs[0]
+    kind = last.op.type.lower()
+    if kind in ("softmax", "sigmoid"):
+        if from_logits:
+            raise ExportError(f"The model {model.name} ends in a {kind} already. Leave out --from-logits.")
+        return kind, last.op.inputs[0]
+    if not from_logits:
+        raise ExportError(
+            f"The model {model.name} ends in {last.op.type}, in the layer `{model.layers[-1].name}`. Expected a "
+            "softmax or a sigmoid. If its outputs are logits, say so: --from-logits."
+        )
+    return ("sigmoid" if _units(output, model) == 1 else "softmax"), output
+
+
+@contextmanager
+def _inlined() -> Iterator[None]:
+    """Trace functions inside the model (Keras compiles a grouped convolution, for one) as if they stood there."""
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+def _normalize_groups(layer: Any, inputs: Any) -> Any:
+    """Group normalisation in four dimensions, where Keras takes five: averages over a group as a 1x1 convolution."""
+    channels = inputs.shape[-1]
+    groups = channels if layer.groups == -1 else layer.groups
+    if layer.axis not in (-1, len(inputs.shape) - 1) or len(inputs.shape) != 4:
+        raise ExportError(
+            f"The layer `{layer.name}` normalises groups over another axis than the last of an image. Use axis=-1."
+        )
+    size = channels // groups
+    within = tf.constant(np.kron(np.eye(groups), np.full((size, size), 1 / size)).astype(np.float32)[None, None])
+
+    def mean(values: Any) -> Any:
+        return tf.nn.conv2d(tf.reduce_mean(values, [1, 2], keepdims=True), within, 1, "VALID")
+
+    centered = inputs - mean(inputs)
+    normal = centered * tf.pow(mean(centered * centered) + layer.epsilon, -0.5)
+    if layer.scale:
+        normal = normal * tf.reshape(tf.convert_to_tensor(layer.gamma), (1, 1, 1, -1))
+    return normal + tf.reshape(tf.convert_to_tensor(layer.beta), (1, 1, 1, -1)) if layer.center else normal
+
+
+def _upsample(layer: Any, inputs: Any) -> Any:
+    """Nearest-neighbour upsampling as one operation, where Keras repeats rows in five dimensions."""
+    if layer.interpolation != "nearest" or layer.data_format != "channels_last":
+        return _KERAS_UPSAMPLE(layer, inputs)
+    size = [side * factor for side, factor in zip(inputs.shape[1:3], layer.size, strict=True)]
+    return tf.raw_ops.ResizeNearestNeighbor(images=inputs, size=size)
+
+
+@contextmanager
+def _expressed_otherwise() -> Iterator[None]:
+    """Let some layers compute the same by operations that leave more easily."""
+    instead = {keras.layers.GroupNormalization: _normalize_groups, keras.layers.UpSampling2D: _upsample}
+    before = {layer: layer.call for layer in instead}
+    for layer, call in instead.items():
+        layer.call = call
+    try:
+        yield
+    finally:
+        for layer, call in before.items():
+            layer.call = call
+
+
+def _combined_with_one(function: str, combine: str, *, inside: bool = False) -> Callable[..., None]:
+    """Return what tells tf2onnx that an operation it does not know is a known one and a one: 1 - erf(x), say."""
+
+    def convert(context: Any, node: Any, name: str, arguments: Any) -> None:
+        source, target = node.input[0], node.output[0]
+        shape, dtype = context.get_shape(target), context.get_dtype(target)
+        context.remove_node(node.name)
+        one = context.make_const(f"{name}_one", np.array(1.0, np.float32)).output[0]
+        last = {"outputs": [target], "name": name, "shapes": [shape], "dtypes": [dtype]}
+        if inside:
+            context.make_node(function, [context.make_node(combine, [source, one]).output[0]], **last)
+        else:
+            inner = context.make_node(function, [source]).output[0]
+            context.make_node(combine, [one, inner] if function == "Erf" else [inner, one], **last)
+
+    return convert
+
+
+_CONVERSIONS = {
+    "Erfc": _combined_with_one("Erf", "Sub"),  # of GELU
+    "Expm1": _combined_with_one("Exp", "Sub"),
+    "Log1p": _combined_with_one("Log", "Add", inside=True),
+}
