@@ -16,6 +16,7 @@ def fold(graph: Graph) -> None:
     passes: list[Callable[[Graph], bool]] = [
         _drop_nothing,
         _merge_equal,
+        _merge_reshapes,
         _move_behind_flatten,
         _fold_forwards,
         _fold_backwards,
@@ -65,6 +66,23 @@ def _merge_equal(graph: Graph) -> bool:
         else:
             seen[key] = node
     return changed
+
+
+def _merge_reshapes(graph: Graph) -> bool:
+    """Go from the first of several shapes to the last at once."""
+    producers = graph.producers()
+    for node in graph.nodes:
+        if node.op not in ("Reshape", "Flatten"):
+            continue
+        before = producers.get(node.inputs[0])
+        if before is not None and before.op in ("Reshape", "Flatten"):
+            node.inputs = list(before.inputs)
+            return True
+        if graph.shapes[node.inputs[0]] == graph.shapes[node.output]:
+            graph.nodes.remove(node)
+            graph.rename_reads(node.output, node.inputs[0])
+            return True
+    return False
 
 
 def _move_behind_flatten(graph: Graph) -> bool:

@@ -42,13 +42,10 @@ def to_graph_def(graph: Graph, kind: str) -> Any:
         writer = _Writer(graph)
         for node in graph.nodes:
             if node.op not in _WRITE:
-                raise ExportError(
-                    f"{node.op} (of {node.origin}) has no form that OpenCV's TensorFlow importer reads. "
-                    "Export --format onnx."
-                )
+                raise cannot(node)
             writer.values[node.output] = _WRITE[node.op](writer, node)
         activation = {"softmax": tf.raw_ops.Softmax, "sigmoid": tf.raw_ops.Sigmoid}[kind]
-        last = writer.values[graph.output]
+        last = writer.row(graph.output)
         activation(**{"logits" if kind == "softmax" else "x": last}, name=OUTPUT)
     return _plain(tf_graph.as_graph_def())
 
@@ -83,17 +80,32 @@ def _plain(graph_def: Any) -> Any:
 
 
 class _Writer:
-    """The tensors of the TensorFlow graph, by the values they stand for."""
+    """The tensors of the TensorFlow graph, by the values they stand for, and the order in which they stand.
+
+    A value (C, H, W) is stored as (N, H, W, C), and a row (K,) as (N, K), but for three kinds that save a Transpose,
+    which OpenCV's TensorFlow importer reads wrongly or not at all:
+
+    - `wide`: a row stored as (N, 1, 1, K), because it comes from an image of one pixel or becomes one again;
+    - `as_meant`: a value (A, B, C) stored as (N, A, B, C), between a Reshape and a Transpose of Keras' own order;
+    - `flattened`: a row whose numbers stand in the order of an image (H, W, C);
+    - `by_pixel`: an image that the graph takes for one pixel of many channels, so that each number has its own constant.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         channels, height, width = graph.shapes[INPUT]
         self.values = {INPUT: tf.compat.v1.placeholder(tf.float32, (None, height, width, channels), name=INPUT)}
-        self.flattened: dict[str, tuple[int, ...]] = {}  # values flattened in TensorFlow's order, from which (C, H, W)
+        self.wide: set[str] = set()
+        self.as_meant: set[str] = set()
+        self.flattened: dict[str, tuple[int, ...]] = {}  # value: the image's (C, H, W)
+        self.by_pixel: dict[str, tuple[int, ...]] = {}  # the same
 
     def read(self, node: Node, position: int = 0) -> Any:
-        """Return the tensor of an input."""
-        return self.values[node.inputs[position]]
+        """Return the tensor of an input that stands in the usual order."""
+        name = node.inputs[position]
+        if name in self.as_meant or name in self.flattened or name in self.by_pixel:
+            raise cannot(node)
+        return self.values[name]
 
     def constant(self, node: Node, position: int) -> np.ndarray:
         """Return a constant input."""
@@ -102,6 +114,37 @@ class _Writer:
     def shape(self, node: Node, position: int | None = None) -> tuple[int, ...]:
         """Return the shape of a result, or of an input, in the graph's order."""
         return self.graph.shapes[node.output if position is None else node.inputs[position]]
+
+    def row(self, name: str) -> Any:
+        """Return a row as (N, K)."""
+        return _rows(self.values[name]) if name in self.wide else self.values[name]
+
+    def follow(self, node: Node) -> None:
+        """Let the result of an operation number by number stand as what it reads does."""
+        names = [name for name in node.inputs if name in self.values]
+        for kind in (self.wide, self.as_meant):
+            if len({name in kind for name in names}) > 1:
+                raise cannot(node)
+            if names[0] in kind:
+                kind.add(node.output)
+        for order in (self.flattened, self.by_pixel):
+            shapes = {order.get(name) for name in names}
+            if len(shapes) > 1:
+                raise cannot(node)
+            if (shape := shapes.pop()) is not None:
+                order[node.output] = shape
+
+
+def cannot(node: Node) -> ExportError:
+    """Say which layer has no form in a frozen graph."""
+    return ExportError(
+        f"{node.op}, of `{node.origin}`, has no form that OpenCV's TensorFlow importer reads rightly. "
+        "Export --format onnx."
+    )
+
+
+def _rows(tensor: Any) -> Any:
+    return tf.raw_ops.Reshape(tensor=tensor, shape=[-1, tensor.shape[-1]])
 
 
 def _floats(value: Any) -> Any:
@@ -168,13 +211,11 @@ def _conv_transpose(writer: _Writer, node: Node) -> Any:
     weights, bias = writer.constant(node, 1), writer.constant(node, 2)
     _, height, width = writer.shape(node)
     pads = node.attributes["pads"]
-    if node.attributes["group"] != 1 or any(pads):
-        padded = [height + pads[0] + pads[2], width + pads[1] + pads[3]]
-    else:
-        padded = [height, width]
-    batch = tf.shape(writer.read(node))[0] if False else -1
+    if node.attributes["group"] != 1:
+        raise cannot(node)
+    padded = [height + pads[0] + pads[2], width + pads[1] + pads[3]]
     result = tf.raw_ops.Conv2DBackpropInput(
-        input_sizes=np.array([batch, *padded, weights.shape[1]], np.int32),
+        input_sizes=np.array([-1, *padded, weights.shape[1]], np.int32),
         filter=_floats(weights.transpose(2, 3, 1, 0)),
         out_backprop=writer.read(node),
         strides=[1, *node.attributes["strides"], 1],
@@ -189,16 +230,36 @@ def _conv_transpose(writer: _Writer, node: Node) -> Any:
 
 
 def _gemm(writer: _Writer, node: Node) -> Any:
-    weights, bias = writer.constant(node, 1), writer.constant(node, 2)
-    if (shape := writer.flattened.get(node.inputs[0])) is not None:
-        by_place = weights.reshape(-1, *shape)
-        weights = by_place.transpose(0, *range(2, by_place.ndim), 1).reshape(weights.shape)
-    product = tf.raw_ops.MatMul(a=writer.read(node), b=_floats(weights.T))
+    weights, bias = _in_order(writer, node, 1, axis=1), writer.constant(node, 2)
+    source = writer.values[node.inputs[0]]
+    if node.inputs[0] in writer.wide:
+        writer.wide.add(node.output)
+        product = tf.raw_ops.Conv2D(
+            input=source, filter=_floats(weights.T[None, None]), strides=[1] * 4, padding="VALID"
+        )
+    else:
+        product = tf.raw_ops.MatMul(a=source, b=_floats(weights.T))
     return tf.raw_ops.BiasAdd(value=product, bias=_floats(bias))
 
 
+def _in_order(writer: _Writer, node: Node, position: int, *, axis: int = 0) -> np.ndarray:
+    """Return a constant with the numbers along an axis in the order in which those of the value it meets stand."""
+    constant = writer.constant(node, position)
+    shape = writer.flattened.get(node.inputs[0])
+    if shape is None:
+        return constant
+    order = np.arange(math.prod(shape)).reshape(shape).transpose(*range(1, len(shape)), 0).reshape(-1)
+    return constant.take(order, axis)
+
+
 def _affine(writer: _Writer, node: Node) -> Any:
-    return _scaled(writer.read(node), writer.constant(node, 1), writer.constant(node, 2))
+    if node.inputs[0] in writer.as_meant:
+        raise cannot(node)
+    writer.follow(node)
+    if (shape := writer.by_pixel.get(node.inputs[0])) is not None:
+        maps = [writer.constant(node, position).reshape(shape) for position in (1, 2)]
+        return _scaled_by_pixel(writer.values[node.inputs[0]], *maps)
+    return _scaled(writer.values[node.inputs[0]], _in_order(writer, node, 1), _in_order(writer, node, 2))
 
 
 def _scaled(source: Any, scale: Any, shift: Any) -> Any:
@@ -212,6 +273,30 @@ def _scaled(source: Any, scale: Any, shift: Any) -> Any:
         return tf.raw_ops.BiasAdd(value=source, bias=_floats(shift))
     source = tf.raw_ops.Mul(x=source, y=_floats(scale))
     return tf.raw_ops.AddV2(x=source, y=_floats(shift))
+
+
+def _scaled_by_pixel(source: Any, scale: np.ndarray, shift: np.ndarray) -> Any:
+    """Return x * scale + shift with a constant for each number of an image; both are (C, H, W).
+
+    OpenCV reads no constant image from such a graph, so the network makes one: a one for each image of the batch, from
+    which a transposed convolution draws the constants.
+    """
+    _, height, width = scale.shape
+    one = tf.raw_ops.AvgPool(value=source, ksize=[1, height, width, 1], strides=[1, height, width, 1], padding="VALID")
+    one = _scaled(one, 0, 1)
+
+    def drawn(image: np.ndarray) -> Any:
+        return tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=np.array([-1, height, width, len(image)], np.int32),
+            filter=_floats(image.transpose(1, 2, 0)[..., None]),
+            out_backprop=tf.raw_ops.Slice(input=one, begin=[0] * 4, size=[-1, 1, 1, 1]),
+            strides=[1] * 4,
+            padding="VALID",
+        )
+
+    if (scale != 1).any():
+        source = tf.raw_ops.Mul(x=source, y=drawn(scale))
+    return tf.raw_ops.AddV2(x=source, y=drawn(shift)) if shift.any() else source
 
 
 def _pool(op: str) -> Callable[[_Writer, Node], Any]:
@@ -239,16 +324,26 @@ def _global_pool(op: str) -> Callable[[_Writer, Node], Any]:
     return write_global_pool
 
 
+def _each(compute: Callable[[Node, Any], Any]) -> Callable[[_Writer, Node], Any]:
+    """Return what writes an operation that treats every number by itself."""
+
+    def write_each(writer: _Writer, node: Node) -> Any:
+        writer.follow(node)
+        return compute(node, writer.values[node.inputs[0]])
+
+    return write_each
+
+
 def _activation(function: Callable[..., Any], argument: str = "x") -> Callable[[_Writer, Node], Any]:
-    return lambda writer, node: function(**{argument: writer.read(node)})
+    return _each(lambda node, source: function(**{argument: source}))
 
 
-def _leaky_relu(writer: _Writer, node: Node) -> Any:
-    return tf.raw_ops.LeakyRelu(features=writer.read(node), alpha=node.attributes["alpha"])
+def _leaky_relu(node: Node, source: Any) -> Any:
+    return tf.raw_ops.LeakyRelu(features=source, alpha=node.attributes["alpha"])
 
 
-def _elu(writer: _Writer, node: Node) -> Any:
-    return _any_elu(writer.read(node), node.attributes["alpha"])
+def _elu(node: Node, source: Any) -> Any:
+    return _any_elu(source, node.attributes["alpha"])
 
 
 def _any_elu(source: Any, alpha: float) -> Any:
@@ -260,29 +355,26 @@ def _any_elu(source: Any, alpha: float) -> Any:
     return tf.raw_ops.AddV2(x=_scaled(whole, alpha, 0), y=_scaled(positive, 1 - alpha, 0))
 
 
-def _selu(writer: _Writer, node: Node) -> Any:
-    return _scaled(_any_elu(writer.read(node), node.attributes["alpha"]), node.attributes["gamma"], 0)
+def _selu(node: Node, source: Any) -> Any:
+    return _scaled(_any_elu(source, node.attributes["alpha"]), node.attributes["gamma"], 0)
 
 
-def _clip(writer: _Writer, node: Node) -> Any:
-    return _clipped(writer.read(node), node.attributes["min"], node.attributes["max"])
-
-
-def _clipped(source: Any, least: float, most: float) -> Any:
+def _clip(node: Node, source: Any) -> Any:
+    least, most = node.attributes["min"], node.attributes["max"]
     if (least, most) == (0, 6):
         return tf.raw_ops.Relu6(features=source)
     width = (most - least) / 6
     return _scaled(tf.raw_ops.Relu6(features=_scaled(source, 1 / width, -least / width)), width, least)
 
 
-def _hard_sigmoid(writer: _Writer, node: Node) -> Any:
+def _hard_sigmoid(node: Node, source: Any) -> Any:
     alpha, beta = node.attributes["alpha"], node.attributes["beta"]
-    return _scaled(tf.raw_ops.Relu6(features=_scaled(writer.read(node), 6 * alpha, 6 * beta)), 1 / 6, 0)
+    return _scaled(tf.raw_ops.Relu6(features=_scaled(source, 6 * alpha, 6 * beta)), 1 / 6, 0)
 
 
-def _pow(writer: _Writer, node: Node) -> Any:
+def _pow(node: Node, source: Any) -> Any:
     """Return a power as exp(p * log(x)): neither Pow nor Rsqrt is read. For x of either sign, x * (x * x) ** ((p-1)/2)."""
-    source, exponent = writer.read(node), node.attributes["exponent"]
+    exponent = node.attributes["exponent"]
     if exponent == int(exponent) and exponent % 2:
         square = tf.raw_ops.Mul(x=source, y=source)
         return tf.raw_ops.Mul(x=source, y=_power_of_positive(square, (exponent - 1) / 2))
@@ -293,14 +385,22 @@ def _power_of_positive(source: Any, exponent: float) -> Any:
     return tf.raw_ops.Exp(x=_scaled(tf.raw_ops.Log(x=source), exponent, 0))
 
 
-def _binary(function: Callable[..., Any]) -> Callable[[_Writer, Node], Any]:
-    return lambda writer, node: function(x=writer.read(node), y=writer.read(node, 1))
+def _pair(function: Callable[..., Any]) -> Callable[[_Writer, Node], Any]:
+    """Return what writes an operation of two values, number by number."""
+
+    def write_pair(writer: _Writer, node: Node) -> Any:
+        names = node.inputs
+        if len({name in writer.wide for name in names}) > 1:
+            return function(x=writer.row(names[0]), y=writer.row(names[1]))
+        writer.follow(node)
+        return function(x=writer.values[names[0]], y=writer.values[names[1]])
+
+    return write_pair
 
 
-def _max(writer: _Writer, node: Node) -> Any:
-    one, other = writer.read(node), writer.read(node, 1)
-    more = tf.raw_ops.Relu(features=tf.raw_ops.Sub(x=other, y=one))
-    return tf.raw_ops.AddV2(x=one, y=more)
+def _maximum(x: Any, y: Any) -> Any:
+    """Return x + relu(y - x): Maximum is not read."""
+    return tf.raw_ops.AddV2(x=x, y=tf.raw_ops.Relu(features=tf.raw_ops.Sub(x=y, y=x)))
 
 
 def _softmax(writer: _Writer, node: Node) -> Any:
@@ -308,7 +408,9 @@ def _softmax(writer: _Writer, node: Node) -> Any:
 
 
 def _concat(writer: _Writer, node: Node) -> Any:
-    values = [writer.values[name] for name in node.inputs]
+    for position in range(len(node.inputs)):
+        writer.read(node, position)
+    values = [writer.row(name) for name in node.inputs]
     axis = _nhwc_axis(node.attributes["axis"], len(values[0].shape))
     return tf.raw_ops.ConcatV2(values=values, axis=axis)
 
@@ -318,7 +420,8 @@ def _nhwc_axis(axis: int, rank: int) -> int:
 
 
 def _slice(writer: _Writer, node: Node) -> Any:
-    source = writer.read(node)
+    writer.read(node)
+    source = writer.row(node.inputs[0])
     axis = _nhwc_axis(node.attributes["axis"], len(source.shape))
     begin, size = [0] * len(source.shape), [-1, *source.shape[1:]]
     begin[axis], size[axis] = node.attributes["start"], node.attributes["end"] - node.attributes["start"]
@@ -329,36 +432,61 @@ def _pad(writer: _Writer, node: Node) -> Any:
     return _padded(writer.read(node), node.attributes["pads"])
 
 
-def _channels_last(shape: tuple[int, ...]) -> list[int]:
-    return [-1, *shape[1:], shape[0]]
-
-
-def _flatten(writer: _Writer, node: Node) -> Any:
-    shape = writer.shape(node, 0)
-    only_dense = all(reader.op == "Gemm" for reader in writer.graph.consumers(node.output))
-    if only_dense and node.output != writer.graph.output:
-        writer.flattened[node.output] = shape  # the dense layers behind it have their weights in that order
-        return tf.raw_ops.Reshape(tensor=writer.read(node), shape=[-1, math.prod(shape)])
-    return _reshape(writer, node)
-
-
 def _reshape(writer: _Writer, node: Node) -> Any:
-    before, after = writer.shape(node, 0), writer.shape(node)
-    source = writer.read(node)
-    if max(before[1:], default=1) > 1 and len(before) > 1 and before[0] > 1:
-        source = tf.raw_ops.Transpose(x=source, perm=[0, len(before), *range(1, len(before))])
-    if len(after) == 1 or after[0] == 1 or max(after[1:]) == 1:
-        return tf.raw_ops.Reshape(tensor=source, shape=_channels_last(after))
-    turned = tf.raw_ops.Reshape(tensor=source, shape=[-1, *after])
-    return tf.raw_ops.Transpose(x=turned, perm=[0, *range(2, len(after) + 1), 1])
+    """Write a Flatten or a Reshape; a Transpose only changes how a value is said to stand."""
+    name, before, after = node.inputs[0], writer.shape(node, 0), writer.shape(node)
+    source = writer.values[name]
+    if name in writer.by_pixel:
+        if after != writer.by_pixel[name]:
+            raise cannot(node)
+        return source
+    if len(before) == len(after) == 3 and after[0] == math.prod(before) and name not in writer.as_meant:
+        writer.by_pixel[node.output] = before
+        return source
+    image = writer.flattened.get(name)
+    if name in writer.as_meant or _is_row(before):
+        if image is not None:
+            writer.flattened[node.output] = image
+            if not _is_row(after):
+                raise cannot(node)
+        if _is_row(after):
+            return _as_row(writer, node, source)
+        if name not in writer.as_meant and name not in writer.wide and len(before) == 1:
+            raise cannot(node)  # OpenCV takes what a MatMul made for an image
+        writer.as_meant.add(node.output)
+        return tf.raw_ops.Reshape(tensor=source, shape=[-1, *after])
+    if not _is_row(after):
+        raise cannot(node)
+    writer.flattened[node.output] = before
+    return _as_row(writer, node, source)
+
+
+def _is_row(shape: tuple[int, ...]) -> bool:
+    """Whether the numbers of a value stand in one line: (K,), or an image of one pixel."""
+    return max(shape[1:], default=1) == 1
+
+
+def _as_row(writer: _Writer, node: Node, source: Any) -> Any:
+    after = writer.shape(node)
+    if source.shape[1:-1] == [1, 1] and len(source.shape) == 4:
+        if len(after) == 1:
+            writer.wide.add(node.output)
+        return source
+    if len(after) == 1:
+        return tf.raw_ops.Reshape(tensor=source, shape=[-1, after[0]])
+    if len(source.shape) == 2:
+        raise cannot(node)
+    return tf.raw_ops.Reshape(tensor=source, shape=[-1, 1, 1, after[0]])
 
 
 def _transpose(writer: _Writer, node: Node) -> Any:
-    order = node.attributes["perm"]
-    rank = len(order)
-    to_last = [0, *range(2, rank), 1]  # where the sides of (N, H, W, C) stand in (N, C, H, W)
-    from_last = [to_last.index(axis) for axis in range(rank)]
-    return tf.raw_ops.Transpose(x=writer.read(node), perm=[from_last[order[axis]] for axis in to_last])
+    name, order = node.inputs[0], node.attributes["perm"]
+    if name in writer.as_meant and order == [0, 3, 1, 2]:
+        return writer.values[name]
+    if name not in writer.as_meant and name not in writer.flattened and order == [0, 2, 3, 1]:
+        writer.as_meant.add(node.output)
+        return writer.values[name]
+    raise cannot(node)
 
 
 def _upsample(writer: _Writer, node: Node) -> Any:
@@ -381,11 +509,11 @@ _WRITE: dict[str, Callable[[_Writer, Node], Any]] = {
     "GlobalMaxPool": _global_pool("MaxPool"),
     "GlobalAveragePool": _global_pool("AvgPool"),
     "Relu": _activation(tf.raw_ops.Relu, "features"),
-    "LeakyRelu": _leaky_relu,
-    "Elu": _elu,
-    "Selu": _selu,
+    "LeakyRelu": _each(_leaky_relu),
+    "Elu": _each(_elu),
+    "Selu": _each(_selu),
     "Sigmoid": _activation(tf.raw_ops.Sigmoid),
-    "HardSigmoid": _hard_sigmoid,
+    "HardSigmoid": _each(_hard_sigmoid),
     "Tanh": _activation(tf.raw_ops.Tanh),
     "Softplus": _activation(tf.raw_ops.Softplus, "features"),
     "Exp": _activation(tf.raw_ops.Exp),
@@ -393,17 +521,17 @@ _WRITE: dict[str, Callable[[_Writer, Node], Any]] = {
     "Erf": _activation(tf.raw_ops.Erf),
     "Sqrt": _activation(tf.raw_ops.Sqrt),
     "Abs": _activation(tf.raw_ops.Abs),
-    "Clip": _clip,
-    "Pow": _pow,
-    "Add": _binary(tf.raw_ops.AddV2),
-    "Sub": _binary(tf.raw_ops.Sub),
-    "Mul": _binary(tf.raw_ops.Mul),
-    "Max": _max,
+    "Clip": _each(_clip),
+    "Pow": _each(_pow),
+    "Add": _pair(tf.raw_ops.AddV2),
+    "Sub": _pair(tf.raw_ops.Sub),
+    "Mul": _pair(tf.raw_ops.Mul),
+    "Max": _pair(_maximum),
     "Softmax": _softmax,
     "Concat": _concat,
     "Slice": _slice,
     "Pad": _pad,
-    "Flatten": _flatten,
+    "Flatten": _reshape,
     "Reshape": _reshape,
     "Transpose": _transpose,
     "Upsample": _upsample,

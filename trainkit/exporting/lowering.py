@@ -500,8 +500,13 @@ def _is_long(lowering: Lowering, view: View, axis: int) -> bool:
 
 
 def _broadcast(lowering: Lowering, view: View, sides: list[Side]) -> View:
-    """Repeat a value to the sides that the model means, stored in the model's own order."""
+    """Repeat a value to the sides that the model means: as it is stored where that is possible."""
     groups = ((0,),) + ((),) * (len(sides) - len(view.groups)) + view.groups[1:]
+    if all(len(group) == 1 for group in groups):
+        shape = list(lowering.graph.shapes[view.name])
+        for (length, _), (axis,) in zip(sides[1:], groups[1:], strict=True):
+            shape[axis - 1] = length
+        return View(lowering.expand(view.name, tuple(shape)), groups)
     name = lowering.plain(View(view.name, groups))
     name = lowering.expand(name, tuple(length for length, _ in sides[1:]))
     return View(name, tuple((axis,) for axis in range(len(sides))))
@@ -728,10 +733,9 @@ def _reduce(kind: str) -> Lower:
         if 0 in over:
             raise lowering.cannot(node, "an average over the batch")
         reduced = _reduced(lowering, node, kind, lowering.image(view) if len(over) < 3 else view, over, view)
-        groups = [() if side in axes else group for side, group in enumerate(reduced.groups)]
-        if not attribute_of(node, "keepdims", 1):
-            groups = [group for side, group in enumerate(groups) if side not in axes]
-        return View(reduced.name, tuple(groups))
+        if attribute_of(node, "keepdims", 1):
+            return reduced
+        return View(reduced.name, tuple(group for side, group in enumerate(reduced.groups) if side not in axes))
 
     return lower_reduce
 
