@@ -39,6 +39,7 @@ MAX_SIDE = 16384  # pixels; beyond it no classifier reads, and a hostile manifes
 MAX_PIXELS = 2**28  # of a padded image
 MAX_MANIFEST_BYTES = 16 * 2**20
 PROBABILITY_TOLERANCE = 1e-5
+OLDEST_OPENCV = "4.5.5"
 
 
 class Prediction(NamedTuple):
@@ -127,7 +128,18 @@ _SECTIONS: Dict[str, Any] = {
         {},
     ),
     "output": ({"kind": _one_of("softmax", "sigmoid"), "class_names": _NAMES}, {"multi_label": _BOOL}),
-    "source": ({}, {"run": _TEXT, "keras": _TEXT, "keras_sha256": _SHA256}),
+    "source": (
+        {},
+        {
+            "run": _TEXT,
+            "keras": _TEXT,
+            "keras_sha256": _SHA256,
+            "from_logits": _BOOL,
+            "application": _TEXT,
+            "weights": _TEXT,
+            "alpha": _Check("a number above 0", lambda value: _is_number(value) and value > 0),
+        },
+    ),
     "preprocessing": (
         {
             "height": _SIDE,
@@ -351,7 +363,7 @@ class Classifier:
         self.manifest = read_manifest(path)
         self.folder = path if os.path.isdir(path) else path.parent
         opencv = self.manifest.get("opencv", {})
-        minimum = opencv.get("minimum", "4.5.5")
+        minimum = opencv.get("minimum", OLDEST_OPENCV)
         if _version(cv2.__version__) < _version(minimum):
             raise BundleError(
                 f"This bundle needs OpenCV {minimum} or later. Received: {cv2.__version__}. Upgrade OpenCV."
