@@ -140,8 +140,9 @@ def check_config(path: Path, config: dict[str, Any], unsafe: bool) -> None:
                 "(Rescaling, Activation), or load it with --unsafe if you trust the file."
             )
         if not _is_own(part):
+            needed = part.get("config") if name == "function" else name
             raise ModelError(
-                f"{path}: {place} needs {name!r}, which is not Keras' own. Replace it by Keras' own layers, or "
+                f"{path}: {place} needs {needed!r:.80}, which is not Keras' own. Replace it by Keras' own layers, or "
                 "register it with Keras and load it with --unsafe."
             )
 
@@ -156,7 +157,9 @@ def _objects(value: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield place, value
         for key, entry in value.items():
             if key == "layers" and isinstance(entry, list):
-                for number, layer in enumerate(entry, start=1):
+                number = 0
+                for layer in entry:
+                    number += not (isinstance(layer, dict) and layer.get("class_name") == "InputLayer")
                     yield from _objects(layer, _place(number, layer))
             elif key != "build_config":
                 yield from _objects(entry, place)
