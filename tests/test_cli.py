@@ -33,7 +33,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "train.err").write_text(trained.stderr)
     exported = trainkit("export", "latest", "--name", "digits", "--json", cwd=folder)
     (folder / "export.json").write_text(exported.stdout)
-    assert exported.stderr == ""
+    assert exported.stderr == "Left out models.yml: OpenCV's sample cannot do what comes before the blob (gray).\n"
     return folder
 
 

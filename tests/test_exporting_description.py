@@ -28,7 +28,7 @@ def test_size_is_chosen_where_the_model_leaves_it_open() -> None:
         (None, None, 3)
     )
     assert chosen == build_preprocessing("unit", height=24, width=40, resize="crop", color="bgr")
-    with pytest.raises(UsageError, match="takes images of any size. Choose one with --size"):
+    with pytest.raises(UsageError, match=r"takes images of any size. Choose one with --size"):
         build_description(preprocessing="unit").preprocessing_for((None, None, 3))
 
 
@@ -107,7 +107,7 @@ def test_labels_that_are_none_are_refused(tmp_path: Path, content: bytes | None)
 
 
 def test_class_names_must_be_several_and_differ() -> None:
-    with pytest.raises(DataError, match="must differ. Received twice: cats"):
+    with pytest.raises(DataError, match=r"must differ. Received twice: cats"):
         build_description(class_names=["cats", "dogs", "cats"])
     with pytest.raises(DataError, match="two classes or more"):
         build_description(class_names=["cats"])

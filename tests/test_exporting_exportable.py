@@ -186,7 +186,7 @@ def test_what_does_not_go_with_a_file_is_refused(file: Path, arguments: dict[str
 
 
 def test_other_number_of_classes_is_refused(file: Path) -> None:
-    with pytest.raises(ModelError, match="small has 4 classes. Received: 3 class names"):
+    with pytest.raises(ModelError, match=r"small has 4 classes. Received: 3 class names"):
         trainkit.export(file, preprocessing="unit", class_names=NAMES[:3], exported=file.parent / "exported")
 
 
@@ -202,7 +202,7 @@ def test_what_is_no_source_is_refused(source: Any, received: str) -> None:
 
 
 def test_source_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="No Keras model at .*missing.keras"):
+    with pytest.raises(ModelError, match=r"No Keras model at .*missing.keras"):
         trainkit.export(tmp_path / "missing.keras")
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "saved_model.pb").write_bytes(b"")
@@ -256,7 +256,7 @@ def test_impossible_application_is_refused(tmp_path: Path, arguments: dict[str, 
 
 
 def test_weights_of_an_application_that_are_missing_are_named(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="No such weights file: missing.h5"):
+    with pytest.raises(WeightsError, match=r"No such weights file: missing.h5"):
         trainkit.export(model="mobilenet", weights="missing.h5", exported=tmp_path)
 
 
@@ -301,5 +301,5 @@ def test_mobilenet_knows_what_is_on_photographs(shared: Path, tmp_path: Path, re
 
 @pytest.mark.shared
 def test_labels_of_an_application_may_be_others(shared: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="has 1000 classes. Received: 4 class names"):
+    with pytest.raises(ModelError, match=r"has 1000 classes. Received: 4 class names"):
         trainkit.export(model="mobilenet", alpha=0.25, class_names=NAMES, exported=tmp_path)

@@ -287,6 +287,8 @@ def export(
         _print_json(bundle.to_json())
         return
     print(f"Wrote {bundle.path} ({bundle.format}).")
+    if bundle.needs:
+        print(bundle.needs)
     _print_agreement(bundle.agreement)
 
 

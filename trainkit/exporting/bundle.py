@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 import tempfile
 from contextlib import suppress
@@ -27,6 +28,8 @@ from trainkit.manifest import build_manifest, check_class_names, save_manifest
 from trainkit.models.outputs import predict_deployed
 from trainkit.preprocessing import Preprocessing
 
+log = logging.getLogger("trainkit")
+
 FILES = {"onnx": "model.onnx", "frozen-graph": "model.pb"}
 
 
@@ -37,6 +40,11 @@ class Bundle:
     path: Path
     format: str
     agreement: Agreement
+
+    @property
+    def needs(self) -> str:
+        """What it asks of OpenCV beyond 4.5.5, in sentences; mostly nothing."""
+        return classify.describe_needs(classify.read_manifest(self.path).get("opencv", {}))
 
     def to_json(self) -> dict[str, Any]:
         """Return what `trainkit export --json` prints."""
@@ -101,8 +109,10 @@ def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) 
     save_manifest(folder / "manifest.json", manifest)
     write_text(folder / "labels.txt", "".join(f"{label}\n" for label in class_names))
     shutil.copyfile(classify.__file__, folder / "classify.py")
-    if zoo := describe_for_samples(manifest):
-        write_text(folder / "models.yml", zoo)
+    if reason := why_not_for_samples(manifest):
+        log.info("Left out models.yml: %s", reason)
+    else:
+        write_text(folder / "models.yml", describe_for_samples(manifest))
     _write_selftest(folder / "selftest", exportable.selftest_images, class_names, preprocessing, deployed)
     agreement = _checked(folder, exportable)
     manifest["opencv"]["verified"] = {
@@ -153,15 +163,23 @@ def _checked(folder: Path, exportable: Exportable) -> Agreement:
     return agreement
 
 
-def describe_for_samples(manifest: dict[str, Any]) -> str | None:
+def why_not_for_samples(manifest: dict[str, Any]) -> str | None:
+    """Return why OpenCV's own `samples/dnn/classification` cannot do what a manifest says, `None` where it can."""
+    steps = [step["step"] for step in manifest["before_blob"]]
+    if steps:
+        return f"OpenCV's sample cannot do what comes before the blob ({', '.join(steps)})."
+    if manifest["blob"]["crop"]:
+        return "OpenCV's sample crops only when it is told so by --crop, which the file cannot say."
+    return None
+
+
+def describe_for_samples(manifest: dict[str, Any]) -> str:
     """Return the `models.yml` that OpenCV's own `samples/dnn/classification` reads with `--zoo`.
 
-    Its keys are those of OpenCV's file: `labels` since 4.11, `classes` before. `None` where that sample cannot do what
-    the manifest says: it knows nothing of grey or padding, and cuts only on a flag of its own.
+    Its keys are those of OpenCV's file: `labels` since 4.11, `classes` before. The sample subtracts `mean`, multiplies
+    by `scale`, and divides by `std` only where that is given. Its C++ form reads `scale` with six decimals.
     """
     blob, model = manifest["blob"], manifest["model"]
-    if manifest["before_blob"] or blob["crop"]:
-        return None
     mean = ", ".join(repr(float(value)) for value in blob["mean"][:3])
     return (
         "%YAML 1.0\n---\nclassifier:\n"
