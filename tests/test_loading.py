@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import cv2
 import h5py
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from trainkit.backend import keras
 from trainkit.errors import ModelError
 from trainkit.models.loading import at_size, ends_linear, image_shape, load_model_file, migrate
+from trainkit.preprocessing import build_preprocessing
 
 layers = keras.layers
 BATCH = np.random.default_rng(0).normal(0, 1, (3, 12, 16, 3)).astype(np.float32)
@@ -172,6 +174,16 @@ def test_file_of_keras_2_answers_as_its_weights_say(tmp_path: Path) -> None:
     answers = expected.predict(BATCH, verbose=0)
     assert answers.std() > 1e-2
     np.testing.assert_allclose(loaded.model.predict(BATCH, verbose=0), answers, atol=1e-6)
+
+
+@pytest.mark.shared
+def test_model_of_teachable_machine_knows_waste(shared: Path) -> None:
+    loaded = load_model_file(shared / "data" / "teachable-machine" / "keras_model.h5")
+    preprocessing = build_preprocessing("symmetric", height=224, width=224)
+    pixels = preprocessing.to_pixels(cv2.imread(str(shared / "data" / "photos" / "dishes.jpg")))
+    answer = loaded.model.predict(preprocessing.to_input([pixels]), verbose=0)[0]
+    assert answer.argmax() == 3  # metal
+    assert 0.9 < answer.max() < 1
 
 
 def test_groups_that_are_no_default_are_not_dropped() -> None:
