@@ -33,7 +33,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "train.err").write_text(trained.stderr)
     exported = trainkit("export", "latest", "--name", "digits", "--json", cwd=folder)
     (folder / "export.json").write_text(exported.stdout)
-    assert exported.stderr == ""
+    assert exported.stderr == "Left out models.yml: OpenCV's sample cannot do what comes before the blob (gray).\n"
     return folder
 
 
@@ -245,3 +245,57 @@ def test_predict_survives_a_reader_that_goes_away(workplace: Path) -> None:
         ["sh", "-c", shell], cwd=workplace, capture_output=True, text=True, env=os.environ, check=False
     )
     assert "Traceback" not in ended.stderr
+
+
+@pytest.fixture(scope="module")
+def keras_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model of somebody else, with its labels beside it."""
+    from trainkit.backend import keras
+
+    folder = tmp_path_factory.mktemp("foreign")
+    inputs = keras.Input((24, 32, 3))
+    features = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, activation="relu")(inputs))
+    keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(features)).save(folder / "birds.keras")
+    (folder / "labels.txt").write_text("robin\nwren\nowl\n")
+    return folder / "birds.keras"
+
+
+def test_export_of_a_file_prints_one_document(keras_file: Path) -> None:
+    folder = keras_file.parent
+    said = ("--preprocessing", "unit", "--resize", "pad", "--labels", "labels.txt", "--opencv", "4.10", "--json")
+    ended = trainkit("export", "birds.keras", *said, cwd=folder)
+    document = json.loads(ended.stdout)
+    assert document["bundle"] == str(folder / "exported" / "birds-onnx")
+    assert ended.stderr == "Left out models.yml: OpenCV's sample cannot do what comes before the blob (pad).\n"
+    ended = trainkit(
+        "export", "birds.keras", "--manifest", "exported/birds-onnx/manifest.json", "--name", "b", cwd=folder
+    )
+    assert "Wrote exported/b (onnx)." in ended.stdout
+    again = trainkit("check", "birds-onnx", "--keras", "birds.keras", "--json", cwd=folder)
+    assert json.loads(again.stdout)["images"] == 16
+
+
+def test_export_says_what_the_bundle_needs(keras_file: Path) -> None:
+    said = ("--preprocessing", "unit", "--labels", "labels.txt", "--opencv", "4.10", "--name", "needs")
+    ended = trainkit("export", "birds.keras", *said, cwd=keras_file.parent)
+    assert ended.stdout.splitlines()[1] == "This bundle needs OpenCV 4.10.0 or later."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ((), 2, "Export needs a run, a .keras or .h5 file"),
+        (("birds.keras",), 2, "How do pixels become this model's input? Say --preprocessing"),
+        (("birds.keras", "--preprocessing", "unit"), 2, "Give --labels FILE"),
+        (("birds.keras", "--preprocessing", "unit", "--labels", "no.txt"), 1, "The labels no.txt cannot be read"),
+        (("other.h5", "--preprocessing", "unit"), 1, "No Keras model at other.h5"),
+        (("--model", "mobilenet", "--weights", "none"), 2, "Expected --weights imagenet or a file"),
+        (("birds.keras", "--opencv", "3.4.1"), 2, "`opencv` must be 4.5.5 or later"),
+    ],
+)
+def test_export_of_what_cannot_be_is_one_line(
+    keras_file: Path, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    ended = trainkit("export", *arguments, cwd=keras_file.parent, code=code)
+    assert message in ended.stderr
+    assert ended.stderr.count("\n") == 1

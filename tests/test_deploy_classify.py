@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -421,6 +422,7 @@ def test_selftest_of_a_whole_bundle(tiny_bundle: Path) -> None:
     assert result["images"] == result["same_pixels"] == result["same_labels"] == len(cases(tiny_bundle))
     assert result["max_abs_difference"] <= 1e-5
     assert result["ok"] is True
+    assert result["originals"] == result["same_originals"] == result["images"]  # they were PNG files
     assert selftest(str(tiny_bundle / "manifest.json")) == result
 
 
@@ -508,6 +510,141 @@ def test_selftest_whose_file_is_missing_is_refused(bundle: Path, name: str) -> N
         selftest(bundle)
 
 
+def test_selftest_counts_originals_that_decode_to_other_pixels(bundle: Path) -> None:
+    first, second, *_ = (bundle / "selftest" / case["original"] for case in cases(bundle))
+    cv2.imwrite(str(first), read_image(first) ^ 1)
+    second.unlink()
+    result = selftest(bundle)
+    assert result["same_originals"] == result["originals"] - 2
+    assert result["ok"] is True  # the decoder is another, the network the same
+    done = run_script(bundle, "--selftest")
+    assert done.returncode == 0
+    assert done.stdout.endswith(f", {result['originals'] - 2} of {result['originals']} originals equal\n")
+
+
+def test_selftest_without_originals_does_not_speak_of_them(bundle: Path) -> None:
+    plain = [{key: value for key, value in case.items() if key != "original"} for case in cases(bundle)]
+    (bundle / "selftest" / "selftest.json").write_text(json.dumps({"images": plain}))
+    assert selftest(bundle)["originals"] == 0
+    assert "originals" not in run_script(bundle, "--selftest").stdout
+
+
+def test_engine_that_the_manifest_names_is_said_and_held(bundle: Path) -> None:
+    edit(bundle, opencv={"engine": "classic"})
+    said = run_script(bundle, "--selftest").stdout
+    assert said.startswith(f"OpenCV {cv2.__version__}, classic engine: ") == classify.has_engines()
+    assert Classifier(bundle, engine="classic").class_names
+    if classify.has_engines():
+        with pytest.raises(
+            BundleError, match=r"In OpenCV 5 this bundle needs the classic engine\. Received: new\. Leave"
+        ):
+            Classifier(bundle, engine="new")
+
+
+@pytest.mark.parametrize(
+    ("opencv", "expected"),
+    [
+        ({}, ""),
+        ({"minimum": "4.5.5"}, ""),
+        ({"minimum": "4.10.0"}, "This bundle needs OpenCV 4.10.0 or later."),
+        ({"minimum": "4.5.5", "engine": "classic"}, "In OpenCV 5 this bundle needs the classic engine."),
+    ],
+)
+def test_needs_are_said_where_there_are_any(opencv: dict[str, Any], expected: str) -> None:
+    assert classify.describe_needs(opencv) == expected
+
+
+def test_several_labels_at_once_are_all_found(bundle: Path, classifier: Classifier, street_image: np.ndarray) -> None:
+    opened = Classifier(edit(bundle, output={"kind": "sigmoid", "multi_label": True}))
+    lowest = classifier.predict(street_image)[-1].probability
+    assert opened.predict(street_image, min_confidence=lowest) == classifier.predict(street_image)
+    assert len(opened.predict(street_image, top=2)) == 2
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven frames, of three colours one after the other."""
+    path = tmp_path_factory.mktemp("film") / "film.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (80, 60))
+    for number in range(7):
+        writer.write(draw_photo(number, list(COLORS_BGR.values())[number % 3]))
+    writer.release()
+    return path
+
+
+@pytest.mark.parametrize(("more", "numbers"), [((), range(7)), (("--every", "3"), (0, 3, 6))])
+def test_script_classifies_the_frames_of_a_video(
+    bundle: Path, film: Path, more: tuple[str, ...], numbers: range | tuple[int, ...]
+) -> None:
+    done = run_script(bundle, str(film), *more, "--top", "1")
+    assert done.returncode == 0
+    expected = [f"{film} frame {number}: {list(COLORS_BGR)[number % 3]} " for number in numbers]
+    assert [line[: len(start)] for line, start in zip(done.stdout.splitlines(), expected, strict=True)] == expected
+
+
+def test_script_goes_on_after_what_it_cannot_read(bundle: Path, film: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.avi").write_bytes(b"no film")
+    done = run_script(bundle, "missing.png", "labels.txt", "selftest/1.png", str(tmp_path / "broken.avi"), "no.mp4")
+    assert done.returncode == 1
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["selftest/1.png"]
+    for sentence in (
+        "No such image: missing.png",
+        "cannot read labels.txt",
+        "gets no frame from",
+        "No such video: no.mp4",
+    ):
+        assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_script_with_a_camera_that_is_not_there_says_so(bundle: Path) -> None:
+    done = run_script(bundle, "--camera", "97")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].endswith("gets no frame from camera 97. Try another file or camera.")
+
+
+def test_script_ends_quietly_when_its_reader_has_gone(bundle: Path, film: Path) -> None:
+    command = [sys.executable, "-I", "classify.py", *[str(film)] * 40]
+    process = subprocess.Popen(command, cwd=bundle, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    errors = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(60), errors) == (1, b"")
+
+
+def test_script_ends_quietly_on_ctrl_c(bundle: Path, film: Path) -> None:
+    command = [sys.executable, "-I", "classify.py", *[str(film)] * 400]
+    process = subprocess.Popen(command, cwd=bundle, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, b"")
+
+
+OLD_BUNDLE = Path(__file__).parent / "data" / "bundle-v1"
+
+
+def test_bundle_of_the_first_version_is_still_read() -> None:
+    """It stays as it was written (small-cnn on `digits` at 8x8); a client that cannot read it has broken a promise."""
+    result = selftest(OLD_BUNDLE)
+    assert result["ok"] is True
+    assert result["images"] == 8
+    opened = Classifier(OLD_BUNDLE)
+    assert opened.class_names == list("0123456789")
+    for case in json.loads((OLD_BUNDLE / "selftest" / "selftest.json").read_text(encoding="utf-8"))["images"]:
+        found = opened.predict(read_image(OLD_BUNDLE / "selftest" / case["png"]))
+        assert found[0].label == case["label"]
+
+
+def test_client_of_the_first_version_still_runs() -> None:
+    done = run_script(OLD_BUNDLE, "--selftest", PYTHONDONTWRITEBYTECODE="1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "the same answers as Keras. 8 of 8 labels" in done.stdout
+
+
 def test_bundle_carries_the_client_as_it_is(tiny_bundle: Path) -> None:
     assert filecmp.cmp(tiny_bundle / "classify.py", classify.__file__, shallow=False)
 
@@ -582,7 +719,16 @@ def test_script_with_an_impossible_image_says_one_line(bundle: Path, argument: s
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("--top", "many", "a.png"), ("--nonsense",), ("--top", "-1", "selftest/1.png")]
+    "arguments",
+    [
+        (),
+        ("--camera", "0", "a.png"),
+        ("--every", "0", "a.mp4"),
+        ("--camera", "-1"),
+        ("--top", "many", "a.png"),
+        ("--nonsense",),
+        ("--top", "-1", "selftest/1.png"),
+    ],
 )
 def test_script_with_wrong_arguments_ends_with_2(bundle: Path, arguments: tuple[str, ...]) -> None:
     done = run_script(bundle, *arguments)

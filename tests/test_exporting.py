@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +22,7 @@ from trainkit.backend import keras
 from trainkit.deploy.classify import read_net
 from trainkit.errors import BundleError, ExportError, OutputError, RunError, UsageError
 from trainkit.exporting import frozen_graph, onnx_graph
-from trainkit.exporting.bundle import describe_for_samples
+from trainkit.exporting.bundle import why_not_for_samples
 from trainkit.models import BUILDERS
 from trainkit.models.outputs import build_deployed, class_probabilities, predict_deployed
 from trainkit.preprocessing import PREPROCESSINGS, build_preprocessing
@@ -233,9 +235,16 @@ def test_models_yml_says_what_the_blob_says(bundle) -> None:  # type: ignore[no-
     assert zoo.getNode("labels").string() == "labels.txt"
 
 
-def test_models_yml_is_left_out_where_the_sample_could_not_obey() -> None:
-    blob = {"scalefactor": 1.0, "size": [4, 4], "mean": [0.0] * 4, "swapRB": True, "crop": True}
-    assert describe_for_samples({"before_blob": [], "blob": blob, "model": {"file": "model.onnx"}}) is None
+@pytest.mark.parametrize(
+    ("crop", "steps", "reason"),
+    [
+        (True, [], "crops only when it is told so"),
+        (False, [{"step": "pad", "color_bgr": [0, 0, 0]}, {"step": "gray"}], r"comes before the blob \(pad, gray\)"),
+    ],
+)
+def test_models_yml_is_left_out_where_the_sample_could_not_obey(crop: bool, steps: list[Any], reason: str) -> None:
+    assert re.search(reason, str(why_not_for_samples({"before_blob": steps, "blob": {"crop": crop}})))
+    assert why_not_for_samples({"before_blob": [], "blob": {"crop": False}}) is None
 
 
 def test_export_never_overwrites(bundle, trained_run) -> None:  # type: ignore[no-untyped-def]

@@ -21,6 +21,8 @@ LIGHT = [
     "trainkit.drawing",
     "trainkit.training",
     "trainkit.exporting",
+    "trainkit.exporting.description",
+    "trainkit.models.applications",
     "trainkit.checks",
     "trainkit.cli",
 ]

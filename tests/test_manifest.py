@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from trainkit.deploy.classify import MAX_MANIFEST_BYTES, check_manifest
 from trainkit.errors import BundleError, ExportError
-from trainkit.manifest import build_manifest, check_class_names, read_manifest, save_manifest
+from trainkit.manifest import build_manifest, check_class_names, embedded_manifest, read_manifest, save_manifest
 from trainkit.preprocessing import build_preprocessing
 
 MINIMAL: dict[str, Any] = {
@@ -24,7 +24,15 @@ MINIMAL: dict[str, Any] = {
 }
 FULL: dict[str, Any] = {
     "schema": "trainkit/1",
-    "source": {"run": "20261120-101500-birds", "keras": "a.keras", "keras_sha256": "0" * 64},
+    "source": {
+        "run": "20261120-101500-birds",
+        "keras": "a.keras",
+        "keras_sha256": "0" * 64,
+        "from_logits": True,
+        "application": "mobilenet",
+        "weights": "imagenet",
+        "alpha": 0.75,
+    },
     "model": {
         **MINIMAL["model"],
         "bytes": 2171043,
@@ -509,3 +517,25 @@ def test_class_name_that_every_client_reads(name: str) -> None:
 def test_class_name_that_not_every_client_reads_is_refused(name: str) -> None:
     with pytest.raises(ExportError, match=r"The class name .* cannot be written .*\. Rename the class folder"):
         check_class_names(["a", name])
+
+
+def test_manifest_inside_a_file_says_nothing_about_that_file() -> None:
+    before = copy.deepcopy(FULL)
+    inside = embedded_manifest(FULL)
+    assert set(inside) == {"class_names", "manifest"}
+    assert json.loads(inside["class_names"]) == FULL["output"]["class_names"]
+    manifest = json.loads(inside["manifest"])
+    assert set(FULL["model"]) - set(manifest["model"]) == {"bytes", "sha256"}
+    assert set(FULL["opencv"]) - set(manifest["opencv"]) == {"verified"}
+    assert {key: value for key, value in manifest.items() if key not in ("model", "opencv")} == {
+        key: value for key, value in FULL.items() if key not in ("model", "opencv")
+    }
+    check_manifest(manifest)
+    assert before == FULL
+
+
+def test_manifest_inside_a_file_keeps_the_letters_of_class_names() -> None:
+    names = ["猫", 'a "b"']
+    inside = embedded_manifest({**MINIMAL, "output": {"kind": "softmax", "class_names": names}})
+    assert "猫" in inside["class_names"]
+    assert json.loads(inside["class_names"]) == json.loads(inside["manifest"])["output"]["class_names"] == names

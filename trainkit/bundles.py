@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from trainkit.errors import BundleError
+from trainkit.errors import BundleError, OutputError
 
 EXPORTED = Path("exported")
 
@@ -27,3 +27,13 @@ def find_bundle(bundle: str | Path, exported: Path = EXPORTED) -> Path:
         f"No bundle {bundle} (a folder with manifest.json), and none of this name in {exported}.{there} "
         "A run becomes one by `trainkit export RUN`."
     )
+
+
+def check_free(target: Path) -> None:
+    """Raise if there is anything at the place of a new bundle.
+
+    Raises:
+        OutputError: nothing is overwritten.
+    """
+    if os.path.lexists(target):
+        raise OutputError(f"{target} exists already, and nothing is overwritten. Choose another --name, or remove it.")

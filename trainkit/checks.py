@@ -13,8 +13,7 @@ import cv2
 import numpy as np
 
 from trainkit.bundles import EXPORTED, find_bundle
-from trainkit.data.folders import inspect_folder
-from trainkit.data.sources import SOURCES, FileImages, Part, load_dataset, take_evenly
+from trainkit.data.sources import Part, load_images, load_sample_images, take_evenly
 from trainkit.deploy.classify import PROBABILITY_TOLERANCE, Classifier, read_net
 from trainkit.errors import BundleError, DataError, TrainkitError
 from trainkit.files import sha256_of
@@ -104,6 +103,7 @@ def check(
     experiments: str | Path = EXPERIMENTS,
     exported: str | Path = EXPORTED,
     max_images: int | None = None,
+    unsafe: bool = False,
 ) -> Agreement:
     """Compare a bundle's answers with those of the Keras model it came from.
 
@@ -114,30 +114,42 @@ def check(
         experiments: where runs lie.
         exported: where bundles lie.
         max_images: compare on at most so many, spread over the part.
+        unsafe: load a Keras model that holds code; see `trainkit.export`.
 
     Raises:
         BundleError: the bundle is damaged, or its Keras model is not to be found.
         DataError: there are no images to compare on.
     """
     client = Classifier(find_bundle(bundle, Path(exported)))
-    model_path, run = _find_keras_model(client, Path(keras) if keras else None, Path(experiments))
-    part = _images_to_check(str(data) if data is not None else None, run)
+    source = client.manifest.get("source", {})
+    path, run = _find_keras_model(client, Path(keras) if keras else None, Path(experiments))
+    part = _images_to_check(str(data) if data is not None else None, run, source)
     if max_images is not None:
         part = take_evenly([part], max_images)
     preprocessing = run.preprocessing if run else _preprocessing_of(client)
-    return compare(client, model_path, part, preprocessing)
+    model = _load_model(path, source, preprocessing, unsafe)
+    return compare(client, model, part, preprocessing, from_logits=source.get("from_logits", False))
 
 
-def compare(client: Classifier, model_path: Path, part: Part, preprocessing: Preprocessing) -> Agreement:
-    """Compare an opened bundle with a Keras model on the images of a part."""
+def compare(
+    client: Classifier, model: Any, part: Part, preprocessing: Preprocessing, *, from_logits: bool = False
+) -> Agreement:
+    """Compare an opened bundle with a Keras model on the images of a part.
+
+    Args:
+        client: the bundle.
+        model: what it came from.
+        part: the images.
+        preprocessing: how they become the model's input.
+        from_logits: whether the model ends without its softmax or sigmoid.
+    """
     from trainkit.backend import keras as keras_package
-    from trainkit.models.outputs import build_deployed, load_keras_model, predict_deployed
+    from trainkit.models.outputs import predict_deployed
 
-    model = load_keras_model(model_path)
-    deployed = build_deployed(model)
+    deployed = to_deployed(model, from_logits=from_logits)
     if deployed.output_shape[-1] != len(client.class_names):
         raise BundleError(
-            f"{model_path} has {model.output_shape[-1]} outputs; the bundle has {len(client.class_names)} classes."
+            f"The Keras model has {model.output_shape[-1]} outputs; the bundle has {len(client.class_names)} classes."
         )
     with tempfile.TemporaryDirectory() as folder:
         runtimes = _open_runtimes(client, Path(folder))
@@ -171,6 +183,24 @@ def compare(client: Classifier, model_path: Path, part: Part, preprocessing: Pre
             },
         },
     )
+
+
+def to_deployed(model: Any, *, from_logits: bool) -> Any:
+    """Return the model that leaves: its layers `logits` and `probabilities` are (N, classes)."""
+    from trainkit.backend import keras
+    from trainkit.models.outputs import build_deployed
+
+    last = model.layers[-1]
+    if from_logits:
+        dense = keras.layers.Dense(last.units, "sigmoid" if last.units == 1 else "softmax", use_bias=last.use_bias)
+        whole = keras.Model(model.input, dense(last.input), name=model.name)
+        dense.set_weights(last.get_weights())
+        return build_deployed(whole)
+    if isinstance(last, keras.layers.Activation):
+        logits = keras.layers.Activation("linear", name="logits")(last.input)
+        outputs = keras.layers.Activation(last.activation, name="probabilities")(logits)
+        return keras.Model(model.input, outputs, name=model.name)
+    return build_deployed(model)
 
 
 def _difference(one: np.ndarray, other: np.ndarray) -> float:
@@ -259,8 +289,10 @@ def _does_not_take(blob: np.ndarray, error: Exception) -> BundleError:
     )
 
 
-def _find_keras_model(client: Classifier, keras: Path | None, experiments: Path) -> tuple[Path, Run | None]:
+def _find_keras_model(client: Classifier, keras: Path | None, experiments: Path) -> tuple[Path | None, Run | None]:
     """Return the Keras model that the manifest names, and its run where that is still there.
+
+    The path is `None` where the model is one of keras.applications, which is built again.
 
     Raises:
         BundleError: it is not to be found, or not the one the bundle came from.
@@ -272,7 +304,11 @@ def _find_keras_model(client: Classifier, keras: Path | None, experiments: Path)
             run = find_run(source["run"], experiments)
         except TrainkitError as error:
             missing = f"{error} The bundle came from it."
+    if "keras" in source:
+        missing = f"The bundle came from {source['keras']}, which is no run's."
     path = keras or (run.model_path if run else None)
+    if path is None and source.get("weights") == "imagenet":
+        return None, None
     if path is None:
         raise BundleError(f"{missing} Then name its Keras model with --keras FILE.")
     if not path.is_file():
@@ -284,20 +320,34 @@ def _find_keras_model(client: Classifier, keras: Path | None, experiments: Path)
     return path, run
 
 
+def _load_model(path: Path | None, source: dict[str, Any], preprocessing: Preprocessing, unsafe: bool) -> Any:
+    from trainkit.models.applications import build_application, check_application
+    from trainkit.models.loading import at_size, load_model_file
+
+    if path is not None:
+        return at_size(load_model_file(path, unsafe=unsafe).model, preprocessing.shape)
+    check_application(source["application"])
+    return build_application(
+        source["application"],
+        width=preprocessing.width,
+        height=preprocessing.height,
+        weights="imagenet",
+        alpha=source.get("alpha"),
+    )
+
+
 def _preprocessing_of(client: Classifier) -> Preprocessing:
     if "preprocessing" not in client.manifest:
         raise BundleError(f"The manifest of {client.folder} has no `preprocessing` to compare with.")
     return Preprocessing.from_json({"pad_color": [255.0, 255.0, 255.0], **client.manifest["preprocessing"]})
 
 
-def _images_to_check(data: str | None, run: Run | None) -> Part:
-    if data is None:
-        if run is None:
-            raise DataError("With --keras FILE there is no run to take the data from. Name it with --data.")
+def _images_to_check(data: str | None, run: Run | None, source: dict[str, Any]) -> Part:
+    if data is not None:
+        return load_images(data)
+    if run is not None:
         dataset = run.load_data()
         return dataset.parts[dataset.test_split or "train"]
-    if data in SOURCES or (Path(data) / "train").is_dir():
-        dataset = load_dataset(data)
-        return dataset.parts[dataset.test_split or "train"]
-    files = inspect_folder(Path(data))
-    return Part(FileImages([file.path for file in files]), np.zeros(len(files), np.int64))
+    if "run" in source:
+        raise DataError("With --keras FILE there is no run to take the data from. Name it with --data.")
+    return load_sample_images()

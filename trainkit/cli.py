@@ -232,21 +232,63 @@ def evaluate(run: RunArgument, experiments: Experiments = EXPERIMENTS, as_json: 
 
 @app.command(epilog="Example: trainkit export latest --format onnx --name digits")
 def export(
-    run: RunArgument,
+    source: Annotated[
+        str | None, typer.Argument(metavar="[RUN|FILE]", help="A run, or a .keras or .h5 file.", show_default=False)
+    ] = None,
     format_: Annotated[str, typer.Option("--format", help="onnx or frozen-graph.")] = "onnx",
-    name: Annotated[str | None, typer.Option(help="The bundle's name. Default: <run>-<format>")] = None,
+    name: Annotated[str | None, typer.Option(help="The bundle's name. Default: <run or file>-<format>")] = None,
+    model: Annotated[str | None, typer.Option(help="A whole network of keras.applications instead.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Of --model: imagenet or a file. Default: imagenet")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Of --model: the width.")] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="For a file: the manifest of a bundle that describes it.", metavar="FILE")
+    ] = None,
+    preprocessing: Annotated[
+        str | None, typer.Option(help="For a file: unit, symmetric, caffe, torch or none.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="The network's input, pixels.", metavar="WxH")] = None,
+    color: Annotated[str | None, typer.Option(help="For a file: rgb, bgr or gray.")] = None,
+    resize: Annotated[str | None, typer.Option(help="stretch, crop or pad.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="The class names, one a line, in the outputs' order.", metavar="FILE")
+    ] = None,
+    from_logits: Annotated[bool, typer.Option("--from-logits", help="The model ends without its softmax.")] = False,
+    data: Annotated[str | None, typer.Option(help="Images to check on: a data set's name or a folder.")] = None,
+    opencv: Annotated[str, typer.Option(help="The oldest OpenCV to serve.", metavar="VERSION")] = "4.5.5",
+    unsafe: Annotated[bool, typer.Option("--unsafe", help="Let the file run code: only if you trust it.")] = False,
     experiments: Experiments = EXPERIMENTS,
     exported: Exported = EXPORTED,
     as_json: AsJson = False,
 ) -> None:
     """Write a bundle into exported/, after its answers in cv2.dnn were checked against Keras."""
-    from trainkit.exporting import export as export_run
+    from trainkit.exporting import export as export_bundle
 
-    bundle = export_run(run, format=format_, name=name, experiments=experiments, exported=exported)
+    bundle = export_bundle(
+        source,
+        format=format_,
+        name=name,
+        model=model,
+        weights=weights,
+        alpha=alpha,
+        manifest=manifest,
+        preprocessing=preprocessing,
+        size=size,
+        color=color,
+        resize=resize,
+        class_names=labels,
+        from_logits=from_logits,
+        data=data,
+        opencv=opencv,
+        unsafe=unsafe,
+        experiments=experiments,
+        exported=exported,
+    )
     if as_json:
         _print_json(bundle.to_json())
         return
     print(f"Wrote {bundle.path} ({bundle.format}).")
+    if bundle.needs:
+        print(bundle.needs)
     _print_agreement(bundle.agreement)
 
 
@@ -258,13 +300,14 @@ def check(
     ] = None,
     keras: Annotated[Path | None, typer.Option(help="The Keras model, where its run has gone.", metavar="FILE")] = None,
     experiments: Experiments = EXPERIMENTS,
+    unsafe: Annotated[bool, typer.Option("--unsafe", help="Let the Keras file run code: if you trust it.")] = False,
     exported: Exported = EXPORTED,
     as_json: AsJson = False,
 ) -> None:
     """Compare a bundle's answers with those of its Keras model: pixels, logits, probabilities, labels."""
     from trainkit.checks import check as check_bundle
 
-    agreement = check_bundle(bundle, data=data, keras=keras, experiments=experiments, exported=exported)
+    agreement = check_bundle(bundle, data=data, keras=keras, unsafe=unsafe, experiments=experiments, exported=exported)
     if as_json:
         _print_json(agreement.to_json())
     else:

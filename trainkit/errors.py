@@ -18,6 +18,10 @@ class WeightsError(TrainkitError):
     """Pretrained weights are missing or do not fit the model."""
 
 
+class ModelError(TrainkitError):
+    """A Keras model is missing, damaged, not safe to load, or no classifier of images."""
+
+
 class RunError(TrainkitError):
     """A run is missing, unfinished or damaged."""
 

@@ -15,7 +15,7 @@ from trainkit.errors import ExportError
 from trainkit.files import write_text
 from trainkit.preprocessing import Preprocessing
 
-__all__ = ["build_manifest", "check_class_names", "read_manifest", "save_manifest"]
+__all__ = ["build_manifest", "check_class_names", "embedded_manifest", "read_manifest", "save_manifest"]
 
 
 def build_manifest(
@@ -43,6 +43,26 @@ def build_manifest(
     }
     check_manifest(manifest)
     return manifest
+
+
+def embedded_manifest(manifest: dict[str, Any]) -> dict[str, str]:
+    """Return what an ONNX file says about itself in its `metadata_props`, so that the file alone explains itself.
+
+    Returns:
+        `class_names`, a JSON list, and `manifest`, the manifest as JSON without `model.bytes`, `model.sha256` and
+        `opencv.verified`, which a file cannot hold about itself.
+    """
+    unknowable = {"model": ("bytes", "sha256"), "opencv": ("verified",)}
+    inside = {
+        section: {key: entry for key, entry in value.items() if key not in unknowable[section]}
+        if section in unknowable
+        else value
+        for section, value in manifest.items()
+    }
+    return {
+        "class_names": json.dumps(manifest["output"]["class_names"], ensure_ascii=False),
+        "manifest": json.dumps(inside, ensure_ascii=False, allow_nan=False),
+    }
 
 
 def check_class_names(class_names: list[str]) -> None:

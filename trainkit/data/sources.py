@@ -12,7 +12,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from trainkit.data.folders import read_class_folders
+from trainkit.data.folders import inspect_folder, read_class_folders
 from trainkit.data.inspection import read_image
 from trainkit.errors import DataError
 from trainkit.preprocessing import Color
@@ -38,6 +38,19 @@ class ArrayImages:
 
     def __getitem__(self, index: int) -> np.ndarray:
         return np.asarray(cv2.cvtColor(self.pixels[index], cv2.COLOR_GRAY2BGR))
+
+
+@dataclass(frozen=True, slots=True)
+class ColorImages:
+    """Pictures of any size that lie in memory."""
+
+    images: list[np.ndarray]  # uint8 (height, width, 3), BGR
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.images[index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +200,50 @@ def load_dataset(data: str, *, validation: float = 0.1) -> Dataset:
             f"No such folder: {data}.{hint} Expected {', '.join(SOURCES)} or a folder with a folder for each class."
         )
     return _from_folder(folder, validation)
+
+
+def load_images(data: str) -> Part:
+    """Load the images that a model is to be tried on: a data set's test part, or every image in a folder.
+
+    Raises:
+        DataError: there is no such data, or no usable image in it.
+    """
+    if data in SOURCES or (Path(data) / "train").is_dir():
+        dataset = load_dataset(data)
+        return dataset.parts[dataset.test_split or "train"]
+    files = inspect_folder(Path(data))
+    return Part(FileImages([file.path for file in files]), np.zeros(len(files), np.int64))
+
+
+def load_sample_images() -> Part:
+    """Load 2 photographs that scikit-learn carries, and 14 pieces of them in several sizes.
+
+    They are there to compare two runtimes where a model comes without photographs of its own: different enough in
+    colour and detail, and the same everywhere.
+    """
+    from sklearn import datasets
+
+    folder = Path(datasets.__file__).parent / "images"
+    files = FileImages([folder / "china.jpg", folder / "flower.jpg"])
+    pieces = []
+    for row, column, height, width in _PIECES:
+        for image in (files[0], files[1]):
+            pieces.append(np.ascontiguousarray(image[row : row + height, column : column + width]))
+    chosen: list[tuple[Images, int]] = [(files, 0), (files, 1)]
+    chosen += [(ColorImages(pieces), index) for index in range(len(pieces))]
+    return Part(ChosenImages(chosen), np.zeros(len(chosen), np.int64))
+
+
+# Pieces of a photograph of 427x640: row, column, height, width. Square, upright and wide; down to a few pixels.
+_PIECES = (
+    (0, 0, 224, 224),
+    (100, 200, 320, 240),
+    (200, 300, 120, 320),
+    (50, 420, 96, 128),
+    (300, 60, 100, 64),
+    (150, 150, 32, 32),
+    (0, 320, 427, 320),
+)
 
 
 def _from_source(name: str, validation: float) -> Dataset:

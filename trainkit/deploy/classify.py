@@ -4,6 +4,8 @@
 This one file is all the code a bundle needs: Python 3.8 or later, cv2 4.5.5 or later, and numpy.
 
     python classify.py photo.jpg ...      labels and probabilities
+    python classify.py film.mp4           the same for each frame; --every 30 for one in thirty
+    python classify.py --camera 0         until Ctrl-C
     python classify.py --selftest         does this machine give the answers that Keras gave?
 
     from classify import Classifier
@@ -20,7 +22,7 @@ import re
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -39,6 +41,8 @@ MAX_SIDE = 16384  # pixels; beyond it no classifier reads, and a hostile manifes
 MAX_PIXELS = 2**28  # of a padded image
 MAX_MANIFEST_BYTES = 16 * 2**20
 PROBABILITY_TOLERANCE = 1e-5
+OLDEST_OPENCV = "4.5.5"
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 
 
 class Prediction(NamedTuple):
@@ -127,7 +131,18 @@ _SECTIONS: Dict[str, Any] = {
         {},
     ),
     "output": ({"kind": _one_of("softmax", "sigmoid"), "class_names": _NAMES}, {"multi_label": _BOOL}),
-    "source": ({}, {"run": _TEXT, "keras": _TEXT, "keras_sha256": _SHA256}),
+    "source": (
+        {},
+        {
+            "run": _TEXT,
+            "keras": _TEXT,
+            "keras_sha256": _SHA256,
+            "from_logits": _BOOL,
+            "application": _TEXT,
+            "weights": _TEXT,
+            "alpha": _Check("a number above 0", lambda value: _is_number(value) and value > 0),
+        },
+    ),
     "preprocessing": (
         {
             "height": _SIDE,
@@ -277,6 +292,31 @@ def _version(text: str) -> List[int]:
     return [int("".join(filter(str.isdigit, part)) or 0) for part in text.split("-")[0].split(".")[:3]]
 
 
+def describe_needs(opencv: Dict[str, Any]) -> str:
+    """Say in sentences what a manifest's `opencv` asks for beyond any OpenCV since 4.5.5; mostly nothing."""
+    needs = []
+    if _version(opencv.get("minimum", OLDEST_OPENCV)) > _version(OLDEST_OPENCV):
+        needs.append(f"This bundle needs OpenCV {opencv['minimum']} or later.")
+    if "engine" in opencv:
+        needs.append(f"In OpenCV 5 this bundle needs the {opencv['engine']} engine.")
+    return " ".join(needs)
+
+
+def _check_opencv(opencv: Dict[str, Any], engine: str | None) -> None:
+    minimum = opencv.get("minimum", OLDEST_OPENCV)
+    if _version(cv2.__version__) < _version(minimum):
+        raise BundleError(f"This bundle needs OpenCV {minimum} or later. Received: {cv2.__version__}. Upgrade OpenCV.")
+    if has_engines() and engine is not None and engine != opencv.get("engine", engine):
+        raise BundleError(
+            f"In OpenCV 5 this bundle needs the {opencv['engine']} engine. Received: {engine}. Leave the engine out."
+        )
+
+
+def has_engines() -> bool:
+    """Whether this OpenCV has engines to choose from, as 5.0 has."""
+    return hasattr(cv2.dnn, "ENGINE_CLASSIC")
+
+
 def _read_model(folder: Path, model: Dict[str, Any]) -> bytes:
     path: Path = folder / model["file"]
     if path.resolve().parent != folder.resolve():
@@ -313,12 +353,11 @@ def read_net(data: bytes, model_format: str, engine: str | None = None) -> Any:
         raise ValueError(f"`engine` must be classic, new or auto. Received: {engine!r}")
     if model_format == "frozen-graph":
         engine = "classic"
-    has_engines = hasattr(cv2.dnn, "ENGINE_CLASSIC")
-    arguments = [getattr(cv2.dnn, "ENGINE_" + engine.upper())] if engine and has_engines else []
+    arguments = [getattr(cv2.dnn, "ENGINE_" + engine.upper())] if engine and has_engines() else []
     try:
         if model_format == "frozen-graph":
             return cv2.dnn.readNetFromTensorflow(np.frombuffer(data, np.uint8), np.empty(0, np.uint8), *arguments)
-        if engine == "classic" and has_engines:
+        if engine == "classic" and has_engines():
             return _read_onnx_by_path(data, arguments)
         return cv2.dnn.readNetFromONNX(np.frombuffer(data, np.uint8), *arguments)
     except cv2.error as error:
@@ -343,7 +382,9 @@ class Classifier:
         engine: see `read_net`; by default what the manifest says.
 
     Raises:
-        BundleError: a file is missing, changed or damaged, or this OpenCV is too old for it.
+        BundleError: a file is missing, changed or damaged, this OpenCV is too old for it, or the engine is another
+            than the one that the manifest names.
+        ValueError: there is no such engine.
     """
 
     def __init__(self, bundle: str | Path, engine: str | None = None) -> None:
@@ -351,11 +392,7 @@ class Classifier:
         self.manifest = read_manifest(path)
         self.folder = path if os.path.isdir(path) else path.parent
         opencv = self.manifest.get("opencv", {})
-        minimum = opencv.get("minimum", "4.5.5")
-        if _version(cv2.__version__) < _version(minimum):
-            raise BundleError(
-                f"This bundle needs OpenCV {minimum} or later. Received: {cv2.__version__}. Upgrade OpenCV."
-            )
+        _check_opencv(opencv, engine)
         model = self.manifest["model"]
         self._net = read_net(_read_model(self.folder, model), model["format"], engine or opencv.get("engine"))
 
@@ -411,7 +448,7 @@ class Classifier:
         return np.asarray(self.forward(self.to_blob([image_bgr]))[0])
 
     def predict(self, image_bgr: np.ndarray, *, top: int = 5, min_confidence: float = 0.0) -> List[Prediction]:
-        """Return the likeliest classes of an image, best first.
+        """Return the likeliest classes of an image, best first; with `multi_label` several may be right at once.
 
         Args:
             image_bgr: uint8 `(height, width, 3)`, as `cv2.imread` returns it, of any size.
@@ -466,7 +503,9 @@ def selftest(bundle: str | Path) -> Dict[str, Any]:
     """Compare this machine's answers on the bundle's own images with those that Keras gave.
 
     Returns:
-        `images`, `same_pixels` and `same_labels` (counts), `max_abs_difference` (of probabilities), `ok`.
+        `images`, `same_pixels` and `same_labels` (counts), `max_abs_difference` (of probabilities), `ok`; and
+        `originals`, the files as they were, and `same_originals`, those that decode here to the pixels that Keras saw.
+        The latter says something about this machine's JPEG decoder, not about the network, and does not touch `ok`.
 
     Raises:
         BundleError: the bundle carries no self-test, or it is damaged.
@@ -481,6 +520,7 @@ def selftest(bundle: str | Path) -> Dict[str, Any]:
         expected = np.array([case["probabilities"] for case in cases], np.float64)
         checksums = [case["pixel_sha256"] for case in cases]
         labels = [case["label"] for case in cases]
+        originals = [(folder / case["original"], image) for case, image in zip(cases, images) if "original" in case]
         if expected.shape != (len(cases), len(classifier.class_names)) or not cases:
             raise ValueError("it needs one probability for each class of at least one image")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -493,48 +533,120 @@ def selftest(bundle: str | Path) -> Dict[str, Any]:
         "images": len(images),
         "same_pixels": same_pixels,
         "same_labels": same_labels,
+        "originals": len(originals),
+        "same_originals": sum(_decodes_to(path, image) for path, image in originals),
         "max_abs_difference": difference,
         "ok": same_pixels == same_labels == len(images) and difference <= PROBABILITY_TOLERANCE,
     }
 
 
+def _decodes_to(path: Path, image: np.ndarray) -> bool:
+    try:
+        return bool(np.array_equal(read_image(path), image))
+    except BundleError:  # this OpenCV may be built without the format
+        return False
+
+
 def _run_selftest(bundle: Path) -> int:
     result = selftest(bundle)
+    engine = read_manifest(bundle).get("opencv", {}).get("engine") if has_engines() else None
     verdict = "the same answers as Keras" if result["ok"] else "NOT the answers that Keras gave"
+    originals = f", {result['same_originals']} of {result['originals']} originals equal" if result["originals"] else ""
     print(
-        f"OpenCV {cv2.__version__}: {verdict}. {result['same_labels']} of {result['images']} labels, "
+        f"OpenCV {cv2.__version__}{f', {engine} engine' if engine else ''}: {verdict}. "
+        f"{result['same_labels']} of {result['images']} labels, "
         f"{result['same_pixels']} of {result['images']} inputs equal, "
-        f"largest difference {result['max_abs_difference']:.1e}"
+        f"largest difference {result['max_abs_difference']:.1e}{originals}"
     )
     return 0 if result["ok"] else 1
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Classify the images named on the command line, or run the self-test."""
+def read_frames(source: str | int, every: int = 1) -> Iterator[Tuple[int, np.ndarray]]:
+    """Yield the frames of a video file or a camera: a number from 0, and uint8 `(height, width, 3)`, BGR.
+
+    Args:
+        source: a file, or a camera's number.
+        every: only each so manieth frame.
+
+    Raises:
+        BundleError: OpenCV cannot open it, or it gives no frame.
+    """
+    name = f"camera {source}" if isinstance(source, int) else source
+    if not isinstance(source, int) and not os.path.isfile(source):
+        raise BundleError(f"No such video: {source}")
+    capture = cv2.VideoCapture(source)
+    number = 0
+    try:
+        while capture.isOpened() and capture.grab():
+            if number % every == 0:
+                given, frame = capture.retrieve()
+                if not given or frame is None:
+                    break
+                yield number, np.asarray(frame if frame.ndim == 3 else cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
+            number += 1
+    finally:
+        capture.release()
+    if number == 0:
+        raise BundleError(f"OpenCV {cv2.__version__} gets no frame from {name}. Try another file or camera.")
+
+
+def _classify_inputs(classifier: Classifier, options: argparse.Namespace) -> int:
+    """Print a line for each image or frame; say which inputs cannot be read, and go on with the next."""
+    code = 0
+    for source in options.inputs if options.camera is None else [options.camera]:
+        try:
+            for name, image in _images_of(source, options.every):
+                found = classifier.predict(image, top=options.top, min_confidence=options.min_confidence)
+                print(f"{name}: " + ", ".join(f"{label} {probability:.4f}" for label, probability in found), flush=True)
+        except BundleError as error:
+            print(error, file=sys.stderr)
+            code = 1
+    return code
+
+
+def _images_of(source: str | int, every: int) -> Iterator[Tuple[str, np.ndarray]]:
+    if isinstance(source, int) or source.lower().endswith(VIDEO_SUFFIXES):
+        name = f"camera {source}" if isinstance(source, int) else source
+        for number, frame in read_frames(source, every):
+            yield f"{name} frame {number}", frame
+    else:
+        yield source, read_image(source)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Classify images with the model beside this file.")
-    parser.add_argument("images", nargs="*", metavar="IMAGE")
+    parser.add_argument("inputs", nargs="*", metavar="IMAGE|VIDEO", help="files; a video by its suffix, such as .mp4")
+    parser.add_argument("--camera", type=int, metavar="N", help="classify what camera N sees, until Ctrl-C")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="of a video or camera, each Nth frame")
     parser.add_argument("--selftest", action="store_true", help="compare this machine's answers with those of Keras")
     parser.add_argument("--top", type=int, default=5, help="labels an image, at most (default: 5)")
     parser.add_argument("--min-confidence", type=float, default=0.0, help="lowest probability to show, 0 to 1")
     options = parser.parse_args(arguments)
-    if not options.images and not options.selftest:
-        parser.error("name at least one IMAGE, or --selftest")
-    if options.top < 1 or not 0 <= options.min_confidence <= 1:
-        parser.error("--top must be at least 1, and --min-confidence from 0 to 1")
+    if bool(options.inputs) + (options.camera is not None) + options.selftest != 1:
+        parser.error("name at least one IMAGE or VIDEO, or --camera N, or --selftest")
+    if options.top < 1 or options.every < 1 or not 0 <= options.min_confidence <= 1:
+        parser.error("--top and --every must be at least 1, and --min-confidence from 0 to 1")
+    if options.camera is not None and options.camera < 0:
+        parser.error("--camera must be 0 or more")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Classify what is named on the command line, or run the self-test."""
+    options = _parse(arguments)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a pipe may not know the letters of a class name
     bundle = Path(__file__).resolve().parent
     try:
-        if options.selftest:
-            return _run_selftest(bundle)
-        classifier = Classifier(bundle)
-        for image in options.images:
-            found = classifier.predict(read_image(image), top=options.top, min_confidence=options.min_confidence)
-            print(f"{image}: " + ", ".join(f"{label} {probability:.4f}" for label, probability in found))
+        return _run_selftest(bundle) if options.selftest else _classify_inputs(Classifier(bundle), options)
     except BundleError as error:
         print(error, file=sys.stderr)
         return 1
-    return 0
+    except KeyboardInterrupt:
+        return 0 if options.camera is not None else 130  # it is how one turns a camera off
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has gone; there is nobody to tell
+        return 1
 
 
 if __name__ == "__main__":

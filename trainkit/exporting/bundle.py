@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 import tempfile
 from contextlib import suppress
@@ -13,22 +14,23 @@ from typing import Any
 import cv2
 import numpy as np
 
-from trainkit.checks import Agreement, compare
-from trainkit.data.sources import Dataset, Part
+from trainkit.bundles import check_free
+from trainkit.checks import Agreement, compare, to_deployed
+from trainkit.data.sources import Part
 from trainkit.deploy import classify
-from trainkit.errors import ExportError, OutputError
+from trainkit.deploy.classify import OLDEST_OPENCV
+from trainkit.errors import ExportError
+from trainkit.exporting.exportable import Exportable
 from trainkit.exporting.frozen_graph import save_frozen_graph
 from trainkit.exporting.onnx_graph import OPSET, save_onnx
 from trainkit.files import cannot_write, make_folder, sha256_of, write_json, write_text
 from trainkit.manifest import build_manifest, check_class_names, save_manifest
-from trainkit.models.outputs import build_deployed, load_keras_model, output_kind, predict_deployed
+from trainkit.models.outputs import predict_deployed
 from trainkit.preprocessing import Preprocessing
-from trainkit.runs import Run
+
+log = logging.getLogger("trainkit")
 
 FILES = {"onnx": "model.onnx", "frozen-graph": "model.pb"}
-MINIMUM_OPENCV = "4.5.5"
-_SELFTEST_IMAGES = 8
-_CHECKED_IMAGES = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,11 @@ class Bundle:
     path: Path
     format: str
     agreement: Agreement
+
+    @property
+    def needs(self) -> str:
+        """What it asks of OpenCV beyond 4.5.5, in sentences; mostly nothing."""
+        return classify.describe_needs(classify.read_manifest(self.path).get("opencv", {}))
 
     def to_json(self) -> dict[str, Any]:
         """Return what `trainkit export --json` prints."""
@@ -50,30 +57,32 @@ class Bundle:
         }
 
 
-def write_bundle(run: Run, *, model_format: str, name: str, exported: Path) -> Bundle:
+def write_bundle(
+    exportable: Exportable, *, model_format: str, name: str, exported: Path, opencv: str = OLDEST_OPENCV
+) -> Bundle:
     """Build a bundle in a temporary folder, check it, and only then rename it into `exported`.
+
+    Args:
+        exportable: what leaves.
+        model_format: `onnx` or `frozen-graph`.
+        name: of the folder.
+        exported: the folder of bundles.
+        opencv: the oldest version that has to read it.
 
     Raises:
         OutputError: the folder exists already or cannot be written.
-        RunError: the run is unfinished or damaged.
         ExportError: the model cannot leave in this format, or its answers differ from those of Keras.
     """
-    run.check_usable()
-    check_class_names(run.class_names)
+    check_class_names(exportable.class_names)
     target = exported / name
-    if target.exists():
-        raise OutputError(f"{target} exists already, and nothing is overwritten. Choose another --name, or remove it.")
-    dataset = run.load_data()
+    check_free(target)
     was_there = exported.exists()
     make_folder(exported)
     temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=exported))
     try:
         temporary.chmod(0o755)
-        agreement = _fill(temporary, run, model_format, dataset)
-        if target.exists():
-            raise OutputError(
-                f"{target} exists already, and nothing is overwritten. Choose another --name, or remove it."
-            )
+        agreement = _fill(temporary, exportable, model_format, opencv)
+        check_free(target)
         temporary.rename(target)
     except OSError as error:
         raise cannot_write(target, error) from error
@@ -85,27 +94,27 @@ def write_bundle(run: Run, *, model_format: str, name: str, exported: Path) -> B
     return Bundle(path=target, format=model_format, agreement=agreement)
 
 
-def _fill(folder: Path, run: Run, model_format: str, dataset: Dataset) -> Agreement:
-    preprocessing = run.preprocessing
-    model = load_keras_model(run.model_path)
-    deployed = build_deployed(model)
+def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) -> Agreement:
+    preprocessing, class_names = exportable.preprocessing, exportable.class_names
+    deployed = to_deployed(exportable.model, from_logits=exportable.from_logits)
     save = save_onnx if model_format == "onnx" else save_frozen_graph
     save(deployed, preprocessing.gain, folder / FILES[model_format])
     manifest = build_manifest(
         model=_describe_file(folder / FILES[model_format], model_format),
         preprocessing=preprocessing,
-        output={"kind": output_kind(model), "class_names": run.class_names},
-        source={"run": run.name, "keras_sha256": sha256_of(run.model_path)},
-        opencv={"minimum": MINIMUM_OPENCV, **({"engine": "classic"} if model_format == "frozen-graph" else {})},
+        output=_describe_output(exportable.model, deployed, class_names),
+        source=exportable.source,
+        opencv={"minimum": opencv, **({"engine": "classic"} if model_format == "frozen-graph" else {})},
     )
     save_manifest(folder / "manifest.json", manifest)
-    write_text(folder / "labels.txt", "".join(f"{label}\n" for label in run.class_names))
+    write_text(folder / "labels.txt", "".join(f"{label}\n" for label in class_names))
     shutil.copyfile(classify.__file__, folder / "classify.py")
-    if zoo := describe_for_samples(manifest):
-        write_text(folder / "models.yml", zoo)
-    selftest_images = dataset.sample(_SELFTEST_IMAGES)
-    _write_selftest(folder / "selftest", selftest_images, run.class_names, preprocessing, deployed)
-    agreement = _checked(folder, run, dataset.sample(_CHECKED_IMAGES), preprocessing)
+    if reason := why_not_for_samples(manifest):
+        log.info("Left out models.yml: %s", reason)
+    else:
+        write_text(folder / "models.yml", describe_for_samples(manifest))
+    _write_selftest(folder / "selftest", exportable.selftest_images, class_names, preprocessing, deployed)
+    agreement = _checked(folder, exportable)
     manifest["opencv"]["verified"] = {
         cv2.__version__: {
             "images": agreement.images,
@@ -115,6 +124,12 @@ def _fill(folder: Path, run: Run, model_format: str, dataset: Dataset) -> Agreem
     }
     save_manifest(folder / "manifest.json", manifest)
     return agreement
+
+
+def _describe_output(model: Any, deployed: Any, class_names: list[str]) -> dict[str, Any]:
+    kind = deployed.get_layer("probabilities").activation.__name__
+    multi_label = {"multi_label": True} if kind == "sigmoid" and model.output_shape[-1] > 1 else {}
+    return {"kind": kind, "class_names": class_names, **multi_label}
 
 
 def _describe_file(path: Path, model_format: str) -> dict[str, Any]:
@@ -129,8 +144,14 @@ def _describe_file(path: Path, model_format: str) -> dict[str, Any]:
     }
 
 
-def _checked(folder: Path, run: Run, part: Part, preprocessing: Preprocessing) -> Agreement:
-    agreement = compare(classify.Classifier(folder), run.model_path, part, preprocessing)
+def _checked(folder: Path, exportable: Exportable) -> Agreement:
+    agreement = compare(
+        classify.Classifier(folder),
+        exportable.model,
+        exportable.images,
+        exportable.preprocessing,
+        from_logits=exportable.from_logits,
+    )
     selftest = classify.selftest(folder)
     if not agreement.ok or not selftest["ok"]:
         raise ExportError(
@@ -142,15 +163,23 @@ def _checked(folder: Path, run: Run, part: Part, preprocessing: Preprocessing) -
     return agreement
 
 
-def describe_for_samples(manifest: dict[str, Any]) -> str | None:
+def why_not_for_samples(manifest: dict[str, Any]) -> str | None:
+    """Return why OpenCV's own `samples/dnn/classification` cannot do what a manifest says, `None` where it can."""
+    steps = [step["step"] for step in manifest["before_blob"]]
+    if steps:
+        return f"OpenCV's sample cannot do what comes before the blob ({', '.join(steps)})."
+    if manifest["blob"]["crop"]:
+        return "OpenCV's sample crops only when it is told so by --crop, which the file cannot say."
+    return None
+
+
+def describe_for_samples(manifest: dict[str, Any]) -> str:
     """Return the `models.yml` that OpenCV's own `samples/dnn/classification` reads with `--zoo`.
 
-    Its keys are those of OpenCV's file: `labels` since 4.11, `classes` before. `None` where that sample cannot do what
-    the manifest says: it knows nothing of grey or padding, and cuts only on a flag of its own.
+    Its keys are those of OpenCV's file: `labels` since 4.11, `classes` before. The sample subtracts `mean`, multiplies
+    by `scale`, and divides by `std` only where that is given. Its C++ form reads `scale` with six decimals.
     """
     blob, model = manifest["blob"], manifest["model"]
-    if manifest["before_blob"] or blob["crop"]:
-        return None
     mean = ", ".join(repr(float(value)) for value in blob["mean"][:3])
     return (
         "%YAML 1.0\n---\nclassifier:\n"

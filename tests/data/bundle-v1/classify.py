@@ -1,0 +1,653 @@
+#!/usr/bin/env python3
+"""Classify images with OpenCV, as the manifest beside the model says.
+
+This one file is all the code a bundle needs: Python 3.8 or later, cv2 4.5.5 or later, and numpy.
+
+    python classify.py photo.jpg ...      labels and probabilities
+    python classify.py film.mp4           the same for each frame; --every 30 for one in thirty
+    python classify.py --camera 0         until Ctrl-C
+    python classify.py --selftest         does this machine give the answers that Keras gave?
+
+    from classify import Classifier
+    Classifier("folder of the bundle").predict(cv2.imread("photo.jpg"))
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+
+import cv2
+import numpy as np
+
+try:
+    from trainkit.errors import BundleError
+except ImportError:  # in a bundle, without trainkit
+
+    class BundleError(Exception):  # type: ignore[no-redef]
+        """A bundle, its manifest or its model is missing, damaged or not safe to load."""
+
+
+SCHEMA = "trainkit/1"
+MAX_WHOLE = 2**31 - 1
+MAX_SIDE = 16384  # pixels; beyond it no classifier reads, and a hostile manifest would only fill the memory
+MAX_PIXELS = 2**28  # of a padded image
+MAX_MANIFEST_BYTES = 16 * 2**20
+PROBABILITY_TOLERANCE = 1e-5
+OLDEST_OPENCV = "4.5.5"
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+
+
+class Prediction(NamedTuple):
+    """A class name and its probability, 0 to 1."""
+
+    label: str
+    probability: float
+
+
+class _Check(NamedTuple):
+    expected: str
+    holds: Callable[[Any], bool]
+
+
+def _is_number(value: Any) -> bool:
+    # cv::FileStorage reads a whole number beyond 32 bits silently wrong before OpenCV 4.14.
+    most = MAX_WHOLE if isinstance(value, int) else sys.float_info.max
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= most
+
+
+def _is_count(value: Any, most: int = MAX_WHOLE) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most
+
+
+def _are(values: Any, holds: Callable[[Any], bool], least: int, most: int) -> bool:
+    return isinstance(values, list) and least <= len(values) <= most and all(map(holds, values))
+
+
+def _is_text(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and 0 < len(value.encode("utf-8")) < 4000
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+
+
+def _one_of(*values: str) -> _Check:
+    return _Check("one of " + ", ".join(values), lambda value: value in values)
+
+
+_TEXT = _Check("a text of 1 to 3999 bytes", _is_text)
+_BOOL = _Check("true or false", lambda value: isinstance(value, bool))
+_COUNT = _Check("a positive whole number", _is_count)
+_NUMBERS = _Check("1 to 4 numbers", lambda value: _are(value, _is_number, 1, 4))
+_POSITIVE = _Check("1 to 4 numbers above 0", lambda value: _are(value, lambda v: _is_number(v) and v > 0, 1, 4))
+_SIDE = _Check(f"pixels, 1 to {MAX_SIDE}", lambda value: _is_count(value, MAX_SIDE))
+_SIZE = _Check(
+    f"[width, height], each 1 to {MAX_SIDE} pixels", lambda value: _are(value, lambda v: _is_count(v, MAX_SIDE), 2, 2)
+)
+_COLOR = _Check("three numbers 0 to 255", lambda value: _are(value, lambda v: _is_number(v) and 0 <= v <= 255, 3, 3))
+_SHA256 = _Check(
+    "64 hexadecimal digits",
+    lambda value: isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef"),
+)
+_FILE = _Check(
+    "the plain name of a file in the same folder",
+    lambda value: _is_text(value) and value not in (".", "..") and not set(value) & set("/\\:\0"),
+)
+_OBJECT = _Check("an object", lambda value: isinstance(value, dict))
+_LIST = _Check("a list", lambda value: isinstance(value, list))
+_NAMES = _Check(
+    "a list of different texts", lambda value: _are(value, _is_text, 1, 10**6) and len(set(value)) == len(value)
+)
+_VERSION = _Check(
+    "a version such as 4.10.0",
+    lambda value: _is_text(value) and bool(re.fullmatch(r"[0-9]+(\.[0-9]+){0,3}(-[0-9a-z.]+)?", value)),
+)
+
+# section: (required keys, optional keys). A later version may add optional keys, never required ones.
+_SECTIONS: Dict[str, Any] = {
+    "manifest": (
+        {"schema": _TEXT, "model": _OBJECT, "blob": _OBJECT, "output": _OBJECT},
+        {"source": _OBJECT, "preprocessing": _OBJECT, "before_blob": _LIST, "opencv": _OBJECT},
+    ),
+    "model": (
+        {"file": _FILE, "format": _one_of("onnx", "frozen-graph")},
+        {"bytes": _COUNT, "sha256": _SHA256, "input": _TEXT, "output": _TEXT, "opset": _COUNT},
+    ),
+    "blob": (
+        {
+            "scalefactor": _Check("a number other than 0", lambda value: _is_number(value) and value != 0),
+            "size": _SIZE,
+            "mean": _NUMBERS,
+            "swapRB": _BOOL,
+            "crop": _BOOL,
+        },
+        {},
+    ),
+    "output": ({"kind": _one_of("softmax", "sigmoid"), "class_names": _NAMES}, {"multi_label": _BOOL}),
+    "source": (
+        {},
+        {
+            "run": _TEXT,
+            "keras": _TEXT,
+            "keras_sha256": _SHA256,
+            "from_logits": _BOOL,
+            "application": _TEXT,
+            "weights": _TEXT,
+            "alpha": _Check("a number above 0", lambda value: _is_number(value) and value > 0),
+        },
+    ),
+    "preprocessing": (
+        {
+            "height": _SIDE,
+            "width": _SIDE,
+            "resize": _one_of("stretch", "crop", "pad"),
+            "color": _one_of("rgb", "bgr", "gray"),
+            "mean": _NUMBERS,
+            "std": _POSITIVE,
+        },
+        {"pad_color": _COLOR},
+    ),
+    "opencv": ({}, {"minimum": _VERSION, "engine": _one_of("classic", "new", "auto"), "verified": _OBJECT}),
+    "before_blob: pad": ({"step": _TEXT, "color_bgr": _COLOR}, {}),
+    "before_blob: gray": ({"step": _TEXT}, {}),
+}
+
+
+def _check_section(section: str, data: Dict[str, Any], where: Any) -> None:
+    required, optional = _SECTIONS[section]
+    for key in required:
+        if key not in data:
+            raise BundleError(f"{where}: `{section}` needs the key `{key}`. Export the bundle again.")
+    for key, value in data.items():
+        check = required.get(key) or optional.get(key)
+        if check is None:
+            known = ", ".join([*required, *optional])
+            raise BundleError(f"{where}: `{section}` has the unknown key `{key}`. Expected only: {known}")
+        if not check.holds(value):
+            shown = repr(value)[:80]
+            raise BundleError(f"{where}: `{section}.{key}` must be {check.expected}. Received: {shown}")
+
+
+def check_manifest(data: Any, where: Any = "manifest") -> None:
+    """Raise unless `data` is a manifest of this schema: every required key, no unknown one, every value possible.
+
+    Raises:
+        BundleError: says which key, what was expected and what came.
+    """
+    if not isinstance(data, dict):
+        raise BundleError(f"{where}: expected a JSON object. Received: {type(data).__name__}")
+    schema = data.get("schema", SCHEMA)
+    if schema != SCHEMA:
+        raise BundleError(f"{where}: this client reads schema {SCHEMA}. Received: {schema!r}. Take a newer client.")
+    _check_section("manifest", data, where)
+    for section in ("model", "blob", "output", "source", "preprocessing", "opencv"):
+        if section in data:
+            _check_section(section, data[section], where)
+    names = [step.get("step") if isinstance(step, dict) else step for step in data.get("before_blob", [])]
+    for name in names:
+        if name not in ("pad", "gray"):
+            raise BundleError(f"{where}: `before_blob` knows the steps pad and gray. Received: {name!r:.80}")
+    if names not in ([], ["pad"], ["gray"], ["pad", "gray"]):
+        raise BundleError(f"{where}: `before_blob` has each step once, pad before gray. Received: {names!r:.80}")
+    for name, step in zip(names, data.get("before_blob", [])):
+        _check_section(f"before_blob: {name}", step, where)
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"Cannot read {path} ({error.strerror}). Copy the bundle again.") from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def read_manifest(bundle: str | Path) -> Dict[str, Any]:
+    """Read and check the manifest of a bundle.
+
+    Args:
+        bundle: the folder, or its manifest.
+
+    Raises:
+        BundleError: there is none, or it is no manifest of this schema.
+    """
+    path = Path(bundle)
+    if os.path.isdir(path):
+        path = path / "manifest.json"
+    if not os.path.isfile(path):
+        raise BundleError(f"No manifest at {path}. Expected the folder of a bundle, with manifest.json in it.")
+    if path.stat().st_size > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{path} has more than {MAX_MANIFEST_BYTES} bytes: no manifest. Export the bundle again.")
+    try:
+        data: Dict[str, Any] = json.loads(_read_bytes(path).decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path} is not valid JSON in UTF-8 ({error}). Export the bundle again.") from None
+    check_manifest(data, path)
+    return data
+
+
+def pad_to_aspect(image_bgr: np.ndarray, width: int, height: int, color_bgr: Sequence[float]) -> np.ndarray:
+    """Extend an image to the aspect ratio `width:height`; centred, an odd pixel going right or down.
+
+    The new side is rounded to the nearest whole pixel, halves up, in whole numbers, so that every language agrees.
+    """
+    rows, columns = image_bgr.shape[:2]
+    new_columns = max(columns, (2 * rows * width + height) // (2 * height))
+    new_rows = max(rows, (2 * columns * height + width) // (2 * width))
+    if new_columns * new_rows > MAX_PIXELS:
+        raise BundleError(
+            f"An image of {columns}x{rows} padded to {width}:{height} has more than {MAX_PIXELS} pixels. Cut it."
+        )
+    left, top = (new_columns - columns) // 2, (new_rows - rows) // 2
+    right, bottom = new_columns - columns - left, new_rows - rows - top
+    padded: np.ndarray = cv2.copyMakeBorder(
+        image_bgr, top, bottom, left, right, cv2.BORDER_CONSTANT, value=tuple(color_bgr)
+    )
+    return padded
+
+
+def apply_before_blob(image_bgr: np.ndarray, steps: Sequence[Dict[str, Any]], size: Sequence[int]) -> np.ndarray:
+    """Do what a manifest lists under `before_blob`.
+
+    Args:
+        image_bgr: uint8 `(height, width, 3)`, as `cv2.imread(path, cv2.IMREAD_COLOR)` returns it.
+        steps: `{"step": "pad", "color_bgr": [255, 255, 255]}`, `{"step": "gray"}`.
+        size: (width, height) of the blob.
+
+    Returns:
+        uint8 `(height, width, 3)`, or `(height, width)` where a step turns it grey.
+    """
+    image = image_bgr
+    for step in steps:
+        if step["step"] == "pad":
+            image = pad_to_aspect(image, size[0], size[1], step["color_bgr"])
+        else:
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    return image
+
+
+def check_image(image_bgr: Any) -> None:
+    """Raise unless `image_bgr` is what `cv2.imread` gives: uint8, (height, width, 3), not empty."""
+    if not isinstance(image_bgr, np.ndarray):
+        raise TypeError(
+            f"Expected an image as cv2.imread returns it, a uint8 array. Received: {type(image_bgr).__name__}"
+        )
+    if image_bgr.dtype != np.uint8 or image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.size == 0:
+        raise ValueError(
+            "Expected a uint8 image of shape (height, width, 3), BGR, as cv2.imread returns it. "
+            f"Received: {image_bgr.dtype} {image_bgr.shape}"
+        )
+
+
+def _version(text: str) -> List[int]:
+    return [int("".join(filter(str.isdigit, part)) or 0) for part in text.split("-")[0].split(".")[:3]]
+
+
+def describe_needs(opencv: Dict[str, Any]) -> str:
+    """Say in sentences what a manifest's `opencv` asks for beyond any OpenCV since 4.5.5; mostly nothing."""
+    needs = []
+    if _version(opencv.get("minimum", OLDEST_OPENCV)) > _version(OLDEST_OPENCV):
+        needs.append(f"This bundle needs OpenCV {opencv['minimum']} or later.")
+    if "engine" in opencv:
+        needs.append(f"In OpenCV 5 this bundle needs the {opencv['engine']} engine.")
+    return " ".join(needs)
+
+
+def _check_opencv(opencv: Dict[str, Any], engine: str | None) -> None:
+    minimum = opencv.get("minimum", OLDEST_OPENCV)
+    if _version(cv2.__version__) < _version(minimum):
+        raise BundleError(f"This bundle needs OpenCV {minimum} or later. Received: {cv2.__version__}. Upgrade OpenCV.")
+    if has_engines() and engine is not None and engine != opencv.get("engine", engine):
+        raise BundleError(
+            f"In OpenCV 5 this bundle needs the {opencv['engine']} engine. Received: {engine}. Leave the engine out."
+        )
+
+
+def has_engines() -> bool:
+    """Whether this OpenCV has engines to choose from, as 5.0 has."""
+    return hasattr(cv2.dnn, "ENGINE_CLASSIC")
+
+
+def _read_model(folder: Path, model: Dict[str, Any]) -> bytes:
+    path: Path = folder / model["file"]
+    if path.resolve().parent != folder.resolve():
+        raise BundleError(f"{path} is a link that leaves the bundle. Put the file itself there.")
+    if not os.path.isfile(path):
+        raise BundleError(f"{path} is missing: the manifest names it as the model. Copy the whole bundle again.")
+    data = _read_bytes(path)
+    if len(data) != model.get("bytes", len(data)):
+        raise BundleError(f"{path} has {len(data)} bytes; the manifest says {model['bytes']}. Copy the bundle again.")
+    if hashlib.sha256(data).hexdigest() != model.get("sha256", hashlib.sha256(data).hexdigest()):
+        raise BundleError(f"{path} does not match the sha256 in the manifest: it was changed. Copy the bundle again.")
+    return data
+
+
+def _reason(error: Exception) -> str:
+    """Return what OpenCV says in one line, without the path of its own source file."""
+    return re.sub(r"^OpenCV\([^)]*\) \S+ ", "", " ".join(str(error).split()))[:200]
+
+
+def read_net(data: bytes, model_format: str, engine: str | None = None) -> Any:
+    """Load a network into cv2.dnn.
+
+    Args:
+        data: the bytes of the model file. Not its path: what was checked is what is loaded.
+        model_format: `onnx` or `frozen-graph`.
+        engine: `classic`, `new` or `auto`; OpenCV 4 has no such choice and ignores it. A frozen graph needs `classic`:
+            the new engine of 5.0 ends the process on some of them.
+
+    Raises:
+        BundleError: OpenCV cannot read the model.
+        ValueError: there is no such engine.
+    """
+    if engine not in (None, "classic", "new", "auto"):
+        raise ValueError(f"`engine` must be classic, new or auto. Received: {engine!r}")
+    if model_format == "frozen-graph":
+        engine = "classic"
+    arguments = [getattr(cv2.dnn, "ENGINE_" + engine.upper())] if engine and has_engines() else []
+    try:
+        if model_format == "frozen-graph":
+            return cv2.dnn.readNetFromTensorflow(np.frombuffer(data, np.uint8), np.empty(0, np.uint8), *arguments)
+        if engine == "classic" and has_engines():
+            return _read_onnx_by_path(data, arguments)
+        return cv2.dnn.readNetFromONNX(np.frombuffer(data, np.uint8), *arguments)
+    except cv2.error as error:
+        raise BundleError(
+            f"OpenCV {cv2.__version__} cannot read the model ({_reason(error)}). Copy or export the bundle again."
+        ) from None
+
+
+def _read_onnx_by_path(data: bytes, arguments: List[Any]) -> Any:
+    """Read ONNX from a file: OpenCV 5.0.0 ignores the engine that is asked for with a buffer."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        path.write_bytes(data)
+        return cv2.dnn.readNetFromONNX(str(path), *arguments)
+
+
+class Classifier:
+    """A bundle, opened. Use one in each thread: a `cv2.dnn.Net` must not be shared between threads.
+
+    Args:
+        bundle: the folder that `trainkit export` wrote, or its manifest.
+        engine: see `read_net`; by default what the manifest says.
+
+    Raises:
+        BundleError: a file is missing, changed or damaged, this OpenCV is too old for it, or the engine is another
+            than the one that the manifest names.
+        ValueError: there is no such engine.
+    """
+
+    def __init__(self, bundle: str | Path, engine: str | None = None) -> None:
+        path = Path(bundle)
+        self.manifest = read_manifest(path)
+        self.folder = path if os.path.isdir(path) else path.parent
+        opencv = self.manifest.get("opencv", {})
+        _check_opencv(opencv, engine)
+        model = self.manifest["model"]
+        self._net = read_net(_read_model(self.folder, model), model["format"], engine or opencv.get("engine"))
+
+    @property
+    def class_names(self) -> List[str]:
+        """The class names, in the order of the probabilities."""
+        return list(self.manifest["output"]["class_names"])
+
+    def prepare(self, image_bgr: np.ndarray) -> np.ndarray:
+        """Do what must happen before `cv2.dnn.blobFromImage`; mostly nothing."""
+        check_image(image_bgr)
+        return apply_before_blob(image_bgr, self.manifest.get("before_blob", []), self.manifest["blob"]["size"])
+
+    def to_blob(self, images_bgr: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the float32 `(N, C, H, W)` input of the network for N images.
+
+        Raises:
+            BundleError: OpenCV cannot bring an image to this size.
+        """
+        images = [self.prepare(image) for image in images_bgr]
+        try:
+            return np.asarray(cv2.dnn.blobFromImages(images, **self._blob_arguments()))
+        except cv2.error as error:
+            raise BundleError(f"OpenCV cannot make a blob of this image ({_reason(error)}). Cut or scale it.") from None
+
+    def _blob_arguments(self) -> Dict[str, Any]:
+        blob = dict(self.manifest["blob"])
+        # A bare number would reach only the first channel, and a list is no Scalar in every version.
+        blob["mean"], blob["size"] = tuple(blob["mean"]), tuple(blob["size"])
+        return blob
+
+    def forward(self, blob_nchw: np.ndarray) -> np.ndarray:
+        """Run the network on `(N, C, H, W)` and return float32 `(N, classes)`, a copy of its own.
+
+        Raises:
+            BundleError: the network fails, or its output is not one row of classes an image.
+        """
+        shape = (blob_nchw.shape[0], len(self.manifest["output"]["class_names"]))
+        try:
+            self._net.setInput(blob_nchw)
+            output = self._net.forward()
+        except cv2.error as error:
+            raise BundleError(
+                f"OpenCV {cv2.__version__} cannot run the model ({_reason(error)}). Copy or export the bundle again."
+            ) from None
+        if output is None or output.size != shape[0] * shape[1]:
+            received = None if output is None else output.shape
+            raise BundleError(f"The model's output has the shape {received}; the manifest's class names need {shape}.")
+        return np.array(output, np.float32).reshape(shape)
+
+    def probabilities(self, image_bgr: np.ndarray) -> np.ndarray:
+        """Return the probability of each class, float32 `(classes,)`, for a uint8 BGR image of any size."""
+        return np.asarray(self.forward(self.to_blob([image_bgr]))[0])
+
+    def predict(self, image_bgr: np.ndarray, *, top: int = 5, min_confidence: float = 0.0) -> List[Prediction]:
+        """Return the likeliest classes of an image, best first; with `multi_label` several may be right at once.
+
+        Args:
+            image_bgr: uint8 `(height, width, 3)`, as `cv2.imread` returns it, of any size.
+            top: at most so many.
+            min_confidence: only those with at least this probability, 0 to 1.
+
+        Raises:
+            ValueError: `top` is below 1, or `min_confidence` not from 0 to 1.
+        """
+        if top < 1:
+            raise ValueError(f"`top` must be at least 1. Received: {top}")
+        if not 0 <= min_confidence <= 1:
+            raise ValueError(f"`min_confidence` must be from 0 to 1. Received: {min_confidence}")
+        probabilities = self.probabilities(image_bgr)
+        names = self.manifest["output"]["class_names"]
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        return [Prediction(names[i], float(probabilities[i])) for i in best if probabilities[i] >= min_confidence]
+
+
+def is_utf8(path: str | Path) -> bool:
+    """Whether a path can be written in UTF-8; `cv2.imread` ends the process on one that cannot."""
+    return all(not 0xD800 <= ord(letter) <= 0xDFFF for letter in str(path))
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Decode an image file as uint8 `(height, width, 3)`, BGR, its EXIF orientation obeyed.
+
+    Raises:
+        BundleError: OpenCV cannot read the file.
+    """
+    if not os.path.isfile(path):
+        raise BundleError(f"No such image: {path}")
+    if not is_utf8(path):
+        raise BundleError(f"The name {str(path)!a} is not UTF-8, on which OpenCV may crash. Rename it.")
+    try:
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise BundleError(f"OpenCV cannot read {path} as an image. Convert it to JPEG or PNG.")
+    return np.asarray(image)
+
+
+def pixel_sha256(classifier: Classifier, image_bgr: np.ndarray) -> str:
+    """Return the checksum of the resized pixels, before mean and scale, which are exact in every OpenCV."""
+    blob = dict(classifier._blob_arguments(), scalefactor=1.0, mean=(0, 0, 0, 0))
+    pixels = cv2.dnn.blobFromImage(classifier.prepare(image_bgr), **blob)
+    return hashlib.sha256(np.ascontiguousarray(pixels, np.uint8).tobytes()).hexdigest()
+
+
+def selftest(bundle: str | Path) -> Dict[str, Any]:
+    """Compare this machine's answers on the bundle's own images with those that Keras gave.
+
+    Returns:
+        `images`, `same_pixels` and `same_labels` (counts), `max_abs_difference` (of probabilities), `ok`; and
+        `originals`, the files as they were, and `same_originals`, those that decode here to the pixels that Keras saw.
+        The latter says something about this machine's JPEG decoder, not about the network, and does not touch `ok`.
+
+    Raises:
+        BundleError: the bundle carries no self-test, or it is damaged.
+    """
+    classifier = Classifier(bundle)
+    folder = classifier.folder / "selftest"
+    if not os.path.isdir(folder):
+        raise BundleError(f"There is no {folder}. It holds photographs, and may have been taken out for that reason.")
+    try:
+        cases = json.loads((folder / "selftest.json").read_text(encoding="utf-8"))["images"]
+        images = [read_image(folder / case["png"]) for case in cases]
+        expected = np.array([case["probabilities"] for case in cases], np.float64)
+        checksums = [case["pixel_sha256"] for case in cases]
+        labels = [case["label"] for case in cases]
+        originals = [(folder / case["original"], image) for case, image in zip(cases, images) if "original" in case]
+        if expected.shape != (len(cases), len(classifier.class_names)) or not cases:
+            raise ValueError("it needs one probability for each class of at least one image")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BundleError(f"{folder} holds no self-test that can be read ({error}). Copy the bundle again.") from None
+    actual = np.array([classifier.probabilities(image) for image in images])
+    difference = float(np.abs(actual - expected).max())
+    same_labels = sum(classifier.class_names[i] == label for i, label in zip(actual.argmax(1), labels))
+    same_pixels = sum(pixel_sha256(classifier, image) == checksum for image, checksum in zip(images, checksums))
+    return {
+        "images": len(images),
+        "same_pixels": same_pixels,
+        "same_labels": same_labels,
+        "originals": len(originals),
+        "same_originals": sum(_decodes_to(path, image) for path, image in originals),
+        "max_abs_difference": difference,
+        "ok": same_pixels == same_labels == len(images) and difference <= PROBABILITY_TOLERANCE,
+    }
+
+
+def _decodes_to(path: Path, image: np.ndarray) -> bool:
+    try:
+        return bool(np.array_equal(read_image(path), image))
+    except BundleError:  # this OpenCV may be built without the format
+        return False
+
+
+def _run_selftest(bundle: Path) -> int:
+    result = selftest(bundle)
+    engine = read_manifest(bundle).get("opencv", {}).get("engine") if has_engines() else None
+    verdict = "the same answers as Keras" if result["ok"] else "NOT the answers that Keras gave"
+    originals = f", {result['same_originals']} of {result['originals']} originals equal" if result["originals"] else ""
+    print(
+        f"OpenCV {cv2.__version__}{f', {engine} engine' if engine else ''}: {verdict}. "
+        f"{result['same_labels']} of {result['images']} labels, "
+        f"{result['same_pixels']} of {result['images']} inputs equal, "
+        f"largest difference {result['max_abs_difference']:.1e}{originals}"
+    )
+    return 0 if result["ok"] else 1
+
+
+def read_frames(source: str | int, every: int = 1) -> Iterator[Tuple[int, np.ndarray]]:
+    """Yield the frames of a video file or a camera: a number from 0, and uint8 `(height, width, 3)`, BGR.
+
+    Args:
+        source: a file, or a camera's number.
+        every: only each so manieth frame.
+
+    Raises:
+        BundleError: OpenCV cannot open it, or it gives no frame.
+    """
+    name = f"camera {source}" if isinstance(source, int) else source
+    if not isinstance(source, int) and not os.path.isfile(source):
+        raise BundleError(f"No such video: {source}")
+    capture = cv2.VideoCapture(source)
+    number = 0
+    try:
+        while capture.isOpened() and capture.grab():
+            if number % every == 0:
+                given, frame = capture.retrieve()
+                if not given or frame is None:
+                    break
+                yield number, np.asarray(frame if frame.ndim == 3 else cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
+            number += 1
+    finally:
+        capture.release()
+    if number == 0:
+        raise BundleError(f"OpenCV {cv2.__version__} gets no frame from {name}. Try another file or camera.")
+
+
+def _classify_inputs(classifier: Classifier, options: argparse.Namespace) -> int:
+    """Print a line for each image or frame; say which inputs cannot be read, and go on with the next."""
+    code = 0
+    for source in options.inputs if options.camera is None else [options.camera]:
+        try:
+            for name, image in _images_of(source, options.every):
+                found = classifier.predict(image, top=options.top, min_confidence=options.min_confidence)
+                print(f"{name}: " + ", ".join(f"{label} {probability:.4f}" for label, probability in found), flush=True)
+        except BundleError as error:
+            print(error, file=sys.stderr)
+            code = 1
+    return code
+
+
+def _images_of(source: str | int, every: int) -> Iterator[Tuple[str, np.ndarray]]:
+    if isinstance(source, int) or source.lower().endswith(VIDEO_SUFFIXES):
+        name = f"camera {source}" if isinstance(source, int) else source
+        for number, frame in read_frames(source, every):
+            yield f"{name} frame {number}", frame
+    else:
+        yield source, read_image(source)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Classify images with the model beside this file.")
+    parser.add_argument("inputs", nargs="*", metavar="IMAGE|VIDEO", help="files; a video by its suffix, such as .mp4")
+    parser.add_argument("--camera", type=int, metavar="N", help="classify what camera N sees, until Ctrl-C")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="of a video or camera, each Nth frame")
+    parser.add_argument("--selftest", action="store_true", help="compare this machine's answers with those of Keras")
+    parser.add_argument("--top", type=int, default=5, help="labels an image, at most (default: 5)")
+    parser.add_argument("--min-confidence", type=float, default=0.0, help="lowest probability to show, 0 to 1")
+    options = parser.parse_args(arguments)
+    if bool(options.inputs) + (options.camera is not None) + options.selftest != 1:
+        parser.error("name at least one IMAGE or VIDEO, or --camera N, or --selftest")
+    if options.top < 1 or options.every < 1 or not 0 <= options.min_confidence <= 1:
+        parser.error("--top and --every must be at least 1, and --min-confidence from 0 to 1")
+    if options.camera is not None and options.camera < 0:
+        parser.error("--camera must be 0 or more")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Classify what is named on the command line, or run the self-test."""
+    options = _parse(arguments)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a pipe may not know the letters of a class name
+    bundle = Path(__file__).resolve().parent
+    try:
+        return _run_selftest(bundle) if options.selftest else _classify_inputs(Classifier(bundle), options)
+    except BundleError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0 if options.camera is not None else 130  # it is how one turns a camera off
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has gone; there is nobody to tell
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
