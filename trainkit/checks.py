@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -19,6 +19,9 @@ from trainkit.errors import BundleError, DataError, TrainkitError
 from trainkit.files import sha256_of
 from trainkit.preprocessing import Preprocessing
 from trainkit.runs import EXPERIMENTS, Run, find_run
+
+if TYPE_CHECKING:
+    from trainkit.exporting.tracing import Traced
 
 LOGIT_TOLERANCE = 1e-4  # of the standard deviation of all logits
 _CHUNK = 256  # images held in memory at a time
@@ -128,28 +131,26 @@ def check(
         part = take_evenly([part], max_images)
     preprocessing = run.preprocessing if run else _preprocessing_of(client)
     model = _load_model(path, source, preprocessing, unsafe)
-    return compare(client, model, part, preprocessing, from_logits=source.get("from_logits", False))
+
+    from trainkit.exporting.tracing import trace
+
+    return compare(client, trace(model, from_logits=source.get("from_logits", False)), part, preprocessing)
 
 
-def compare(
-    client: Classifier, model: Any, part: Part, preprocessing: Preprocessing, *, from_logits: bool = False
-) -> Agreement:
+def compare(client: Classifier, traced: Traced, part: Part, preprocessing: Preprocessing) -> Agreement:
     """Compare an opened bundle with a Keras model on the images of a part.
 
     Args:
         client: the bundle.
-        model: what it came from.
+        traced: the model that it came from.
         part: the images.
         preprocessing: how they become the model's input.
-        from_logits: whether the model ends without its softmax or sigmoid.
     """
     from trainkit.backend import keras as keras_package
-    from trainkit.models.outputs import predict_deployed
 
-    deployed = to_deployed(model, from_logits=from_logits)
-    if deployed.output_shape[-1] != len(client.class_names):
+    if traced.classes != len(client.class_names):
         raise BundleError(
-            f"The Keras model has {model.output_shape[-1]} outputs; the bundle has {len(client.class_names)} classes."
+            f"The Keras model has {traced.classes} classes; the bundle has {len(client.class_names)} class names."
         )
     with tempfile.TemporaryDirectory() as folder:
         runtimes = _open_runtimes(client, Path(folder))
@@ -161,7 +162,7 @@ def compare(
             pixels = [preprocessing.to_pixels(image) for image in images]
             blob = client.to_blob(images)
             pixel_difference = max(pixel_difference, _difference(preprocessing.to_blob(pixels), blob))
-            for kind, answer in predict_deployed(deployed, preprocessing.to_input(pixels)).items():
+            for kind, answer in traced.predict(preprocessing.to_input(pixels)).items():
                 reference[kind].append(answer)
             for key, run_blob in runtimes.items():
                 answers[key].append(run_blob(blob))
@@ -183,24 +184,6 @@ def compare(
             },
         },
     )
-
-
-def to_deployed(model: Any, *, from_logits: bool) -> Any:
-    """Return the model that leaves: its layers `logits` and `probabilities` are (N, classes)."""
-    from trainkit.backend import keras
-    from trainkit.models.outputs import build_deployed
-
-    last = model.layers[-1]
-    if from_logits:
-        dense = keras.layers.Dense(last.units, "sigmoid" if last.units == 1 else "softmax", use_bias=last.use_bias)
-        whole = keras.Model(model.input, dense(last.input), name=model.name)
-        dense.set_weights(last.get_weights())
-        return build_deployed(whole)
-    if isinstance(last, keras.layers.Activation):
-        logits = keras.layers.Activation("linear", name="logits")(last.input)
-        outputs = keras.layers.Activation(last.activation, name="probabilities")(logits)
-        return keras.Model(model.input, outputs, name=model.name)
-    return build_deployed(model)
 
 
 def _difference(one: np.ndarray, other: np.ndarray) -> float:

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,17 +16,19 @@ import cv2
 import numpy as np
 
 from trainkit.bundles import check_free
-from trainkit.checks import Agreement, compare, to_deployed
+from trainkit.checks import Agreement, compare
 from trainkit.data.sources import Part
 from trainkit.deploy import classify
 from trainkit.deploy.classify import OLDEST_OPENCV
 from trainkit.errors import ExportError
+from trainkit.exporting.conversion import build_graph
 from trainkit.exporting.exportable import Exportable
 from trainkit.exporting.frozen_graph import save_frozen_graph
-from trainkit.exporting.onnx_graph import OPSET, save_onnx
+from trainkit.exporting.graph import INPUT, OUTPUT
+from trainkit.exporting.onnx_graph import opset_of, save_onnx
+from trainkit.exporting.tracing import Traced, trace
 from trainkit.files import cannot_write, make_folder, sha256_of, write_json, write_text
-from trainkit.manifest import build_manifest, check_class_names, save_manifest
-from trainkit.models.outputs import predict_deployed
+from trainkit.manifest import build_manifest, check_class_names, embedded_manifest, save_manifest
 from trainkit.preprocessing import Preprocessing
 
 log = logging.getLogger("trainkit")
@@ -96,16 +99,27 @@ def write_bundle(
 
 def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) -> Agreement:
     preprocessing, class_names = exportable.preprocessing, exportable.class_names
-    deployed = to_deployed(exportable.model, from_logits=exportable.from_logits)
-    save = save_onnx if model_format == "onnx" else save_frozen_graph
-    save(deployed, preprocessing.gain, folder / FILES[model_format])
+    traced = trace(exportable.model, from_logits=exportable.from_logits, finish=_finish_of(preprocessing))
+    graph = build_graph(traced)
+    path = folder / FILES[model_format]
     manifest = build_manifest(
-        model=_describe_file(folder / FILES[model_format], model_format),
+        model={
+            "file": path.name,
+            "format": model_format,
+            "input": INPUT,
+            "output": OUTPUT,
+            **({"opset": opset_of(graph)} if model_format == "onnx" else {}),
+        },
         preprocessing=preprocessing,
-        output=_describe_output(exportable.model, deployed, class_names),
+        output=_describe_output(traced, class_names),
         source=exportable.source,
         opencv={"minimum": opencv, **({"engine": "classic"} if model_format == "frozen-graph" else {})},
     )
+    if model_format == "onnx":
+        save_onnx(graph, traced.kind, path, metadata=embedded_manifest(manifest))
+    else:
+        save_frozen_graph(graph, traced.kind, path)
+    manifest["model"] |= {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
     save_manifest(folder / "manifest.json", manifest)
     write_text(folder / "labels.txt", "".join(f"{label}\n" for label in class_names))
     shutil.copyfile(classify.__file__, folder / "classify.py")
@@ -113,8 +127,8 @@ def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) 
         log.info("Left out models.yml: %s", reason)
     else:
         write_text(folder / "models.yml", describe_for_samples(manifest))
-    _write_selftest(folder / "selftest", exportable.selftest_images, class_names, preprocessing, deployed)
-    agreement = _checked(folder, exportable)
+    _write_selftest(folder / "selftest", exportable.selftest_images, class_names, preprocessing, traced)
+    agreement = _checked(folder, exportable, traced)
     manifest["opencv"]["verified"] = {
         cv2.__version__: {
             "images": agreement.images,
@@ -126,32 +140,19 @@ def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) 
     return agreement
 
 
-def _describe_output(model: Any, deployed: Any, class_names: list[str]) -> dict[str, Any]:
-    kind = deployed.get_layer("probabilities").activation.__name__
-    multi_label = {"multi_label": True} if kind == "sigmoid" and model.output_shape[-1] > 1 else {}
-    return {"kind": kind, "class_names": class_names, **multi_label}
+def _finish_of(preprocessing: Preprocessing) -> Callable[[Any], Any]:
+    """Return what the graph does before the model, on a tensor (N, H, W, C): what the blob leaves over."""
+    gain = preprocessing.gain
+    return lambda blob: blob if gain is None else blob * np.array(gain, np.float32)
 
 
-def _describe_file(path: Path, model_format: str) -> dict[str, Any]:
-    return {
-        "file": path.name,
-        "format": model_format,
-        "bytes": path.stat().st_size,
-        "sha256": sha256_of(path),
-        "input": "input",
-        "output": "probabilities",
-        **({"opset": OPSET} if model_format == "onnx" else {}),
-    }
+def _describe_output(traced: Traced, class_names: list[str]) -> dict[str, Any]:
+    multi_label = {"multi_label": True} if traced.multi_label else {}
+    return {"kind": traced.kind, "class_names": class_names, **multi_label}
 
 
-def _checked(folder: Path, exportable: Exportable) -> Agreement:
-    agreement = compare(
-        classify.Classifier(folder),
-        exportable.model,
-        exportable.images,
-        exportable.preprocessing,
-        from_logits=exportable.from_logits,
-    )
+def _checked(folder: Path, exportable: Exportable, traced: Traced) -> Agreement:
+    agreement = compare(classify.Classifier(folder), traced, exportable.images, exportable.preprocessing)
     selftest = classify.selftest(folder)
     if not agreement.ok or not selftest["ok"]:
         raise ExportError(
@@ -196,16 +197,16 @@ def describe_for_samples(manifest: dict[str, Any]) -> str:
 
 
 def _write_selftest(
-    folder: Path, part: Part, class_names: list[str], preprocessing: Preprocessing, deployed: Any
+    folder: Path, part: Part, class_names: list[str], preprocessing: Preprocessing, traced: Traced
 ) -> None:
     """Write some images, decoded as PNG and as they were, with what Keras makes of them."""
     folder.mkdir()
     images = [part.images[index] for index in range(len(part))]
     pixels = [preprocessing.to_pixels(image) for image in images]
-    answers = predict_deployed(deployed, preprocessing.to_input(pixels))
+    answers = traced.predict(preprocessing.to_input(pixels))
     if not np.isfinite(answers["logits"]).all():
         raise ExportError(
-            f"The model {deployed.name} answers with numbers that are not finite. Train it at a lower rate."
+            f"The model {traced.model.name} answers with numbers that are not finite. Train it at a lower rate."
         )
     cases: list[dict[str, Any]] = []
     for index, image in enumerate(images):

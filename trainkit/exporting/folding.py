@@ -25,7 +25,7 @@ def fold(graph: Graph) -> None:
         _merge_powers,
         _fold_padding,
     ]
-    while any([one(graph) for one in passes]):
+    while any(one(graph) for one in passes):
         graph.remove_unused()
 
 
@@ -162,7 +162,9 @@ def _merge_dense(graph: Graph) -> bool:
         after = _only_reader(graph, node.output) if node.op == "Gemm" else None
         if after is None or after.op != "Gemm":
             continue
-        (first, b), (second, c) = ([graph.constants[n].astype(np.float64) for n in one.inputs[1:]] for one in (node, after))
+        (first, b), (second, c) = (
+            [graph.constants[n].astype(np.float64) for n in one.inputs[1:]] for one in (node, after)
+        )
         if len(second) * first.shape[1] > first.size + second.size:
             continue
         after.inputs = [node.inputs[0], graph.constant(second @ first), graph.constant(second @ b + c)]

@@ -1,6 +1,6 @@
 """Writes a graph as a TensorFlow 1 frozen graph that `cv2.dnn.readNetFromTensorflow` reads rightly at any batch size.
 
-The file's own order is that of TensorFlow, (N, H, W, C); OpenCV feeds it with (N, C, H, W), as it does every such graph.
+The file's own order is that of TensorFlow, (N, H, W, C); OpenCV feeds it with (N, C, H, W), as every such graph.
 Where OpenCV's importer does not know an operation of TensorFlow, it looks for a layer of its own with that name: Erf,
 Log, Sqrt, Softplus and Selu come in by that door.
 """
@@ -88,7 +88,7 @@ class _Writer:
     - `wide`: a row stored as (N, 1, 1, K), because it comes from an image of one pixel or becomes one again;
     - `as_meant`: a value (A, B, C) stored as (N, A, B, C), between a Reshape and a Transpose of Keras' own order;
     - `flattened`: a row whose numbers stand in the order of an image (H, W, C);
-    - `by_pixel`: an image that the graph takes for one pixel of many channels, so that each number has its own constant.
+    - `by_pixel`: an image taken for one pixel of many channels, so that each number has a constant of its own.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -190,7 +190,10 @@ def _conv(writer: _Writer, node: Node) -> Any:
         )
     else:
         result = tf.raw_ops.Conv2D(
-            input=source, filter=_floats(_ungrouped(weights, group).transpose(2, 3, 1, 0)), strides=strides, padding=padding
+            input=source,
+            filter=_floats(_ungrouped(weights, group).transpose(2, 3, 1, 0)),
+            strides=strides,
+            padding=padding,
         )
     return tf.raw_ops.BiasAdd(value=result, bias=_floats(bias))
 
@@ -373,7 +376,7 @@ def _hard_sigmoid(node: Node, source: Any) -> Any:
 
 
 def _pow(node: Node, source: Any) -> Any:
-    """Return a power as exp(p * log(x)): neither Pow nor Rsqrt is read. For x of either sign, x * (x * x) ** ((p-1)/2)."""
+    """Return a power as exp(p * log(x)), since Pow and Rsqrt are not read; an odd one as x * (x * x) ** ((p - 1) / 2)."""
     exponent = node.attributes["exponent"]
     if exponent == int(exponent) and exponent % 2:
         square = tf.raw_ops.Mul(x=source, y=source)
@@ -404,7 +407,21 @@ def _maximum(x: Any, y: Any) -> Any:
 
 
 def _softmax(writer: _Writer, node: Node) -> Any:
-    return tf.raw_ops.Softmax(logits=writer.read(node))
+    """Write a softmax over channels; for an image OpenCV since 4.10 takes the wrong side, so it is spelled out.
+
+    Each pixel's mean is taken off first, so that only a spread of logits beyond 88 within one pixel would overflow.
+    """
+    source = writer.read(node)
+    if len(source.shape) == 2:
+        return tf.raw_ops.Softmax(logits=source)
+    channels = source.shape[-1]
+
+    def mixed(values: Any, matrix: np.ndarray) -> Any:
+        return tf.raw_ops.Conv2D(input=values, filter=_floats(matrix[None, None]), strides=[1] * 4, padding="VALID")
+
+    exponentials = tf.raw_ops.Exp(x=mixed(source, np.eye(channels) - 1 / channels))
+    sums = mixed(exponentials, np.ones((channels, channels)))
+    return tf.raw_ops.Mul(x=exponentials, y=_power_of_positive(sums, -1))
 
 
 def _concat(writer: _Writer, node: Node) -> Any:

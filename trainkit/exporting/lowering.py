@@ -237,18 +237,24 @@ class Lowering:
                 shape.append(sides[axis])
                 order.append(axis)
             if not group and length > 1:
-                raise ExportError(f"{self.origin}: a constant is larger than the value it meets. Put a Reshape between.")
+                raise ExportError(
+                    f"{self.origin}: a constant is larger than the value it meets. Put a Reshape between."
+                )
         missing = [axis for axis in range(len(stored)) if axis not in order]
         array = constant.reshape(shape + [1] * len(missing))
-        return array.transpose(np.argsort(order + missing))[0]
+        return np.asarray(array.transpose(np.argsort(order + missing))[0])
 
     # What most operations come down to
 
     def affine(self, view: View, scale: np.ndarray | float, shift: np.ndarray | float) -> View:
         """Return x * scale + shift; both are scalars, or constants in the order in which the value is stored."""
         shape = self.graph.shapes[view.name]
-        scale, shift = (np.broadcast_to(np.asarray(value, np.float64), (1,) * len(shape)) if np.ndim(value) == 0
-                        else np.asarray(value, np.float64) for value in (scale, shift))
+        scale, shift = (
+            np.broadcast_to(np.asarray(value, np.float64), (1,) * len(shape))
+            if np.ndim(value) == 0
+            else np.asarray(value, np.float64)
+            for value in (scale, shift)
+        )
         a_channel = (shape[0],) + (1,) * (len(shape) - 1)
         if all(side in (1, own) for value in (scale, shift) for side, own in zip(value.shape, a_channel, strict=True)):
             name = self.channel_affine(view.name, np.broadcast_to(scale, a_channel), np.broadcast_to(shift, a_channel))
@@ -267,9 +273,7 @@ class Lowering:
         bias = np.zeros(len(weights)) if bias is None else bias
         constants = [self.graph.constant(weights[:, :, None, None]), self.graph.constant(bias)]
         shape = (len(weights), *self.graph.shapes[name][1:])
-        return self.emit(
-            "Conv", [name, *constants], shape, strides=[1, 1], pads=[0] * 4, dilations=[1, 1], group=1
-        )
+        return self.emit("Conv", [name, *constants], shape, strides=[1, 1], pads=[0] * 4, dilations=[1, 1], group=1)
 
     def dense(self, name: str, weights: np.ndarray) -> str:
         """Return a dense layer of a stored (N, K); weights (outputs, inputs)."""
@@ -305,7 +309,7 @@ def attribute_of(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
 
 
 def _mend(proto: onnx.ModelProto) -> None:
-    """Say as output_padding what tf2onnx says as a negative pad, where a transposed kernel is shorter than its stride."""
+    """Say as output_padding what tf2onnx says as a negative pad: a transposed kernel shorter than its stride."""
     for node in proto.graph.node:
         pads = list(attribute_of(node, "pads", [0]))
         if node.op_type == "ConvTranspose" and min(pads) < 0:
@@ -335,7 +339,9 @@ def _observe(
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        session = onnxruntime.InferenceSession(open_proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            open_proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
     except Exception as error:  # onnxruntime's errors share no class of their own
         raise _unconverted(proto, error) from None
     runs = []
@@ -631,7 +637,10 @@ def _conv(lowering: Lowering, node: onnx.NodeProto) -> Value:
         raise lowering.cannot(node, "a convolution in other than two dimensions")
     name = lowering.plain(lowering.view(node))
     window = _window(lowering, node, name, list(weights.shape[2:]))
-    constants = [lowering.graph.constant(weights), lowering.graph.constant(np.zeros(len(weights)) if bias is None else bias)]
+    constants = [
+        lowering.graph.constant(weights),
+        lowering.graph.constant(np.zeros(len(weights)) if bias is None else bias),
+    ]
     result = lowering.emit(
         "Conv", [name, *constants], _spatial(lowering, node), **window, group=int(attribute_of(node, "group", 1))
     )
@@ -652,9 +661,7 @@ def _conv_transpose(lowering: Lowering, node: onnx.NodeProto) -> Value:
     shape, group = _spatial(lowering, node), int(attribute_of(node, "group", 1))
     outputs = weights.shape[1] * group
     # What comes out of it whole is cut to what the model means: with uneven pads OpenCV refuses it.
-    sides = zip(
-        lowering.graph.shapes[name][1:], window["strides"], weights.shape[2:], window["dilations"], strict=True
-    )
+    sides = zip(lowering.graph.shapes[name][1:], window["strides"], weights.shape[2:], window["dilations"], strict=True)
     whole = [(length - 1) * stride + (kernel - 1) * dilation + 1 for length, stride, kernel, dilation in sides]
     pads = window["pads"]
     if attribute_of(node, "output_shape") is not None:
@@ -682,7 +689,9 @@ def _dilated(weights: np.ndarray, dilations: list[int]) -> np.ndarray:
 def _crop_or_extend(lowering: Lowering, name: str, offsets: list[int], shape: Shape, bias: str) -> str:
     """Cut the sides of an image behind `offsets`; where it is too short, nothing but the bias comes behind it."""
     have = lowering.graph.shapes[name]
-    missing = [max(want - (length - offset), 0) for want, length, offset in zip(shape[1:], have[1:], offsets, strict=True)]
+    missing = [
+        max(want - (length - offset), 0) for want, length, offset in zip(shape[1:], have[1:], offsets, strict=True)
+    ]
     if any(missing):
         shift = lowering.graph.constants[bias].astype(np.float64).reshape(-1, 1, 1)
         view = View(name, ((0,), (1,), (2,), (3,)))
@@ -740,9 +749,7 @@ def _reduce(kind: str) -> Lower:
     return lower_reduce
 
 
-def _reduced(
-    lowering: Lowering, node: onnx.NodeProto, kind: str, image: View, over: set[int], view: View
-) -> View:
+def _reduced(lowering: Lowering, node: onnx.NodeProto, kind: str, image: View, over: set[int], view: View) -> View:
     if image.groups != view.groups:  # it had to be stored anew, in the model's order
         sides = [side for side, group in enumerate(view.groups) if over.intersection(group)]
         over = {axis for side in sides for axis in image.groups[side]}
@@ -847,9 +854,7 @@ def _slice(lowering: Lowering, node: onnx.NodeProto) -> Value:
     return view
 
 
-def _cut(
-    lowering: Lowering, node: onnx.NodeProto, view: View, axis: int, bounds: tuple[int, int, int]
-) -> View:
+def _cut(lowering: Lowering, node: onnx.NodeProto, view: View, axis: int, bounds: tuple[int, int, int]) -> View:
     start, end, step = bounds
     if step < 1:
         raise lowering.cannot(node, "a slice that runs backwards")
@@ -941,10 +946,9 @@ def _softsign(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 LOWER: dict[str, Lower] = {
-    **{name: _same for name in ("Identity", "Cast", "Dropout")},
+    **dict.fromkeys(("Identity", "Cast", "Dropout"), _same),
     **{
-        name: _elementwise(name)
-        for name in ("Relu", "Sigmoid", "Tanh", "Softplus", "Exp", "Log", "Erf", "Sqrt", "Abs")
+        name: _elementwise(name) for name in ("Relu", "Sigmoid", "Tanh", "Softplus", "Exp", "Log", "Erf", "Sqrt", "Abs")
     },
     "LeakyRelu": _elementwise("LeakyRelu", alpha=_read("alpha", 0.01)),
     "Elu": _elementwise("Elu", alpha=_read("alpha", 1.0)),

@@ -22,7 +22,12 @@ _FOLDED_OVER = {"Elu", "Selu", "Sigmoid", "HardSigmoid", "Tanh", "Softplus", "Ex
 _IR_VERSIONS = {9: 4, 11: 6}
 
 
-def save_onnx(graph: Graph, kind: str, path: Path, *, metadata: dict[str, str]) -> int:
+def opset_of(graph: Graph) -> int:
+    """Return the lowest opset that says what is in a graph."""
+    return 11 if any(node.op == "Resize" for node in graph.nodes) else 9
+
+
+def save_onnx(graph: Graph, kind: str, path: Path, *, metadata: dict[str, str]) -> None:
     """Write a graph and the activation behind it: input `input` (N, C, H, W), output `probabilities` (N, classes).
 
     Args:
@@ -30,19 +35,15 @@ def save_onnx(graph: Graph, kind: str, path: Path, *, metadata: dict[str, str]) 
         kind: `softmax` or `sigmoid`.
         path: of the file.
         metadata: what the file says about itself.
-
-    Returns:
-        The opset.
     """
     proto = to_onnx(graph, kind, metadata)
     with replacing(path) as temporary:
         onnx.save(proto, temporary)
-    return int(proto.opset_import[0].version)
 
 
 def to_onnx(graph: Graph, kind: str, metadata: dict[str, str]) -> onnx.ModelProto:
     """Return the model that `save_onnx` writes."""
-    opset = 11 if any(node.op == "Resize" for node in graph.nodes) else 9
+    opset = opset_of(graph)
     writer = _Writer(graph, opset)
     for node in graph.nodes:
         _WRITE.get(node.op, _write_plain)(writer, node)
@@ -192,7 +193,9 @@ def _write_softmax(writer: _Writer, node: Node) -> None:
         return
     channels, height, width = shape
     turned = writer.add("Transpose", node.inputs, f"{name}_turned", perm=[0, 2, 3, 1])
-    rows = writer.add("Reshape", [turned, writer.number(f"{name}_rows_shape", [-1, channels], np.int64)], f"{name}_rows")
+    rows = writer.add(
+        "Reshape", [turned, writer.number(f"{name}_rows_shape", [-1, channels], np.int64)], f"{name}_rows"
+    )
     soft = writer.add("Softmax", [rows], f"{name}_soft", axis=1)
     image = writer.add(
         "Reshape", [soft, writer.shape_constant(f"{name}_image", (height, width, channels))], f"{name}_image"
@@ -223,7 +226,9 @@ def _write_pad(writer: _Writer, node: Node) -> None:
 
 
 def _write_reshape(writer: _Writer, node: Node) -> None:
-    writer.add("Reshape", [*node.inputs, writer.shape_constant(node.output, writer.graph.shapes[node.output])], node.output)
+    writer.add(
+        "Reshape", [*node.inputs, writer.shape_constant(node.output, writer.graph.shapes[node.output])], node.output
+    )
 
 
 def _write_flatten(writer: _Writer, node: Node) -> None:
@@ -233,7 +238,9 @@ def _write_flatten(writer: _Writer, node: Node) -> None:
 def _write_upsample(writer: _Writer, node: Node) -> None:
     scales = [1.0, 1.0, *map(float, node.attributes["scales"])]
     if writer.opset == 9:
-        writer.add("Upsample", [*node.inputs, writer.number(f"{node.output}_scales", scales)], node.output, mode="nearest")
+        writer.add(
+            "Upsample", [*node.inputs, writer.number(f"{node.output}_scales", scales)], node.output, mode="nearest"
+        )
         return
     names = [writer.number("no_region", []), writer.number(f"{node.output}_scales", scales)]
     writer.add(

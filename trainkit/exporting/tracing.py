@@ -1,6 +1,7 @@
-"""A Keras model as one TensorFlow function, cut before its last activation: what is exported, and what is compared with.
+"""A Keras model as one TensorFlow function, cut before its last activation.
 
-Keras itself computes here, with TensorFlow's own kernels: nothing of ours is between the model and its answer.
+Keras itself computes here, with TensorFlow's own kernels: nothing of ours is between the model and its answer,
+which is what every export is compared with.
 """
 
 from __future__ import annotations
