@@ -6,7 +6,7 @@ import numpy as np
 
 from trainkit.exporting.folding import fold
 from trainkit.exporting.graph import Graph
-from trainkit.exporting.lowering import lower
+from trainkit.exporting.operations import lower
 from trainkit.exporting.tracing import Traced
 
 

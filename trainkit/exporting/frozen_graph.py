@@ -376,7 +376,7 @@ def _hard_sigmoid(node: Node, source: Any) -> Any:
 
 
 def _pow(node: Node, source: Any) -> Any:
-    """Return a power as exp(p * log(x)), since Pow and Rsqrt are not read; an odd one as x * (x * x) ** ((p - 1) / 2)."""
+    """Return a power as exp(p * log(x)), since Pow is not read; an odd one as x * (x * x) ** ((p - 1) / 2)."""
     exponent = node.attributes["exponent"]
     if exponent == int(exponent) and exponent % 2:
         square = tf.raw_ops.Mul(x=source, y=source)
