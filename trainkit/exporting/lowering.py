@@ -110,6 +110,12 @@ class Lowering:
             "pooling, dense layers, normalisations and the usual activations."
         )
 
+    def moves_the_batch(self) -> ExportError:
+        """Say that a layer mixes the images of a batch."""
+        return ExportError(
+            f"{self.origin} moves the batch to another side, or mixes its images, which no deployment can follow."
+        )
+
     # What an operation reads
 
     def value(self, name: str) -> Value:
@@ -149,6 +155,8 @@ class Lowering:
 
     def plain(self, view: View) -> str:
         """Store a value in the model's own order, the batch first, and return its name."""
+        if view.groups[0] != (0,):
+            raise self.moves_the_batch()
         stored = self.graph.shapes[view.name]
         order = [axis for group in view.groups for axis in group]
         shape = tuple(math.prod(stored[axis - 1] for axis in group if axis) for group in view.groups[1:])
@@ -157,13 +165,20 @@ class Lowering:
     def reorder(self, name: str, order: list[int], shape: Shape) -> str:
         """Store a value with its sides in another order, then cut or joined to a shape; sides of length 1 may miss."""
         if order[0] != 0:
-            raise ExportError("A layer moves the batch to another side, which no deployment can follow.")
+            raise self.moves_the_batch()
         own = self.graph.shapes[name]
         long = [axis for axis in order if axis and own[axis - 1] > 1]
         if long != sorted(long):
             order = order + [axis for axis in range(len(own) + 1) if axis not in order]
             name = self.emit("Transpose", [name], tuple(own[axis - 1] for axis in order[1:]), perm=order)
         return self.reshape(name, shape)
+
+    def apart(self, view: View) -> View:
+        """Store a value so that each of its sides is a stored side, the batch first wherever the model has it."""
+        first = next(side for side, group in enumerate(view.groups) if 0 in group)
+        sides = [first, *(side for side in range(len(view.groups)) if side != first)]
+        name = self.plain(View(view.name, tuple(view.groups[side] for side in sides)))
+        return View(name, tuple((sides.index(side),) for side in range(len(sides))))
 
     def reshape(self, name: str, shape: Shape) -> str:
         """Give a stored value other sides, in the same order."""
@@ -177,41 +192,55 @@ class Lowering:
         """Return a view of a value that is stored as (N, C, H, W), whatever the order in which it is looked at."""
         if len(self.graph.shapes[view.name]) == 3:
             return view
-        name = self.plain(view)
-        return View(name, tuple((axis,) for axis in range(len(view.groups))))
+        return self.apart(view)
 
-    def like(self, view: View, reference: View) -> str:
-        """Store a value so that its sides stand where those of another are stored; missing ones become 1."""
+    def meet(self, view: View, reference: View) -> tuple[str, View]:
+        """Store a value as `like` does; where that is impossible, both in the model's own order."""
+        name = self.like(view, reference)
+        if name is not None:
+            return name, reference
+        reference = self.apart(reference)
+        name = self.like(self.apart(view), reference)
+        if name is None:
+            raise self.moves_the_batch()
+        return name, reference
+
+    def like(self, view: View, reference: View) -> str | None:
+        """Store a value so that its sides stand where those of another are stored; missing ones become 1.
+
+        Returns:
+            Its name; `None` where the other has sides stored as one, or in an order, that this one cannot follow.
+        """
         if view.groups == reference.groups and len(self.graph.shapes[view.name]) == len(
             self.graph.shapes[reference.name]
         ):
             return view.name
-        stored = [1, *self.graph.shapes[view.name]]
+        stored, wanted_shape = [1, *self.graph.shapes[view.name]], [1, *self.graph.shapes[reference.name]]
         groups = ((),) * (len(reference.groups) - len(view.groups)) + view.groups
         makes: dict[int, tuple[int, ...]] = {}
+        cut: dict[int, int] = {}  # sides that come out of one stored side, and their lengths
         for wanted, given in zip(reference.groups, groups, strict=True):
             long = tuple(axis for axis in given if axis == 0 or stored[axis] > 1)
             if not long:
                 continue
+            lengths = [wanted_shape[axis] for axis in wanted]
             if len(wanted) == 1:
                 makes[wanted[0]] = long
-            elif len(wanted) == len(long):
+            elif lengths == [stored[axis] for axis in long]:
                 makes.update({axis: (own,) for axis, own in zip(wanted, long, strict=True)})
+            elif len(long) == 1 and math.prod(lengths) == stored[long[0]] and _consecutive(wanted):
+                makes[wanted[0]] = long
+                cut.update(zip(wanted, lengths, strict=True))
             else:
-                return self._like_plain(view, reference)
-        rank = len(self.graph.shapes[reference.name]) + 1
+                return None
+        rank = len(wanted_shape)
         order = [axis for side in range(rank) for axis in makes.get(side, ())]
         if not order or order[0] != 0:
-            return self._like_plain(view, reference)
-        shape = tuple(math.prod(stored[axis] for axis in makes.get(side, ())) for side in range(1, rank))
+            return None
+        shape = tuple(
+            cut.get(side) or math.prod(stored[axis] for axis in makes.get(side, ())) for side in range(1, rank)
+        )
         return self.reorder(view.name, order, shape)
-
-    def _like_plain(self, view: View, reference: View) -> str:
-        if reference.groups != tuple((axis,) for axis in range(len(reference.groups))):
-            raise ExportError(
-                f"{self.origin}: two values meet whose sides are mixed in different orders. Put a Reshape between."
-            )
-        return self.plain(view)
 
     def constant_like(self, constant: np.ndarray, reference: View) -> np.ndarray:
         """Bring a constant into the order in which a value is stored, without the batch."""
@@ -284,6 +313,10 @@ class Lowering:
             scales = [wanted // given for wanted, given in zip(shape[1:], own[1:], strict=True)]
             name = self.emit("Upsample", [name], shape, scales=scales)
         return name
+
+
+def _consecutive(axes: tuple[int, ...]) -> bool:
+    return axes == tuple(range(axes[0], axes[0] + len(axes)))
 
 
 def _three(shape: Shape) -> Shape:

@@ -119,7 +119,7 @@ def _combine_views(lowering: Lowering, op: str, one: View, other: View) -> View:
         other.groups
     )
     reference, follower = (one, other) if first_leads else (other, one)
-    name = lowering.like(follower, reference)
+    name, reference = lowering.meet(follower, reference)
     shapes = lowering.graph.shapes[reference.name], lowering.graph.shapes[name]
     shape = tuple(max(sides) for sides in zip(*shapes, strict=True))
     names = [lowering.expand(reference.name, shape), lowering.expand(name, shape)]
@@ -247,7 +247,8 @@ def _dense(lowering: Lowering, node: onnx.NodeProto, view: View, weights: np.nda
         return View(name, ((0,), *((),) * (len(leading) - 1), (1,)))
     if len(rest) > 2:
         raise lowering.cannot(node, "a dense layer on a value of more than four sides")
-    name = lowering.like(View(view.name, ((0,), last, *((axis,) for axis in rest))), _IMAGE_VIEWS[len(rest)](lowering))
+    turned = View(view.name, ((0,), last, *((axis,) for axis in rest)))
+    name, _ = lowering.meet(turned, _IMAGE_VIEWS[len(rest)](lowering))
     name = lowering.reshape(name, (*lowering.graph.shapes[name], 1)[:3])
     positions = {axis: index + 2 for index, axis in enumerate(rest)} | {0: 0}
     groups = tuple(tuple(positions[axis] for axis in group if axis in positions) for group in leading)
@@ -475,16 +476,20 @@ def _concat(lowering: Lowering, node: onnx.NodeProto) -> Value:
     views = [lowering.view(node, position) for position in range(len(node.input))]
     side = int(attribute_of(node, "axis", 1)) % len(views[0].groups)
     reference = views[0]
-    if len(reference.groups[side]) != 1:  # of length 1, or of several stored sides
-        name = lowering.plain(reference)
-        reference = View(name, tuple((axis,) for axis in range(len(reference.groups))))
+    names = [lowering.like(view, reference) for view in views]
+    if len(reference.groups[side]) != 1 or None in names:  # of length 1, of several stored sides, or in another order
+        views = [lowering.apart(view) for view in views]
+        reference = views[0]
+        names = [lowering.like(view, reference) for view in views]
     (axis,) = reference.groups[side]
-    names = [reference.name, *(lowering.like(view, reference) for view in views[1:])]
-    if any(len(lowering.graph.shapes[name]) != len(lowering.graph.shapes[reference.name]) for name in names):
+    if axis == 0:
+        raise lowering.moves_the_batch()
+    stored = [name for name in names if name is not None]
+    if len({len(lowering.graph.shapes[name]) for name in stored}) > 1 or len(stored) < len(names):
         raise lowering.cannot(node, "a concatenation of values of different sides")
     shape = list(lowering.graph.shapes[reference.name])
-    shape[axis - 1] = sum(lowering.graph.shapes[name][axis - 1] for name in names)
-    return View(lowering.emit("Concat", names, tuple(shape), axis=axis), reference.groups)
+    shape[axis - 1] = sum(lowering.graph.shapes[name][axis - 1] for name in stored)
+    return View(lowering.emit("Concat", stored, tuple(shape), axis=axis), reference.groups)
 
 
 def _slice(lowering: Lowering, node: onnx.NodeProto) -> Value:
@@ -500,8 +505,7 @@ def _slice(lowering: Lowering, node: onnx.NodeProto) -> Value:
         if follows or (start, end, step) == (0, length, 1):
             continue
         if len(view.groups[side]) != 1:
-            name = lowering.plain(view)
-            view = View(name, tuple((axis,) for axis in range(len(view.groups))))
+            view = lowering.apart(view)
         view = _cut(lowering, node, view, view.groups[side][0], (start, end, step))
     return view
 
@@ -532,7 +536,7 @@ def _pad(lowering: Lowering, node: onnx.NodeProto) -> Value:
     value = 0.0 if filling is None else float(filling.reshape(-1)[0])
     sides = {side: (int(pads[side]), int(pads[side + rank])) for side in range(rank) if pads[side] or pads[side + rank]}
     if any(len(view.groups[side]) != 1 for side in sides) or len(lowering.graph.shapes[view.name]) != 3:
-        view = View(lowering.plain(view), tuple((axis,) for axis in range(rank)))
+        view = lowering.apart(view)
     by_axis = {view.groups[side][0]: amounts for side, amounts in sides.items()}
     if not set(by_axis) <= {2, 3} or len(lowering.graph.shapes[view.name]) != 3:
         raise lowering.cannot(node, "a padding of channels")
