@@ -47,17 +47,17 @@ _ONE_INPUT = {"Reshape", "Expand", "Tile", "Squeeze", "Unsqueeze", "Slice", "Pad
 class Lowering:
     """The state of one lowering: the converted graph, and the one that is being built."""
 
-    def __init__(self, proto: onnx.ModelProto, layer_names: list[str], operations: dict[str, Lower]) -> None:
-        self.layer_names, self.operations = layer_names, operations
+    def __init__(self, proto: onnx.ModelProto, layers: list[Any], operations: dict[str, Lower]) -> None:
+        self.layers, self.operations = layers, operations
         _mend(proto)
         self.initializers = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
         (source,) = [value.name for value in proto.graph.input if value.name not in self.initializers]
         self.source, self.target = source, proto.graph.output[0].name
         self.nodes = {name: node for node in proto.graph.node for name in node.output}
         input_shape = [side.dim_value for side in proto.graph.input[0].type.tensor_type.shape.dim][1:]
-        self.sides, observed = _observe(proto, source, input_shape)
-        varying = _varying(proto, source)
-        self.known = {**self.initializers, **{k: v for k, v in observed.items() if k not in varying}}
+        self._check_convertible()
+        self.sides, fixed = _observe(proto, source, input_shape)
+        self.known: dict[str, np.ndarray] = {**self.initializers, **fixed}
         self.graph = Graph(shapes={INPUT: tuple(input_shape)})
         self.values: dict[str, Value] = {source: View(INPUT, tuple((axis,) for axis in range(len(input_shape) + 1)))}
         self.origin = ""
@@ -102,13 +102,56 @@ class Lowering:
 
     def cannot(self, node: onnx.NodeProto, what: str) -> ExportError:
         """Say which layer cannot be expressed, where it stands, and what to do."""
-        parts = [re.sub(r"_\d+$", "", part) for part in node.name.split("/")] + node.name.split("/")
-        found = [(i, name) for i, name in enumerate(self.layer_names) if name in parts]
-        where = f"The layer `{found[-1][1]}` ({found[-1][0] + 1} of {len(self.layer_names)})" if found else "The model"
         return ExportError(
-            f"{where} needs {what}, which has no form that every OpenCV since 4.5.5 reads. Replace it by convolutions, "
-            "pooling, dense layers, normalisations and the usual activations."
+            f"{self.place(node)} needs {what}, which has no form that every OpenCV since 4.5.5 reads. Replace it by "
+            "convolutions, pooling, dense layers, normalisations and the usual activations."
         )
+
+    def place(self, node: onnx.NodeProto) -> str:
+        """Say of which layer an operation is and where that stands, or between which layers, when it has lost its name."""
+        if layer := self._layer_of(node):
+            return f"The layer {layer}"
+        before, after = self._nearest(node, self._before), self._nearest(node, self._after)
+        if before == after:
+            return f"The layer {before}" if before else "The model"
+        if before and after:
+            return f"What stands between the layers {before} and {after}"
+        return f"What stands {'behind' if before else 'before'} the layer {before or after}"
+
+    def _layer_of(self, node: onnx.NodeProto) -> str:
+        """Return `name` (place of count) of a layer, with the models that it is in; empty where the name tells none."""
+        found, layers = "", self.layers
+        for part in node.name.split("/")[
+            1:
+        ]:  # behind the model: a scope is a layer's name, mostly with a number behind
+            names = [layer.name for layer in layers]
+            name = next((name for name in (re.sub(r"_\d+$", "", part), part) if name in names), None)
+            if name is not None:
+                place = names.index(name)
+                found = f"`{name}` ({place + 1} of {len(names)})" + (f" of {found}" if found else "")
+                layers = getattr(layers[place], "layers", [])
+        return found
+
+    def _nearest(self, node: onnx.NodeProto, follow: Callable[[onnx.NodeProto], onnx.NodeProto | None]) -> str:
+        following = follow(node)
+        while following is not None and not self._layer_of(following):
+            following = follow(following)
+        return self._layer_of(following) if following is not None else ""
+
+    def _before(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
+        return next((self.nodes[name] for name in node.input if name in self.nodes), None)
+
+    def _after(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
+        readers = (other for other in self.nodes.values() if set(node.output) & set(other.input))
+        return next((other for other in readers if other.op_type != "Shape"), None)
+
+    def _check_convertible(self) -> None:
+        """Find what tf2onnx left as it was: nothing can run that."""
+        for node in self.nodes.values():
+            if node.op_type in ("Loop", "Scan", "If"):
+                raise self.cannot(node, "a loop or a condition")
+            if not onnx.defs.has(node.op_type, node.domain):
+                raise self.cannot(node, f"the operation {node.op_type} of TensorFlow")
 
     def moves_the_batch(self) -> ExportError:
         """Say that a layer mixes the images of a batch."""
@@ -132,10 +175,9 @@ class Lowering:
     def constant(self, node: onnx.NodeProto, position: int, attribute: str = "") -> np.ndarray | None:
         """Return a constant input, or the attribute of this name, where the operation has one."""
         if position < len(node.input) and node.input[position]:
-            value = self.value(node.input[position])
-            if not isinstance(value, np.ndarray):
-                raise self.cannot(node, f"{node.op_type} with weights that are computed")
-            return value
+            if node.input[position] not in self.known:
+                raise self.cannot(node, f"{node.op_type} with weights or sizes that are computed")
+            return self.known[node.input[position]]
         found = attribute_of(node, attribute)
         return None if found is None else np.array(found)
 
@@ -349,7 +391,7 @@ def _mend(proto: onnx.ModelProto) -> None:
 def _observe(
     proto: onnx.ModelProto, source: str, input_shape: list[int]
 ) -> tuple[dict[str, list[Side]], dict[str, np.ndarray]]:
-    """Run the converted graph at two batch sizes: the sides of every value, and the values of the second run."""
+    """Run the converted graph at two batch sizes: the sides of every value, and the values that never change."""
     import onnxruntime
 
     names = list(dict.fromkeys(name for node in proto.graph.node for name in node.output if name))
@@ -365,29 +407,26 @@ def _observe(
             open_proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # onnxruntime's errors share no class of their own
-        raise _unconverted(proto, error) from None
+        reason = " ".join(str(error).split())[:200]
+        raise ExportError(f"The model cannot be converted to ONNX ({reason}).") from None
     runs = []
     for batch in _BATCHES:
         values = session.run(names, {source: np.zeros((batch, *input_shape), np.float32)})
         runs.append({source: np.zeros((batch, *input_shape)), **dict(zip(names, values, strict=True))})
     two, three = runs
     sides = {name: [_side(a, b) for a, b in zip(two[name].shape, three[name].shape, strict=True)] for name in two}
-    return sides, three
+    varying = _varying(proto, source)
+    return sides, {k: v for k, v in three.items() if k not in varying and np.array_equal(v, two[k])}
 
 
 def _side(two: int, three: int) -> Side:
     return (two, False) if two == three else (two // _BATCHES[0], True)
 
 
-def _unconverted(proto: onnx.ModelProto, error: Exception) -> ExportError:
-    reason = " ".join(str(error).split())[:200]
-    return ExportError(f"The model cannot be converted to ONNX ({reason}). Replace the layer that this names.")
-
-
 def _varying(proto: onnx.ModelProto, source: str) -> set[str]:
-    """Return the values that depend on the input, be it only on its shape."""
+    """Return the values that depend on what is in the input, and not on its shape alone."""
     varying = {source}
     for node in proto.graph.node:
-        if varying.intersection(node.input):
+        if node.op_type != "Shape" and varying.intersection(node.input):
             varying.update(node.output)
     return varying

@@ -13,17 +13,17 @@ from trainkit.exporting.graph import Graph, Shape
 from trainkit.exporting.lowering import Lower, Lowering, Side, Value, View, attribute_of
 
 
-def lower(proto: onnx.ModelProto, layer_names: list[str]) -> Graph:
+def lower(proto: onnx.ModelProto, layers: list[Any]) -> Graph:
     """Rebuild a converted model, from its input `(N, C, H, W)` to its output `(N, classes)`.
 
     Args:
         proto: what tf2onnx wrote: one input, one output, opset 13.
-        layer_names: of the Keras model, in order, to say where an operation came from.
+        layers: of the Keras model, in order, to say where an operation came from.
 
     Raises:
         ExportError: an operation cannot be expressed; names its layer and its place.
     """
-    return Lowering(proto, layer_names, LOWER).run()
+    return Lowering(proto, layers, LOWER).run()
 
 
 def _same(lowering: Lowering, node: onnx.NodeProto) -> Value:
