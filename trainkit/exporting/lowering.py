@@ -60,13 +60,13 @@ class Lowering:
         self.known: dict[str, np.ndarray] = {**self.initializers, **fixed}
         self.graph = Graph(shapes={INPUT: tuple(input_shape)})
         self.values: dict[str, Value] = {source: View(INPUT, tuple((axis,) for axis in range(len(input_shape) + 1)))}
-        self.origin = ""
+        self.origin = self.asked = ""  # the operation that is being lowered, and which of its outputs
 
     def run(self) -> Graph:
         """Lower everything that the output depends on."""
         for name in self._in_order():
             node = self.nodes[name]
-            self.origin = node.name
+            self.origin, self.asked = node.name, name
             if node.op_type not in self.operations:
                 raise self.cannot(node, f"the operation {node.op_type}")
             self.values[name] = self.operations[node.op_type](self, node)
@@ -108,7 +108,7 @@ class Lowering:
         )
 
     def place(self, node: onnx.NodeProto) -> str:
-        """Say of which layer an operation is and where that stands, or between which layers, when it has lost its name."""
+        """Say of which layer an operation is and where that stands; one without a name stands between two layers."""
         if layer := self._layer_of(node):
             return f"The layer {layer}"
         before, after = self._nearest(node, self._before), self._nearest(node, self._after)

@@ -132,6 +132,11 @@ def _find_activation(output: Any, model: Any, from_logits: bool) -> tuple[str, A
     while last.op.type in _PASSED:
         last = last.op.inputs[0]
     kind = last.op.type.lower()
+    if kind == "softmax" and last.op.inputs[0].shape[-1] != _units(output, model):
+        raise ExportError(
+            f"The softmax at the end of the model {model.name} is over {last.op.inputs[0].shape[-1]} values, and the "
+            f"model has {_units(output, model)} outputs. Expected one softmax over all classes."
+        )
     if kind in ("softmax", "sigmoid"):
         if from_logits:
             raise ExportError(f"The model {model.name} ends in a {kind} already. Leave out --from-logits.")
@@ -184,10 +189,20 @@ def _upsample(layer: Any, inputs: Any) -> Any:
     return tf.raw_ops.ResizeNearestNeighbor(images=inputs, size=size)
 
 
+def _elu(layer: Any, inputs: Any) -> Any:
+    """ELU of any alpha without a condition."""
+    whole = tf.nn.elu(inputs)
+    return whole if layer.alpha == 1 else tf.nn.relu(whole) - layer.alpha * tf.nn.relu(-whole)
+
+
 @contextmanager
 def _expressed_otherwise() -> Iterator[None]:
     """Let some layers compute the same by operations that leave more easily."""
-    instead = {keras.layers.GroupNormalization: _normalize_groups, keras.layers.UpSampling2D: _upsample}
+    instead = {
+        keras.layers.GroupNormalization: _normalize_groups,
+        keras.layers.UpSampling2D: _upsample,
+        keras.layers.ELU: _elu,
+    }
     before = {layer: layer.call for layer in instead}
     for layer, call in instead.items():
         layer.call = call
