@@ -115,8 +115,8 @@ class Lowering:
         if before == after:
             return f"The layer {before}" if before else "The model"
         if before and after:
-            return f"What stands between the layers {before} and {after}"
-        return f"What stands {'behind' if before else 'before'} the layer {before or after}"
+            return f"What stands in or between the layers {before} and {after}"
+        return f"What stands in or {'behind' if before else 'before'} the layer {before or after}"
 
     def _layer_of(self, node: onnx.NodeProto) -> str:
         """Return `name` (place of count) of a layer, with the models that it is in; empty where the name tells none."""

@@ -440,6 +440,9 @@ def _reduced(lowering: Lowering, node: onnx.NodeProto, kind: str, image: View, o
     name = image.name
     if len(lowering.graph.shapes[name]) > 3:
         raise lowering.cannot(node, "an average, sum or maximum over a value of more than four sides")
+    if len(lowering.graph.shapes[name]) == 1 and 1 in over and kind != "Max":  # a row stays one, for dense layers
+        (count,) = lowering.graph.shapes[name]
+        return View(lowering.dense(name, np.full((1, count), 1 if kind == "Sum" else 1 / count)), image.groups)
     if len(lowering.graph.shapes[name]) != 3:
         name = lowering.reshape(name, (*lowering.graph.shapes[name], 1, 1)[:3])
     shape = lowering.graph.shapes[name]
