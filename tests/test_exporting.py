@@ -175,7 +175,9 @@ def test_model_without_probabilities_is_refused(activation: str) -> None:
     flat = keras.layers.Flatten()(inputs)
     model = keras.Model(inputs, keras.layers.Dense(3, activation=activation, name="last")(flat))
     ending = {"tanh": "Tanh", "linear": "AddV2|BiasAdd"}[activation]
-    with pytest.raises(ExportError, match=rf"ends in ({ending}), in the layer `last`\. Expected a softmax or a sigmoid"):
+    with pytest.raises(
+        ExportError, match=rf"ends in ({ending}), in the layer `last`\. Expected a softmax or a sigmoid"
+    ):
         trace(model)
 
 

@@ -105,10 +105,12 @@ class _Writer:
         A Mul or Add with a constant (1, C, 1, 1) fails in OpenCV 4.5.5 and 4.6 for more than one image, so it becomes a
         batch normalisation. Behind a convolution and some activations (elu, sigmoid, tanh, hard sigmoid: measured) the
         new engine of 5.0.0 folds that into the convolution as if the activation were not there, so then it becomes a
-        convolution of each channel by itself.
+        convolution of each channel by itself; and so for a shift that keeps a norm from being zero, since the classic
+        engine forgets one below 1e-20.
         """
         made_by = next((node.op_type for node in self.nodes if source in node.output), "")
-        if made_by in _FOLDED_OVER:
+        size = np.abs(self.value(shift))
+        if made_by in _FOLDED_OVER or ((size > 0) & (size < 1e-12)).any():
             weights = self.number(f"{target}_weights", self.value(scale).reshape(-1, 1, 1, 1))
             self.add("Conv", [source, weights, shift], target, kernel_shape=[1, 1], group=channels)
             return
