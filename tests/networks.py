@@ -17,7 +17,7 @@ from trainkit.exporting.tracing import Traced, trace
 layers, ops = keras.layers, keras.ops
 SHAPE = (20, 24, 3)
 NETWORKS: dict[str, Callable[[], Any]] = {}
-ACTIVATIONS = [
+ACTIVATIONS = (
     "relu",
     "relu6",
     "leaky_relu",
@@ -38,7 +38,7 @@ ACTIVATIONS = [
     "exponential",
     "log_sigmoid",
     "squareplus",
-]
+)
 # What a frozen graph does not hold, each with what the refusal names.
 ONLY_ONNX = {
     "attention": "Reshape",
@@ -238,7 +238,7 @@ def geometry(image: Any) -> Any:
     x = layers.UpSampling2D((2, 3))(layers.Conv2D(6, 3)(x))
     x = layers.Conv2D(4, 3, strides=2)(layers.ZeroPadding2D(((0, 1), (0, 1)))(x))
     x = layers.Conv2D(4, 3, padding="same")(layers.BatchNormalization()(layers.ZeroPadding2D(1)(x)))
-    x = layers.Resizing(10, 18, interpolation="nearest")(layers.CenterCrop(20, 36)(x))
+    x = layers.Resizing(10, 17, interpolation="nearest")(layers.CenterCrop(20, 34)(x))
     return flat(ops.pad(x, ((0, 0), (0, 1), (1, 0), (1, 2)), constant_values=0.7))
 
 

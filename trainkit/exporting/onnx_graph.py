@@ -50,13 +50,14 @@ def to_onnx(graph: Graph, kind: str, metadata: dict[str, str]) -> onnx.ModelProt
     axis = {"axis": 1} if kind == "softmax" else {}
     writer.nodes.append(helper.make_node(_ACTIVATIONS[kind], [graph.output], [OUTPUT], OUTPUT, **axis))
     classes = graph.shapes[graph.output][0]
+    read = {name for node in writer.nodes for name in node.input}
     proto = helper.make_model(
         helper.make_graph(
             writer.nodes,
             "trainkit",
             [helper.make_tensor_value_info(INPUT, onnx.TensorProto.FLOAT, ["N", *graph.shapes[INPUT]])],
             [helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, ["N", classes])],
-            [numpy_helper.from_array(value, name) for name, value in writer.constants.items()],
+            [numpy_helper.from_array(value, name) for name, value in writer.constants.items() if name in read],
         ),
         opset_imports=[helper.make_opsetid("", opset)],
         ir_version=_IR_VERSIONS[opset],
