@@ -130,6 +130,12 @@ def convolutions(image: Any) -> Any:
 
 
 @network
+def biases(image: Any) -> Any:
+    x = layers.Conv2D(4, 3)(image) + np.array([0.1, -0.2, 0.3, 0.4], np.float32)
+    return flat(layers.DepthwiseConv2D(3)(x) + np.array([-0.3, 0.2, 0.1, 0.5], np.float32))
+
+
+@network
 def depthwise(image: Any) -> Any:
     x = layers.DepthwiseConv2D(3, depth_multiplier=2, padding="same")(image)
     x = layers.SeparableConv2D(8, 3, activation="relu6")(x)

@@ -348,13 +348,18 @@ class Lowering:
         if len(shape) == 1:
             return self.dense(name, np.ones((shape[0], 1)))
         if len(shape) != 3:
-            return self.reshape(self.expand(self.reshape(name, _three(own)), _three(shape)), shape)
+            return self.reshape(self.expand(self.reshape(name, self._three(own)), self._three(shape)), shape)
         if own[0] != shape[0]:
             name = self.convolve(name, np.ones((shape[0], 1)))
         if own[1:] != shape[1:]:
             scales = [wanted // given for wanted, given in zip(shape[1:], own[1:], strict=True)]
             name = self.emit("Upsample", [name], shape, scales=scales)
         return name
+
+    def _three(self, shape: Shape) -> Shape:
+        if len(shape) == 2:
+            return (*shape, 1)
+        raise ExportError(f"{self.origin} repeats a value of {len(shape) + 1} sides. Expected at most four.")
 
 
 def _usual_order(order: list[int], own: Shape) -> list[int]:
@@ -370,20 +375,24 @@ def _consecutive(axes: tuple[int, ...]) -> bool:
     return axes == tuple(range(axes[0], axes[0] + len(axes)))
 
 
-def _three(shape: Shape) -> Shape:
-    if len(shape) == 2:
-        return (*shape, 1)
-    raise ExportError(f"A value of {len(shape) + 1} sides is repeated. Expected at most four.")
-
-
 def attribute_of(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
     """Return an attribute's value."""
     return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
 
 
 def _mend(proto: onnx.ModelProto) -> None:
-    """Say as output_padding what tf2onnx says as a negative pad: a transposed kernel shorter than its stride."""
+    """Correct two things that tf2onnx writes and nothing can run.
+
+    It gives a convolution a second bias where a constant is added behind the first, and it says as a negative pad what
+    is output_padding: a transposed kernel shorter than its stride.
+    """
+    arrays = {tensor.name: tensor for tensor in proto.graph.initializer}
     for node in proto.graph.node:
+        if node.op_type == "Conv" and len(node.input) > 3:
+            total = np.sum([numpy_helper.to_array(arrays[name]) for name in node.input[2:]], axis=0)
+            proto.graph.initializer.append(numpy_helper.from_array(total, f"{node.name}_biases"))
+            del node.input[2:]
+            node.input.append(f"{node.name}_biases")
         pads = list(attribute_of(node, "pads", [0]))
         if node.op_type == "ConvTranspose" and min(pads) < 0:
             kept = [attribute for attribute in node.attribute if attribute.name not in ("pads", "output_padding")]
