@@ -228,6 +228,12 @@ def broadcasts(image: Any) -> Any:
 
 
 @network
+def tiled(image: Any) -> Any:
+    x = layers.Concatenate()([image, ops.tile(ops.mean(image, axis=(1, 2), keepdims=True), (1, 20, 24, 1))])
+    return flat(ops.tile(layers.Conv2D(4, 3, activation="relu")(x), (1, 1, 2, 1)))
+
+
+@network
 def attention(image: Any) -> Any:
     x = layers.Conv2D(8, 3)(image)
     narrow, wide = layers.Dense(2, activation="relu"), layers.Dense(8)

@@ -103,6 +103,12 @@ def flat_row(image: Any) -> Any:
     return layers.Flatten()(image)
 
 
+@pytest.mark.parametrize("name", ["my layer", "größe"])
+def test_name_that_tensorflow_does_not_take_is_refused(name: str) -> None:
+    with pytest.raises(ExportError, match=f"The name `{name}` is none that TensorFlow can give to an operation"):
+        trace(build(lambda image: classified(layers.Flatten(name=name)(image))))
+
+
 @pytest.mark.filterwarnings("ignore:You are using a softmax over axis -1:UserWarning")
 def test_softmax_of_one_unit_is_refused() -> None:
     one = build(lambda image: layers.Softmax()(layers.Dense(1)(flat_row(image))))

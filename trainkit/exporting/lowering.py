@@ -60,13 +60,14 @@ class Lowering:
         self.known: dict[str, np.ndarray] = {**self.initializers, **fixed}
         self.graph = Graph(shapes={INPUT: tuple(input_shape)})
         self.values: dict[str, Value] = {source: View(INPUT, tuple((axis,) for axis in range(len(input_shape) + 1)))}
+        self.node = proto.graph.node[0]
         self.origin = self.asked = ""  # the operation that is being lowered, and which of its outputs
 
     def run(self) -> Graph:
         """Lower everything that the output depends on."""
         for name in self._in_order():
             node = self.nodes[name]
-            self.origin, self.asked = node.name, name
+            self.node, self.origin, self.asked = node, node.name, name
             if node.op_type not in self.operations:
                 raise self.cannot(node, f"the operation {node.op_type}")
             self.values[name] = self.operations[node.op_type](self, node)
@@ -156,7 +157,8 @@ class Lowering:
     def moves_the_batch(self) -> ExportError:
         """Say that a layer mixes the images of a batch."""
         return ExportError(
-            f"{self.origin} moves the batch to another side, or mixes its images, which no deployment can follow."
+            f"{self.place(self.node)} moves the batch to another side, or mixes its images, which no deployment can "
+            "follow. Keep the batch first."
         )
 
     # What an operation reads
@@ -297,9 +299,7 @@ class Lowering:
                 shape.append(sides[axis])
                 order.append(axis)
             if not group and length > 1:
-                raise ExportError(
-                    f"{self.origin}: a constant is larger than the value it meets. Put a Reshape between."
-                )
+                raise ExportError(f"{self.place(self.node)} meets a constant that is larger. Put a Reshape between.")
         missing = [axis for axis in range(len(stored)) if axis not in order]
         array = constant.reshape(shape + [1] * len(missing))
         return np.asarray(array.transpose(np.argsort(order + missing))[0])
@@ -359,7 +359,7 @@ class Lowering:
     def _three(self, shape: Shape) -> Shape:
         if len(shape) == 2:
             return (*shape, 1)
-        raise ExportError(f"{self.origin} repeats a value of {len(shape) + 1} sides. Expected at most four.")
+        raise ExportError(f"{self.place(self.node)} repeats a value of {len(shape) + 1} sides. Expected at most four.")
 
 
 def _usual_order(order: list[int], own: Shape) -> list[int]:

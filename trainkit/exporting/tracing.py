@@ -7,6 +7,7 @@ which is what every export is compared with.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,6 +98,7 @@ def trace(
     Raises:
         ExportError: the model ends in something else.
     """
+    _check_names(model)
     signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="blob")]
 
     def forward(blob: Any) -> Any:
@@ -115,6 +117,17 @@ def trace(
     if count == 1 and kind == "softmax":
         raise ExportError(f"The model {model.name} ends in a softmax of one unit, which is always 1. Use a sigmoid.")
     return Traced(model, kind, count, function, finished, logits)
+
+
+def _check_names(model: Any) -> None:
+    """Find a name that Keras takes and TensorFlow's graphs do not: with a space or an accent, say."""
+    for layer in [model, *model._flatten_layers(include_self=False)]:
+        first = "[A-Za-z0-9.]" if layer is model else ""
+        if not re.fullmatch(first + r"[A-Za-z0-9_.\\/>-]*", layer.name):
+            raise ExportError(
+                f"The name `{layer.name}` is none that TensorFlow can give to an operation. Expected letters a-z, "
+                "digits and _.-/ without spaces. Build the model with another name, or rename it: layer.name = ..."
+            )
 
 
 def _units(output: Any, model: Any) -> int:
