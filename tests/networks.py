@@ -199,8 +199,8 @@ def normalizations(image: Any) -> Any:
 
 @network
 def unit_lengths(image: Any) -> Any:
-    x = layers.ReLU()(layers.Conv2D(4, 3)(image) - 0.5)  # whole pixels are zero, and stay so
-    return flat(layers.RMSNormalization()(layers.Conv2D(4, 3)(layers.UnitNormalization()(x))))
+    x = layers.UnitNormalization()(layers.ReLU()(image - 0.5))  # whole pixels are zero, and stay so
+    return flat(layers.RMSNormalization()(layers.Conv2D(4, 3)(x)))
 
 
 @network

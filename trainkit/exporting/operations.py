@@ -439,7 +439,8 @@ def _reduce(kind: str) -> Lower:
         over = {axis for side in axes for axis in view.groups[side]}
         if 0 in over:
             raise lowering.cannot(node, "an average over the batch")
-        reduced = _reduced(lowering, node, kind, lowering.image(view) if len(over) < 3 else view, over, view)
+        anew = len(over) < 3 or len(lowering.graph.shapes[view.name]) > 3
+        reduced = _reduced(lowering, node, kind, lowering.image(view) if anew else view, over, view)
         if attribute_of(node, "keepdims", 1):
             return reduced
         return View(reduced.name, tuple(group for side, group in enumerate(reduced.groups) if side not in axes))
