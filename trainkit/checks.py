@@ -16,9 +16,9 @@ from trainkit.bundles import EXPORTED, find_bundle
 from trainkit.data.folders import inspect_folder
 from trainkit.data.sources import SOURCES, FileImages, Part, load_dataset, take_evenly
 from trainkit.deploy.classify import PROBABILITY_TOLERANCE, Classifier, read_net
-from trainkit.errors import BundleError, DataError, TrainkitError
+from trainkit.errors import BundleError, DataError, TrainkitError, UsageError
 from trainkit.files import sha256_of
-from trainkit.preprocessing import Preprocessing
+from trainkit.preprocessing import WHITE, Preprocessing, build_from_json
 from trainkit.runs import EXPERIMENTS, Run, find_run
 
 LOGIT_TOLERANCE = 1e-4  # of the standard deviation of all logits
@@ -287,7 +287,10 @@ def _find_keras_model(client: Classifier, keras: Path | None, experiments: Path)
 def _preprocessing_of(client: Classifier) -> Preprocessing:
     if "preprocessing" not in client.manifest:
         raise BundleError(f"The manifest of {client.folder} has no `preprocessing` to compare with.")
-    return Preprocessing.from_json({"pad_color": [255.0, 255.0, 255.0], **client.manifest["preprocessing"]})
+    try:
+        return build_from_json({"pad_color": list(WHITE), **client.manifest["preprocessing"]}, client.folder)
+    except UsageError as error:
+        raise BundleError(f"The manifest of {client.folder} is damaged: {error}. Export it again.") from None
 
 
 def _images_to_check(data: str | None, run: Run | None) -> Part:

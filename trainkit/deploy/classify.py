@@ -137,7 +137,7 @@ _SECTIONS: Dict[str, Any] = {
             "mean": _NUMBERS,
             "std": _POSITIVE,
         },
-        {"pad_color": _COLOR},
+        {"pad_color": _COLOR, "mean_image": _FILE, "samplewise": _one_of("center", "standardize")},
     ),
     "opencv": ({}, {"minimum": _VERSION, "engine": _one_of("classic", "new", "auto"), "verified": _OBJECT}),
     "before_blob: pad": ({"step": _TEXT, "color_bgr": _COLOR}, {}),
