@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import trainkit
-from trainkit.backend import keras
+from trainkit.backend import keras, tf
 from trainkit.errors import UsageError, WeightsError
 from trainkit.models import BUILDERS
 from trainkit.models.backbones import BACKBONES
@@ -57,7 +57,17 @@ def test_builder_ends_in_classes(name: str) -> None:
         assert model.trainable_weights
 
 
+@pytest.fixture
+def eagerly() -> Iterator[None]:
+    """Run Keras' steps as they come: to trace the graph of a large network takes longer than its one step."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`:UserWarning")
 @pytest.mark.parametrize("name", BACKBONES)
 def test_backbone_trains_a_step(name: str, tiny_dataset: Path, tmp_path: Path) -> None:
     """Saved, loaded and measured too: a layer that Keras cannot load safely would fail here."""
