@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import write_class_folders
 
 import trainkit
 from trainkit.backend import keras, tf
@@ -57,6 +58,11 @@ def test_builder_ends_in_classes(name: str) -> None:
         assert model.trainable_weights
 
 
+@pytest.fixture(scope="module")
+def few_photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_class_folders(tmp_path_factory.mktemp("few") / "photos", count=4)
+
+
 @pytest.fixture
 def eagerly() -> Iterator[None]:
     """Run Keras' steps as they come: to trace the graph of a large network takes longer than its one step."""
@@ -69,11 +75,11 @@ def eagerly() -> Iterator[None]:
 @pytest.mark.usefixtures("eagerly")
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`:UserWarning")
 @pytest.mark.parametrize("name", BACKBONES)
-def test_backbone_trains_a_step(name: str, tiny_dataset: Path, tmp_path: Path) -> None:
+def test_backbone_trains_a_step(name: str, few_photographs: Path, tmp_path: Path) -> None:
     """Saved, loaded and measured too: a layer that Keras cannot load safely would fail here."""
     height, width = sides(name)
     run = trainkit.train(
-        tiny_dataset,
+        few_photographs,
         model=name,
         weights="none",
         size=(width, height),

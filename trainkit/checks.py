@@ -120,7 +120,7 @@ def check(
         DataError: there are no images to compare on.
     """
     client = Classifier(find_bundle(bundle, Path(exported)))
-    model_path, run = _find_keras_model(client, Path(keras) if keras else None, Path(experiments))
+    model_path, run = find_keras_model(client, Path(keras) if keras else None, Path(experiments))
     part = _images_to_check(str(data) if data is not None else None, run)
     if max_images is not None:
         part = take_evenly([part], max_images)
@@ -259,7 +259,7 @@ def _does_not_take(blob: np.ndarray, error: Exception) -> BundleError:
     )
 
 
-def _find_keras_model(client: Classifier, keras: Path | None, experiments: Path) -> tuple[Path, Run | None]:
+def find_keras_model(client: Classifier, keras: Path | None, experiments: Path) -> tuple[Path, Run | None]:
     """Return the Keras model that the manifest names, and its run where that is still there.
 
     Raises:

@@ -299,6 +299,32 @@ def _print_agreement(agreement: Any) -> None:
     _print_table(["runtime", "same label", "probabilities differ by", "logits by (of their std)"], rows)
 
 
+@app.command(epilog="Example: trainkit bench digits --batches 1,32")
+def bench(
+    bundle: BundleArgument,
+    batches: Annotated[str, typer.Option(help="How many images at a time.", metavar="N,N,...")] = "1,8,32",
+    threads: Annotated[
+        int | None, typer.Option(help="Of each runtime. Default: as many as there are cores.", min=1, max=1024)
+    ] = None,
+    keras: Annotated[Path | None, typer.Option(help="The Keras model, where its run has gone.", metavar="FILE")] = None,
+    experiments: Experiments = EXPERIMENTS,
+    exported: Exported = EXPORTED,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how long cv2.dnn takes for an answer, beside onnxruntime and Keras."""
+    from trainkit.benchmark import bench as bench_bundle
+
+    measured = bench_bundle(
+        bundle, batches=batches, threads=threads, keras=keras, experiments=experiments, exported=exported
+    )
+    if as_json:
+        _print_json(measured.to_json())
+        return
+    sizes = list(next(iter(measured.milliseconds.values())))
+    rows = [[name, *(f"{figures[size]:.2f} ms" for size in sizes)] for name, figures in measured.milliseconds.items()]
+    _print_table([f"{measured.threads} threads, batch", *map(str, sizes)], rows)
+
+
 @app.command(epilog="Example: trainkit predict digits photo.jpg --top 3")
 def predict(
     bundle: BundleArgument,
