@@ -17,6 +17,7 @@ import onnx
 
 from trainkit.backend import keras, silent_stderr, tf
 from trainkit.errors import ExportError
+from trainkit.preprocessing import Preprocessing
 
 _OPSET = 13  # of the conversion, whose operations are then lowered to ours; not that of the file
 _BATCH = 32
@@ -115,6 +116,11 @@ def trace(
     if count == 1 and kind == "softmax":
         raise ExportError(f"The model {model.name} ends in a softmax of one unit, which is always 1. Use a sigmoid.")
     return Traced(model, kind, count, function, finished, logits)
+
+
+def finish_in_graph(preprocessing: Preprocessing) -> Callable[[Any], Any]:
+    """Return the part of a preprocessing that the graph does, on a tensor (N, H, W, C): what the blob leaves over."""
+    return lambda blob: preprocessing.finish(blob, keras.ops)
 
 
 def _units(output: Any, model: Any) -> int:
