@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import queue
 import shutil
 import signal
@@ -20,7 +19,7 @@ from cells import Cell, run_cell
 from environments import (
     QUICK_READERS,
     READERS,
-    EnvironmentMissing,
+    MissingEnvironmentError,
     Reader,
     find_python,
     is_ready,
@@ -34,6 +33,7 @@ from trainkit.exporting import FORMATS
 from trainkit.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
+BUILDER = Path(__file__).with_name("bundles.py")
 BUILD_TIMEOUT_S = 900  # of one bundle
 QUICK_NETWORKS = ("fashion-mnist", "mobilenet")
 _COLORS = {"green": "green", "declared": "yellow", "red": "red"}
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if not _make_environments(folder, readers, console):
             return 0 if options.quick else 1
-    except EnvironmentMissing as error:
+    except MissingEnvironmentError as error:
         print(error, file=sys.stderr)
         return 1
     images = _prepare_work(folder / "work", keep=options.keep)
@@ -141,7 +141,7 @@ def _write_bundles(
                 shutil.rmtree(folder_of(work, name, model_format), ignore_errors=True)
         current, death = _run_builder(work, waiting, images, console)
         if death is None:
-            continue
+            return
         name, model_format = current if current is not None else (waiting[0][0], waiting[0][1][0])
         target = folder_of(work, name, model_format)
         target.mkdir(exist_ok=True)
@@ -166,7 +166,7 @@ def _run_builder(
     with tempfile.TemporaryDirectory() as scratch:
         job = Path(scratch, "job.json")
         write_json(job, {"networks": waiting, "work": str(work), "images": [str(path) for path in images]})
-        command = [sys.executable, Path(__file__).with_name("bundles.py"), job]
+        command = [sys.executable, BUILDER, job]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=scratch)
         lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=_read_lines, args=(process, lines), daemon=True).start()
@@ -183,7 +183,7 @@ def _run_builder(
         code = process.wait()
     if code == 0:
         return None, None
-    if code == 2 or current is None:  # it did not come to any bundle: our own mistake
+    if current is None:  # it did not come to any bundle: our own mistake
         raise SystemExit("The process that writes the bundles could not start; its error stands above.")
     return current, f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with the exit code {code}"
 

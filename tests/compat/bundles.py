@@ -83,6 +83,20 @@ def pixel_checksum(pixels: np.ndarray, preprocessing: Preprocessing) -> str:
     return hashlib.sha256(np.ascontiguousarray(ordered.transpose(2, 0, 1)).tobytes()).hexdigest()
 
 
+def check_fair(expected: dict[str, np.ndarray]) -> None:
+    """Raise unless a wrong graph would be seen: logits that are spread, and not one label for every image.
+
+    Raises:
+        ValueError: the softmax is saturated or flat, so that equal answers would prove nothing.
+    """
+    spread = float(expected["logits"].std(0).mean())  # over the images
+    labels = len(set(expected["probabilities"].argmax(1).tolist()))
+    if not 0.5 <= spread <= 10 or labels < 2:
+        raise ValueError(
+            f"no fair test: over the images the logits have a standard deviation of {spread:.2g} and {labels} labels"
+        )
+
+
 def own_difference(bundle: Path, twin: Path, blob: np.ndarray, expected: dict[str, np.ndarray]) -> dict[str, float]:
     """Return how far onnxruntime is from Keras on a bundle's own files, logits relative to their deviation."""
     from cells import largest_difference
@@ -113,6 +127,7 @@ def build(network: Network, formats: list[str], work: Path, images: list[Path]) 
         model = network.build(photographs)
         pixels = [network.preprocessing.to_pixels(image) for image in photographs[: tested.TESTED]]
         expected = tested.keras_answers(model, network.preprocessing.to_input(pixels))
+        check_fair(expected)
     except Exception:
         for model_format in formats:
             _save_outcome(folder_of(work, network.name, model_format), "red", _last_line())

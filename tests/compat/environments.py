@@ -14,7 +14,7 @@ _PYTHONS = ((3, 11), (3, 12))  # the oldest wheel has no Python above 3.10 in it
 _ASK = "import json, sys, venv, ensurepip; print(json.dumps(sys.version_info[:2]))"
 
 
-class EnvironmentMissing(Exception):
+class MissingEnvironmentError(Exception):
     """An environment cannot be made; says why and what to do."""
 
 
@@ -90,7 +90,7 @@ def make_environment(folder: Path, version: str, python: Path) -> None:
     """Make the environment for one version, and leave a file `installed` in it when all went well.
 
     Raises:
-        EnvironmentMissing: venv or pip failed.
+        MissingEnvironmentError: venv or pip failed.
     """
     target = folder / f"opencv-{version}"
     # Wheels up to 4.9 were built against NumPy 1 and end in an ImportError under NumPy 2.
@@ -105,7 +105,7 @@ def make_environment(folder: Path, version: str, python: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             reason = (done.stderr or done.stdout).strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-            raise EnvironmentMissing(
+            raise MissingEnvironmentError(
                 f"The environment for OpenCV {version} in {target} could not be made ({reason[0][:200]}). "
                 "It needs PyPI once: go online and run it again."
             )

@@ -638,5 +638,3 @@ def known_networks() -> dict[str, Network]:
     """Return all networks by name, in the order of the table; those that trainkit does not build yet are left out."""
     found = [*map(_family, filter(BUILDERS.__contains__, FAMILIES)), _inception_resnet(), *_small_networks()]
     return {network.name: network for network in found}
-
-

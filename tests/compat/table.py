@@ -44,7 +44,7 @@ def _text(cell: Cell | None) -> str:
         return ""
     if cell.status != "green":
         return cell.status
-    return f"{cell.logits:.0e}".replace("e-0", "e-") + ("\\*" if cell.loosened else "")
+    return f"{cell.logits:.0e}".replace("e-0", "e-") + ("*" if cell.loosened else "")
 
 
 def write_table(readme: Path, cells: Sequence[Cell]) -> None:
@@ -63,9 +63,7 @@ def write_table(readme: Path, cells: Sequence[Cell]) -> None:
 
 def save_results(path: Path, cells: Sequence[Cell]) -> None:
     """Write every cell, with its reason and its figures; infinity becomes `null`."""
-    rows = [
-        {key: None if value == float("inf") else value for key, value in asdict(cell).items()} for cell in cells
-    ]
+    rows = [{key: None if value == float("inf") else value for key, value in asdict(cell).items()} for cell in cells]
     write_text(path, json.dumps({"count": count(cells), "cells": rows}, indent=1, ensure_ascii=False) + "\n")
 
 
