@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import queue
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bundles import folder_of
-from cells import Cell, run_cell
+from cells import Cell, death, run_cell
 from environments import (
     QUICK_READERS,
     READERS,
@@ -139,13 +138,13 @@ def _write_bundles(
         for name, of_network in waiting:
             for model_format in of_network:  # what a builder that died left of it
                 shutil.rmtree(folder_of(work, name, model_format), ignore_errors=True)
-        current, death = _run_builder(work, waiting, images, console)
-        if death is None:
+        current, ended = _run_builder(work, waiting, images, console)
+        if ended is None:
             return
         name, model_format = current if current is not None else (waiting[0][0], waiting[0][1][0])
         target = folder_of(work, name, model_format)
         target.mkdir(exist_ok=True)
-        write_json(target / "outcome.json", {"status": "red", "reason": f"the process of the export {death}"})
+        write_json(target / "outcome.json", {"status": "red", "reason": f"the process of the export {ended}"})
 
 
 def _missing(work: Path, networks: list[Network], formats: list[str]) -> list[tuple[str, list[str]]]:
@@ -166,26 +165,25 @@ def _run_builder(
     with tempfile.TemporaryDirectory() as scratch:
         job = Path(scratch, "job.json")
         write_json(job, {"networks": waiting, "work": str(work), "images": [str(path) for path in images]})
-        command = [sys.executable, BUILDER, job]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=scratch)
-        lines: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=_read_lines, args=(process, lines), daemon=True).start()
-        try:
-            while (line := lines.get(timeout=BUILD_TIMEOUT_S)) is not None:
-                if line.startswith("building "):
-                    name, *model_format = line.split()[1:]
-                    current = (name, model_format[0] if model_format else formats[name][0])
-                    console.print(line.strip())
-        except queue.Empty:
-            process.kill()
-            process.wait()
-            return current, f"gave no sign for {BUILD_TIMEOUT_S} s"
-        code = process.wait()
-    if code == 0:
+        with subprocess.Popen(
+            [sys.executable, BUILDER, job], stdout=subprocess.PIPE, text=True, cwd=scratch
+        ) as builder:
+            lines: queue.Queue[str | None] = queue.Queue()
+            threading.Thread(target=_read_lines, args=(builder, lines), daemon=True).start()
+            try:
+                while (line := lines.get(timeout=BUILD_TIMEOUT_S)) is not None:
+                    if line.startswith("building "):
+                        name, *model_format = line.split()[1:]
+                        current = (name, model_format[0] if model_format else formats[name][0])
+                        console.print(line.strip())
+            except queue.Empty:
+                builder.kill()
+                return current, f"gave no sign for {BUILD_TIMEOUT_S} s"
+    if builder.returncode == 0:
         return None, None
     if current is None:  # it did not come to any bundle: our own mistake
         raise SystemExit("The process that writes the bundles could not start; its error stands above.")
-    return current, f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with the exit code {code}"
+    return current, death(builder.returncode)
 
 
 def _read_lines(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:

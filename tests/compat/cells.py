@@ -142,12 +142,13 @@ def ask(
         except subprocess.TimeoutExpired:
             return {"error": f"no answer within {timeout_s:g} s"}
         if done.returncode != 0:
-            return {"error": f"the process {_death(done.returncode)}{_last(done.stderr)}"}
+            return {"error": f"the process {death(done.returncode)}{_last(done.stderr)}"}
         answer: dict[str, Any] = json.loads(Path(job["answer"]).read_text(encoding="utf-8"))
         return answer
 
 
-def _death(code: int) -> str:
+def death(code: int) -> str:
+    """Say how a process ended that did not end well."""
     if code < 0:
         return f"was ended by {signal.Signals(-code).name}"
     return f"ended with the exit code {code}"
