@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from trainkit.models import BUILDERS
-from trainkit.preprocessing import Preprocessing, build_preprocessing
+from trainkit.preprocessing import PREPROCESSINGS, Preprocessing, build_preprocessing
 
 PHOTOGRAPHS = 16  # to calibrate on; the first `TESTED` of them are what every reader is asked about
 TESTED = 8
@@ -278,8 +278,15 @@ def _small(
     whole: bool = False,
     adapt: bool = False,
 ) -> Network:
+    extra = {"mean_image": _mean_image(size)} if preprocessing == "mean-image" else {}
     prepared = build_preprocessing(
-        preprocessing, height=size[1], width=size[0], color=color, resize=resize, statistics=_statistics(color)
+        preprocessing,
+        height=size[1],
+        width=size[0],
+        color=color,
+        resize=resize,
+        statistics=_statistics(color),
+        **extra,
     )
 
     def build(photographs: list[np.ndarray]) -> Any:
@@ -294,6 +301,13 @@ def _small(
         return calibrate(keras.Model(inputs, x, name=name.replace("-", "_")), photos)
 
     return Network(name=name, group="small", preprocessing=prepared, build=build, classes=classes)
+
+
+def _mean_image(size: tuple[int, int]) -> np.ndarray:
+    """Return float32 (height, width, 3), 60 to 180: the mean of a training set that we do not have."""
+    rows, columns = np.mgrid[0 : size[1], 0 : size[0]]
+    image = np.stack([60 + 2 * rows, 180 - 2 * columns, 90 + rows + columns], axis=-1)
+    return (image + np.random.default_rng(0).uniform(0, 9, image.shape)).clip(60, 180).astype(np.float32)
 
 
 def convolutions(layers: Any, x: Any) -> Any:
@@ -481,6 +495,11 @@ def normalization_first(layers: Any, x: Any, photographs: np.ndarray) -> Any:
     return layers.MaxPooling2D(2)(x)
 
 
+def plain(layers: Any, x: Any) -> Any:
+    x = layers.Conv2D(8, 3, padding="same", strides=2, activation="relu")(x)  # padded: a shift does not fold into it
+    return layers.MaxPooling2D(2)(layers.Conv2D(8, 3, activation="relu")(x))
+
+
 def dropout_and_noise(layers: Any, x: Any) -> Any:
     x = layers.GaussianNoise(0.1)(x)
     x = layers.Conv2D(8, 3, strides=2, activation="relu")(x)
@@ -617,6 +636,9 @@ def _small_networks() -> Iterator[Network]:
     yield _small("resizing", resizing)
     yield _small("rescaling-first", rescaling_first, preprocessing="none")
     yield _small("normalization-first", normalization_first, preprocessing="none", adapt=True)
+    for name in ("mean-image", "samplewise-center", "samplewise-standardize"):
+        if name in PREPROCESSINGS:
+            yield _small(name, plain, preprocessing=name)
     yield _small("dropout-noise", dropout_and_noise, preprocessing="unit")
     yield _small("augmentation", augmentation, preprocessing="unit")
     yield _small("rectifiers", rectifiers)
