@@ -2,8 +2,8 @@
 
 The weights must neither saturate nor flatten the softmax, or every graph would seem right. ImageNet's are taken where
 Keras finds them on this machine, the two smallest networks are trained for a moment, and the others are random:
-batch normalisation calibrated on photographs, biases not zero, the last layer scaled to logits with a standard
-deviation of about 2 over the photographs.
+batch normalisation calibrated on photographs, biases not zero, the last layer reading what the photographs differ in,
+scaled to logits with a standard deviation of about 2.
 """
 
 from __future__ import annotations
@@ -179,11 +179,27 @@ def _spread_logits(model: Any, layers: list[Any], inputs_nhwc: np.ndarray, gener
     """Scale the last kernel, so that the logits differ from image to image and not only from class to class."""
     last = [layer for layer in layers if hasattr(layer, "kernel")][-1]
     units = last.kernel.shape[-1]
+    if last in model.layers and last.kernel.ndim == 2:
+        last.kernel.assign(_discerning_kernel(model, last, inputs_nhwc, generator))
     last.bias.assign(np.zeros(units))
     logits = keras_logits(model, inputs_nhwc)
     factor = _LOGIT_SPREAD / max(float((logits - logits.mean(0)).std()), 1e-6)
     last.kernel.assign(last.kernel.numpy() * factor)
     last.bias.assign(generator.normal(0, 0.5, units) - logits.mean(0) * factor)
+
+
+def _discerning_kernel(model: Any, last: Any, inputs_nhwc: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return a kernel, (features, units), that reads the directions in which the photographs differ most.
+
+    Training finds such. In a random direction they hardly differ, and the scale that such a kernel needs would blow up
+    the rounding of every runtime, until no runtime could be told from a wrong one.
+    """
+    from trainkit.backend import keras
+
+    features = np.asarray(keras.Model(model.input, last.input)(inputs_nhwc, training=False))
+    _, sizes, directions = np.linalg.svd(features - features.mean(0), full_matrices=False)
+    weights = np.sqrt(sizes[:8, None]).clip(1e-12) ** -1  # so that the first direction does not make all the labels
+    return np.asarray(directions[:8].T @ (weights * generator.normal(0, 1, (len(weights), last.kernel.shape[-1]))))
 
 
 # The networks of trainkit
@@ -460,9 +476,9 @@ def squeeze_and_excite(layers: Any, x: Any) -> Any:
 
 def padding_and_cropping(layers: Any, x: Any) -> Any:
     x = layers.ZeroPadding2D(((1, 2), (0, 3)))(x)
-    x = layers.Conv2D(8, 3, strides=2, activation="relu")(x)
+    x = layers.Conv2D(8, 3, strides=2)(x)
     x = layers.Cropping2D(((1, 2), (3, 1)))(x)
-    x = layers.MaxPooling2D(3)(layers.ZeroPadding2D((2, 1))(x))
+    x = layers.MaxPooling2D(3)(layers.ZeroPadding2D((2, 1))(x))  # of negative values, which a padding of 0 exceeds
     return layers.Cropping2D(1)(layers.Conv2D(8, 3, padding="same")(x))
 
 
