@@ -1,6 +1,7 @@
 # make demo   the whole way on the digits that scikit-learn carries
 # make test   the tests
 # make lint   ruff and mypy
+# make compat every OpenCV from 4.5.5 to 5.0 reads every network; writes the table of README.md
 # make bench  the exported graphs against those of the naive export, in cv2.dnn
 # make test PYTHON=python3.12   with another Python (3.11 to 3.13)
 
@@ -10,7 +11,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.12 python3.11 python3.13 py
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint compat compat-quick compat-all bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(call RUNS,$(PYTHON))" || { echo "trainkit needs Python 3.11 to 3.13. Install one, or name it: make PYTHON=python3.12" >&2; exit 1; }
@@ -30,8 +31,17 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+compat: $(VENV)/installed
+	$(BIN)/python tests/compat
+
+compat-quick: $(VENV)/installed
+	$(BIN)/python tests/compat --quick
+
+compat-all: $(VENV)/installed
+	$(BIN)/python tests/compat --all
+
 bench: $(VENV)/installed
 	@$(BIN)/python tests/bench
 
 clean:
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .demo .compat .mypy_cache .ruff_cache .pytest_cache

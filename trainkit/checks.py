@@ -51,8 +51,8 @@ class Agreement:
     """What a check found. The figures are the worst of all runtimes.
 
     The tolerances are 1e-5 for probabilities and 1e-4 of their standard deviation for logits. In a network that makes
-    much of little, float32 alone costs more than that. How much, onnxruntime shows on the same graph: four times its own
-    difference is then the tolerance, up to 1e-3.
+    much of little, float32 alone costs more than that. How much, onnxruntime shows on the same graph: four times its
+    own difference is then the tolerance, up to 1e-3.
     """
 
     images: int
