@@ -559,9 +559,26 @@ def _resize(lowering: Lowering, node: onnx.NodeProto) -> Value:
         result = lowering.emit("Upsample", [name], shape, scales=[int(factor) for factor in factors])
     elif mode == "linear" and coordinates == "half_pixel":
         result = lowering.emit("Resize", [name], shape)
+    elif mode == "nearest" and coordinates == "half_pixel":
+        result = _picked(lowering, _picked(lowering, name, 1, shape[1]), 2, shape[2])
     else:
         raise lowering.cannot(node, f"a resize of the kind {mode}, {coordinates}")
     return View(result, ((0,), (1,), (2,), (3,)))
+
+
+def _picked(lowering: Lowering, name: str, side: int, length: int) -> str:
+    """Pick the nearest row (side 1) or column (2) for each of the new ones, as a product with zeros and ones.
+
+    Readers do not agree on which of two pixels is the nearest; a product leaves nothing to agree on.
+    """
+    own = lowering.graph.shapes[name][side]
+    if own == length:
+        return name
+    nearest = np.minimum(np.floor((np.arange(length) + 0.5) * (own / length)).astype(int), own - 1)
+    order = [0, 2, 1, 3] if side == 1 else [0, 3, 2, 1]
+    turned = lowering.reorder(name, order, tuple(lowering.graph.shapes[name][axis - 1] for axis in order[1:]))
+    picked = lowering.convolve(turned, np.eye(own)[nearest])
+    return lowering.reorder(picked, order, tuple(lowering.graph.shapes[picked][axis - 1] for axis in order[1:]))
 
 
 def _batch_normalization(lowering: Lowering, node: onnx.NodeProto) -> Value:

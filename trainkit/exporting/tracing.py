@@ -17,6 +17,7 @@ import onnx
 
 from trainkit.backend import keras, silent_stderr, tf
 from trainkit.errors import ExportError
+from trainkit.exporting.graph import factor_of
 from trainkit.preprocessing import Preprocessing
 
 _OPSET = 13  # of the conversion, whose operations are then lowered to ours; not that of the file
@@ -190,10 +191,19 @@ def _upsample(layer: Any, inputs: Any) -> Any:
     return tf.raw_ops.ResizeNearestNeighbor(images=inputs, size=size)
 
 
+def _elu(layer: Any, inputs: Any) -> Any:
+    """ELU of any alpha, without the choice between two values by which Keras says it."""
+    return tf.nn.relu(inputs) + float(layer.alpha) * tf.nn.elu(-tf.nn.relu(-inputs))
+
+
 @contextmanager
 def _expressed_otherwise() -> Iterator[None]:
     """Let some layers compute the same by operations that leave more easily."""
-    instead = {keras.layers.GroupNormalization: _normalize_groups, keras.layers.UpSampling2D: _upsample}
+    instead = {
+        keras.layers.GroupNormalization: _normalize_groups,
+        keras.layers.UpSampling2D: _upsample,
+        keras.layers.ELU: _elu,
+    }
     before = {layer: layer.call for layer in instead}
     for layer, call in instead.items():
         layer.call = call
@@ -222,7 +232,36 @@ def _combined_with_one(function: str, combine: str, *, inside: bool = False) -> 
     return convert
 
 
+def _convert_resize(context: Any, node: Any, name: str, arguments: Any) -> None:
+    """Tell tf2onnx how large a resized image is: the factors that it computes itself may end a pixel short."""
+    source, target = node.input[0], node.output[0]
+    before, after, dtype = context.get_shape(source), context.get_shape(target), context.get_dtype(target)
+    linear, centers = node.type == "ResizeBilinear", node.get_attr_value("half_pixel_centers")
+    corners = node.get_attr_value("align_corners")
+    context.remove_node(node.name)
+    image = context.make_node("Transpose", [source], attr={"perm": [0, 3, 1, 2]}).output[0]
+    factors = [1.0, 1.0, *(factor_of(old, new) for old, new in zip(before[1:3], after[1:3], strict=True))]
+    constants = [
+        context.make_const(f"{name}_{what}", np.array(value, np.float32)).output[0]
+        for what, value in (("region", []), ("factors", factors))
+    ]
+    resized = context.make_node(
+        "Resize",
+        [image, *constants],
+        attr={
+            "mode": "linear" if linear else "nearest",
+            "coordinate_transformation_mode": "half_pixel" if centers else "align_corners" if corners else "asymmetric",
+            "nearest_mode": "round_prefer_ceil" if centers else "floor",
+        },
+    ).output[0]
+    context.make_node(
+        "Transpose", [resized], attr={"perm": [0, 2, 3, 1]}, outputs=[target], name=name, shapes=[after], dtypes=[dtype]
+    )
+
+
 _CONVERSIONS = {
+    "ResizeBilinear": _convert_resize,
+    "ResizeNearestNeighbor": _convert_resize,
     "Erfc": _combined_with_one("Erf", "Sub"),  # of GELU
     "Expm1": _combined_with_one("Exp", "Sub"),
     "Log1p": _combined_with_one("Log", "Add", inside=True),
