@@ -22,6 +22,7 @@ LIGHT = [
     "trainkit.training",
     "trainkit.exporting",
     "trainkit.checks",
+    "trainkit.benchmark",
     "trainkit.cli",
 ]
 
