@@ -20,7 +20,7 @@ from trainkit.data.sources import Part
 from trainkit.deploy import classify
 from trainkit.deploy.classify import OLDEST_OPENCV
 from trainkit.errors import ExportError
-from trainkit.exporting.conversion import build_graph
+from trainkit.exporting.conversion import BROADCASTS_SINCE, build_graph
 from trainkit.exporting.exportable import Exportable
 from trainkit.exporting.frozen_graph import save_frozen_graph
 from trainkit.exporting.graph import INPUT, OUTPUT
@@ -99,7 +99,8 @@ def write_bundle(
 def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) -> Agreement:
     preprocessing, class_names = exportable.preprocessing, exportable.class_names
     traced = trace(exportable.model, from_logits=exportable.from_logits, finish=finish_in_graph(preprocessing))
-    graph = build_graph(traced)
+    broadcast = model_format == "onnx" and tuple(map(int, opencv.split("."))) >= BROADCASTS_SINCE
+    graph = build_graph(traced, broadcast=broadcast)
     path = folder / FILES[model_format]
     manifest = build_manifest(
         model={

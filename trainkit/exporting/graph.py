@@ -10,7 +10,7 @@ Values are float32, batch first, channels second; a shape leaves the batch size 
     GlobalMaxPool  GlobalAveragePool
     Relu  LeakyRelu  Elu  Selu  Sigmoid  HardSigmoid  Tanh  Softplus  Exp  Log  Erf  Sqrt  Abs  Clip
     Pow                              with a constant exponent
-    Add  Sub  Mul  Max               of two values of the same shape
+    Add  Sub  Mul  Max               of two values of the same shape; where asked for, (C, H, W) with (C, 1, 1)
     Softmax                          over the channels
     Concat  Slice  Pad  Transpose  Reshape  Flatten
     Upsample                         nearest, by whole factors

@@ -47,8 +47,10 @@ _ONE_INPUT = {"Reshape", "Expand", "Tile", "Squeeze", "Unsqueeze", "Slice", "Pad
 class Lowering:
     """The state of one lowering: the converted graph, and the one that is being built."""
 
-    def __init__(self, proto: onnx.ModelProto, layer_names: list[str], operations: dict[str, Lower]) -> None:
-        self.layer_names, self.operations = layer_names, operations
+    def __init__(
+        self, proto: onnx.ModelProto, layer_names: list[str], operations: dict[str, Lower], *, broadcast: bool
+    ) -> None:
+        self.layer_names, self.operations, self.broadcast = layer_names, operations, broadcast
         _mend(proto)
         self.initializers = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
         (source,) = [value.name for value in proto.graph.input if value.name not in self.initializers]

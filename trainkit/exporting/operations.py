@@ -13,17 +13,18 @@ from trainkit.exporting.graph import Graph, Shape
 from trainkit.exporting.lowering import Lower, Lowering, Side, Value, View, attribute_of
 
 
-def lower(proto: onnx.ModelProto, layer_names: list[str]) -> Graph:
+def lower(proto: onnx.ModelProto, layer_names: list[str], *, broadcast: bool = False) -> Graph:
     """Rebuild a converted model, from its input `(N, C, H, W)` to its output `(N, classes)`.
 
     Args:
         proto: what tf2onnx wrote: one input, one output, opset 13.
         layer_names: of the Keras model, in order, to say where an operation came from.
+        broadcast: leave it to the reader to combine an image with one value a channel.
 
     Raises:
         ExportError: an operation cannot be expressed; names its layer and its place.
     """
-    return Lowering(proto, layer_names, LOWER).run()
+    return Lowering(proto, layer_names, LOWER, broadcast=broadcast).run()
 
 
 def _same(lowering: Lowering, node: onnx.NodeProto) -> Value:
@@ -122,7 +123,10 @@ def _combine_views(lowering: Lowering, op: str, one: View, other: View) -> View:
     name = lowering.like(follower, reference)
     shapes = lowering.graph.shapes[reference.name], lowering.graph.shapes[name]
     shape = tuple(max(sides) for sides in zip(*shapes, strict=True))
-    names = [lowering.expand(reference.name, shape), lowering.expand(name, shape)]
+    names = [reference.name, name]
+    by_channel = shapes[1] == (shape[0], 1, 1) and shapes[0] == shape and op != "Max"
+    if not (lowering.broadcast and by_channel):
+        names = [lowering.expand(one, shape) for one in names]
     return View(lowering.emit(op, names if first_leads else names[::-1], shape), reference.groups)
 
 
