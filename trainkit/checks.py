@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import tempfile
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 LOGIT_TOLERANCE = 1e-4  # of the standard deviation of all logits
 _OWN_FACTOR = 4  # how much further off than onnxruntime on the same graph OpenCV may be
 _CHUNK = 256  # images held in memory at a time
+_BATCHES = (1, 3, 8, 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,8 +267,8 @@ def _open_runtimes(client: Classifier, folder: Path) -> dict[tuple[str, str], Ca
         from trainkit.exporting.frozen_graph import save_logits_twin
     save_logits_twin(model_path, twin)
     runtimes = {
-        ("opencv", "probabilities"): _one_by_one(client.forward),
-        ("opencv", "logits"): _one_by_one(_opencv_forward(client, twin)),
+        ("opencv", "probabilities"): _in_batches(client.forward),
+        ("opencv", "logits"): _in_batches(_opencv_forward(client, twin)),
     }
     if model["format"] == "onnx":
         runtimes["onnxruntime", "probabilities"] = _onnxruntime_forward(model_path)
@@ -274,9 +276,18 @@ def _open_runtimes(client: Classifier, folder: Path) -> dict[tuple[str, str], Ca
     return runtimes
 
 
-def _one_by_one(forward: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """Run each image by itself, as `Classifier.predict` does."""
-    return lambda blob: np.concatenate([forward(blob[i : i + 1]) for i in range(len(blob))])
+def _in_batches(forward: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """Run images alone and several at a time, in turn, on one net: a graph may be right for the first size only."""
+
+    def run(blob: np.ndarray) -> np.ndarray:
+        ends = [0]
+        for size in itertools.cycle(_BATCHES):
+            ends.append(min(ends[-1] + size, len(blob)))
+            if ends[-1] == len(blob):
+                break
+        return np.concatenate([forward(blob[start:end]) for start, end in itertools.pairwise(ends)])
+
+    return run
 
 
 def _opencv_forward(client: Classifier, twin: Path) -> Callable[[np.ndarray], np.ndarray]:

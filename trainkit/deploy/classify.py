@@ -358,7 +358,7 @@ def read_net(data: bytes, model_format: str, engine: str | None = None) -> Any:
     try:
         if model_format == "frozen-graph":
             return cv2.dnn.readNetFromTensorflow(np.frombuffer(data, np.uint8), np.empty(0, np.uint8), *arguments)
-        if engine == "classic" and has_engines():
+        if engine and has_engines():
             return _read_onnx_by_path(data, arguments)
         return cv2.dnn.readNetFromONNX(np.frombuffer(data, np.uint8), *arguments)
     except cv2.error as error:

@@ -9,8 +9,7 @@ from trainkit.exporting.graph import Graph
 from trainkit.exporting.operations import lower
 from trainkit.exporting.tracing import Traced
 
-
-# OpenCV 4.5.5 and 4.6 fail on (N, C, H, W) with (N, C, 1, 1) for more than one image; from here on all readers are right.
+# OpenCV 4.5.5 and 4.6 fail on (N, C, H, W) with (N, C, 1, 1) for more than one image; from here on all are right.
 # With (N, 1, H, W) the new engine of 5.0.0 still is not.
 BROADCASTS_SINCE = (4, 8, 1)
 

@@ -531,7 +531,6 @@ _WRITE: dict[str, Callable[[_Writer, Node], Any]] = {
     "Selu": _each(_selu),
     "Sigmoid": _activation(tf.raw_ops.Sigmoid),
     "HardSigmoid": _each(_hard_sigmoid),
-    "Tanh": _activation(tf.raw_ops.Tanh),
     "Softplus": _activation(tf.raw_ops.Softplus, "features"),
     "Exp": _activation(tf.raw_ops.Exp),
     "Log": _activation(tf.raw_ops.Log),

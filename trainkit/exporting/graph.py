@@ -8,7 +8,7 @@ Values are float32, batch first, channels second; a shape leaves the batch size 
     Affine                           x * scale + shift, one value a channel: batch normalisation at rest
     MaxPool  AveragePool             kernel, strides, pads; the padding of an average is not counted
     GlobalMaxPool  GlobalAveragePool
-    Relu  LeakyRelu  Elu  Selu  Sigmoid  HardSigmoid  Tanh  Softplus  Exp  Log  Erf  Sqrt  Abs  Clip
+    Relu  LeakyRelu  Elu  Selu  Sigmoid  HardSigmoid  Softplus  Exp  Log  Erf  Sqrt  Abs  Clip
     Pow                              with a constant exponent
     Add  Sub  Mul  Max               of two values of the same shape; where asked for, (C, H, W) with (C, 1, 1)
     Softmax                          over the channels

@@ -18,7 +18,7 @@ from trainkit.exporting.graph import INPUT, OUTPUT, Graph, Node, factor_of
 from trainkit.files import replacing
 
 _ACTIVATIONS = {"softmax": "Softmax", "sigmoid": "Sigmoid"}
-_FOLDED_OVER = {"Elu", "Selu", "Sigmoid", "HardSigmoid", "Tanh", "Softplus", "Exp", "Erf", "Abs", "Sqrt", "Log", "Pow"}
+_FOLDED_OVER = {"Elu", "Selu", "Sigmoid", "HardSigmoid", "Softplus", "Exp", "Erf", "Abs", "Sqrt", "Log", "Pow"}
 _IR_VERSIONS = {9: 4, 11: 6}
 
 
@@ -103,7 +103,7 @@ class _Writer:
         """Append x * scale + shift by channel of an image.
 
         A Mul or Add with a constant (1, C, 1, 1) fails in OpenCV 4.5.5 and 4.6 for more than one image, so it becomes a
-        batch normalisation. Behind a convolution and some activations (elu, sigmoid, tanh, hard sigmoid: measured) the
+        batch normalisation. Behind a convolution and some activations (elu, sigmoid, hard sigmoid: measured) the
         new engine of 5.0.0 folds that into the convolution as if the activation were not there, so then it becomes a
         convolution of each channel by itself.
         """

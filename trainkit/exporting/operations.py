@@ -604,6 +604,22 @@ def _prelu(lowering: Lowering, node: onnx.NodeProto) -> Value:
     return _combine_views(lowering, "Add", positive, scaled)
 
 
+def _tanh(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """tanh(x) as 2 * sigmoid(2 * x) - 1: that of OpenCV 5.0.0 is no number from x = 45 on."""
+    doubled = lowering.affine(lowering.view(node), 2, 0)
+    name = lowering.emit("Sigmoid", [doubled.name], lowering.graph.shapes[doubled.name])
+    return lowering.affine(View(name, doubled.groups), 2, -1)
+
+
+def _softplus(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """softplus(x) as relu(x) + softplus(-|x|): that of every OpenCV is infinite from x = 89 on."""
+    view = lowering.view(node)
+    shape = lowering.graph.shapes[view.name]
+    below = lowering.affine(View(lowering.emit("Abs", [view.name], shape), view.groups), -1, 0)
+    rest = lowering.emit("Softplus", [below.name], shape)
+    return View(lowering.emit("Add", [_at_least(lowering, view, 0.0).name, rest], shape), view.groups)
+
+
 def _hard_swish(lowering: Lowering, node: onnx.NodeProto) -> Value:
     view = lowering.view(node)
     shape = lowering.graph.shapes[view.name]
@@ -620,15 +636,15 @@ def _softsign(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 LOWER: dict[str, Lower] = {
     **dict.fromkeys(("Identity", "Cast", "Dropout"), _same),
-    **{
-        name: _elementwise(name) for name in ("Relu", "Sigmoid", "Tanh", "Softplus", "Exp", "Log", "Erf", "Sqrt", "Abs")
-    },
+    **{name: _elementwise(name) for name in ("Relu", "Sigmoid", "Exp", "Log", "Erf", "Sqrt", "Abs")},
     "LeakyRelu": _elementwise("LeakyRelu", alpha=_read("alpha", 0.01)),
     "Elu": _elementwise("Elu", alpha=_read("alpha", 1.0)),
     "Selu": _elementwise("Selu", alpha=_read("alpha", 1.6732632423543772), gamma=_read("gamma", 1.0507009873554805)),
     "HardSigmoid": _elementwise("HardSigmoid", alpha=_read("alpha", 0.2), beta=_read("beta", 0.5)),
     "HardSwish": _hard_swish,
     "Softsign": _softsign,
+    "Tanh": _tanh,
+    "Softplus": _softplus,
     "PRelu": _prelu,
     "Clip": _clip,
     "Neg": _negative,
