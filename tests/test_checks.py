@@ -44,6 +44,8 @@ def test_check_compares_every_runtime(bundle: Path, trained_run) -> None:  # typ
         "max_abs_difference",
         "max_relative_logit_difference",
         "max_abs_pixel_difference",
+        "probability_tolerance",
+        "logit_tolerance",
         "runtimes",
     }
     assert document["max_abs_pixel_difference"] == 0

@@ -289,14 +289,15 @@ def check_image(image_bgr: Any) -> None:
         )
 
 
-def _version(text: str) -> List[int]:
+def version_of(text: str) -> List[int]:
+    """Return a version as three numbers."""
     return [int("".join(filter(str.isdigit, part)) or 0) for part in text.split("-")[0].split(".")[:3]]
 
 
 def describe_needs(opencv: Dict[str, Any]) -> str:
     """Say in sentences what a manifest's `opencv` asks for beyond any OpenCV since 4.5.5; mostly nothing."""
     needs = []
-    if _version(opencv.get("minimum", OLDEST_OPENCV)) > _version(OLDEST_OPENCV):
+    if version_of(opencv.get("minimum", OLDEST_OPENCV)) > version_of(OLDEST_OPENCV):
         needs.append(f"This bundle needs OpenCV {opencv['minimum']} or later.")
     if "engine" in opencv:
         needs.append(f"In OpenCV 5 this bundle needs the {opencv['engine']} engine.")
@@ -305,7 +306,7 @@ def describe_needs(opencv: Dict[str, Any]) -> str:
 
 def _check_opencv(opencv: Dict[str, Any], engine: str | None) -> None:
     minimum = opencv.get("minimum", OLDEST_OPENCV)
-    if _version(cv2.__version__) < _version(minimum):
+    if version_of(cv2.__version__) < version_of(minimum):
         raise BundleError(f"This bundle needs OpenCV {minimum} or later. Received: {cv2.__version__}. Upgrade OpenCV.")
     if has_engines() and engine is not None and engine != opencv.get("engine", engine):
         raise BundleError(

@@ -33,6 +33,12 @@ from trainkit.preprocessing import MEAN_IMAGE_FILE, Preprocessing, save_mean_ima
 log = logging.getLogger("trainkit")
 
 FILES = {"onnx": "model.onnx", "frozen-graph": "model.pb"}
+# What reads a format rightly, as the matrix in the README has measured it: the oldest OpenCV, and in OpenCV 5 the
+# engine, where not every one will do.
+READERS: dict[str, dict[str, str]] = {
+    "onnx": {"minimum": "4.5.5"},
+    "frozen-graph": {"minimum": "4.5.5", "engine": "classic"},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +81,7 @@ def write_bundle(
         OutputError: the folder exists already or cannot be written.
         ExportError: the model cannot leave in this format, or its answers differ from those of Keras.
     """
+    check_reader(model_format)
     check_class_names(exportable.class_names)
     target = exported / name
     check_free(target)
@@ -96,6 +103,28 @@ def write_bundle(
     return Bundle(path=target, format=model_format, agreement=agreement)
 
 
+def check_reader(model_format: str) -> None:
+    """Raise unless the installed OpenCV is one that reads a format: what is not read cannot be checked.
+
+    Raises:
+        ExportError: says what the format needs.
+    """
+    needs = READERS[model_format]
+    too_old = classify.version_of(cv2.__version__) < classify.version_of(needs["minimum"])
+    if model_format == "frozen-graph":
+        has_engine = not classify.has_engines() or hasattr(cv2.dnn, f"ENGINE_{needs['engine'].upper()}")
+        if not hasattr(cv2.dnn, "readNetFromTensorflow") or not has_engine:
+            raise ExportError(
+                f"OpenCV {cv2.__version__} does not read frozen graphs any more: that needs OpenCV "
+                f"{needs['minimum']} or later with the {needs['engine']} engine. Take --format onnx."
+            )
+    if too_old:
+        raise ExportError(
+            f"The format {model_format} needs OpenCV {needs['minimum']} or later. Received: {cv2.__version__}. "
+            "Upgrade OpenCV."
+        )
+
+
 def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) -> Agreement:
     preprocessing, class_names = exportable.preprocessing, exportable.class_names
     traced = trace(exportable.model, from_logits=exportable.from_logits, finish=finish_in_graph(preprocessing))
@@ -113,7 +142,7 @@ def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) 
         preprocessing=preprocessing,
         output=_describe_output(traced, class_names),
         source=exportable.source,
-        opencv={"minimum": opencv, **({"engine": "classic"} if model_format == "frozen-graph" else {})},
+        opencv={**READERS[model_format], "minimum": opencv},
     )
     if model_format == "onnx":
         save_onnx(graph, traced.kind, path, metadata=embedded_manifest(manifest))
