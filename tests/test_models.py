@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,7 +26,6 @@ def forget_models() -> Iterator[None]:
     """Let Keras forget the networks of a test, which would fill the memory together."""
     yield
     keras.backend.clear_session()
-    gc.collect()
 
 
 def build(name: str, shape: tuple[int, int, int], classes: int, **settings: object):  # type: ignore[no-untyped-def]
