@@ -8,6 +8,7 @@ Log, Sqrt, Softplus and Selu come in by that door.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,10 +137,11 @@ class _Writer:
 
 
 def cannot(node: Node) -> ExportError:
-    """Say which layer has no form in a frozen graph."""
+    """Say at which layer something has no form in a frozen graph."""
+    scopes = [re.sub(r"_\d+$", "", scope) for scope in node.origin.split("/")]
     return ExportError(
-        f"{node.op}, of `{node.origin}`, has no form that OpenCV's TensorFlow importer reads rightly. "
-        "Export --format onnx."
+        f"At the layer `{scopes[-2] if len(scopes) > 1 else scopes[0]}` the model needs a {node.op} that OpenCV's "
+        "TensorFlow importer does not read rightly. Export --format onnx."
     )
 
 

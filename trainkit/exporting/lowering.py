@@ -23,6 +23,7 @@ from trainkit.errors import ExportError
 from trainkit.exporting.graph import INPUT, Graph, Shape
 
 _BATCHES = (2, 3)
+_NEAR = 200  # operations to look at for the name of a layer
 Side = tuple[int, bool]  # how long, and whether that is to be multiplied by the batch size
 
 
@@ -57,20 +58,21 @@ class Lowering:
         self.source, self.target = source, proto.graph.output[0].name
         self.nodes = {name: node for node in proto.graph.node for name in node.output}
         input_shape = [side.dim_value for side in proto.graph.input[0].type.tensor_type.shape.dim][1:]
-        self.sides, observed = _observe(proto, source, input_shape)
         varying = _varying(proto, source)
-        self.known = {**self.initializers, **{k: v for k, v in observed.items() if k not in varying}}
+        self.constants = {*self.initializers, *self.nodes} - varying
+        self.order = self._in_order()
+        self._check_operations()
+        self.sides, observed = _observe(proto, source, input_shape)
+        self.known = {**self.initializers, **{name: observed[name] for name in self.constants if name in observed}}
         self.graph = Graph(shapes={INPUT: tuple(input_shape)})
         self.values: dict[str, Value] = {source: View(INPUT, tuple((axis,) for axis in range(len(input_shape) + 1)))}
         self.origin = ""
 
     def run(self) -> Graph:
         """Lower everything that the output depends on."""
-        for name in self._in_order():
+        for name in self.order:
             node = self.nodes[name]
             self.origin = node.name
-            if node.op_type not in self.operations:
-                raise self.cannot(node, f"the operation {node.op_type}")
             self.values[name] = self.operations[node.op_type](self, node)
         result = self.values[self.target]
         if isinstance(result, np.ndarray):
@@ -79,6 +81,12 @@ class Lowering:
         self.graph.output = self.plain(View(result.name, ((0,), inner)))
         self.graph.remove_unused()
         return self.graph
+
+    def _check_operations(self) -> None:
+        """Raise at the first operation that has no form; tf2onnx leaves what it cannot convert."""
+        for name in self.order:
+            if self.nodes[name].op_type not in self.operations:
+                raise self.cannot(self.nodes[name], f"the operation {self.nodes[name].op_type}")
 
     def _in_order(self) -> list[str]:
         """Return the names that the output depends on, each after those it reads; shapes are not followed."""
@@ -100,17 +108,36 @@ class Lowering:
     def reads(self, node: onnx.NodeProto) -> list[str]:
         """Return the inputs of an operation that carry images, without shapes and constants."""
         inputs = node.input[:1] if node.op_type in _ONE_INPUT else node.input
-        return [name for name in inputs if name and name not in self.known]
+        return [name for name in inputs if name and name not in self.constants]
 
     def cannot(self, node: onnx.NodeProto, what: str) -> ExportError:
         """Say which layer cannot be expressed, where it stands, and what to do."""
-        parts = [re.sub(r"_\d+$", "", part) for part in node.name.split("/")] + node.name.split("/")
-        found = [(i, name) for i, name in enumerate(self.layer_names) if name in parts]
-        where = f"The layer `{found[-1][1]}` ({found[-1][0] + 1} of {len(self.layer_names)})" if found else "The model"
+        found = self._layer_of(node)
+        where = "The model"
+        if found is not None:
+            where = f"The layer `{self.layer_names[found]}` ({found + 1} of {len(self.layer_names)})"
         return ExportError(
             f"{where} needs {what}, which has no form that every OpenCV since 4.5.5 reads. Replace it by convolutions, "
             "pooling, dense layers, normalisations and the usual activations."
         )
+
+    def _layer_of(self, node: onnx.NodeProto) -> int | None:
+        """Return the place of the layer that an operation came from, by its name or by that of a neighbour."""
+        near, seen = [node], {node.name}
+        for candidate in near:
+            # TensorFlow puts a number behind a layer's name.
+            scopes = candidate.name.split("/")
+            for parts in ([re.sub(r"_\d+$", "", scope) for scope in scopes], scopes):
+                places = [place for place, name in enumerate(self.layer_names) if name in parts]
+                if places:
+                    return places[-1]
+            before = [self.nodes[name] for name in candidate.input if name in self.nodes]
+            after = [other for other in self.nodes.values() if set(candidate.output) & set(other.input)]
+            for other in (*after, *before):
+                if other.name not in seen and len(seen) < _NEAR:
+                    seen.add(other.name)
+                    near.append(other)
+        return None
 
     # What an operation reads
 
