@@ -23,8 +23,10 @@ from trainkit.deploy.classify import read_net
 from trainkit.errors import BundleError, ExportError, OutputError, RunError, UsageError
 from trainkit.exporting import frozen_graph, onnx_graph
 from trainkit.exporting.bundle import why_not_for_samples
+from trainkit.exporting.conversion import build_graph
+from trainkit.exporting.tracing import Traced, trace
 from trainkit.models import BUILDERS
-from trainkit.models.outputs import build_deployed, class_probabilities, predict_deployed
+from trainkit.models.outputs import class_probabilities
 from trainkit.preprocessing import PREPROCESSINGS, build_preprocessing
 
 NETWORKS = {
@@ -52,10 +54,16 @@ def answers(net, inputs_nhwc: np.ndarray) -> np.ndarray:  # type: ignore[no-unty
     return np.array(net.forward())
 
 
-def assert_close(model, nets, inputs: np.ndarray, gain: tuple[float, ...] | None) -> None:  # type: ignore[no-untyped-def]
+def trace_with_gain(model, gain: tuple[float, ...]) -> Traced:  # type: ignore[no-untyped-def]
+    return trace(model, finish=lambda blob: blob * np.array(gain, np.float32))
+
+
+def assert_close(model, nets, inputs: np.ndarray, gain: tuple[float, ...]) -> None:  # type: ignore[no-untyped-def]
     """Hold probabilities and logits against Keras, with batch sizes that change on one net."""
-    scaled = inputs * np.array(gain, np.float32) if gain else inputs
-    answers_of_keras = predict_deployed(build_deployed(model), scaled)
+    scaled = inputs * np.array(gain, np.float32)
+    answers_of_keras = trace(model).predict(scaled)
+    whole = class_probabilities(model.predict(scaled, verbose=0))
+    np.testing.assert_allclose(answers_of_keras["probabilities"], whole, atol=2e-6)
     for kind, net in nets.items():
         expected = answers_of_keras[kind]
         tolerance = 1e-5 if kind == "probabilities" else 1e-4 * expected.std()
@@ -69,7 +77,8 @@ def assert_close(model, nets, inputs: np.ndarray, gain: tuple[float, ...] | None
 def test_onnx_answers_as_keras_does(tmp_path: Path, name: str, classes: int) -> None:
     model = build(name, classes)
     gain = GAIN if model.input_shape[-1] == 3 else (1.7,)
-    onnx_graph.save_onnx(build_deployed(model), gain, tmp_path / "model.onnx")
+    traced = trace_with_gain(model, gain)
+    onnx_graph.save_onnx(build_graph(traced), traced.kind, tmp_path / "model.onnx", metadata={})
     onnx_graph.save_logits_twin(tmp_path / "model.onnx", tmp_path / "twin.onnx")
     inputs = np.random.default_rng(0).normal(0, 1, (8, *model.input_shape[1:])).astype(np.float32)
     for engine in ENGINES:
@@ -84,7 +93,8 @@ def test_onnx_answers_as_keras_does(tmp_path: Path, name: str, classes: int) -> 
 def test_frozen_graph_answers_as_keras_does(tmp_path: Path, name: str, classes: int) -> None:
     model = build(name, classes)
     gain = GAIN if model.input_shape[-1] == 3 else (1.7,)
-    frozen_graph.save_frozen_graph(build_deployed(model), gain, tmp_path / "model.pb")
+    traced = trace_with_gain(model, gain)
+    frozen_graph.save_frozen_graph(build_graph(traced), traced.kind, tmp_path / "model.pb")
     frozen_graph.save_logits_twin(tmp_path / "model.pb", tmp_path / "twin.pb")
     inputs = np.random.default_rng(0).normal(0, 1, (8, *model.input_shape[1:])).astype(np.float32)
     nets = {
@@ -97,7 +107,8 @@ def test_frozen_graph_answers_as_keras_does(tmp_path: Path, name: str, classes: 
 @pytest.mark.parametrize("name", ["small-cnn", "fashion-mnist", "mobilenet"])
 def test_onnx_holds_only_what_old_readers_know(tmp_path: Path, name: str) -> None:
     model = build(name, 5)
-    onnx_graph.save_onnx(build_deployed(model), None, tmp_path / "model.onnx")
+    traced = trace(model)
+    onnx_graph.save_onnx(build_graph(traced), traced.kind, tmp_path / "model.onnx", metadata={})
     proto = onnx.load(tmp_path / "model.onnx")
     known = {"Conv", "Relu", "Clip", "MaxPool", "Pad", "GlobalAveragePool", "Flatten", "Gemm", "Softmax"}
     assert {node.op_type for node in proto.graph.node} <= known
@@ -123,13 +134,17 @@ def pooling_first(classes: int):  # type: ignore[no-untyped-def]
 
 def test_gain_without_a_first_convolution_becomes_a_node(tmp_path: Path) -> None:
     model = pooling_first(4)
-    onnx_graph.save_onnx(build_deployed(model), GAIN, tmp_path / "model.onnx")
+    traced = trace_with_gain(model, GAIN)
+    graph = build_graph(traced)
+    assert graph.nodes[0].op == "Affine"
+    onnx_graph.save_onnx(graph, traced.kind, tmp_path / "model.onnx", metadata={})
+    frozen_graph.save_frozen_graph(graph, traced.kind, tmp_path / "model.pb")
     inputs = np.random.default_rng(0).normal(0, 1, (8, 16, 20, 3)).astype(np.float32)
     for engine in ENGINES:
         net = read_net((tmp_path / "model.onnx").read_bytes(), "onnx", engine)
         assert_close(model, {"probabilities": net}, inputs, GAIN)
-    with pytest.raises(ExportError, match="only where the network begins with a convolution"):
-        frozen_graph.save_frozen_graph(build_deployed(model), GAIN, tmp_path / "model.pb")
+    net = read_net((tmp_path / "model.pb").read_bytes(), "frozen-graph")
+    assert_close(model, {"probabilities": net}, inputs, GAIN)
 
 
 def test_flatten_that_feeds_no_dense_layer_keeps_its_order(tmp_path: Path) -> None:
@@ -138,25 +153,32 @@ def test_flatten_that_feeds_no_dense_layer_keeps_its_order(tmp_path: Path) -> No
     x = keras.layers.ReLU()(x)
     model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
     spread_weights(model)
-    onnx_graph.save_onnx(build_deployed(model), None, tmp_path / "model.onnx")
+    traced = trace(model)
+    onnx_graph.save_onnx(build_graph(traced), traced.kind, tmp_path / "model.onnx", metadata={})
     batch = np.random.default_rng(0).normal(0, 1, (8, 12, 10, 3)).astype(np.float32)
     net = read_net((tmp_path / "model.onnx").read_bytes(), "onnx")
-    assert_close(model, {"probabilities": net}, batch, None)
+    assert_close(model, {"probabilities": net}, batch, (1.0,))
 
 
-def test_deployed_sigmoid_has_two_columns() -> None:
+def test_single_sigmoid_has_two_columns() -> None:
     model = build("small-cnn", 2)
     inputs = np.random.default_rng(0).normal(0, 3, (20, 40, 56, 3)).astype(np.float32)
     expected = class_probabilities(model.predict(inputs, verbose=0))
-    np.testing.assert_allclose(build_deployed(model).predict(inputs, verbose=0), expected, atol=1e-5)
+    actual = trace(model).predict(inputs)["probabilities"]
+    assert actual.shape == (20, 2)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "linear"])
 def test_model_without_probabilities_is_refused(activation: str) -> None:
-    inputs = keras.Input((4,))
-    model = keras.Model(inputs, keras.layers.Dense(3, activation=activation, name="last")(inputs))
-    with pytest.raises(ExportError, match=f"last layer `last` is a Dense with activation {activation}"):
-        build_deployed(model)
+    inputs = keras.Input((4, 4, 1))
+    flat = keras.layers.Flatten()(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(3, activation=activation, name="last")(flat))
+    ending = {"tanh": "Tanh", "linear": "AddV2|BiasAdd"}[activation]
+    with pytest.raises(
+        ExportError, match=rf"ends in ({ending}), in the layer `last`\. Expected a softmax or a sigmoid"
+    ):
+        trace(model)
 
 
 CHOICES = [

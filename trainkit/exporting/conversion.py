@@ -27,7 +27,7 @@ def build_graph(traced: Traced, *, broadcast: bool = False) -> Graph:
     Raises:
         ExportError: a layer cannot be expressed.
     """
-    graph = lower(traced.to_onnx(), [layer.name for layer in traced.model.layers], broadcast=broadcast)
+    graph = lower(traced.to_onnx(), traced.model.layers, broadcast=broadcast)
     if traced.units == 1:
         constants = [graph.constant(np.array([[-1.0], [1.0]])), graph.constant(np.zeros(2))]
         graph.output = graph.emit("Gemm", [graph.output, *constants], (2,))

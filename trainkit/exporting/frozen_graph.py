@@ -378,12 +378,14 @@ def _hard_sigmoid(node: Node, source: Any) -> Any:
 
 
 def _pow(node: Node, source: Any) -> Any:
-    """Return a power as exp(p * log(x)), since Pow is not read; an odd one as x * (x * x) ** ((p - 1) / 2)."""
+    """Return a power as exp(p * log(x)), since Pow is not read; a whole one by that of x * x, which is not negative."""
     exponent = node.attributes["exponent"]
-    if exponent == int(exponent) and exponent % 2:
-        square = tf.raw_ops.Mul(x=source, y=source)
-        return tf.raw_ops.Mul(x=source, y=_power_of_positive(square, (exponent - 1) / 2))
-    return _power_of_positive(source, exponent)
+    if exponent != int(exponent):
+        return _power_of_positive(source, exponent)
+    square = tf.raw_ops.Mul(x=source, y=source)
+    if exponent % 2 == 0:
+        return _power_of_positive(square, exponent / 2)
+    return tf.raw_ops.Mul(x=source, y=_power_of_positive(square, (exponent - 1) / 2))
 
 
 def _power_of_positive(source: Any, exponent: float) -> Any:
@@ -414,8 +416,8 @@ def _softmax(writer: _Writer, node: Node) -> Any:
     Each pixel's mean is taken off first, so that only a spread of logits beyond 88 within one pixel would overflow.
     """
     source = writer.read(node)
-    if len(source.shape) == 2:
-        return tf.raw_ops.Softmax(logits=source)
+    if len(writer.shape(node)) == 1:
+        return tf.raw_ops.Softmax(logits=writer.row(node.inputs[0]))
     channels = source.shape[-1]
 
     def mixed(values: Any, matrix: np.ndarray) -> Any:

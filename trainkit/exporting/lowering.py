@@ -23,7 +23,6 @@ from trainkit.errors import ExportError
 from trainkit.exporting.graph import INPUT, Graph, Shape
 
 _BATCHES = (2, 3)
-_NEAR = 200  # operations to look at for the name of a layer
 Side = tuple[int, bool]  # how long, and whether that is to be multiplied by the batch size
 
 
@@ -49,30 +48,29 @@ class Lowering:
     """The state of one lowering: the converted graph, and the one that is being built."""
 
     def __init__(
-        self, proto: onnx.ModelProto, layer_names: list[str], operations: dict[str, Lower], *, broadcast: bool
+        self, proto: onnx.ModelProto, layers: list[Any], operations: dict[str, Lower], *, broadcast: bool
     ) -> None:
-        self.layer_names, self.operations, self.broadcast = layer_names, operations, broadcast
+        self.layers, self.operations, self.broadcast = layers, operations, broadcast
         _mend(proto)
         self.initializers = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
         (source,) = [value.name for value in proto.graph.input if value.name not in self.initializers]
         self.source, self.target = source, proto.graph.output[0].name
         self.nodes = {name: node for node in proto.graph.node for name in node.output}
         input_shape = [side.dim_value for side in proto.graph.input[0].type.tensor_type.shape.dim][1:]
-        varying = _varying(proto, source)
-        self.constants = {*self.initializers, *self.nodes} - varying
-        self.order = self._in_order()
-        self._check_operations()
-        self.sides, observed = _observe(proto, source, input_shape)
-        self.known = {**self.initializers, **{name: observed[name] for name in self.constants if name in observed}}
+        self._check_convertible()
+        self.sides, fixed = _observe(proto, source, input_shape)
+        self.known: dict[str, np.ndarray] = {**self.initializers, **fixed}
         self.graph = Graph(shapes={INPUT: tuple(input_shape)})
         self.values: dict[str, Value] = {source: View(INPUT, tuple((axis,) for axis in range(len(input_shape) + 1)))}
-        self.origin = ""
+        self.origin = self.asked = ""  # the operation that is being lowered, and which of its outputs
 
     def run(self) -> Graph:
         """Lower everything that the output depends on."""
-        for name in self.order:
+        for name in self._in_order():
             node = self.nodes[name]
-            self.origin = node.name
+            self.origin, self.asked = node.name, name
+            if node.op_type not in self.operations:
+                raise self.cannot(node, f"the operation {node.op_type}")
             self.values[name] = self.operations[node.op_type](self, node)
         result = self.values[self.target]
         if isinstance(result, np.ndarray):
@@ -81,12 +79,6 @@ class Lowering:
         self.graph.output = self.plain(View(result.name, ((0,), inner)))
         self.graph.remove_unused()
         return self.graph
-
-    def _check_operations(self) -> None:
-        """Raise at the first operation that has no form; tf2onnx leaves what it cannot convert."""
-        for name in self.order:
-            if self.nodes[name].op_type not in self.operations:
-                raise self.cannot(self.nodes[name], f"the operation {self.nodes[name].op_type}")
 
     def _in_order(self) -> list[str]:
         """Return the names that the output depends on, each after those it reads; shapes are not followed."""
@@ -108,36 +100,65 @@ class Lowering:
     def reads(self, node: onnx.NodeProto) -> list[str]:
         """Return the inputs of an operation that carry images, without shapes and constants."""
         inputs = node.input[:1] if node.op_type in _ONE_INPUT else node.input
-        return [name for name in inputs if name and name not in self.constants]
+        return [name for name in inputs if name and name not in self.known]
 
     def cannot(self, node: onnx.NodeProto, what: str) -> ExportError:
         """Say which layer cannot be expressed, where it stands, and what to do."""
-        found = self._layer_of(node)
-        where = "The model"
-        if found is not None:
-            where = f"The layer `{self.layer_names[found]}` ({found + 1} of {len(self.layer_names)})"
         return ExportError(
-            f"{where} needs {what}, which has no form that every OpenCV since 4.5.5 reads. Replace it by convolutions, "
-            "pooling, dense layers, normalisations and the usual activations."
+            f"{self.place(node)} needs {what}, which has no form that every OpenCV since 4.5.5 reads. Replace it by "
+            "convolutions, pooling, dense layers, normalisations and the usual activations."
         )
 
-    def _layer_of(self, node: onnx.NodeProto) -> int | None:
-        """Return the place of the layer that an operation came from, by its name or by that of a neighbour."""
-        near, seen = [node], {node.name}
-        for candidate in near:
-            # TensorFlow puts a number behind a layer's name.
-            scopes = candidate.name.split("/")
-            for parts in ([re.sub(r"_\d+$", "", scope) for scope in scopes], scopes):
-                places = [place for place, name in enumerate(self.layer_names) if name in parts]
-                if places:
-                    return places[-1]
-            before = [self.nodes[name] for name in candidate.input if name in self.nodes]
-            after = [other for other in self.nodes.values() if set(candidate.output) & set(other.input)]
-            for other in (*after, *before):
-                if other.name not in seen and len(seen) < _NEAR:
-                    seen.add(other.name)
-                    near.append(other)
-        return None
+    def place(self, node: onnx.NodeProto) -> str:
+        """Say of which layer an operation is and where that stands; one without a name stands between two layers."""
+        if layer := self._layer_of(node):
+            return f"The layer {layer}"
+        before, after = self._nearest(node, self._before), self._nearest(node, self._after)
+        if before == after:
+            return f"The layer {before}" if before else "The model"
+        if before and after:
+            return f"What stands in or between the layers {before} and {after}"
+        return f"What stands in or {'behind' if before else 'before'} the layer {before or after}"
+
+    def _layer_of(self, node: onnx.NodeProto) -> str:
+        """Return `name` (place of count) of a layer, with the models that it is in; empty where the name tells none."""
+        found, layers = "", self.layers
+        _, *scopes = node.name.split("/")  # behind the model's own
+        for part in scopes:  # a layer's name, mostly with a number of TensorFlow's behind
+            names = [layer.name for layer in layers]
+            name = next((name for name in (re.sub(r"_\d+$", "", part), part) if name in names), None)
+            if name is not None:
+                place = names.index(name)
+                found = f"`{name}` ({place + 1} of {len(names)})" + (f" of {found}" if found else "")
+                layers = getattr(layers[place], "layers", [])
+        return found
+
+    def _nearest(self, node: onnx.NodeProto, follow: Callable[[onnx.NodeProto], onnx.NodeProto | None]) -> str:
+        following = follow(node)
+        while following is not None and not self._layer_of(following):
+            following = follow(following)
+        return self._layer_of(following) if following is not None else ""
+
+    def _before(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
+        return next((self.nodes[name] for name in node.input if name in self.nodes), None)
+
+    def _after(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
+        readers = (other for other in self.nodes.values() if set(node.output) & set(other.input))
+        return next((other for other in readers if other.op_type != "Shape"), None)
+
+    def _check_convertible(self) -> None:
+        """Find what tf2onnx left as it was: nothing can run that."""
+        for node in self.nodes.values():
+            if node.op_type in ("Loop", "Scan", "If"):
+                raise self.cannot(node, "a loop or a condition")
+            if not onnx.defs.has(node.op_type, node.domain):
+                raise self.cannot(node, f"the operation {node.op_type} of TensorFlow")
+
+    def moves_the_batch(self) -> ExportError:
+        """Say that a layer mixes the images of a batch."""
+        return ExportError(
+            f"{self.origin} moves the batch to another side, or mixes its images, which no deployment can follow."
+        )
 
     # What an operation reads
 
@@ -155,10 +176,9 @@ class Lowering:
     def constant(self, node: onnx.NodeProto, position: int, attribute: str = "") -> np.ndarray | None:
         """Return a constant input, or the attribute of this name, where the operation has one."""
         if position < len(node.input) and node.input[position]:
-            value = self.value(node.input[position])
-            if not isinstance(value, np.ndarray):
-                raise self.cannot(node, f"{node.op_type} with weights that are computed")
-            return value
+            if node.input[position] not in self.known:
+                raise self.cannot(node, f"{node.op_type} with weights or sizes that are computed")
+            return self.known[node.input[position]]
         found = attribute_of(node, attribute)
         return None if found is None else np.array(found)
 
@@ -178,6 +198,8 @@ class Lowering:
 
     def plain(self, view: View) -> str:
         """Store a value in the model's own order, the batch first, and return its name."""
+        if view.groups[0] != (0,):
+            raise self.moves_the_batch()
         stored = self.graph.shapes[view.name]
         order = [axis for group in view.groups for axis in group]
         shape = tuple(math.prod(stored[axis - 1] for axis in group if axis) for group in view.groups[1:])
@@ -186,13 +208,20 @@ class Lowering:
     def reorder(self, name: str, order: list[int], shape: Shape) -> str:
         """Store a value with its sides in another order, then cut or joined to a shape; sides of length 1 may miss."""
         if order[0] != 0:
-            raise ExportError("A layer moves the batch to another side, which no deployment can follow.")
+            raise self.moves_the_batch()
         own = self.graph.shapes[name]
         long = [axis for axis in order if axis and own[axis - 1] > 1]
         if long != sorted(long):
             order = order + [axis for axis in range(len(own) + 1) if axis not in order]
             name = self.emit("Transpose", [name], tuple(own[axis - 1] for axis in order[1:]), perm=order)
         return self.reshape(name, shape)
+
+    def apart(self, view: View) -> View:
+        """Store a value so that each of its sides is a stored side, the batch first wherever the model has it."""
+        first = next(side for side, group in enumerate(view.groups) if 0 in group)
+        sides = [first, *(side for side in range(len(view.groups)) if side != first)]
+        name = self.plain(View(view.name, tuple(view.groups[side] for side in sides)))
+        return View(name, tuple((sides.index(side),) for side in range(len(sides))))
 
     def reshape(self, name: str, shape: Shape) -> str:
         """Give a stored value other sides, in the same order."""
@@ -206,41 +235,55 @@ class Lowering:
         """Return a view of a value that is stored as (N, C, H, W), whatever the order in which it is looked at."""
         if len(self.graph.shapes[view.name]) == 3:
             return view
-        name = self.plain(view)
-        return View(name, tuple((axis,) for axis in range(len(view.groups))))
+        return self.apart(view)
 
-    def like(self, view: View, reference: View) -> str:
-        """Store a value so that its sides stand where those of another are stored; missing ones become 1."""
+    def meet(self, view: View, reference: View) -> tuple[str, View]:
+        """Store a value as `like` does; where that is impossible, both in the model's own order."""
+        name = self.like(view, reference)
+        if name is not None:
+            return name, reference
+        reference = self.apart(reference)
+        name = self.like(self.apart(view), reference)
+        if name is None:
+            raise self.moves_the_batch()
+        return name, reference
+
+    def like(self, view: View, reference: View) -> str | None:
+        """Store a value so that its sides stand where those of another are stored; missing ones become 1.
+
+        Returns:
+            Its name; `None` where the other has sides stored as one, or in an order, that this one cannot follow.
+        """
         if view.groups == reference.groups and len(self.graph.shapes[view.name]) == len(
             self.graph.shapes[reference.name]
         ):
             return view.name
-        stored = [1, *self.graph.shapes[view.name]]
+        stored, wanted_shape = [1, *self.graph.shapes[view.name]], [1, *self.graph.shapes[reference.name]]
         groups = ((),) * (len(reference.groups) - len(view.groups)) + view.groups
         makes: dict[int, tuple[int, ...]] = {}
+        cut: dict[int, int] = {}  # sides that come out of one stored side, and their lengths
         for wanted, given in zip(reference.groups, groups, strict=True):
             long = tuple(axis for axis in given if axis == 0 or stored[axis] > 1)
             if not long:
                 continue
+            lengths = [wanted_shape[axis] for axis in wanted]
             if len(wanted) == 1:
                 makes[wanted[0]] = long
-            elif len(wanted) == len(long):
+            elif lengths == [stored[axis] for axis in long]:
                 makes.update({axis: (own,) for axis, own in zip(wanted, long, strict=True)})
+            elif len(long) == 1 and math.prod(lengths) == stored[long[0]] and _consecutive(wanted):
+                makes[wanted[0]] = long
+                cut.update(zip(wanted, lengths, strict=True))
             else:
-                return self._like_plain(view, reference)
-        rank = len(self.graph.shapes[reference.name]) + 1
+                return None
+        rank = len(wanted_shape)
         order = [axis for side in range(rank) for axis in makes.get(side, ())]
         if not order or order[0] != 0:
-            return self._like_plain(view, reference)
-        shape = tuple(math.prod(stored[axis] for axis in makes.get(side, ())) for side in range(1, rank))
+            return None
+        shape = tuple(
+            cut.get(side) or math.prod(stored[axis] for axis in makes.get(side, ())) for side in range(1, rank)
+        )
         return self.reorder(view.name, order, shape)
-
-    def _like_plain(self, view: View, reference: View) -> str:
-        if reference.groups != tuple((axis,) for axis in range(len(reference.groups))):
-            raise ExportError(
-                f"{self.origin}: two values meet whose sides are mixed in different orders. Put a Reshape between."
-            )
-        return self.plain(view)
 
     def constant_like(self, constant: np.ndarray, reference: View) -> np.ndarray:
         """Bring a constant into the order in which a value is stored, without the batch."""
@@ -315,6 +358,10 @@ class Lowering:
         return name
 
 
+def _consecutive(axes: tuple[int, ...]) -> bool:
+    return axes == tuple(range(axes[0], axes[0] + len(axes)))
+
+
 def _three(shape: Shape) -> Shape:
     if len(shape) == 2:
         return (*shape, 1)
@@ -345,7 +392,7 @@ def _mend(proto: onnx.ModelProto) -> None:
 def _observe(
     proto: onnx.ModelProto, source: str, input_shape: list[int]
 ) -> tuple[dict[str, list[Side]], dict[str, np.ndarray]]:
-    """Run the converted graph at two batch sizes: the sides of every value, and the values of the second run."""
+    """Run the converted graph at two batch sizes: the sides of every value, and the values that never change."""
     import onnxruntime
 
     names = list(dict.fromkeys(name for node in proto.graph.node for name in node.output if name))
@@ -361,29 +408,26 @@ def _observe(
             open_proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # onnxruntime's errors share no class of their own
-        raise _unconverted(proto, error) from None
+        reason = " ".join(str(error).split())[:200]
+        raise ExportError(f"The model cannot be converted to ONNX ({reason}).") from None
     runs = []
     for batch in _BATCHES:
         values = session.run(names, {source: np.zeros((batch, *input_shape), np.float32)})
         runs.append({source: np.zeros((batch, *input_shape)), **dict(zip(names, values, strict=True))})
     two, three = runs
     sides = {name: [_side(a, b) for a, b in zip(two[name].shape, three[name].shape, strict=True)] for name in two}
-    return sides, three
+    varying = _varying(proto, source)
+    return sides, {k: v for k, v in three.items() if k not in varying and np.array_equal(v, two[k])}
 
 
 def _side(two: int, three: int) -> Side:
     return (two, False) if two == three else (two // _BATCHES[0], True)
 
 
-def _unconverted(proto: onnx.ModelProto, error: Exception) -> ExportError:
-    reason = " ".join(str(error).split())[:200]
-    return ExportError(f"The model cannot be converted to ONNX ({reason}). Replace the layer that this names.")
-
-
 def _varying(proto: onnx.ModelProto, source: str) -> set[str]:
-    """Return the values that depend on the input, be it only on its shape."""
+    """Return the values that depend on what is in the input, and not on its shape alone."""
     varying = {source}
     for node in proto.graph.node:
-        if varying.intersection(node.input):
+        if node.op_type != "Shape" and varying.intersection(node.input):
             varying.update(node.output)
     return varying

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -12,22 +13,30 @@ import onnx
 from trainkit.exporting.graph import Graph, Shape
 from trainkit.exporting.lowering import Lower, Lowering, Side, Value, View, attribute_of
 
+_LARGEST_BOUND = 1e3  # beside it, x - bound + bound keeps the precision that the answers are held to
 
-def lower(proto: onnx.ModelProto, layer_names: list[str], *, broadcast: bool = False) -> Graph:
+
+def lower(proto: onnx.ModelProto, layers: list[Any], *, broadcast: bool = False) -> Graph:
     """Rebuild a converted model, from its input `(N, C, H, W)` to its output `(N, classes)`.
 
     Args:
         proto: what tf2onnx wrote: one input, one output, opset 13.
-        layer_names: of the Keras model, in order, to say where an operation came from.
+        layers: of the Keras model, in order, to say where an operation came from.
         broadcast: leave it to the reader to combine an image with one value a channel.
 
     Raises:
         ExportError: an operation cannot be expressed; names its layer and its place.
     """
-    return Lowering(proto, layer_names, LOWER, broadcast=broadcast).run()
+    return Lowering(proto, layers, LOWER, broadcast=broadcast).run()
 
 
 def _same(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    return lowering.view(node)
+
+
+def _cast(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    if attribute_of(node, "to") not in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE):
+        raise lowering.cannot(node, "numbers of another kind than float32")
     return lowering.view(node)
 
 
@@ -120,7 +129,7 @@ def _combine_views(lowering: Lowering, op: str, one: View, other: View) -> View:
         other.groups
     )
     reference, follower = (one, other) if first_leads else (other, one)
-    name = lowering.like(follower, reference)
+    name, reference = lowering.meet(follower, reference)
     shapes = lowering.graph.shapes[reference.name], lowering.graph.shapes[name]
     shape = tuple(max(sides) for sides in zip(*shapes, strict=True))
     names = [reference.name, name]
@@ -151,9 +160,29 @@ def _with_constant(
         return lowering.affine(_power(lowering, view, -1.0), value, 0)
     if op == "Div":
         return lowering.affine(view, 1 / value, 0)
+    bounded = _bounded_power(lowering, view, value) if op == "Min" else None
+    if bounded is not None:
+        return bounded
+    if np.abs(value).max() > _LARGEST_BOUND:
+        raise lowering.cannot(node, f"a bound of {np.abs(value).max():g}, too large for single precision")
     if op == "Max":
         return _at_least(lowering, view, value)
     return lowering.affine(_at_least(lowering, lowering.affine(view, -1, 0), -value), -1, 0)  # Min
+
+
+def _bounded_power(lowering: Lowering, view: View, most: np.ndarray | float) -> View | None:
+    """Return min(x ** -p, most) as max(x, most ** (-1 / p)) ** -p, since normalisations bound 1 / norm by 1e12.
+
+    Bounded as others are, by most - relu(most - x), nothing would be left of x beside such a number.
+    """
+    made_by = lowering.graph.producers().get(view.name)
+    if made_by is None or made_by.op != "Pow" or made_by.attributes["exponent"] >= 0 or isinstance(most, np.ndarray):
+        return None
+    exponent, base = made_by.attributes["exponent"], View(made_by.inputs[0], view.groups)
+    before = lowering.graph.producers().get(base.name)
+    if before is not None and before.op == "Sqrt":
+        exponent, base = exponent / 2, View(before.inputs[0], view.groups)
+    return _power(lowering, _at_least(lowering, base, most ** (1 / exponent)), exponent)
 
 
 def _is_long(lowering: Lowering, view: View, axis: int) -> bool:
@@ -251,7 +280,8 @@ def _dense(lowering: Lowering, node: onnx.NodeProto, view: View, weights: np.nda
         return View(name, ((0,), *((),) * (len(leading) - 1), (1,)))
     if len(rest) > 2:
         raise lowering.cannot(node, "a dense layer on a value of more than four sides")
-    name = lowering.like(View(view.name, ((0,), last, *((axis,) for axis in rest))), _IMAGE_VIEWS[len(rest)](lowering))
+    turned = View(view.name, ((0,), last, *((axis,) for axis in rest)))
+    name, _ = lowering.meet(turned, _IMAGE_VIEWS[len(rest)](lowering))
     name = lowering.reshape(name, (*lowering.graph.shapes[name], 1)[:3])
     positions = {axis: index + 2 for index, axis in enumerate(rest)} | {0: 0}
     groups = tuple(tuple(positions[axis] for axis in group if axis in positions) for group in leading)
@@ -409,7 +439,15 @@ def _reduced(lowering: Lowering, node: onnx.NodeProto, kind: str, image: View, o
     if image.groups != view.groups:  # it had to be stored anew, in the model's order
         sides = [side for side, group in enumerate(view.groups) if over.intersection(group)]
         over = {axis for side in sides for axis in image.groups[side]}
+    if kind == "Min":
+        most = _reduced(lowering, node, "Max", lowering.affine(image, -1, 0), over, image)
+        return lowering.affine(most, -1, 0)
     name = image.name
+    if len(lowering.graph.shapes[name]) > 3:
+        raise lowering.cannot(node, "an average, sum or maximum over a value of more than four sides")
+    if len(lowering.graph.shapes[name]) == 1 and 1 in over and kind != "Max":  # a row stays one, for dense layers
+        (count,) = lowering.graph.shapes[name]
+        return View(lowering.dense(name, np.full((1, count), 1 if kind == "Sum" else 1 / count)), image.groups)
     if len(lowering.graph.shapes[name]) != 3:
         name = lowering.reshape(name, (*lowering.graph.shapes[name], 1, 1)[:3])
     shape = lowering.graph.shapes[name]
@@ -479,16 +517,20 @@ def _concat(lowering: Lowering, node: onnx.NodeProto) -> Value:
     views = [lowering.view(node, position) for position in range(len(node.input))]
     side = int(attribute_of(node, "axis", 1)) % len(views[0].groups)
     reference = views[0]
-    if len(reference.groups[side]) != 1:  # of length 1, or of several stored sides
-        name = lowering.plain(reference)
-        reference = View(name, tuple((axis,) for axis in range(len(reference.groups))))
+    names = [lowering.like(view, reference) for view in views]
+    if len(reference.groups[side]) != 1 or None in names:  # of length 1, of several stored sides, or in another order
+        views = [lowering.apart(view) for view in views]
+        reference = views[0]
+        names = [lowering.like(view, reference) for view in views]
     (axis,) = reference.groups[side]
-    names = [reference.name, *(lowering.like(view, reference) for view in views[1:])]
-    if any(len(lowering.graph.shapes[name]) != len(lowering.graph.shapes[reference.name]) for name in names):
+    if axis == 0:
+        raise lowering.moves_the_batch()
+    stored = [name for name in names if name is not None]
+    if len({len(lowering.graph.shapes[name]) for name in stored}) > 1 or len(stored) < len(names):
         raise lowering.cannot(node, "a concatenation of values of different sides")
     shape = list(lowering.graph.shapes[reference.name])
-    shape[axis - 1] = sum(lowering.graph.shapes[name][axis - 1] for name in names)
-    return View(lowering.emit("Concat", names, tuple(shape), axis=axis), reference.groups)
+    shape[axis - 1] = sum(lowering.graph.shapes[name][axis - 1] for name in stored)
+    return View(lowering.emit("Concat", stored, tuple(shape), axis=axis), reference.groups)
 
 
 def _slice(lowering: Lowering, node: onnx.NodeProto) -> Value:
@@ -504,26 +546,52 @@ def _slice(lowering: Lowering, node: onnx.NodeProto) -> Value:
         if follows or (start, end, step) == (0, length, 1):
             continue
         if len(view.groups[side]) != 1:
-            name = lowering.plain(view)
-            view = View(name, tuple((axis,) for axis in range(len(view.groups))))
+            view = lowering.apart(view)
         view = _cut(lowering, node, view, view.groups[side][0], (start, end, step))
     return view
 
 
 def _cut(lowering: Lowering, node: onnx.NodeProto, view: View, axis: int, bounds: tuple[int, int, int]) -> View:
     start, end, step = bounds
+    if step != 1 and axis == 1:
+        return _select(lowering, view, list(range(start, end, step)))
     if step < 1:
         raise lowering.cannot(node, "a slice that runs backwards")
     shape = list(lowering.graph.shapes[view.name])
     shape[axis - 1] = end - start
     name = lowering.emit("Slice", [view.name], tuple(shape), axis=axis, start=start, end=end)
     if step > 1:
-        if len(shape) != 3 or axis == 1:
-            raise lowering.cannot(node, "a slice with steps over channels")
+        if len(shape) != 3:
+            raise lowering.cannot(node, "a slice with steps of a value that is no image")
         strides = [step if axis == side else 1 for side in (2, 3)]
         shape[axis - 1] = math.ceil(shape[axis - 1] / step)
         name = lowering.emit("MaxPool", [name], tuple(shape), kernel=[1, 1], strides=strides, pads=[0] * 4)
     return View(name, view.groups)
+
+
+def _split(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Return the part that is being asked for: each output of the operation is lowered by itself."""
+    view = lowering.view(node)
+    side = int(attribute_of(node, "axis", 0)) % len(view.groups)
+    if len(view.groups[side]) != 1:
+        view = lowering.apart(view)
+    (axis,) = view.groups[side]
+    if axis == 0:
+        raise lowering.moves_the_batch()
+    lengths = [lowering.shape(name)[side][0] for name in node.output]
+    index = list(node.output).index(lowering.asked)
+    start = sum(lengths[:index])
+    return _cut(lowering, node, view, axis, (start, start + lengths[index], 1))
+
+
+def _select(lowering: Lowering, view: View, channels: list[int]) -> View:
+    """Return some channels in an order of their own, by a matrix of zeros and ones."""
+    count, *rest = lowering.graph.shapes[view.name]
+    matrix = np.eye(count)[channels]
+    if not rest:
+        return View(lowering.dense(view.name, matrix), view.groups)
+    name = lowering.reshape(view.name, (count, *rest, 1)[:3] if len(rest) < 3 else (count, math.prod(rest), 1))
+    return View(lowering.reshape(lowering.convolve(name, matrix), (len(channels), *rest)), view.groups)
 
 
 def _pad(lowering: Lowering, node: onnx.NodeProto) -> Value:
@@ -535,19 +603,30 @@ def _pad(lowering: Lowering, node: onnx.NodeProto) -> Value:
     rank = len(view.groups)
     value = 0.0 if filling is None else float(filling.reshape(-1)[0])
     sides = {side: (int(pads[side]), int(pads[side + rank])) for side in range(rank) if pads[side] or pads[side + rank]}
-    if any(len(view.groups[side]) != 1 for side in sides) or len(lowering.graph.shapes[view.name]) != 3:
-        view = View(lowering.plain(view), tuple((axis,) for axis in range(rank)))
+    if any(len(view.groups[side]) != 1 for side in sides):
+        view = lowering.apart(view)
+    own = lowering.graph.shapes[view.name]
     by_axis = {view.groups[side][0]: amounts for side, amounts in sides.items()}
-    if not set(by_axis) <= {2, 3} or len(lowering.graph.shapes[view.name]) != 3:
-        raise lowering.cannot(node, "a padding of channels")
-    (top, bottom), (left, right) = (by_axis.get(axis, (0, 0)) for axis in (2, 3))
-    if min(top, bottom, left, right) < 0:
+    if len(own) > 3 or 0 in by_axis:
+        raise lowering.cannot(node, "a padding of more than three sides")
+    if any(amount < 0 for amounts in by_axis.values() for amount in amounts):
         raise lowering.cannot(node, "a negative padding")
-    channels, height, width = lowering.graph.shapes[view.name]
-    shape = (channels, height + top + bottom, width + left + right)
     shifted = lowering.affine(view, 1, -value) if value else view
-    name = lowering.emit("Pad", [shifted.name], shape, pads=[top, left, bottom, right])
+    name = _padded(lowering, lowering.reshape(shifted.name, (*own, 1, 1)[:3]), by_axis)
+    name = lowering.reshape(name, lowering.graph.shapes[name][: len(own)])
     return lowering.affine(View(name, view.groups), 1, value) if value else View(name, view.groups)
+
+
+def _padded(lowering: Lowering, name: str, by_axis: dict[int, tuple[int, int]]) -> str:
+    """Put zeros around a stored image; (before, after) for each axis, channels among them."""
+    (front, back), (top, bottom), (left, right) = (by_axis.get(axis, (0, 0)) for axis in (1, 2, 3))
+    channels, height, width = lowering.graph.shapes[name]
+    if front or back:
+        name = lowering.convolve(name, np.pad(np.eye(channels), ((front, back), (0, 0))))
+    if not any((top, bottom, left, right)):
+        return name
+    shape = (channels + front + back, height + top + bottom, width + left + right)
+    return lowering.emit("Pad", [name], shape, pads=[top, left, bottom, right])
 
 
 def _resize(lowering: Lowering, node: onnx.NodeProto) -> Value:
@@ -563,7 +642,9 @@ def _resize(lowering: Lowering, node: onnx.NodeProto) -> Value:
         result = lowering.emit("Upsample", [name], shape, scales=[int(factor) for factor in factors])
     elif mode == "linear" and coordinates == "half_pixel":
         result = lowering.emit("Resize", [name], shape)
-    elif mode == "nearest" and coordinates == "half_pixel":
+    elif (mode, coordinates) == ("nearest", "half_pixel") and not any(map(operator.mod, own, shape)):
+        result = _every(lowering, name, [was // new for was, new in zip(own[1:], shape[1:], strict=True)])
+    elif (mode, coordinates) == ("nearest", "half_pixel"):
         result = _picked(lowering, _picked(lowering, name, 1, shape[1]), 2, shape[2])
     else:
         raise lowering.cannot(node, f"a resize of the kind {mode}, {coordinates}")
@@ -583,6 +664,18 @@ def _picked(lowering: Lowering, name: str, side: int, length: int) -> str:
     turned = lowering.reorder(name, order, tuple(lowering.graph.shapes[name][axis - 1] for axis in order[1:]))
     picked = lowering.convolve(turned, np.eye(own)[nearest])
     return lowering.reorder(picked, order, tuple(lowering.graph.shapes[picked][axis - 1] for axis in order[1:]))
+
+
+def _every(lowering: Lowering, name: str, steps: list[int]) -> str:
+    """Return the middle one of every so many rows and columns: nearest-neighbour shrinking by whole numbers."""
+    for axis, step in enumerate(steps, 2):
+        if step > 1:
+            shape = list(lowering.graph.shapes[name])
+            start, shape[axis - 1] = step // 2, shape[axis - 1] - step // 2
+            name = lowering.emit("Slice", [name], tuple(shape), axis=axis, start=start, end=start + shape[axis - 1])
+    channels, *sides = lowering.graph.shapes[name]
+    shape = [channels, *(math.ceil(side / step) for side, step in zip(sides, steps, strict=True))]
+    return lowering.emit("MaxPool", [name], tuple(shape), kernel=[1, 1], strides=steps, pads=[0] * 4)
 
 
 def _batch_normalization(lowering: Lowering, node: onnx.NodeProto) -> Value:
@@ -635,7 +728,8 @@ def _softsign(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 LOWER: dict[str, Lower] = {
-    **dict.fromkeys(("Identity", "Cast", "Dropout"), _same),
+    **dict.fromkeys(("Identity", "Dropout"), _same),
+    "Cast": _cast,
     **{name: _elementwise(name) for name in ("Relu", "Sigmoid", "Exp", "Log", "Erf", "Sqrt", "Abs")},
     "LeakyRelu": _elementwise("LeakyRelu", alpha=_read("alpha", 0.01)),
     "Elu": _elementwise("Elu", alpha=_read("alpha", 1.0)),
@@ -670,9 +764,11 @@ LOWER: dict[str, Lower] = {
     "ReduceMean": _reduce("Mean"),
     "ReduceSum": _reduce("Sum"),
     "ReduceMax": _reduce("Max"),
+    "ReduceMin": _reduce("Min"),
     "Softmax": _softmax,
     "Concat": _concat,
     "Slice": _slice,
+    "Split": _split,
     "Pad": _pad,
     "Resize": _resize,
     "BatchNormalization": _batch_normalization,

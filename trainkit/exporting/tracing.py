@@ -139,6 +139,11 @@ def _find_activation(output: Any, model: Any, from_logits: bool) -> tuple[str, A
     while last.op.type in _PASSED:
         last = last.op.inputs[0]
     kind = last.op.type.lower()
+    if kind == "softmax" and last.op.inputs[0].shape[-1] != _units(output, model):
+        raise ExportError(
+            f"The softmax at the end of the model {model.name} is over {last.op.inputs[0].shape[-1]} values, and the "
+            f"model has {_units(output, model)} outputs. Expected one softmax over all classes."
+        )
     if kind in ("softmax", "sigmoid"):
         if from_logits:
             raise ExportError(f"The model {model.name} ends in a {kind} already. Leave out --from-logits.")
@@ -193,7 +198,8 @@ def _upsample(layer: Any, inputs: Any) -> Any:
 
 def _elu(layer: Any, inputs: Any) -> Any:
     """ELU of any alpha, without the choice between two values by which Keras says it."""
-    return tf.nn.relu(inputs) + float(layer.alpha) * tf.nn.elu(-tf.nn.relu(-inputs))
+    whole = tf.nn.elu(inputs)
+    return whole if layer.alpha == 1 else tf.nn.relu(whole) - float(layer.alpha) * tf.nn.relu(-whole)
 
 
 @contextmanager
