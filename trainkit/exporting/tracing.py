@@ -73,16 +73,22 @@ class Traced:
         function = self._function.prune(self._function.inputs[0], [self._logits])
         with silent_stderr():
             frozen = convert_variables_to_constants_v2(function)
-            (source,), (target,) = frozen.inputs, frozen.outputs
-            proto, _ = tf2onnx.convert.from_graph_def(
-                frozen.graph.as_graph_def(),
-                input_names=[source.name],
-                output_names=[target.name],
-                opset=_OPSET,
-                inputs_as_nchw=[source.name],
-                custom_op_handlers={name: (convert, []) for name, convert in _CONVERSIONS.items()},
-            )
-        return proto
+            (source,), (target,) = [value.name for value in frozen.inputs], [value.name for value in frozen.outputs]
+            with frozen.graph.as_default():
+                graph_def = tf2onnx.tf_loader.tf_optimize([source], [target], frozen.graph.as_graph_def())
+            with tf.Graph().as_default() as tf_graph:
+                tf.import_graph_def(graph_def, name="")
+                # Without tf2onnx's own optimizers, which take as long again: what they do, lowering and folding do.
+                converted = tf2onnx.tfonnx.process_tf_graph(
+                    tf_graph,
+                    input_names=[source],
+                    output_names=[target],
+                    opset=_OPSET,
+                    inputs_as_nchw=[source],
+                    continue_on_error=True,
+                    custom_op_handlers={name: (convert, []) for name, convert in _CONVERSIONS.items()},
+                )
+                return converted.make_model(self.model.name)
 
 
 def trace(
