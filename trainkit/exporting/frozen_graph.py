@@ -308,8 +308,8 @@ def _pool(op: str) -> Callable[[_Writer, Node], Any]:
     def write_pool(writer: _Writer, node: Node) -> Any:
         kernel = node.attributes["kernel"]
         source, padding = _padding(writer, node, tuple(kernel))
-        if padding == "VALID" and any(node.attributes["pads"]):
-            raise ExportError(f"The padding of {node.origin} has no name in TensorFlow. Export --format onnx.")
+        if op == "AvgPool" and padding == "VALID" and any(node.attributes["pads"]):
+            raise cannot(node)  # of a maximum, zeros are padded only where nothing is negative
         arguments = {"ksize": [1, *kernel, 1], "strides": [1, *node.attributes["strides"], 1], "padding": padding}
         if op == "MaxPool":
             return tf.raw_ops.MaxPool(input=source, **arguments)
