@@ -212,7 +212,7 @@ class Lowering:
         own = self.graph.shapes[name]
         long = [axis for axis in order if axis and own[axis - 1] > 1]
         if long != sorted(long):
-            order = order + [axis for axis in range(len(own) + 1) if axis not in order]
+            order = _usual_order(order + [axis for axis in range(len(own) + 1) if axis not in order], own)
             name = self.emit("Transpose", [name], tuple(own[axis - 1] for axis in order[1:]), perm=order)
         return self.reshape(name, shape)
 
@@ -356,6 +356,15 @@ class Lowering:
             scales = [wanted // given for wanted, given in zip(shape[1:], own[1:], strict=True)]
             name = self.emit("Upsample", [name], shape, scales=scales)
         return name
+
+
+def _usual_order(order: list[int], own: Shape) -> list[int]:
+    """Return the turn between channels last and first where it is the same: sides of length 1 stand anywhere."""
+    for usual in ([0, 2, 3, 1], [0, 3, 1, 2]):
+        orders = [[axis for axis in one if axis == 0 or own[axis - 1] > 1] for one in (usual, order) if len(own) == 3]
+        if orders and orders[0] == orders[1]:
+            return usual
+    return order
 
 
 def _consecutive(axes: tuple[int, ...]) -> bool:

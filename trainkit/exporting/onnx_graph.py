@@ -50,13 +50,14 @@ def to_onnx(graph: Graph, kind: str, metadata: dict[str, str]) -> onnx.ModelProt
     axis = {"axis": 1} if kind == "softmax" else {}
     writer.nodes.append(helper.make_node(_ACTIVATIONS[kind], [graph.output], [OUTPUT], OUTPUT, **axis))
     classes = graph.shapes[graph.output][0]
+    read = {name for node in writer.nodes for name in node.input}
     proto = helper.make_model(
         helper.make_graph(
             writer.nodes,
             "trainkit",
             [helper.make_tensor_value_info(INPUT, onnx.TensorProto.FLOAT, ["N", *graph.shapes[INPUT]])],
             [helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, ["N", classes])],
-            [numpy_helper.from_array(value, name) for name, value in writer.constants.items()],
+            [numpy_helper.from_array(value, name) for name, value in writer.constants.items() if name in read],
         ),
         opset_imports=[helper.make_opsetid("", opset)],
         ir_version=_IR_VERSIONS[opset],
@@ -105,10 +106,12 @@ class _Writer:
         A Mul or Add with a constant (1, C, 1, 1) fails in OpenCV 4.5.5 and 4.6 for more than one image, so it becomes a
         batch normalisation. Behind a convolution and some activations (elu, sigmoid, hard sigmoid: measured) the
         new engine of 5.0.0 folds that into the convolution as if the activation were not there, so then it becomes a
-        convolution of each channel by itself.
+        convolution of each channel by itself; and so for a shift that keeps a norm from being zero, since the classic
+        engine forgets one below 1e-20.
         """
         made_by = next((node.op_type for node in self.nodes if source in node.output), "")
-        if made_by in _FOLDED_OVER:
+        size = np.abs(self.value(shift))
+        if made_by in _FOLDED_OVER or ((size > 0) & (size < 1e-12)).any():
             weights = self.number(f"{target}_weights", self.value(scale).reshape(-1, 1, 1, 1))
             self.add("Conv", [source, weights, shift], target, kernel_shape=[1, 1], group=channels)
             return

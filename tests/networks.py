@@ -1,0 +1,476 @@
+"""Small Keras classifiers that together use every layer and way of joining layers that leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from trainkit.backend import keras
+from trainkit.exporting.conversion import build_graph
+from trainkit.exporting.graph import Graph
+from trainkit.exporting.tracing import Traced, trace
+
+layers, ops = keras.layers, keras.ops
+SHAPE = (20, 24, 3)
+NETWORKS: dict[str, Callable[[], Any]] = {}
+ACTIVATIONS = (
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "celu",
+    "gelu",
+    "swish",
+    "mish",
+    "hard_sigmoid",
+    "hard_swish",
+    "hard_tanh",
+    "sigmoid",
+    "tanh",
+    "tanh_shrink",
+    "softplus",
+    "softsign",
+    "exponential",
+    "log_sigmoid",
+    "squareplus",
+)
+# What a frozen graph does not hold, each with what the refusal names.
+ONLY_ONNX = {
+    "attention": "Reshape",
+    "reordered": "Transpose",
+    "sequence": "Transpose",
+    "sequence_transposed": "Transpose",
+    "shuffled": "Transpose",
+    "mixer": "GlobalAveragePool",
+    "stacked": "Reshape",
+    "distributed": "Reshape",
+    "softmax_rows": "Transpose",
+}
+FROM_LOGITS = ("logits", "logit")
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """A network on its way out, with what Keras answers for eight inputs."""
+
+    model: Any
+    traced: Traced
+    graph: Graph
+    inputs: np.ndarray  # (8, H, W, C)
+    logits: np.ndarray
+    probabilities: np.ndarray
+
+
+@cache
+def leaving(name: str) -> Leaving:
+    """Build, randomise, trace and convert a network, once."""
+    keras.utils.set_random_seed(1)
+    model = NETWORKS[name]()
+    randomize(model)
+    traced = trace(model, from_logits=name in FROM_LOGITS)
+    inputs = np.random.default_rng(0).normal(0, 1, (8, *model.input_shape[1:])).astype(np.float32)
+    last = [layer for layer in model._flatten_layers(include_self=False) if isinstance(layer, layers.Dense)][-1:]
+    for dense in last:  # logits that neither saturate nor flatten the softmax
+        dense.kernel.assign(dense.kernel.numpy() * (2 / max(float(traced.predict(inputs)["logits"].std()), 1e-6)))
+    answers = traced.predict(inputs)
+    return Leaving(model, traced, build_graph(traced), inputs, answers["logits"], answers["probabilities"])
+
+
+def randomize(model: Any, seed: int = 0) -> None:
+    """Give every layer biases, scales and statistics that are neither zero nor one."""
+    generator = np.random.default_rng(seed)
+    for weight in model.weights:
+        if weight.path.endswith(("bias", "beta", "alpha", "moving_mean")):
+            weight.assign(generator.normal(0, 0.2, weight.shape))
+        if weight.path.endswith(("gamma", "moving_variance")):
+            weight.assign(generator.uniform(0.5, 1.5, weight.shape))
+
+
+def network(build: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Register a network of one image of `SHAPE`, by what it does with it."""
+
+    def build_network() -> Any:
+        image = keras.Input(SHAPE)
+        return keras.Model(image, build(image))
+
+    NETWORKS[build.__name__] = build_network
+    return build
+
+
+def model(build: Callable[[], Any]) -> Callable[[], Any]:
+    """Register a whole model."""
+    NETWORKS[build.__name__] = build
+    return build
+
+
+def classified(x: Any, classes: int = 5, activation: str | None = "softmax") -> Any:
+    return layers.Dense(classes, activation=activation)(x)
+
+
+def flat(x: Any) -> Any:
+    return classified(layers.Flatten()(x))
+
+
+def pooled(x: Any) -> Any:
+    return classified(layers.GlobalAveragePooling2D()(x))
+
+
+@network
+def convolutions(image: Any) -> Any:
+    x = layers.Conv2D(8, 3)(image)
+    x = layers.Conv2D(8, 3, padding="same", strides=2)(x)
+    x = layers.Conv2D(8, (3, 2), padding="same", dilation_rate=(2, 3), activation="relu")(x)
+    x = layers.Conv2D(8, 4, strides=(1, 2), padding="same")(x)
+    return flat(layers.Conv2D(8, 3, groups=4, padding="same")(x))
+
+
+@network
+def depthwise(image: Any) -> Any:
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2, padding="same")(image)
+    x = layers.SeparableConv2D(8, 3, activation="relu6")(x)
+    x = layers.DepthwiseConv2D(3, strides=2, padding="same")(x)
+    x = layers.DepthwiseConv2D(3, dilation_rate=2, padding="same")(x)
+    return pooled(layers.BatchNormalization()(x))
+
+
+@network
+def transposed(image: Any) -> Any:
+    x = layers.Conv2DTranspose(6, 3, strides=2, padding="same")(image)
+    x = layers.Conv2DTranspose(6, 3, strides=2)(x)
+    x = layers.Conv2DTranspose(4, 4, padding="same", activation="elu")(x)
+    return classified(layers.GlobalMaxPooling2D()(x))
+
+
+@network
+def transposed_short(image: Any) -> Any:
+    x = layers.Conv2D(4, 5)(image)
+    x = layers.BatchNormalization()(layers.Conv2DTranspose(4, 2, strides=3, activation="relu")(x))
+    x = layers.Conv2DTranspose(4, (1, 3), strides=(2, 1), padding="same")(x)
+    return flat(layers.MaxPooling2D(3)(layers.Conv2DTranspose(4, 5, strides=2, padding="same")(x)))
+
+
+@network
+def transposed_dilated(image: Any) -> Any:
+    x = layers.Conv2DTranspose(5, 3, dilation_rate=2)(image)
+    x = layers.Conv2DTranspose(5, 3, dilation_rate=2, padding="same")(x)
+    return flat(layers.Conv2DTranspose(3, 3, strides=2, output_padding=1)(x))
+
+
+@network
+def pools(image: Any) -> Any:
+    x = layers.Conv2D(6, 4)(image) - 3.0  # negative: zeros around it would win
+    most, mean = (pool(3, 2, padding="same")(x) for pool in (layers.MaxPooling2D, layers.AveragePooling2D))
+    x = layers.Add()([most, mean])
+    x = layers.AveragePooling2D(2, 1, padding="same")(x)
+    x = layers.MaxPooling2D((5, 2), (2, 3), padding="same")(x)
+    return flat(layers.AveragePooling2D((4, 2))(layers.ZeroPadding2D(((1, 0), (0, 2)))(x)))
+
+
+@network
+def pooled_shapes(image: Any) -> Any:
+    x = layers.Conv2D(6, 3)(image)
+    most = layers.Flatten()(layers.GlobalMaxPooling2D(keepdims=True)(x))
+    rows = layers.Flatten()(ops.max(x, axis=2))
+    columns = layers.Flatten()(ops.mean(x, axis=1))
+    return classified(layers.Concatenate()([most, rows, columns, ops.min(x, axis=(1, 2)), ops.std(x, axis=(1, 2))]))
+
+
+@network
+def normalizations(image: Any) -> Any:
+    x = layers.LayerNormalization()(layers.Conv2D(8, 3)(image))
+    x = layers.Conv2D(8, 3, activation="relu")(x)
+    x = layers.GroupNormalization(4)(x)
+    x = layers.LayerNormalization(axis=[1, 2, 3])(x)
+    x = layers.GroupNormalization(-1, center=False)(layers.Conv2D(8, 3)(x))
+    return pooled(layers.BatchNormalization(scale=False)(x))
+
+
+@network
+def unit_lengths(image: Any) -> Any:
+    x = layers.ReLU()(layers.Conv2D(4, 3)(image) - 0.5)  # whole pixels are zero, and stay so
+    return flat(layers.RMSNormalization()(layers.Conv2D(4, 3)(layers.UnitNormalization()(x))))
+
+
+@network
+def squeeze_and_excite(image: Any) -> Any:
+    x = layers.Conv2D(8, 3)(image)
+    gate = layers.Conv2D(4, 1, activation="swish")(layers.GlobalAveragePooling2D(keepdims=True)(x))
+    x = layers.Multiply()([x, layers.Conv2D(8, 1, activation="sigmoid")(gate)])
+    gate = layers.Dense(8, activation="hard_sigmoid")(layers.GlobalAveragePooling2D()(x))
+    return flat(layers.Multiply()([layers.Reshape((1, 1, 8))(gate), x]))
+
+
+@network
+def merges(image: Any) -> Any:
+    a, b, c = (layers.Conv2D(8, 3)(image) for _ in range(3))
+    parts = [layers.Average()([a, b, c]), layers.Maximum()([a, b, c]), layers.Minimum()([a, b])]
+    return pooled(layers.Concatenate()([*parts, layers.Subtract()([a, b]), layers.Multiply()([a, c]), a]))
+
+
+@network
+def broadcasts(image: Any) -> Any:
+    x = layers.Conv2D(4, 3)(image)
+    x = layers.Add()([ops.mean(x, axis=(1, 2), keepdims=True), x])
+    x = layers.Subtract()([ops.max(x, axis=1, keepdims=True), x])
+    x = layers.Add()([x, ops.max(x, axis=1, keepdims=True) + ops.mean(x, axis=2, keepdims=True)])
+    return pooled(layers.Multiply()([x, layers.Conv2D(1, 1, activation="sigmoid")(x)]))
+
+
+@network
+def attention(image: Any) -> Any:
+    x = layers.Conv2D(8, 3)(image)
+    narrow, wide = layers.Dense(2, activation="relu"), layers.Dense(8)
+    gates = [wide(narrow(pool()(x))) for pool in (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)]
+    x = layers.Multiply()([x, layers.Reshape((1, 1, 8))(layers.Activation("sigmoid")(layers.Add()(gates)))])
+    maps = layers.Concatenate()([ops.mean(x, axis=-1, keepdims=True), ops.max(x, axis=-1, keepdims=True)])
+    return pooled(layers.Multiply()([x, layers.Conv2D(1, 7, padding="same", activation="sigmoid")(maps)]))
+
+
+@network
+def geometry(image: Any) -> Any:
+    x = layers.ZeroPadding2D(((1, 2), (3, 0)))(image)
+    x = layers.Cropping2D(((1, 0), (2, 1)))(x)
+    x = layers.UpSampling2D((2, 3))(layers.Conv2D(6, 3)(x))
+    x = layers.Conv2D(4, 3, strides=2)(layers.ZeroPadding2D(((0, 1), (0, 1)))(x))
+    x = layers.Conv2D(4, 3, padding="same")(layers.BatchNormalization()(layers.ZeroPadding2D(1)(x)))
+    x = layers.Resizing(10, 17, interpolation="nearest")(layers.CenterCrop(20, 34)(x))
+    return flat(ops.pad(x, ((0, 0), (0, 1), (1, 0), (1, 2)), constant_values=0.7))
+
+
+@network
+def bilinear(image: Any) -> Any:
+    x = layers.UpSampling2D(2, interpolation="bilinear")(image)
+    x = layers.Conv2D(6, 3, activation="relu6")(layers.Resizing(17, 19)(x))
+    x = layers.ReLU()(layers.ZeroPadding2D(1)(layers.Activation("hard_swish")(x)))
+    x = layers.MaxPooling2D(2)(layers.Cropping2D(((1, 0), (0, 2)))(x))
+    return flat(layers.UpSampling2D(2)(x))
+
+
+@network
+def head(image: Any) -> Any:
+    normalization = layers.Normalization(mean=[0.1, -0.2, 0.3], variance=[0.5, 1.5, 2.0])
+    x = normalization(layers.Rescaling(2.0, -1.0)(image))
+    for augment in (
+        layers.RandomFlip(),
+        layers.RandomRotation(0.1),
+        layers.RandomContrast(0.2),
+        layers.RandomZoom(0.1),
+    ):
+        x = augment(x)
+    x = layers.Dropout(0.3)(layers.GaussianNoise(0.1)(x))
+    x = layers.Conv2D(6, 3, padding="same")(x)
+    x = layers.ActivityRegularization(l1=0.1)(layers.SpatialDropout2D(0.1)(layers.GaussianDropout(0.1)(x)))
+    return flat(layers.AlphaDropout(0.1)(x))
+
+
+@network
+def head_backwards(image: Any) -> Any:
+    x = image[..., ::-1] - np.array([0.1, 0.2, 0.3], np.float32)
+    return pooled(layers.Conv2D(4, 3, padding="same", activation="relu")(layers.BatchNormalization()(x)))
+
+
+@network
+def activations(image: Any) -> Any:
+    branches = [layers.Activation(name)(layers.Conv2D(2, 5)(image)) for name in ACTIVATIONS]
+    branches += [layers.ELU(0.4)(branches[0] - 0.5), layers.LeakyReLU(0.3)(branches[1] - 1.0)]
+    branches += [layers.ReLU(4.0, negative_slope=0.1)(branches[2] * 3.0), ops.gelu(branches[3], approximate=True)]
+    return pooled(layers.Concatenate()([layers.BatchNormalization()(branch) for branch in branches]))
+
+
+@network
+def row_activations(image: Any) -> Any:
+    x = layers.Flatten()(image)
+    for name in ("gelu", "swish", "hard_sigmoid", "selu", "softplus", "tanh"):
+        x = layers.BatchNormalization()(layers.Dense(8, activation=name)(x))
+    return classified(layers.LayerNormalization()(layers.PReLU()(x)))
+
+
+@network
+def slopes(image: Any) -> Any:
+    x = layers.PReLU()(layers.Conv2D(6, 3)(image))
+    x = layers.PReLU(shared_axes=[1, 2])(layers.Conv2D(6, 1)(x))
+    return flat(layers.PReLU(shared_axes=[1])(layers.Conv2D(4, 1)(x)))
+
+
+@network
+def softmaxes(image: Any) -> Any:
+    x = layers.Softmax()(layers.Conv2D(6, 3)(image))
+    x = layers.Conv2D(6, 3, activation="softmax")(layers.BatchNormalization()(x))
+    x = layers.Dense(6, activation="softmax")(layers.GlobalAveragePooling2D()(x))
+    return classified(x)
+
+
+@network
+def softmax_rows(image: Any) -> Any:
+    return flat(layers.Softmax(axis=2)(layers.Conv2D(4, 3)(image)))
+
+
+@network
+def reordered(image: Any) -> Any:
+    x = layers.Permute((2, 1, 3))(layers.Conv2D(6, 3)(image))
+    x = layers.Reshape((10, -1))(layers.Conv2D(4, 3)(x))
+    x = layers.Flatten()(layers.Dense(6, activation="relu")(x))
+    return flat(layers.Conv2D(5, 2)(layers.Reshape((4, 4, 3))(layers.Dense(48)(x))))
+
+
+@network
+def shuffled(image: Any) -> Any:
+    x = layers.Reshape((18, 22, 2, 4))(layers.Conv2D(8, 3)(image))
+    x = layers.Reshape((18, 22, 8))(layers.Permute((1, 2, 4, 3))(x))
+    return pooled(layers.Conv2D(8, 3, groups=2, activation="relu")(x))
+
+
+@network
+def dense_on_images(image: Any) -> Any:
+    x = layers.GlobalAveragePooling2D()(layers.Dense(5)(layers.Dense(7, activation="gelu")(image)))
+    return classified(layers.Activation("relu")(layers.LayerNormalization()(layers.BatchNormalization()(x))))
+
+
+@network
+def flattened(image: Any) -> Any:
+    x = layers.BatchNormalization()(layers.Flatten()(layers.Conv2D(4, 3, strides=2, activation="relu")(image)))
+    x = layers.Concatenate()([x, layers.Flatten()(layers.MaxPooling2D(3)(image))])
+    x = layers.BatchNormalization()(layers.Dense(7, activation="relu")(layers.ReLU()(x)))
+    return classified(layers.Flatten()(layers.BatchNormalization()(layers.Dense(7)(x))))
+
+
+@network
+def flattened_and_merged(image: Any) -> Any:
+    x = layers.Conv2D(4, 3, strides=2)(image)
+    row = layers.Dense(9 * 11 * 4, activation="sigmoid")(layers.GlobalAveragePooling2D()(x))
+    return classified(layers.ReLU()(layers.Add()([layers.Multiply()([row, layers.Flatten()(x)]), row])))
+
+
+@model
+def nested() -> Any:
+    rest = keras.Sequential([layers.BatchNormalization(), layers.ReLU()])
+    inner = keras.Sequential([keras.Input(SHAPE), layers.Conv2D(4, 3), rest, layers.GlobalAveragePooling2D()])
+    last = keras.Sequential([layers.Dense(6, activation="relu"), layers.Dense(5), layers.Activation("softmax")])
+    return keras.Sequential([keras.Input(SHAPE), inner, last])
+
+
+@network
+def shared(image: Any) -> Any:
+    convolve, normalize = layers.Conv2D(3, 3, padding="same", activation="relu"), layers.BatchNormalization()
+    inner = keras.Sequential([keras.Input(SHAPE), layers.Conv2D(3, 3, padding="same"), layers.BatchNormalization()])
+    x = normalize(convolve(normalize(convolve(image))))
+    return flat(layers.Add()([inner(inner(x)), image]))
+
+
+@network
+def skips(image: Any) -> Any:
+    a = layers.Conv2D(6, 3, padding="same", activation="relu")(image)
+    b = layers.Conv2D(6, 3, strides=2, padding="same")(a)
+    c = layers.Conv2D(6, 3, strides=2, padding="same", activation="relu")(b)
+    x = layers.Concatenate()([b, layers.UpSampling2D(2)(c)])
+    return pooled(layers.Add()([layers.Conv2DTranspose(6, 3, strides=2, padding="same")(x), a]))
+
+
+@network
+def arithmetic(image: Any) -> Any:
+    x = layers.Conv2D(4, 3)(image)
+    x = ops.sqrt((2 * x - 1) ** 2 / 3.0 + 1.0)
+    x = ops.exp(-x) / (1 + x) - ops.mean(x, axis=(1, 2), keepdims=True)
+    x = ops.minimum(ops.maximum(ops.clip(x, -0.6, 0.9), -0.5), 0.8)
+    x = 1.0 / (ops.log(x + 2) + 0.5) - ops.square(x) - ops.abs(x) * ops.tanh(x)
+    return flat(ops.relu(x + 1.0) * 0.5)
+
+
+@network
+def powers(image: Any) -> Any:
+    x = layers.Conv2D(4, 5)(image)
+    negative = -ops.abs(x) - 0.5
+    parts = [(x * 0.5) ** 3, (x * 0.5) ** 4, negative**-2, negative**-3, 1 / negative, (ops.abs(x) + 0.1) ** 1.5]
+    return pooled(layers.Concatenate()(parts))
+
+
+@network
+def sliced(image: Any) -> Any:
+    x = layers.Conv2D(8, 3)(image)
+    left, right = ops.split(x, 2, axis=-1)
+    x = layers.Concatenate()([left * ops.sigmoid(right), ops.glu(x)[..., ::-1]])
+    return flat(ops.roll(x[:, 1:-1, ::2, ::3], 3, axis=1))
+
+
+@network
+def stacked(image: Any) -> Any:
+    x = layers.Conv2D(4, 3)(image)
+    return flat(ops.stack([x, 2 * x], axis=1))
+
+
+@network
+def distributed(image: Any) -> Any:
+    return flat(layers.TimeDistributed(layers.Conv1D(3, 3, padding="same"))(layers.MaxPooling2D(4)(image)))
+
+
+@network
+def mixer(image: Any) -> Any:
+    x = layers.Reshape((-1, 6))(layers.Conv2D(6, 4, strides=4)(image))
+    mixed = layers.Permute((2, 1))(layers.LayerNormalization()(x))
+    mixed = layers.Dense(30)(layers.Dense(10, activation="gelu")(mixed))
+    x = layers.Add()([x, layers.Permute((2, 1))(mixed)])
+    x = layers.Add()([x, layers.Dense(6)(layers.Dense(12, activation="gelu")(layers.LayerNormalization()(x)))])
+    return classified(layers.GlobalAveragePooling1D()(x))
+
+
+@network
+def sequence(image: Any) -> Any:
+    x = layers.Conv1D(6, 3, padding="causal", dilation_rate=2, activation="relu")(layers.Reshape((20, 72))(image))
+    x = layers.BatchNormalization()(layers.SeparableConv1D(6, 3)(layers.MaxPooling1D(2)(x)))
+    x = layers.UpSampling1D(2)(layers.AveragePooling1D(2, padding="same")(x))
+    return classified(layers.GlobalMaxPooling1D()(layers.Cropping1D((1, 0))(layers.ZeroPadding1D(1)(x))))
+
+
+@network
+def sequence_transposed(image: Any) -> Any:
+    x = layers.Conv1DTranspose(6, 3, strides=2)(layers.Reshape((20, 72))(image))
+    return flat(layers.DepthwiseConv1D(3)(x))
+
+
+@network
+def convolved_to_the_end(image: Any) -> Any:
+    x = layers.Conv2D(6, 3, activation="relu")(image)
+    x = layers.Conv2D(5, (18, 22), activation="softmax")(x)
+    return layers.Flatten()(x)
+
+
+@network
+def linear(image: Any) -> Any:
+    return flat(image)
+
+
+@network
+def nothing_but_a_pool(image: Any) -> Any:
+    return pooled(image)
+
+
+@model
+def gray() -> Any:
+    image = keras.Input((20, 24, 1))
+    x = layers.DepthwiseConv2D(3, padding="same")(layers.Rescaling(2.0, 0.1)(layers.BatchNormalization()(image)))
+    return keras.Model(image, classified(layers.Flatten()(layers.MaxPooling2D()(x)), 2))
+
+
+@network
+def single_sigmoid(image: Any) -> Any:
+    return classified(layers.BatchNormalization()(layers.Flatten()(image)), 1, "sigmoid")
+
+
+@network
+def multi_label(image: Any) -> Any:
+    return classified(layers.GlobalAveragePooling2D()(layers.Conv2D(6, 3, activation="relu")(image)), 4, "sigmoid")
+
+
+@network
+def logits(image: Any) -> Any:
+    return classified(layers.Flatten()(image), 5, None)
+
+
+@network
+def logit(image: Any) -> Any:
+    return classified(layers.Flatten()(image), 1, None)
