@@ -122,9 +122,8 @@ def measure(network: str) -> dict[str, Any]:
 
 def main(networks: list[str]) -> None:
     """Print a row for each network as soon as it is there."""
-    print(
-        f"{'network':<18}{'runs':>6}{'naive ms':>10}{'ours ms':>10}{'time':>7}{'paired':>8}{'4.10':>7}{'size':>7}  differ by"
-    )
+    columns = f"{'network':<18}{'runs':>6}{'naive ms':>10}{'ours ms':>10}{'time':>7}{'paired':>8}{'4.10':>7}{'size':>7}"
+    print(f"{columns}  differ by")
     for network in networks:
         command = [sys.executable, __file__, "--measure", network]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
