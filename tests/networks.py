@@ -46,9 +46,9 @@ ONLY_ONNX = {
     "sequence": "Transpose",
     "sequence_transposed": "Transpose",
     "shuffled": "Transpose",
-    "mixer": "GlobalAveragePool",
-    "stacked": "Reshape",
-    "distributed": "Reshape",
+    "mixer": "Upsample",
+    "stacked": "Concat",
+    "distributed": "Concat",
     "softmax_rows": "Transpose",
 }
 FROM_LOGITS = ("logits", "logit")
