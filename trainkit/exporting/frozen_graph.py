@@ -108,12 +108,16 @@ class _Writer:
             return _padded(*self.padded[name])
         return self.values[name]
 
-    def read(self, node: Node, position: int = 0) -> Any:
-        """Return the tensor of an input that stands in the usual order."""
+    def check_usual(self, node: Node, position: int = 0) -> None:
+        """Raise unless an input stands in the usual order."""
         name = node.inputs[position]
         if name in self.as_meant or name in self.flattened or name in self.by_pixel:
             raise cannot(node)
-        return self.tensor(name)
+
+    def read(self, node: Node, position: int = 0) -> Any:
+        """Return the tensor of an input that stands in the usual order."""
+        self.check_usual(node, position)
+        return self.tensor(node.inputs[position])
 
     def constant(self, node: Node, position: int) -> np.ndarray:
         """Return a constant input."""
@@ -422,9 +426,10 @@ def _softmax(writer: _Writer, node: Node) -> Any:
 
     Each pixel's mean is taken off first, so that only a spread of logits beyond 88 within one pixel would overflow.
     """
-    source = writer.read(node)
     if len(writer.shape(node)) == 1:
+        writer.check_usual(node)
         return tf.raw_ops.Softmax(logits=writer.row(node.inputs[0]))
+    source = writer.read(node)
     channels = source.shape[-1]
 
     def mixed(values: Any, matrix: np.ndarray) -> Any:
@@ -437,7 +442,7 @@ def _softmax(writer: _Writer, node: Node) -> Any:
 
 def _concat(writer: _Writer, node: Node) -> Any:
     for position in range(len(node.inputs)):
-        writer.read(node, position)
+        writer.check_usual(node, position)
     values = [writer.row(name) for name in node.inputs]
     axis = _nhwc_axis(node.attributes["axis"], len(values[0].shape))
     return tf.raw_ops.ConcatV2(values=values, axis=axis)
@@ -448,7 +453,7 @@ def _nhwc_axis(axis: int, rank: int) -> int:
 
 
 def _slice(writer: _Writer, node: Node) -> Any:
-    writer.read(node)
+    writer.check_usual(node)
     source = writer.row(node.inputs[0])
     axis = _nhwc_axis(node.attributes["axis"], len(source.shape))
     begin, size = [0] * len(source.shape), [-1, *source.shape[1:]]
