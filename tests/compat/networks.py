@@ -149,8 +149,10 @@ def calibrate(model: Any, inputs_nhwc: np.ndarray, seed: int = 0) -> Any:
     normalized = any("Normalization" in type(layer).__name__ for layer in layers)
     for weight in model.weights:
         name, shape = weight.path.rsplit("/", 1)[-1], weight.shape
-        if name in ("bias", "beta"):
+        if name == "bias":
             weight.assign(generator.normal(0, 0.1, shape))
+        elif name == "beta":  # two of three units at work: images fall together where a deep network cuts half of them
+            weight.assign(generator.normal(0.5, 0.1, shape))
         elif name == "gamma":  # of a layer scale too, which is 1e-6 at first and would hide its block
             weight.assign(generator.uniform(0.7, 1.3, shape))
         elif name == "alpha":
