@@ -130,6 +130,12 @@ def convolutions(image: Any) -> Any:
 
 
 @network
+def biases(image: Any) -> Any:
+    x = layers.Conv2D(4, 3)(image) + np.array([0.1, -0.2, 0.3, 0.4], np.float32)
+    return flat(layers.DepthwiseConv2D(3)(x) + np.array([-0.3, 0.2, 0.1, 0.5], np.float32))
+
+
+@network
 def depthwise(image: Any) -> Any:
     x = layers.DepthwiseConv2D(3, depth_multiplier=2, padding="same")(image)
     x = layers.SeparableConv2D(8, 3, activation="relu6")(x)
@@ -219,6 +225,12 @@ def broadcasts(image: Any) -> Any:
     x = layers.Subtract()([ops.max(x, axis=1, keepdims=True), x])
     x = layers.Add()([x, ops.max(x, axis=1, keepdims=True) + ops.mean(x, axis=2, keepdims=True)])
     return pooled(layers.Multiply()([x, layers.Conv2D(1, 1, activation="sigmoid")(x)]))
+
+
+@network
+def tiled(image: Any) -> Any:
+    x = layers.Concatenate()([image, ops.tile(ops.mean(image, axis=(1, 2), keepdims=True), (1, 20, 24, 1))])
+    return flat(ops.tile(layers.Conv2D(4, 3, activation="relu")(x), (1, 1, 2, 1)))
 
 
 @network

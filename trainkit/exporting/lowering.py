@@ -62,13 +62,14 @@ class Lowering:
         self.known: dict[str, np.ndarray] = {**self.initializers, **fixed}
         self.graph = Graph(shapes={INPUT: tuple(input_shape)})
         self.values: dict[str, Value] = {source: View(INPUT, tuple((axis,) for axis in range(len(input_shape) + 1)))}
+        self.node = proto.graph.node[0]
         self.origin = self.asked = ""  # the operation that is being lowered, and which of its outputs
 
     def run(self) -> Graph:
         """Lower everything that the output depends on."""
         for name in self._in_order():
             node = self.nodes[name]
-            self.origin, self.asked = node.name, name
+            self.node, self.origin, self.asked = node, node.name, name
             if node.op_type not in self.operations:
                 raise self.cannot(node, f"the operation {node.op_type}")
             self.values[name] = self.operations[node.op_type](self, node)
@@ -157,7 +158,8 @@ class Lowering:
     def moves_the_batch(self) -> ExportError:
         """Say that a layer mixes the images of a batch."""
         return ExportError(
-            f"{self.origin} moves the batch to another side, or mixes its images, which no deployment can follow."
+            f"{self.place(self.node)} moves the batch to another side, or mixes its images, which no deployment can "
+            "follow. Keep the batch first."
         )
 
     # What an operation reads
@@ -298,9 +300,7 @@ class Lowering:
                 shape.append(sides[axis])
                 order.append(axis)
             if not group and length > 1:
-                raise ExportError(
-                    f"{self.origin}: a constant is larger than the value it meets. Put a Reshape between."
-                )
+                raise ExportError(f"{self.place(self.node)} meets a constant that is larger. Put a Reshape between.")
         missing = [axis for axis in range(len(stored)) if axis not in order]
         array = constant.reshape(shape + [1] * len(missing))
         return np.asarray(array.transpose(np.argsort(order + missing))[0])
@@ -349,13 +349,18 @@ class Lowering:
         if len(shape) == 1:
             return self.dense(name, np.ones((shape[0], 1)))
         if len(shape) != 3:
-            return self.reshape(self.expand(self.reshape(name, _three(own)), _three(shape)), shape)
+            return self.reshape(self.expand(self.reshape(name, self._three(own)), self._three(shape)), shape)
         if own[0] != shape[0]:
             name = self.convolve(name, np.ones((shape[0], 1)))
         if own[1:] != shape[1:]:
             scales = [wanted // given for wanted, given in zip(shape[1:], own[1:], strict=True)]
             name = self.emit("Upsample", [name], shape, scales=scales)
         return name
+
+    def _three(self, shape: Shape) -> Shape:
+        if len(shape) == 2:
+            return (*shape, 1)
+        raise ExportError(f"{self.place(self.node)} repeats a value of {len(shape) + 1} sides. Expected at most four.")
 
 
 def _usual_order(order: list[int], own: Shape) -> list[int]:
@@ -371,20 +376,24 @@ def _consecutive(axes: tuple[int, ...]) -> bool:
     return axes == tuple(range(axes[0], axes[0] + len(axes)))
 
 
-def _three(shape: Shape) -> Shape:
-    if len(shape) == 2:
-        return (*shape, 1)
-    raise ExportError(f"A value of {len(shape) + 1} sides is repeated. Expected at most four.")
-
-
 def attribute_of(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
     """Return an attribute's value."""
     return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
 
 
 def _mend(proto: onnx.ModelProto) -> None:
-    """Say as output_padding what tf2onnx says as a negative pad: a transposed kernel shorter than its stride."""
+    """Correct two things that tf2onnx writes and nothing can run.
+
+    It gives a convolution a second bias where a constant is added behind the first, and it says as a negative pad what
+    is output_padding: a transposed kernel shorter than its stride.
+    """
+    arrays = {tensor.name: tensor for tensor in proto.graph.initializer}
     for node in proto.graph.node:
+        if node.op_type == "Conv" and len(node.input) > 3:
+            total = np.sum([numpy_helper.to_array(arrays[name]) for name in node.input[2:]], axis=0)
+            proto.graph.initializer.append(numpy_helper.from_array(total, f"{node.name}_biases"))
+            del node.input[2:]
+            node.input.append(f"{node.name}_biases")
         pads = list(attribute_of(node, "pads", [0]))
         if node.op_type == "ConvTranspose" and min(pads) < 0:
             kept = [attribute for attribute in node.attribute if attribute.name not in ("pads", "output_padding")]

@@ -207,6 +207,23 @@ def _expand(lowering: Lowering, node: onnx.NodeProto) -> Value:
     return _broadcast(lowering, lowering.view(node), lowering.shape(node.output[0]))
 
 
+def _tile(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Repeat a value as a whole: a side of length 1 by copies of its number, another by joining the value to itself."""
+    view, before, after = lowering.view(node), lowering.shape(node.input[0]), lowering.shape(node.output[0])
+    if after[0] != (1, True):
+        raise lowering.moves_the_batch()
+    joined = [side for side in range(1, len(after)) if before[side][0] not in (1, after[side][0])]
+    if any(len(view.groups[side]) != 1 for side in joined):
+        view = lowering.apart(view)
+    for side in joined:
+        (axis,) = view.groups[side]
+        shape = list(lowering.graph.shapes[view.name])
+        copies = [view.name] * (after[side][0] // before[side][0])
+        shape[axis - 1] = after[side][0]
+        view = View(lowering.emit("Concat", copies, tuple(shape), axis=axis), view.groups)
+    return _broadcast(lowering, view, after)
+
+
 def _transpose(lowering: Lowering, node: onnx.NodeProto) -> Value:
     view = lowering.view(node)
     order = attribute_of(node, "perm", list(range(len(view.groups)))[::-1])
@@ -747,7 +764,7 @@ LOWER: dict[str, Lower] = {
     **{name: _binary(name) for name in ("Add", "Sub", "Mul", "Div", "Max", "Min")},
     "Sum": _binary("Add"),
     "Expand": _expand,
-    "Tile": _expand,
+    "Tile": _tile,
     "Transpose": _transpose,
     "Reshape": _reshape,
     "Flatten": _reshape,

@@ -7,6 +7,7 @@ which is what every export is compared with.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ def trace(
     def forward(blob: Any) -> Any:
         return model(tf.identity(finish(blob), name="finished"), training=False)
 
-    with silent_stderr(), _inlined(), _expressed_otherwise():
+    with silent_stderr(), _inlined(), _expressed_otherwise(), _plain_names(model):
         function = tf.compat.v1.wrap_function(forward, signature)
     output = function.outputs[0]
     if len(function.outputs) != 1:
@@ -171,6 +172,21 @@ def _inlined() -> Iterator[None]:
         yield
     finally:
         tf.config.run_functions_eagerly(before)
+
+
+@contextmanager
+def _plain_names(model: Any) -> Iterator[None]:
+    """Let layers have names that TensorFlow can give to operations: Keras takes a space or an accent too."""
+    layers = [model, *model._flatten_layers(include_self=False)]
+    before = [layer.name for layer in layers]
+    for layer in layers:
+        layer.name = re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", layer.name)
+    model.name = re.sub(r"^[^A-Za-z0-9.]", ".", model.name)
+    try:
+        yield
+    finally:
+        for layer, name in zip(layers, before, strict=True):
+            layer.name = name
 
 
 def _normalize_groups(layer: Any, inputs: Any) -> Any:
