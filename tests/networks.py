@@ -47,6 +47,7 @@ ONLY_ONNX = {
     "sequence_transposed": "Transpose",
     "shuffled": "Transpose",
     "mixer": "Upsample",
+    "tiled": "Conv",
     "stacked": "Concat",
     "distributed": "Concat",
     "softmax_rows": "Transpose",
@@ -124,7 +125,7 @@ def pooled(x: Any) -> Any:
 def convolutions(image: Any) -> Any:
     x = layers.Conv2D(8, 3)(image)
     x = layers.Conv2D(8, 3, padding="same", strides=2)(x)
-    x = layers.Conv2D(8, (3, 2), padding="same", dilation_rate=(2, 3), activation="relu")(x)
+    x = layers.Conv2D(8, (3, 2), padding="same", dilation_rate=(2, 3), activation="relu")(layers.ZeroPadding2D(1)(x))
     x = layers.Conv2D(8, 4, strides=(1, 2), padding="same")(x)
     return flat(layers.Conv2D(8, 3, groups=4, padding="same")(x))
 
@@ -230,7 +231,8 @@ def broadcasts(image: Any) -> Any:
 @network
 def tiled(image: Any) -> Any:
     x = layers.Concatenate()([image, ops.tile(ops.mean(image, axis=(1, 2), keepdims=True), (1, 20, 24, 1))])
-    return flat(ops.tile(layers.Conv2D(4, 3, activation="relu")(x), (1, 1, 2, 1)))
+    x = ops.repeat(layers.Conv2D(4, 3, activation="relu")(x), 2, axis=1)
+    return flat(ops.tile(x, (1, 1, 2, 1)))
 
 
 @network

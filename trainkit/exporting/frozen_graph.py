@@ -48,7 +48,7 @@ def to_graph_def(graph: Graph, kind: str) -> Any:
         activation = {"softmax": tf.raw_ops.Softmax, "sigmoid": tf.raw_ops.Sigmoid}[kind]
         last = writer.row(graph.output)
         activation(**{"logits" if kind == "softmax" else "x": last}, name=OUTPUT)
-    return _plain(tf_graph.as_graph_def())
+    return _plain(tf.compat.v1.graph_util.extract_sub_graph(tf_graph.as_graph_def(), [OUTPUT]))
 
 
 def save_logits_twin(path: Path, twin: Path) -> None:
@@ -181,7 +181,11 @@ def _padding(writer: _Writer, node: Node, kernel: tuple[int, ...]) -> tuple[Any,
 
 def _padded(source: Any, pads: list[int]) -> Any:
     top, left, bottom, right = pads
-    return tf.raw_ops.Pad(input=source, paddings=[[0, 0], [top, bottom], [left, right], [0, 0]])
+    paddings = np.array([[0, 0], [top, bottom], [left, right], [0, 0]])
+    if source.op.type == "Pad":  # of two in a row OpenCV forgets one
+        paddings += tf.get_static_value(source.op.inputs[1])
+        source = source.op.inputs[0]
+    return tf.raw_ops.Pad(input=source, paddings=paddings.astype(np.int32))
 
 
 def _conv(writer: _Writer, node: Node) -> Any:
@@ -194,6 +198,8 @@ def _conv(writer: _Writer, node: Node) -> Any:
         wide[:, :, ::down, ::across] = weights
         weights = wide
     source, padding = _padding(writer, node, weights.shape[2:])
+    if padding == "SAME" and source.op.type == "Pad":  # in front of SAME, OpenCV forgets it
+        source, padding = _padded(source, node.attributes["pads"]), "VALID"
     strides = [1, *node.attributes["strides"], 1]
     group, inputs = node.attributes["group"], writer.shape(node, 0)[0]
     if group == inputs and group > 1:

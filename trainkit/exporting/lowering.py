@@ -349,7 +349,7 @@ class Lowering:
         if len(shape) == 1:
             return self.dense(name, np.ones((shape[0], 1)))
         if len(shape) != 3:
-            return self.reshape(self.expand(self.reshape(name, self._three(own)), self._three(shape)), shape)
+            return self._expand_each(name, shape)
         if own[0] != shape[0]:
             name = self.convolve(name, np.ones((shape[0], 1)))
         if own[1:] != shape[1:]:
@@ -357,10 +357,16 @@ class Lowering:
             name = self.emit("Upsample", [name], shape, scales=scales)
         return name
 
-    def _three(self, shape: Shape) -> Shape:
-        if len(shape) == 2:
-            return (*shape, 1)
-        raise ExportError(f"{self.place(self.node)} repeats a value of {len(shape) + 1} sides. Expected at most four.")
+    def _expand_each(self, name: str, shape: Shape) -> str:
+        """Repeat a value of any number of sides, one after the other as the rows of an image."""
+        for axis, wanted in enumerate(shape):
+            own = self.graph.shapes[name]
+            if own[axis] != wanted:
+                before, after = math.prod(own[:axis]), math.prod(own[axis + 1 :])
+                name = self.reshape(name, (before, 1, after))
+                name = self.emit("Upsample", [name], (before, wanted, after), scales=[wanted, 1])
+                name = self.reshape(name, (*own[:axis], wanted, *own[axis + 1 :]))
+        return name
 
 
 def _usual_order(order: list[int], own: Shape) -> list[int]:

@@ -24,6 +24,7 @@ from trainkit.preprocessing import Preprocessing
 _OPSET = 13  # of the conversion, whose operations are then lowered to ours; not that of the file
 _BATCH = 32
 _KERAS_UPSAMPLE = keras.layers.UpSampling2D.call
+_KERAS_CONVOLVE = keras.layers.Conv2D.convolution_op
 _PASSED = ("Identity", "Reshape", "Squeeze", "StopGradient")  # between the last activation and the output
 
 
@@ -224,22 +225,33 @@ def _elu(layer: Any, inputs: Any) -> Any:
     return whole if layer.alpha == 1 else tf.nn.relu(whole) - float(layer.alpha) * tf.nn.relu(-whole)
 
 
+def _convolve(layer: Any, inputs: Any, kernel: Any) -> Any:
+    """A dilated convolution as one operation, where Keras cuts the image into several.
+
+    tf2onnx puts those together again, and then forgets their padding where a ZeroPadding2D stands in front.
+    """
+    if layer.dilation_rate == (1, 1) or layer.groups != 1 or layer.data_format != "channels_last":
+        return _KERAS_CONVOLVE(layer, inputs, kernel)
+    return tf.nn.conv2d(inputs, kernel, layer.strides, layer.padding.upper(), dilations=layer.dilation_rate)
+
+
 @contextmanager
 def _expressed_otherwise() -> Iterator[None]:
     """Let some layers compute the same by operations that leave more easily."""
     instead = {
-        keras.layers.GroupNormalization: _normalize_groups,
-        keras.layers.UpSampling2D: _upsample,
-        keras.layers.ELU: _elu,
+        (keras.layers.GroupNormalization, "call"): _normalize_groups,
+        (keras.layers.UpSampling2D, "call"): _upsample,
+        (keras.layers.ELU, "call"): _elu,
+        (keras.layers.Conv2D, "convolution_op"): _convolve,
     }
-    before = {layer: layer.call for layer in instead}
-    for layer, call in instead.items():
-        layer.call = call
+    before = {key: getattr(*key) for key in instead}
+    for (layer, method), function in instead.items():
+        setattr(layer, method, function)
     try:
         yield
     finally:
-        for layer, call in before.items():
-            layer.call = call
+        for (layer, method), function in before.items():
+            setattr(layer, method, function)
 
 
 def _combined_with_one(function: str, combine: str, *, inside: bool = False) -> Callable[..., None]:
