@@ -47,7 +47,7 @@ ONLY_ONNX = {
     "sequence_transposed": "Transpose",
     "shuffled": "Transpose",
     "mixer": "Upsample",
-    "tiled": "Conv",
+    "tiled": "Upsample",
     "stacked": "Concat",
     "distributed": "Concat",
     "softmax_rows": "Transpose",
