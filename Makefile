@@ -1,6 +1,8 @@
 # make demo   the whole way on the digits that scikit-learn carries
-# make test   the tests
+# make test   the tests, but for the slow ones: make test-slow
 # make lint   ruff and mypy
+# make compat every OpenCV from 4.5.5 to 5.0 reads every network; writes the table of README.md
+# make bench  the exported graphs against those of the naive export, in cv2.dnn
 # make test PYTHON=python3.12   with another Python (3.11 to 3.13)
 
 # The first of these that runs and is 3.11 to 3.13: a name on PATH may be a shim for a Python that is not there.
@@ -9,7 +11,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.12 python3.11 python3.13 py
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-slow lint compat compat-quick compat-all bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(call RUNS,$(PYTHON))" || { echo "trainkit needs Python 3.11 to 3.13. Install one, or name it: make PYTHON=python3.12" >&2; exit 1; }
@@ -22,12 +24,27 @@ demo: $(VENV)/installed
 	@$(BIN)/python -m trainkit.demo
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+compat: $(VENV)/installed
+	$(BIN)/python tests/compat
+
+compat-quick: $(VENV)/installed
+	$(BIN)/python tests/compat --quick
+
+compat-all: $(VENV)/installed
+	$(BIN)/python tests/compat --all
+
+bench: $(VENV)/installed
+	@$(BIN)/python tests/bench
+
 clean:
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .demo .compat .mypy_cache .ruff_cache .pytest_cache

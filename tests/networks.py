@@ -46,10 +46,10 @@ ONLY_ONNX = {
     "sequence": "Transpose",
     "sequence_transposed": "Transpose",
     "shuffled": "Transpose",
-    "mixer": "GlobalAveragePool",
-    "tiled": "Conv",
-    "stacked": "Reshape",
-    "distributed": "Reshape",
+    "mixer": "Upsample",
+    "tiled": "Upsample",
+    "stacked": "Concat",
+    "distributed": "Concat",
     "softmax_rows": "Transpose",
 }
 FROM_LOGITS = ("logits", "logit")

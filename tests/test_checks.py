@@ -14,7 +14,8 @@ import pytest
 from conftest import write_class_folders
 
 import trainkit
-from trainkit.checks import Agreement, Difference
+from trainkit.checks import Agreement, Difference, _in_batches
+from trainkit.deploy import classify
 from trainkit.errors import BundleError, DataError
 
 
@@ -44,6 +45,8 @@ def test_check_compares_every_runtime(bundle: Path, trained_run) -> None:  # typ
         "max_abs_difference",
         "max_relative_logit_difference",
         "max_abs_pixel_difference",
+        "probability_tolerance",
+        "logit_tolerance",
         "runtimes",
     }
     assert document["max_abs_pixel_difference"] == 0
@@ -172,3 +175,68 @@ def test_transfer_learning_leaves_with_the_same_answers(shared: Path, tmp_path: 
         assert agreement.ok
     image = np.ascontiguousarray(run.load_data().parts["test"].images[0])
     assert trainkit.Classifier(path).predict(image)[0].label in ("cats", "dogs")
+
+
+@pytest.fixture(scope="module")
+def badly_conditioned(street_image: np.ndarray, tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+    """Exports of a network whose logits are small differences of large numbers, by format."""
+    from trainkit.backend import keras
+    from trainkit.preprocessing import build_preprocessing
+
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((24, 36, 3))
+    x = keras.layers.Conv2D(32, 3, activation="relu")(inputs)
+    x = keras.layers.Conv2D(32, 3, activation="relu")(x)
+    dense = keras.layers.Dense(4, activation="softmax")
+    model = keras.Model(inputs, dense(keras.layers.GlobalAveragePooling2D()(x)))
+    images = [np.clip(street_image.astype(int) + 6 * step, 0, 255).astype(np.uint8) for step in range(8)]
+    preprocessing = build_preprocessing("symmetric", height=24, width=36)
+    features = keras.Model(model.input, dense.input)
+    spread = features(preprocessing.to_input([preprocessing.to_pixels(image) for image in images])).numpy()
+    directions = np.linalg.svd(spread - spread.mean(0), full_matrices=False)[2][:4].T
+    dense.kernel.assign(directions / (spread @ directions).std(0) * 2)
+    dense.bias.assign(-(spread @ dense.kernel.numpy()).mean(0))
+    folder = tmp_path_factory.mktemp("badly-conditioned")
+    return {
+        chosen: trainkit.export(
+            model,
+            preprocessing=preprocessing,
+            class_names=list("abcd"),
+            images=images,
+            format=chosen,
+            name=chosen,
+            exported=folder,
+        )
+        for chosen in ("onnx", "frozen-graph")
+    }
+
+
+@pytest.mark.parametrize("chosen", ["onnx", "frozen-graph"])
+def test_check_judges_a_badly_conditioned_network_by_onnxruntime(badly_conditioned, chosen: str) -> None:  # type: ignore[no-untyped-def]
+    bundle = badly_conditioned[chosen]
+    assert bundle.agreement.ok
+    assert 1e-5 < bundle.agreement.max_abs_difference <= bundle.agreement.probability_tolerance <= 1e-3
+    selftest = json.loads((bundle.path / "selftest" / "selftest.json").read_text(encoding="utf-8"))
+    assert selftest["tolerance"] == bundle.agreement.probability_tolerance
+    assert classify.selftest(bundle.path)["ok"]
+
+
+@pytest.mark.parametrize("tolerance", [0, -1e-5, 2e-3, True, "1e-5", None])
+def test_selftest_takes_no_other_tolerance(bundle: Path, tmp_path: Path, tolerance: object) -> None:
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    path = copy / "selftest" / "selftest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "tolerance": tolerance}))
+    with pytest.raises(BundleError, match=r"`tolerance` must be above 0, at most 0\.001"):
+        classify.selftest(copy)
+
+
+def test_check_runs_images_in_batches_of_several_sizes() -> None:
+    sizes: list[int] = []
+
+    def forward(blob: np.ndarray) -> np.ndarray:
+        sizes.append(len(blob))
+        return blob * 2
+
+    blob = np.arange(20.0).reshape(20, 1)
+    assert (_in_batches(forward)(blob) == blob * 2).all()
+    assert sizes == [1, 3, 8, 2, 1, 3, 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,12 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 from conftest import write_class_folders
+
+from trainkit.cli import app
+from trainkit.models import BUILDERS
+from trainkit.preprocessing import PREPROCESSINGS
 
 
 def trainkit(*arguments: object, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -231,6 +237,13 @@ def test_ctrl_c_before_training_leaves_nothing(tmp_path: Path) -> None:
 
 def test_help_is_there_at_once(tmp_path: Path) -> None:
     assert fastest("--help", cwd=tmp_path) < 0.6  # 0.25 on an idle machine
+
+
+def test_help_of_train_names_every_model_and_preprocessing() -> None:
+    command = typer.main.get_command(app).commands["train"]  # type: ignore[attr-defined]
+    options = {option.name: option.help for option in command.params}
+    for name, known in (("model", BUILDERS), ("preprocessing", PREPROCESSINGS)):
+        assert re.split(r", | or ", options[name].rstrip(".")) == list(known)
 
 
 def test_predict_does_not_wait_for_tensorflow(workplace: Path) -> None:

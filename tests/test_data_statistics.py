@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainkit.data.statistics import channel_statistics
+from trainkit.data.statistics import channel_statistics, mean_image
 from trainkit.preprocessing import Color
 
 
@@ -58,3 +58,20 @@ def test_statistics_of_a_constant_channel_have_no_deviation(value: int) -> None:
     mean, std = channel_statistics(pixels, "bgr")
     assert (mean[1], std[1]) == (value, 0)
     assert min(std[0], std[2]) > 0
+
+
+@pytest.mark.parametrize("color", ["rgb", "bgr"])
+def test_mean_image_equals_that_of_numpy_in_the_order_of_the_colour(color: Color) -> None:
+    pixels = random_pixels(300, 5, 9, 3)
+    pixels[..., 0] //= 4
+    mean = mean_image(pixels, color)
+    in_order = pixels[..., ::-1] if color == "rgb" else pixels
+    assert mean.dtype == np.float32 and mean.shape == (5, 9, 3)
+    np.testing.assert_array_equal(mean, in_order.mean(axis=0, dtype=np.float64).astype(np.float32))
+
+
+def test_mean_image_of_gray_has_one_channel_and_is_exact() -> None:
+    pixels = np.full((70_001, 1, 2, 1), 255, np.uint8)
+    pixels[0] = 254
+    expected = np.float32(255 - 1 / 70_001)
+    assert mean_image(pixels, "gray").tolist() == [[[expected], [expected]]]

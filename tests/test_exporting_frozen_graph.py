@@ -59,7 +59,7 @@ def test_file_holds_only_what_the_importer_reads(name: str) -> None:
 @pytest.mark.parametrize("name", ONLY_ONNX)
 def test_what_has_no_form_is_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
     it = leaving(name)
-    message = f"{ONLY_ONNX[name]}, of `.*`, has no form that OpenCV's TensorFlow importer reads rightly. Export --form"
+    message = f"At the layer `.*` the model needs the operation {ONLY_ONNX[name]}, .* Export --format onnx"
     with pytest.raises(ExportError, match=message):
         save_frozen_graph(it.graph, it.traced.kind, tmp_path / "model.pb")
     assert list(tmp_path.iterdir()) == []
@@ -69,7 +69,7 @@ def test_permuted_image_is_refused() -> None:
     image = keras.Input((20, 24, 3))
     x = keras.layers.Conv2D(4, 3)(keras.layers.Permute((2, 1, 3), name="turn")(image))
     model = keras.Model(image, keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(x)))
-    with pytest.raises(ExportError, match=r"Transpose, of `.*`, has no form .*\. Export --format onnx"):
+    with pytest.raises(ExportError, match=r"the operation Transpose, which .*\. Export --format onnx"):
         to_graph_def(build_graph(trace(model)), "softmax")
 
 

@@ -104,9 +104,12 @@ def flat_row(image: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", ["my layer", "größe"])
-def test_name_that_tensorflow_does_not_take_is_refused(name: str) -> None:
-    with pytest.raises(ExportError, match=f"The name `{name}` is none that TensorFlow can give to an operation"):
-        trace(build(lambda image: classified(layers.Flatten(name=name)(image))))
+def test_name_that_tensorflow_does_not_take_is_kept_from_it(name: str) -> None:
+    model = build(lambda image: classified(layers.Flatten(name=name)(image)))
+    model.name = f"_{name}"
+    inputs = np.random.default_rng(0).normal(0, 1, (3, *model.input_shape[1:])).astype(np.float32)
+    np.testing.assert_allclose(trace(model).predict(inputs)["probabilities"], model(inputs), atol=1e-6)
+    assert (model.name, model.layers[1].name) == (f"_{name}", name)
 
 
 @pytest.mark.filterwarnings("ignore:You are using a softmax over axis -1:UserWarning")

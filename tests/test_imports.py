@@ -24,6 +24,7 @@ LIGHT = [
     "trainkit.exporting.description",
     "trainkit.models.applications",
     "trainkit.checks",
+    "trainkit.benchmark",
     "trainkit.cli",
 ]
 

@@ -14,10 +14,24 @@ from PIL import Image
 
 from trainkit.data.inspection import read_image
 from trainkit.deploy.classify import MAX_PIXELS, MAX_SIDE, apply_before_blob, pad_to_aspect
-from trainkit.errors import BundleError, UsageError
-from trainkit.preprocessing import PREPROCESSINGS, Color, Preprocessing, Resize, build_preprocessing, needs_statistics
+from trainkit.errors import BundleError, TrainkitError, UsageError
+from trainkit.preprocessing import (
+    PREPROCESSINGS,
+    Color,
+    Preprocessing,
+    Resize,
+    Samplewise,
+    build_from_json,
+    build_preprocessing,
+    load_mean_image,
+    load_preprocessing,
+    needs_mean_image,
+    needs_statistics,
+    save_mean_image,
+    save_preprocessing,
+)
 
-COLORS, RESIZES = get_args(Color), get_args(Resize)
+COLORS, RESIZES, SAMPLEWISE = get_args(Color), get_args(Resize), get_args(Samplewise)
 NAMED = [
     (name, color)
     for name in PREPROCESSINGS
@@ -34,8 +48,19 @@ LEGAL: dict[str, Any] = {"height": 24, "width": 32, "mean": (0.0,) * 3, "std": (
 
 def named(name: str, color: str, *, width: int, height: int, resize: str = "stretch") -> Preprocessing:
     return build_preprocessing(
-        name, height=height, width=width, resize=resize, color=color, statistics=STATISTICS[color]
+        name,
+        height=height,
+        width=width,
+        resize=resize,
+        color=color,
+        statistics=STATISTICS[color],
+        mean_image=some_mean_image(height, width, color),
     )
+
+
+def some_mean_image(height: int, width: int, color: str, seed: int = 5) -> np.ndarray:
+    shape = (height, width, 1 if color == "gray" else 3)
+    return np.random.default_rng(seed).uniform(0, 255, shape).astype(np.float32)
 
 
 def as_it_is(*, width: int, height: int, resize: str = "stretch", **changes: Any) -> Preprocessing:
@@ -105,6 +130,7 @@ def preprocessings(draw: st.DrawFn, most: int = MAX_SIDE) -> Preprocessing:
         mean=values(channels, 0),
         std=values(channels, 1e-3),
         pad_color=values(3, 0),
+        samplewise=draw(st.sampled_from(SAMPLEWISE)),
     )
 
 
@@ -167,6 +193,13 @@ def test_from_json_refuses_what_is_not_exactly_the_fields(data: Any) -> None:
             r"`pad_color` must be red, green and blue from 0 to 255\. Received: \(0, 256, 0\)",
         ),
         ({"pad_color": (0, -1, 0)}, r"`pad_color` must be red, green and blue from 0 to 255"),
+        ({"samplewise": "centre"}, r"Unknown samplewise `centre`\. Did you mean `center`\?"),
+        ({"mean_image": 5}, r"`mean_image` must be a float32 array \(24, 32, 3\)\. Received: int"),
+        ({"mean_image": np.zeros((24, 32, 3))}, r"`mean_image` must be .* Received: float64 \(24, 32, 3\)"),
+        ({"mean_image": np.zeros((32, 24, 3), np.float32)}, r"`mean_image` must be .* Received: float32 \(32, 24, 3\)"),
+        ({"mean_image": np.full((24, 32, 3), np.nan, np.float32)}, "grey levels, 0 to 255. Received: nan to nan"),
+        ({"mean_image": np.full((24, 32, 3), 256, np.float32)}, "`mean_image` must be grey levels, 0 to 255"),
+        ({"mean_image": np.full((24, 32, 3), -1, np.float32)}, "`mean_image` must be grey levels, 0 to 255"),
     ],
 )
 def test_preprocessing_refuses_an_impossible_value(changes: dict[str, Any], message: str) -> None:
@@ -200,6 +233,7 @@ def test_preprocessing_changes_by_replace_only() -> None:
         ({"name": "torch", "color": "gray"}, "`torch` has a mean for red, green and blue, none for gray"),
         ({"name": "center"}, "`center` needs the `statistics` of the training set"),
         ({"name": "standardize"}, "`standardize` needs the `statistics` of the training set"),
+        ({"name": "mean-image"}, "`mean-image` needs the `mean_image` of the training set"),
         ({"name": "center", "statistics": ((1.0,), (2.0,))}, "`mean` needs 3 finite numbers for rgb"),
         ({"name": "unit", "resize": "zoom"}, "Unknown resize `zoom`"),
     ],
@@ -215,6 +249,11 @@ def test_build_preprocessing_asks_for_statistics_where_they_are_needed(name: str
         mean, std = STATISTICS["rgb"]
         built = build_preprocessing(name, height=24, width=32, statistics=(mean, std))
         assert (built.mean, built.std) == (mean, std if name == "standardize" else (1.0,) * 3)
+    elif needs_mean_image(name):
+        image = some_mean_image(24, 32, "rgb")
+        built = build_preprocessing(name, height=24, width=32, mean_image=image)
+        assert (built.mean, built.std) == ((0.0,) * 3, (1.0,) * 3)
+        np.testing.assert_array_equal(built.mean_image, image)
     else:
         with_statistics = build_preprocessing(name, height=24, width=32, statistics=STATISTICS["rgb"])
         assert build_preprocessing(name, height=24, width=32) == with_statistics
@@ -265,12 +304,14 @@ def test_blob_of_many_images_is_that_of_each(street_image: np.ndarray, color: st
     np.testing.assert_array_equal(together, preprocessing.to_blob(np.stack(pixels)))
 
 
-@pytest.mark.parametrize(("name", "color"), NAMED)
+@pytest.mark.parametrize(("name", "color"), [pair for pair in NAMED if not pair[0].startswith("samplewise")])
 def test_input_is_pixel_minus_mean_over_deviation_in_the_order_of_the_colour(name: str, color: str) -> None:
     image = random_image(30, 41)
     preprocessing = named(name, color, width=41, height=30)
     pixels = {"rgb": image[..., ::-1], "bgr": image, "gray": cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None]}[color]
     mean, std = np.array(preprocessing.mean), np.array(preprocessing.std)
+    if name == "mean-image":
+        mean = some_mean_image(30, 41, color).astype(float)
     batch = preprocessing.to_input([preprocessing.to_pixels(image)])
     assert batch.dtype == np.float32 and batch.shape == (1, 30, 41, preprocessing.channels)
     error_in_gray_levels = np.abs(batch[0].astype(float) - (pixels - mean) / std) * std
@@ -455,3 +496,165 @@ def test_gray_of_a_gray_picture_in_a_png_is_the_picture(tmp_path: Path) -> None:
     Image.fromarray(picture).save(tmp_path / "gray.png")
     preprocessing = named("none", "gray", width=32, height=8)
     np.testing.assert_array_equal(preprocessing.to_pixels(read_image(tmp_path / "gray.png"))[..., 0], picture)
+
+
+@pytest.mark.parametrize("color", COLORS)
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("samplewise-center", {"samplewise_center": True}),
+        ("samplewise-standardize", {"samplewise_center": True, "samplewise_std_normalization": True}),
+    ],
+)
+def test_samplewise_input_equals_that_of_the_image_data_generator(
+    street_image: np.ndarray, name: str, arguments: dict[str, bool], color: str
+) -> None:
+    from trainkit.backend import tf
+
+    preprocessing = named(name, color, width=41, height=30)
+    # Two images, so that a mean over the batch would show.
+    pixels = [preprocessing.to_pixels(image) for image in (street_image, street_image[:40, 100:] // 3)]
+    generator = tf.keras.preprocessing.image.ImageDataGenerator(rescale=1 / 255, **arguments)
+    in_order = [image[..., ::-1] if color == "rgb" else image for image in pixels]
+    expected = [generator.standardize(image.astype(np.float32)) for image in in_order]
+    actual = preprocessing.to_input(pixels)
+    assert actual.dtype == np.float32
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("samplewise", SAMPLEWISE)
+@pytest.mark.parametrize("with_mean_image", [False, True])
+@pytest.mark.parametrize("std", [(2.0, 2.0, 2.0), (50.0, 60.0, 75.5)])
+def test_finish_in_keras_equals_that_in_numpy(
+    street_image: np.ndarray, samplewise: Samplewise, with_mean_image: bool, std: tuple[float, ...]
+) -> None:
+    from trainkit.backend import keras
+
+    preprocessing = Preprocessing(
+        height=30,
+        width=41,
+        mean=(1.0, 20.0, 300.0),
+        std=std,
+        samplewise=samplewise,
+        mean_image=some_mean_image(30, 41, "rgb") if with_mean_image else None,
+    )
+    pixels = [preprocessing.to_pixels(street_image), preprocessing.to_pixels(street_image[::-1, :60])]
+    blob_nhwc = preprocessing.to_blob(pixels).transpose(0, 2, 3, 1)
+    inputs = keras.Input(preprocessing.shape)
+    in_graph = np.array(keras.Model(inputs, preprocessing.finish(inputs, keras.ops))(blob_nhwc))
+    expected = (np.stack(pixels)[..., ::-1] - np.array(preprocessing.mean)) / std
+    if with_mean_image:
+        expected -= preprocessing.mean_image / np.array(std)
+    if samplewise != "none":
+        expected -= expected.mean(axis=(1, 2, 3), keepdims=True)
+    if samplewise == "standardize":
+        expected /= expected.std(axis=(1, 2, 3), keepdims=True) + 1e-6
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(preprocessing.to_input(pixels), expected, rtol=0, atol=1e-6 * scale)
+    np.testing.assert_allclose(in_graph, expected, rtol=0, atol=1e-6 * scale)
+    unfinished = with_mean_image or samplewise != "none" or len(set(std)) > 1
+    assert preprocessing.finished_by_blob == (not unfinished)
+    assert np.array_equal(in_graph, blob_nhwc) == preprocessing.finished_by_blob
+
+
+@pytest.mark.parametrize("name", PREPROCESSINGS)
+def test_blob_is_finished_unless_something_is_left(name: str) -> None:
+    left = name in ("standardize", "torch", "mean-image", "samplewise-center", "samplewise-standardize")
+    assert named(name, "rgb", width=8, height=6).finished_by_blob != left
+
+
+def test_mean_image_is_a_copy_that_nobody_changes() -> None:
+    image = some_mean_image(24, 32, "rgb")
+    preprocessing = Preprocessing(**LEGAL, mean_image=image)
+    before = hash(preprocessing)
+    image[:] = 0
+    assert preprocessing.mean_image is not None and preprocessing.mean_image.max() > 100
+    with pytest.raises(ValueError, match="read-only"):
+        preprocessing.mean_image[0] = 0
+    assert hash(preprocessing) == before
+
+
+def test_preprocessings_are_equal_where_their_mean_images_are() -> None:
+    def build(seed: int) -> Preprocessing:
+        return Preprocessing(**LEGAL, mean_image=some_mean_image(24, 32, "rgb", seed))
+
+    plain = Preprocessing(**LEGAL)
+    assert build(1) == build(1) and hash(build(1)) == hash(build(1))
+    assert len({build(1), build(1), build(2), plain, Preprocessing(**LEGAL, samplewise="center")}) == 4
+    assert build(1) != plain
+    assert plain != "plain"
+    assert replace(build(1), mean_image=None) == plain
+    assert replace(build(1), std=(2.0,) * 3).mean_image is not None
+
+
+def test_json_leaves_out_what_earlier_versions_do_not_know() -> None:
+    assert not {"mean_image", "samplewise"} & set(Preprocessing(**LEGAL).to_json())
+    full = Preprocessing(**LEGAL, samplewise="center", mean_image=some_mean_image(24, 32, "rgb"))
+    assert (full.to_json()["samplewise"], full.to_json()["mean_image"]) == ("center", "mean_image.npy")
+    assert Preprocessing.from_json(full.to_json(), mean_image=full.mean_image) == full
+
+
+@pytest.mark.parametrize("color", COLORS)
+@pytest.mark.parametrize("name", ["unit", "mean-image", "samplewise-standardize"])
+def test_saved_preprocessing_comes_back(tmp_path: Path, name: str, color: str) -> None:
+    preprocessing = named(name, color, width=32, height=24)
+    save_preprocessing(tmp_path, preprocessing)
+    names = {"preprocessing.json"} | ({"mean_image.npy"} if name == "mean-image" else set())
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert load_preprocessing(tmp_path) == preprocessing
+
+
+def test_mean_image_without_its_file_or_its_name_is_refused() -> None:
+    preprocessing = named("mean-image", "rgb", width=32, height=24)
+    with pytest.raises(
+        UsageError, match=r"`mean_image` must be mean_image\.npy, .* Received: 'mean_image\.npy' and no"
+    ):
+        Preprocessing.from_json(preprocessing.to_json())
+    with pytest.raises(UsageError, match="Received: None and an array"):
+        Preprocessing.from_json(Preprocessing(**LEGAL).to_json(), mean_image=preprocessing.mean_image)
+
+
+@pytest.mark.parametrize("name", ["../mean_image.npy", "/etc/passwd", "", 5, None, ["mean_image.npy"]])
+def test_mean_image_of_another_name_is_not_opened(tmp_path: Path, name: Any) -> None:
+    save_mean_image(tmp_path / "mean_image.npy", some_mean_image(24, 32, "rgb"))
+    data = {**Preprocessing(**LEGAL).to_json(), "mean_image": name}
+    if name is None:
+        assert build_from_json(data, tmp_path).mean_image is None
+    else:
+        with pytest.raises(UsageError, match=r"`mean_image` must be mean_image\.npy"):
+            build_from_json(data, tmp_path)
+
+
+def npy_header(text: str) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no array",
+        b"\x80\x04N.",
+        b"PK\x03\x04",
+        b"\x93NUMPY\x02\x00",
+        npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (4, 5, 3), }\n"),
+        npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (4, 5, 3), }\n") + b"\0" * 239,
+        npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (4, 5, 3), }\n") + b"\0" * 241,
+        npy_header("{'descr': '<f4', 'fortran_order': True, 'shape': (4, 5, 3), }\n") + b"\0" * 240,
+        npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (5, 4, 3), }\n") + b"\0" * 240,
+        npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999, 99999999, 3), }\n"),
+        npy_header("{'descr': '|O', 'fortran_order': False, 'shape': (4, 5, 3), }\n") + b"\0" * 240,
+        npy_header("{'descr': '<f8', 'fortran_order': False, 'shape': (4, 5, 3), }\n") + b"\0" * 480,
+        npy_header("__import__('os').abort()\n"),
+        npy_header("(" * 5000),
+        npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (4, 5, 3), }\n") + b"\0\0\xc0\x7f" * 60,
+        npy_header("{'descr': '<f4', 'fortran_order': False, 'shape': (4, 5, 3), }\n") + b"\0\0\x80\x7f" * 60,
+        None,
+    ],
+)
+def test_mean_image_that_is_none_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "mean_image.npy"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(TrainkitError, match=r"mean_image\.npy holds no mean image of 5x4 with 3 channels \(.*Copy it"):
+        load_mean_image(path, (4, 5, 3))

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from trainkit.config import build_config
@@ -199,6 +200,20 @@ def test_run_whose_config_is_damaged(experiments: Path, content: str) -> None:
     (run.path / "config.toml").write_text(content)
     with pytest.raises(RunError, match=rf"The run {run.name} is damaged: "):
         assert run.config
+
+
+@pytest.mark.parametrize("damage", [b"no array", None])
+def test_run_whose_mean_image_is_damaged(experiments: Path, damage: bytes | None) -> None:
+    config = build_config({"data": "digits"})
+    mean = np.full((24, 32, 3), 7, np.float32)
+    preprocessing = build_preprocessing("mean-image", height=24, width=32, mean_image=mean)
+    run = create_run(experiments, config=config, preprocessing=preprocessing, class_names=["a", "b"], environment={})
+    assert run.preprocessing == preprocessing
+    (run.path / "mean_image.npy").unlink() if damage is None else (run.path / "mean_image.npy").write_bytes(damage)
+    with pytest.raises(
+        RunError, match=rf"The run {run.name} is damaged: .*mean_image\.npy holds no mean image of 32x24"
+    ):
+        assert run.preprocessing
 
 
 def test_find_run_by_path_name_short_name_and_itself(experiments: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,6 +142,20 @@ def test_frozen_backbone_trains_as_the_whole_network_would(tmp_path: Path) -> No
     assert trainkit.evaluate(run)["test_loss"] == pytest.approx(run.result["test_loss"], rel=1e-4)
 
 
+@pytest.mark.parametrize("name", ["mean-image", "samplewise-center", "samplewise-standardize"])
+def test_what_the_graph_finishes_trains_like_the_others(tiny_dataset: Path, tmp_path: Path, name: str) -> None:
+    run = trainkit.train(tiny_dataset, **{**TINY, "epochs": 4}, preprocessing=name, experiments=tmp_path)
+    assert (run.path / "mean_image.npy").exists() == (name == "mean-image")
+    assert run.preprocessing.samplewise == name.partition("samplewise-")[2] or run.preprocessing.mean_image is not None
+    if name == "mean-image":
+        part = run.load_data().parts["train"]
+        pixels = np.stack([run.preprocessing.to_pixels(part.images[i]) for i in range(len(part))])[..., ::-1]
+        expected = pixels.mean(axis=0, dtype=np.float64).astype(np.float32)
+        np.testing.assert_array_equal(run.preprocessing.mean_image, expected)
+    figures = trainkit.evaluate(run)
+    assert figures["test_accuracy"] == run.result["test_accuracy"] > 0.5
+
+
 def test_loss_that_is_no_number_ends_the_run(tiny_dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"The loss is (nan|inf) in epoch 1: the learning rate is likely too high"):
         trainkit.train(tiny_dataset, **TINY, learning_rate=1e38, experiments=tmp_path)

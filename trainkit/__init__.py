@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trainkit.benchmark import bench
     from trainkit.checks import check
     from trainkit.deploy import Classifier
     from trainkit.exporting import export
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
     from trainkit.training import evaluate, train
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "Preprocessing", "check", "evaluate", "export", "find_run", "list_runs", "train"]
+__all__ = ["Classifier", "Preprocessing", "bench", "check", "evaluate", "export", "find_run", "list_runs", "train"]
 
 _HOMES = {
     "Classifier": "trainkit.deploy",
     "Preprocessing": "trainkit.preprocessing",
+    "bench": "trainkit.benchmark",
     "check": "trainkit.checks",
     "evaluate": "trainkit.training",
     "export": "trainkit.exporting",

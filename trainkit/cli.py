@@ -52,6 +52,12 @@ BundleArgument = Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle'
 
 EXPERIMENTS, EXPORTED = Path("experiments"), Path("exported")
 
+# Written out, because the help must not wait for the modules that have them: a test compares.
+_MODELS = (
+    "small-cnn, fashion-mnist, vgg16, mobilenet, mobilenet-v2, mobilenet-v3-small, efficientnet-b0, "
+    "efficientnet-v2-b0, resnet50, resnet50-v2, densenet121, inception-v3, xception, nasnet-mobile or convnext-tiny."
+)
+
 
 def main() -> None:
     """Run the command; a mistake ends in one line on standard error, with 1 for the world's and 2 for the user's."""
@@ -132,7 +138,7 @@ def _number(value: float | None, form: str = "{:.4f}") -> str:
 @app.command(epilog="Example: trainkit train photos/ --model mobilenet --alpha 0.75 --epochs 5")
 def train(
     data: Annotated[str | None, typer.Argument(help="digits, fashion-mnist, or a folder of class folders.")] = None,
-    model: Annotated[str | None, typer.Option(help="small-cnn, fashion-mnist, vgg16 or mobilenet.")] = None,
+    model: Annotated[str | None, typer.Option(help=_MODELS)] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of Adam.")] = None,
@@ -141,11 +147,17 @@ def train(
     size: Annotated[str | None, typer.Option(help="The network's input, pixels.", metavar="WxH")] = None,
     color: Annotated[str | None, typer.Option(help="rgb, bgr or gray.")] = None,
     preprocessing: Annotated[
-        str | None, typer.Option(help="unit, symmetric, center, standardize, caffe, torch or none.")
+        str | None,
+        typer.Option(
+            help="unit, symmetric, center, standardize, mean-image, samplewise-center, samplewise-standardize, caffe, "
+            "torch or none."
+        ),
     ] = None,
     resize: Annotated[str | None, typer.Option(help="stretch, crop or pad.")] = None,
     weights: Annotated[str | None, typer.Option(help="imagenet, none or a file.")] = None,
-    alpha: Annotated[float | None, typer.Option(help="The width of mobilenet.")] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="The width of mobilenet, mobilenet-v2 or mobilenet-v3-small.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="The end of the run's name.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Any setting, repeatable.", metavar="KEY=VALUE")
@@ -328,6 +340,37 @@ def _print_agreement(agreement: Any) -> None:
         for name, difference in agreement.runtimes.items()
     ]
     _print_table(["runtime", "same label", "probabilities differ by", "logits by (of their std)"], rows)
+    if agreement.loosened:
+        print(
+            "This network makes much of little: onnxruntime's own difference sets the bounds, "
+            f"{agreement.probability_tolerance:.1e} and {agreement.logit_tolerance:.1e}."
+        )
+
+
+@app.command(epilog="Example: trainkit bench digits --batches 1,32")
+def bench(
+    bundle: BundleArgument,
+    batches: Annotated[str, typer.Option(help="How many images at a time.", metavar="N,N,...")] = "1,8,32",
+    threads: Annotated[
+        int | None, typer.Option(help="Of each runtime. Default: as many as there are cores.", min=1, max=1024)
+    ] = None,
+    keras: Annotated[Path | None, typer.Option(help="The Keras model, where its run has gone.", metavar="FILE")] = None,
+    experiments: Experiments = EXPERIMENTS,
+    exported: Exported = EXPORTED,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how long cv2.dnn takes for an answer, beside onnxruntime and Keras."""
+    from trainkit.benchmark import bench as bench_bundle
+
+    measured = bench_bundle(
+        bundle, batches=batches, threads=threads, keras=keras, experiments=experiments, exported=exported
+    )
+    if as_json:
+        _print_json(measured.to_json())
+        return
+    sizes = list(next(iter(measured.milliseconds.values())))
+    rows = [[name, *(f"{figures[size]:.2f} ms" for size in sizes)] for name, figures in measured.milliseconds.items()]
+    _print_table([f"{measured.threads} threads, batch", *map(str, sizes)], rows)
 
 
 @app.command(epilog="Example: trainkit predict digits photo.jpg --top 3")

@@ -2,28 +2,48 @@
 
 It is defined as what `cv2.dnn.blobFromImage` does, and it does not imitate that call: it makes it. Training runs it in
 two halves, so that the first can be done once and kept: `to_pixels` (resize, on uint8) and `to_blob` (mean and scale).
+What that call cannot say is `finish`, which the exporter puts at the head of the graph.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
 
 from trainkit.deploy.classify import MAX_SIDE, apply_before_blob, check_image
-from trainkit.errors import UsageError, unknown
+from trainkit.errors import TrainkitError, UsageError, unknown
+from trainkit.files import replacing, write_json
 
 Resize = Literal["stretch", "crop", "pad"]
 Color = Literal["rgb", "bgr", "gray"]
+Samplewise = Literal["none", "center", "standardize"]
 
-PREPROCESSINGS = ("unit", "symmetric", "center", "standardize", "caffe", "torch", "none")
+PREPROCESSINGS = (
+    "unit",
+    "symmetric",
+    "center",
+    "standardize",
+    "mean-image",
+    "samplewise-center",
+    "samplewise-standardize",
+    "caffe",
+    "torch",
+    "none",
+)
 WHITE = (255.0, 255.0, 255.0)
+PREPROCESSING_FILE = "preprocessing.json"
+MEAN_IMAGE_FILE = "mean_image.npy"  # beside it, where there is a mean image
+_OPTIONAL = ("mean_image", "samplewise")  # keys of the JSON that earlier versions did not write
+_LEAST_DEVIATION = 1e-6  # what ImageDataGenerator adds to an image's own deviation
 
 # ImageNet's channel means and deviations in red, green, blue, as `keras.applications.imagenet_utils` has them: 103.939
 # is the mean of blue, not of red.
@@ -32,9 +52,11 @@ _TORCH_MEAN_RGB = tuple(255 * value for value in (0.485, 0.456, 0.406))
 _TORCH_STD_RGB = tuple(255 * value for value in (0.229, 0.224, 0.225))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Preprocessing:
-    """How a decoded image becomes a network's input: `x = (pixel - mean) / std`, pixels 0-255.
+    """How a decoded image becomes a network's input: `x = (pixel - mean - mean_image) / std`, pixels 0-255.
+
+    With `samplewise`, an image's own mean is then taken from `x`, and the result divided by its own deviation.
 
     Raises:
         UsageError: on construction, when a value is impossible; an object that exists is a legal one.
@@ -47,13 +69,15 @@ class Preprocessing:
     mean: tuple[float, ...]  # 0-255, in `color` order
     std: tuple[float, ...]  # 0-255, in `color` order
     pad_color: tuple[float, float, float] = WHITE  # 0-255, red, green, blue; for resize="pad"
+    mean_image: np.ndarray | None = None  # 0-255, read-only float32 (height, width, channels), in `color` order
+    samplewise: Samplewise = "none"  # over all pixels and channels of one image
 
     def __post_init__(self) -> None:
         for name in ("height", "width"):
             side = getattr(self, name)
             if type(side) is not int or not 1 <= side <= MAX_SIDE:
                 raise UsageError(f"`{name}` must be a whole number of pixels, 1 to {MAX_SIDE}. Received: {side!r}")
-        for name, kind in (("resize", Resize), ("color", Color)):
+        for name, kind in (("resize", Resize), ("color", Color), ("samplewise", Samplewise)):
             if getattr(self, name) not in get_args(kind):
                 raise unknown(name, str(getattr(self, name)), get_args(kind))
         for name, count in (("mean", self.channels), ("std", self.channels), ("pad_color", 3)):
@@ -66,6 +90,22 @@ class Preprocessing:
             raise UsageError(f"`std` must be from 1e-6 to 1e6 grey levels in every channel. Received: {self.std}")
         if not all(0 <= value <= 255 for value in self.pad_color):
             raise UsageError(f"`pad_color` must be red, green and blue from 0 to 255. Received: {self.pad_color}")
+        if self.mean_image is not None:
+            object.__setattr__(self, "mean_image", _own_mean_image(self.mean_image, self.shape))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Preprocessing):
+            return NotImplemented
+        return self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[Any, ...]:
+        """Return the fields as values that can be compared and hashed, which an array cannot."""
+        image = self.mean_image
+        rest = (getattr(self, field.name) for field in fields(self) if field.name != "mean_image")
+        return (*rest, None if image is None else image.tobytes())
 
     @property
     def channels(self) -> int:
@@ -103,13 +143,38 @@ class Preprocessing:
 
     @property
     def gain(self) -> tuple[float, ...] | None:
-        """What each channel of the blob is still to be multiplied by, `None` where it is 1 for all.
-
-        The exporter folds it into the graph.
-        """
+        """What each channel of the blob is still to be multiplied by, `None` where it is 1 for all."""
         if len(set(self.std)) == 1:
             return None
         return tuple(1 / (self.blob["scalefactor"] * std) for std in self.std)
+
+    @property
+    def finished_by_blob(self) -> bool:
+        """Whether the blob is the network's input as it stands, and `finish` has nothing to do."""
+        return self.mean_image is None and self.gain is None and self.samplewise == "none"
+
+    def finish(self, blob_nhwc: Any, ops: Any = np) -> Any:
+        """Do what comes after the blob: the mean image, a deviation that differs by channel, `samplewise`.
+
+        Args:
+            blob_nhwc: float32 `(N, height, width, channels)`, a blob whose axes were moved.
+            ops: `numpy`, or `keras.ops` to build the same arithmetic into a graph.
+
+        Returns:
+            the same shape, of the kind that `ops` works on.
+        """
+        x = blob_nhwc
+        if self.mean_image is not None:
+            x = ops.subtract(x, self.mean_image * np.float32(self.blob["scalefactor"]))
+        if self.gain is not None:
+            x = ops.multiply(x, np.array(self.gain, np.float32))
+        if self.samplewise != "none":
+            x = ops.subtract(x, ops.mean(x, axis=(1, 2, 3), keepdims=True))
+        if self.samplewise == "standardize":
+            # As a mean of squares, because the readers of a graph know no standard deviation.
+            std = ops.sqrt(ops.mean(ops.square(x), axis=(1, 2, 3), keepdims=True))
+            x = ops.divide(x, ops.add(std, np.float32(_LEAST_DEVIATION)))
+        return x
 
     def to_pixels(self, image_bgr: np.ndarray) -> np.ndarray:
         """Do everything that happens on uint8: padding, grey, resize or crop.
@@ -140,29 +205,49 @@ class Preprocessing:
 
     def to_input(self, pixels: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
         """Return the float32 `(N, height, width, channels)` that the Keras model is fed with."""
-        batch_nhwc = self.to_blob(pixels).transpose(0, 2, 3, 1)
-        if self.gain is not None:
-            batch_nhwc = batch_nhwc * np.array(self.gain, np.float32)
-        return np.ascontiguousarray(batch_nhwc)
+        batch_nhwc = np.ascontiguousarray(self.to_blob(pixels).transpose(0, 2, 3, 1))
+        return np.asarray(self.finish(batch_nhwc))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON has them; `from_json` is the way back."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """Return the fields as JSON has them; `from_json` is the way back.
+
+        The mean image is the name of a file there, and `mean_image` and `samplewise` are left out where they say
+        nothing: earlier versions do not know them.
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.samplewise == "none":
+            del values["samplewise"]
+        if values.pop("mean_image") is not None:
+            values["mean_image"] = MEAN_IMAGE_FILE
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any] | str) -> Preprocessing:
+    def from_json(cls, data: dict[str, Any] | str, *, mean_image: np.ndarray | None = None) -> Preprocessing:
         """Build from what `to_json` returned, or from its text.
 
+        Args:
+            data: the document.
+            mean_image: what is in the file that it names, see `load_mean_image`.
+
         Raises:
-            UsageError: a key is unknown or missing, or a value is impossible.
+            UsageError: a key is unknown or missing, a value is impossible, or the mean image does not belong to it.
         """
         values = json.loads(data) if isinstance(data, str) else data
-        expected = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or set(values) != expected:
+        known = {field.name for field in fields(cls)}
+        if not isinstance(values, dict) or not known.difference(_OPTIONAL) <= set(values) <= known:
             keys = sorted(values) if isinstance(values, dict) else values
-            raise UsageError(f"A preprocessing has the keys {sorted(expected)}. Received: {keys}")
+            raise UsageError(
+                f"A preprocessing has the keys {sorted(known.difference(_OPTIONAL))}, and may have {list(_OPTIONAL)}. "
+                f"Received: {keys}"
+            )
         arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**arguments)
+        named = arguments.pop("mean_image", None)
+        if named != (None if mean_image is None else MEAN_IMAGE_FILE):
+            raise UsageError(
+                f"`mean_image` must be {MEAN_IMAGE_FILE}, with that file's array given, or left out. "
+                f"Received: {named!r} and {'no array' if mean_image is None else 'an array'}"
+            )
+        return cls(**arguments, mean_image=mean_image)
 
 
 def _is_finite(value: object) -> bool:
@@ -170,9 +255,105 @@ def _is_finite(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
+def _own_mean_image(mean_image: object, shape: tuple[int, int, int]) -> np.ndarray:
+    """Return a read-only copy, so that nobody changes a preprocessing from outside."""
+    if not isinstance(mean_image, np.ndarray) or mean_image.dtype != np.float32 or mean_image.shape != shape:
+        received = (
+            f"{mean_image.dtype} {mean_image.shape}"
+            if isinstance(mean_image, np.ndarray)
+            else type(mean_image).__name__
+        )
+        raise UsageError(f"`mean_image` must be a float32 array {shape}. Received: {received}")
+    if not (mean_image.min() >= 0 and mean_image.max() <= 255):  # so written, NaN is refused too
+        raise UsageError(
+            f"`mean_image` must be grey levels, 0 to 255. Received: {mean_image.min()} to {mean_image.max()}"
+        )
+    own = mean_image.copy(order="C")
+    own.setflags(write=False)
+    return own
+
+
+def save_preprocessing(folder: Path, preprocessing: Preprocessing) -> None:
+    """Write `preprocessing.json`, and beside it `mean_image.npy` where there is a mean image."""
+    if preprocessing.mean_image is not None:
+        save_mean_image(folder / MEAN_IMAGE_FILE, preprocessing.mean_image)
+    write_json(folder / PREPROCESSING_FILE, preprocessing.to_json())
+
+
+def load_preprocessing(folder: Path) -> Preprocessing:
+    """Read what `save_preprocessing` wrote, and nothing that is not of its form.
+
+    Raises:
+        TrainkitError: the mean image is missing or damaged.
+        UsageError: the document is no preprocessing.
+        OSError, ValueError: it cannot be read, or is no JSON in UTF-8.
+    """
+    values = json.loads((folder / PREPROCESSING_FILE).read_text(encoding="utf-8"))
+    return build_from_json(values, folder)
+
+
+def build_from_json(values: Any, folder: Path) -> Preprocessing:
+    """Do what `Preprocessing.from_json` does, with the mean image, where there is one, from a folder.
+
+    Raises:
+        TrainkitError: the mean image is missing or damaged.
+        UsageError: the values are no preprocessing.
+    """
+    if not isinstance(values, dict) or values.get("mean_image") != MEAN_IMAGE_FILE:
+        return Preprocessing.from_json(values)
+    without = Preprocessing.from_json({key: value for key, value in values.items() if key != "mean_image"})
+    return Preprocessing.from_json(values, mean_image=load_mean_image(folder / MEAN_IMAGE_FILE, without.shape))
+
+
+def save_mean_image(path: Path, mean_image: np.ndarray) -> None:
+    """Write a mean image as a `.npy` file, whole or not at all."""
+    with replacing(path) as temporary:
+        np.save(temporary, mean_image, allow_pickle=False)
+
+
+def load_mean_image(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
+    """Read the mean image of a preprocessing from a `.npy` file, which may come from a stranger.
+
+    The header is compared before anything is read: what it says decides over no memory, and no object is unpickled.
+
+    Args:
+        path: of the file.
+        shape: (height, width, channels) that it must have.
+
+    Returns:
+        float32 `(height, width, channels)`.
+
+    Raises:
+        TrainkitError: it is missing, or another kind of array, or a value is no grey level.
+    """
+    size = 4 * math.prod(shape)
+    try:
+        if not os.path.isfile(path):
+            raise ValueError("there is no such file")
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            if version != (1, 0):
+                raise ValueError(f"version {version}")
+            found, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+            data = file.read(size + 1) if (found, fortran_order, dtype) == (shape, False, np.dtype("<f4")) else b""
+        if len(data) != size:
+            raise ValueError(f"{dtype} {found}, or another length")
+        return _own_mean_image(np.frombuffer(data, "<f4").reshape(shape).astype(np.float32), shape)
+    except Exception as error:  # numpy raises whatever its parsers meet in a header that is none
+        reason = " ".join(str(error).split())[:200]
+        raise TrainkitError(
+            f"{path} holds no mean image of {shape[1]}x{shape[0]} with {shape[2]} channels ({reason}). Copy it again."
+        ) from None
+
+
 def needs_statistics(name: str) -> bool:
-    """Whether a preprocessing is made from the training set's own mean (and deviation)."""
+    """Whether a preprocessing is made from the mean (and the deviation) of the training set's channels."""
     return name in ("center", "standardize")
+
+
+def needs_mean_image(name: str) -> bool:
+    """Whether a preprocessing is made from the mean of the training set's images."""
+    return name == "mean-image"
 
 
 def build_preprocessing(
@@ -183,17 +364,20 @@ def build_preprocessing(
     resize: Resize = "stretch",
     color: Color = "rgb",
     statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+    mean_image: np.ndarray | None = None,
 ) -> Preprocessing:
     """Build one of `PREPROCESSINGS` by its name.
 
     Args:
-        name: `unit` 0 to 1, `symmetric` -1 to 1, `center` and `standardize` from the training set, `caffe` and `torch`
-            as in Keras' `imagenet_utils.preprocess_input`, `none` 0 to 255.
+        name: `unit` 0 to 1, `symmetric` -1 to 1, `center`, `standardize` and `mean-image` from the training set,
+            `samplewise-center` and `samplewise-standardize` from each image, as `ImageDataGenerator` has them, `caffe`
+            and `torch` as in Keras' `imagenet_utils.preprocess_input`, `none` 0 to 255.
         height: pixels.
         width: pixels.
         resize: how an image comes to that size.
         color: what the model sees.
         statistics: (mean, std) of the training set's pixels, 0-255, in `color` order; for `center` and `standardize`.
+        mean_image: the mean of the training set's images, see `Preprocessing`; for `mean-image`.
 
     Raises:
         UsageError: the name is unknown, or the preprocessing is not defined for this colour.
@@ -206,8 +390,22 @@ def build_preprocessing(
         raise UsageError(
             f"`{name}` has a mean for red, green and blue, none for gray. Take unit, symmetric, center or standardize."
         )
+    if needs_mean_image(name) and mean_image is None:
+        raise UsageError(f"`{name}` needs the `mean_image` of the training set.")
     mean, std = _mean_and_std(name, color, statistics)
-    return Preprocessing(height=height, width=width, resize=resize, color=color, mean=mean, std=std)
+    return Preprocessing(
+        height=height,
+        width=width,
+        resize=resize,
+        color=color,
+        mean=mean,
+        std=std,
+        mean_image=mean_image if needs_mean_image(name) else None,
+        samplewise=_SAMPLEWISE.get(name, "none"),
+    )
+
+
+_SAMPLEWISE: dict[str, Samplewise] = {"samplewise-center": "center", "samplewise-standardize": "standardize"}
 
 
 def _mean_and_std(
@@ -222,6 +420,9 @@ def _mean_and_std(
         "unit": ((0.0,) * channels, (255.0,) * channels),
         "symmetric": ((127.5,) * channels, (127.5,) * channels),
         "none": ((0.0,) * channels, (1.0,) * channels),
+        "mean-image": ((0.0,) * channels, (1.0,) * channels),
+        "samplewise-center": ((0.0,) * channels, (255.0,) * channels),
+        "samplewise-standardize": ((0.0,) * channels, (255.0,) * channels),
         "caffe": (_CAFFE_MEAN_RGB, (1.0,) * 3),
         "torch": (_TORCH_MEAN_RGB, _TORCH_STD_RGB),
     }

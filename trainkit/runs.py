@@ -16,7 +16,7 @@ from trainkit.config import Config, build_config, read_config
 from trainkit.data.sources import SOURCES, Dataset, load_dataset
 from trainkit.errors import DataError, RunError, TrainkitError, UsageError
 from trainkit.files import cannot_write, make_folder, sha256_of, write_json
-from trainkit.preprocessing import Preprocessing
+from trainkit.preprocessing import PREPROCESSING_FILE, Preprocessing, load_preprocessing, save_preprocessing
 
 EXPERIMENTS = Path("experiments")
 _TIME = "%Y%m%d-%H%M%S"
@@ -45,9 +45,9 @@ class Run:
     def preprocessing(self) -> Preprocessing:
         """How its images became the network's input."""
         try:
-            return Preprocessing.from_json(self._read("preprocessing.json"))
-        except (ValueError, TypeError, RecursionError) as error:
-            raise RunError(f"The run {self.name} is damaged: preprocessing.json: {error}") from None
+            return load_preprocessing(self.path)
+        except (OSError, ValueError, TypeError, RecursionError, TrainkitError) as error:
+            raise RunError(f"The run {self.name} is damaged: {PREPROCESSING_FILE}: {error}") from None
 
     @property
     def class_names(self) -> list[str]:
@@ -153,7 +153,7 @@ def create_run(
         temporary.chmod(0o755)
         (temporary / "config.toml").write_text(config.to_toml(), encoding="utf-8")
         (temporary / "labels.txt").write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
-        write_json(temporary / "preprocessing.json", preprocessing.to_json())
+        save_preprocessing(temporary, preprocessing)
         write_json(temporary / "environment.json", environment)
         write_json(temporary / "result.json", _EMPTY_RESULT)
         return Run(_rename_to_free_name(temporary, experiments, config["name"]))

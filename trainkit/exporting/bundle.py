@@ -6,7 +6,6 @@ import hashlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,19 +20,25 @@ from trainkit.data.sources import Part
 from trainkit.deploy import classify
 from trainkit.deploy.classify import OLDEST_OPENCV
 from trainkit.errors import ExportError
-from trainkit.exporting.conversion import build_graph
+from trainkit.exporting.conversion import BROADCASTS_SINCE, build_graph
 from trainkit.exporting.exportable import Exportable
 from trainkit.exporting.frozen_graph import save_frozen_graph
 from trainkit.exporting.graph import INPUT, OUTPUT
 from trainkit.exporting.onnx_graph import opset_of, save_onnx
-from trainkit.exporting.tracing import Traced, trace
+from trainkit.exporting.tracing import Traced, finish_in_graph, trace
 from trainkit.files import cannot_write, make_folder, sha256_of, write_json, write_text
 from trainkit.manifest import build_manifest, check_class_names, embedded_manifest, save_manifest
-from trainkit.preprocessing import Preprocessing
+from trainkit.preprocessing import MEAN_IMAGE_FILE, Preprocessing, save_mean_image
 
 log = logging.getLogger("trainkit")
 
 FILES = {"onnx": "model.onnx", "frozen-graph": "model.pb"}
+# What reads a format rightly, as the matrix in the README has measured it: the oldest OpenCV, and in OpenCV 5 the
+# engine, where not every one will do.
+READERS: dict[str, dict[str, str]] = {
+    "onnx": {"minimum": "4.5.5"},
+    "frozen-graph": {"minimum": "4.5.5", "engine": "classic"},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +81,7 @@ def write_bundle(
         OutputError: the folder exists already or cannot be written.
         ExportError: the model cannot leave in this format, or its answers differ from those of Keras.
     """
+    check_reader(model_format)
     check_class_names(exportable.class_names)
     target = exported / name
     check_free(target)
@@ -97,10 +103,33 @@ def write_bundle(
     return Bundle(path=target, format=model_format, agreement=agreement)
 
 
+def check_reader(model_format: str) -> None:
+    """Raise unless the installed OpenCV is one that reads a format: what is not read cannot be checked.
+
+    Raises:
+        ExportError: says what the format needs.
+    """
+    needs = READERS[model_format]
+    too_old = classify.version_of(cv2.__version__) < classify.version_of(needs["minimum"])
+    if model_format == "frozen-graph":
+        has_engine = not classify.has_engines() or hasattr(cv2.dnn, f"ENGINE_{needs['engine'].upper()}")
+        if not hasattr(cv2.dnn, "readNetFromTensorflow") or not has_engine:
+            raise ExportError(
+                f"OpenCV {cv2.__version__} does not read frozen graphs any more: that needs OpenCV "
+                f"{needs['minimum']} or later with the {needs['engine']} engine. Take --format onnx."
+            )
+    if too_old:
+        raise ExportError(
+            f"The format {model_format} needs OpenCV {needs['minimum']} or later. Received: {cv2.__version__}. "
+            "Upgrade OpenCV."
+        )
+
+
 def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) -> Agreement:
     preprocessing, class_names = exportable.preprocessing, exportable.class_names
-    traced = trace(exportable.model, from_logits=exportable.from_logits, finish=_finish_of(preprocessing))
-    graph = build_graph(traced)
+    traced = trace(exportable.model, from_logits=exportable.from_logits, finish=finish_in_graph(preprocessing))
+    broadcast = model_format == "onnx" and tuple(map(int, opencv.split("."))) >= BROADCASTS_SINCE
+    graph = build_graph(traced, broadcast=broadcast)
     path = folder / FILES[model_format]
     manifest = build_manifest(
         model={
@@ -113,7 +142,7 @@ def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) 
         preprocessing=preprocessing,
         output=_describe_output(traced, class_names),
         source=exportable.source,
-        opencv={"minimum": opencv, **({"engine": "classic"} if model_format == "frozen-graph" else {})},
+        opencv={**READERS[model_format], "minimum": opencv},
     )
     if model_format == "onnx":
         save_onnx(graph, traced.kind, path, metadata=embedded_manifest(manifest))
@@ -123,12 +152,16 @@ def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) 
     save_manifest(folder / "manifest.json", manifest)
     write_text(folder / "labels.txt", "".join(f"{label}\n" for label in class_names))
     shutil.copyfile(classify.__file__, folder / "classify.py")
+    if preprocessing.mean_image is not None:  # for `trainkit check`; the graph has it inside
+        save_mean_image(folder / MEAN_IMAGE_FILE, preprocessing.mean_image)
     if reason := why_not_for_samples(manifest):
         log.info("Left out models.yml: %s", reason)
     else:
         write_text(folder / "models.yml", describe_for_samples(manifest))
-    _write_selftest(folder / "selftest", exportable.selftest_images, class_names, preprocessing, traced)
-    agreement = _checked(folder, exportable, traced)
+    cases = _selftest_cases(exportable, traced)
+    agreement = compare(classify.Classifier(folder), traced, exportable.images, preprocessing)
+    _write_selftest(folder / "selftest", exportable.selftest_images, cases, agreement.probability_tolerance)
+    _check_agreement(folder, agreement)
     manifest["opencv"]["verified"] = {
         cv2.__version__: {
             "images": agreement.images,
@@ -140,28 +173,19 @@ def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) 
     return agreement
 
 
-def _finish_of(preprocessing: Preprocessing) -> Callable[[Any], Any]:
-    """Return what the graph does before the model, on a tensor (N, H, W, C): what the blob leaves over."""
-    gain = preprocessing.gain
-    return lambda blob: blob if gain is None else blob * np.array(gain, np.float32)
-
-
 def _describe_output(traced: Traced, class_names: list[str]) -> dict[str, Any]:
     multi_label = {"multi_label": True} if traced.multi_label else {}
     return {"kind": traced.kind, "class_names": class_names, **multi_label}
 
 
-def _checked(folder: Path, exportable: Exportable, traced: Traced) -> Agreement:
-    agreement = compare(classify.Classifier(folder), traced, exportable.images, exportable.preprocessing)
-    selftest = classify.selftest(folder)
-    if not agreement.ok or not selftest["ok"]:
+def _check_agreement(folder: Path, agreement: Agreement) -> None:
+    if not agreement.ok or not classify.selftest(folder)["ok"]:
         raise ExportError(
             f"The exported graph does not answer as Keras does in OpenCV {cv2.__version__}, so nothing was written: "
             f"{agreement.top1_agreement:.2%} of {agreement.images} labels agree, probabilities differ by up to "
             f"{agreement.max_abs_difference:.1e}, logits by {agreement.max_relative_logit_difference:.1e} of their "
             f"standard deviation, pixels by {agreement.max_abs_pixel_difference:g}."
         )
-    return agreement
 
 
 def why_not_for_samples(manifest: dict[str, Any]) -> str | None:
@@ -196,37 +220,39 @@ def describe_for_samples(manifest: dict[str, Any]) -> str:
     )
 
 
-def _write_selftest(
-    folder: Path, part: Part, class_names: list[str], preprocessing: Preprocessing, traced: Traced
-) -> None:
-    """Write some images, decoded as PNG and as they were, with what Keras makes of them."""
-    folder.mkdir()
-    images = [part.images[index] for index in range(len(part))]
-    pixels = [preprocessing.to_pixels(image) for image in images]
+def _selftest_cases(exportable: Exportable, traced: Traced) -> list[dict[str, Any]]:
+    """Return what Keras makes of the images that the bundle carries."""
+    part, preprocessing = exportable.selftest_images, exportable.preprocessing
+    pixels = [preprocessing.to_pixels(part.images[index]) for index in range(len(part))]
     answers = traced.predict(preprocessing.to_input(pixels))
     if not np.isfinite(answers["logits"]).all():
         raise ExportError(
             f"The model {traced.model.name} answers with numbers that are not finite. Train it at a lower rate."
         )
-    cases: list[dict[str, Any]] = []
-    for index, image in enumerate(images):
-        case = {"png": f"{index + 1}.png"}
-        if not cv2.imwrite(str(folder / case["png"]), image):
-            raise ExportError(f"OpenCV cannot write {folder / case['png']}.")
+    return [
+        {
+            "pixel_sha256": _pixel_sha256(image, preprocessing),
+            "label": exportable.class_names[int(probabilities.argmax())],
+            "logits": logits.tolist(),
+            "probabilities": probabilities.tolist(),
+        }
+        for image, logits, probabilities in zip(pixels, answers["logits"], answers["probabilities"], strict=True)
+    ]
+
+
+def _write_selftest(folder: Path, part: Part, cases: list[dict[str, Any]], tolerance: float) -> None:
+    """Write some images, decoded as PNG and as they were, with what Keras makes of them."""
+    folder.mkdir()
+    documents = []
+    for index, case in enumerate(cases):
+        files = {"png": f"{index + 1}.png"}
+        if not cv2.imwrite(str(folder / files["png"]), part.images[index]):
+            raise ExportError(f"OpenCV cannot write {folder / files['png']}.")
         if original := part.path(index):
-            case["original"] = f"{index + 1}-original{original.suffix.lower()}"
-            shutil.copyfile(original, folder / case["original"])
-        probabilities, logits = (answers[kind][index] for kind in ("probabilities", "logits"))
-        cases.append(
-            {
-                **case,
-                "pixel_sha256": _pixel_sha256(pixels[index], preprocessing),
-                "label": class_names[int(probabilities.argmax())],
-                "logits": logits.tolist(),
-                "probabilities": probabilities.tolist(),
-            }
-        )
-    write_json(folder / "selftest.json", {"images": cases})
+            files["original"] = f"{index + 1}-original{original.suffix.lower()}"
+            shutil.copyfile(original, folder / files["original"])
+        documents.append({**files, **case})
+    write_json(folder / "selftest.json", {"tolerance": tolerance, "images": documents})
 
 
 def _pixel_sha256(pixels: np.ndarray, preprocessing: Preprocessing) -> str:

@@ -200,6 +200,13 @@ def _find_hard_sigmoid(graph: Graph) -> bool:
     return False
 
 
+def _is_positive(node: Node | None) -> bool:
+    """Whether an operation makes no negative values."""
+    if node is None:
+        return False
+    return node.op in ("Relu", "Sigmoid", "HardSigmoid") or (node.op == "Clip" and node.attributes["min"] >= 0)
+
+
 def _merge_powers(graph: Graph) -> bool:
     """Turn the reciprocal of a square root into one power."""
     producers = graph.producers()
@@ -214,15 +221,18 @@ def _merge_powers(graph: Graph) -> bool:
 
 
 def _fold_padding(graph: Graph) -> bool:
-    """Let a convolution do the zero padding in front of it."""
+    """Let a convolution do the zero padding in front of it; of values that are not negative, a maximum too."""
+    producers = graph.producers()
     for node in graph.nodes:
         after = _only_reader(graph, node.output) if node.op == "Pad" else None
-        if after is None or after.op != "Conv":
+        if after is None or after.op not in ("Conv", "MaxPool"):
+            continue
+        if after.op == "MaxPool" and not _is_positive(producers.get(node.inputs[0])):
             continue
         own = node.attributes["pads"]
         total = [one + other for one, other in zip(own, after.attributes["pads"], strict=True)]
-        if total[:2] != total[2:]:
-            continue  # readers disagree about uneven padding
+        if total[:2] != total[2:] or (after.op == "MaxPool" and max(total) >= min(after.attributes["kernel"])):
+            continue  # readers disagree about uneven padding, and a maximum of nothing but padding is no zero
         after.attributes["pads"] = total
         after.inputs[0] = node.inputs[0]
         graph.nodes.remove(node)

@@ -8,6 +8,7 @@ Log, Sqrt, Softplus and Selu come in by that door.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,14 +99,25 @@ class _Writer:
         self.wide: set[str] = set()
         self.as_meant: set[str] = set()
         self.flattened: dict[str, tuple[int, ...]] = {}  # value: the image's (C, H, W)
+        self.padded: dict[str, tuple[Any, list[int]]] = {}  # value: the tensor before, and what is put around it
         self.by_pixel: dict[str, tuple[int, ...]] = {}  # the same
 
-    def read(self, node: Node, position: int = 0) -> Any:
-        """Return the tensor of an input that stands in the usual order."""
+    def tensor(self, name: str) -> Any:
+        """Return the tensor of a value, however it stands. Each reader gets a Pad of its own: OpenCV shares none."""
+        if name in self.padded:
+            return _padded(*self.padded[name])
+        return self.values[name]
+
+    def check_usual(self, node: Node, position: int = 0) -> None:
+        """Raise unless an input stands in the usual order."""
         name = node.inputs[position]
         if name in self.as_meant or name in self.flattened or name in self.by_pixel:
             raise cannot(node)
-        return self.values[name]
+
+    def read(self, node: Node, position: int = 0) -> Any:
+        """Return the tensor of an input that stands in the usual order."""
+        self.check_usual(node, position)
+        return self.tensor(node.inputs[position])
 
     def constant(self, node: Node, position: int) -> np.ndarray:
         """Return a constant input."""
@@ -117,7 +129,7 @@ class _Writer:
 
     def row(self, name: str) -> Any:
         """Return a row as (N, K)."""
-        return _rows(self.values[name]) if name in self.wide else self.values[name]
+        return _rows(self.tensor(name)) if name in self.wide else self.tensor(name)
 
     def follow(self, node: Node) -> None:
         """Let the result of an operation number by number stand as what it reads does."""
@@ -136,10 +148,11 @@ class _Writer:
 
 
 def cannot(node: Node) -> ExportError:
-    """Say which layer has no form in a frozen graph."""
+    """Say at which layer something has no form in a frozen graph."""
+    scopes = [re.sub(r"_\d+$", "", scope) for scope in node.origin.split("/")]
     return ExportError(
-        f"{node.op}, of `{node.origin}`, has no form that OpenCV's TensorFlow importer reads rightly. "
-        "Export --format onnx."
+        f"At the layer `{scopes[-2] if len(scopes) > 1 else scopes[0]}` the model needs the operation {node.op}, which "
+        "OpenCV's TensorFlow importer does not read rightly there. Export --format onnx."
     )
 
 
@@ -240,7 +253,7 @@ def _conv_transpose(writer: _Writer, node: Node) -> Any:
 
 def _gemm(writer: _Writer, node: Node) -> Any:
     weights, bias = _in_order(writer, node, 1, axis=1), writer.constant(node, 2)
-    source = writer.values[node.inputs[0]]
+    source = writer.tensor(node.inputs[0])
     if node.inputs[0] in writer.wide:
         writer.wide.add(node.output)
         product = tf.raw_ops.Conv2D(
@@ -267,8 +280,8 @@ def _affine(writer: _Writer, node: Node) -> Any:
     writer.follow(node)
     if (shape := writer.by_pixel.get(node.inputs[0])) is not None:
         maps = [writer.constant(node, position).reshape(shape) for position in (1, 2)]
-        return _scaled_by_pixel(writer.values[node.inputs[0]], *maps)
-    return _scaled(writer.values[node.inputs[0]], _in_order(writer, node, 1), _in_order(writer, node, 2))
+        return _scaled_by_pixel(writer.tensor(node.inputs[0]), *maps)
+    return _scaled(writer.tensor(node.inputs[0]), _in_order(writer, node, 1), _in_order(writer, node, 2))
 
 
 def _scaled(source: Any, scale: Any, shift: Any) -> Any:
@@ -312,8 +325,8 @@ def _pool(op: str) -> Callable[[_Writer, Node], Any]:
     def write_pool(writer: _Writer, node: Node) -> Any:
         kernel = node.attributes["kernel"]
         source, padding = _padding(writer, node, tuple(kernel))
-        if padding == "VALID" and any(node.attributes["pads"]):
-            raise ExportError(f"The padding of {node.origin} has no name in TensorFlow. Export --format onnx.")
+        if op == "AvgPool" and padding == "VALID" and any(node.attributes["pads"]):
+            raise cannot(node)  # of a maximum, zeros are padded only where nothing is negative
         arguments = {"ksize": [1, *kernel, 1], "strides": [1, *node.attributes["strides"], 1], "padding": padding}
         if op == "MaxPool":
             return tf.raw_ops.MaxPool(input=source, **arguments)
@@ -338,7 +351,7 @@ def _each(compute: Callable[[Node, Any], Any]) -> Callable[[_Writer, Node], Any]
 
     def write_each(writer: _Writer, node: Node) -> Any:
         writer.follow(node)
-        return compute(node, writer.values[node.inputs[0]])
+        return compute(node, writer.tensor(node.inputs[0]))
 
     return write_each
 
@@ -404,7 +417,7 @@ def _pair(function: Callable[..., Any]) -> Callable[[_Writer, Node], Any]:
         if len({name in writer.wide for name in names}) > 1:
             return function(x=writer.row(names[0]), y=writer.row(names[1]))
         writer.follow(node)
-        return function(x=writer.values[names[0]], y=writer.values[names[1]])
+        return function(x=writer.tensor(names[0]), y=writer.tensor(names[1]))
 
     return write_pair
 
@@ -419,9 +432,10 @@ def _softmax(writer: _Writer, node: Node) -> Any:
 
     Each pixel's mean is taken off first, so that only a spread of logits beyond 88 within one pixel would overflow.
     """
-    source = writer.read(node)
     if len(writer.shape(node)) == 1:
+        writer.check_usual(node)
         return tf.raw_ops.Softmax(logits=writer.row(node.inputs[0]))
+    source = writer.read(node)
     channels = source.shape[-1]
 
     def mixed(values: Any, matrix: np.ndarray) -> Any:
@@ -434,7 +448,7 @@ def _softmax(writer: _Writer, node: Node) -> Any:
 
 def _concat(writer: _Writer, node: Node) -> Any:
     for position in range(len(node.inputs)):
-        writer.read(node, position)
+        writer.check_usual(node, position)
     values = [writer.row(name) for name in node.inputs]
     axis = _nhwc_axis(node.attributes["axis"], len(values[0].shape))
     return tf.raw_ops.ConcatV2(values=values, axis=axis)
@@ -445,7 +459,7 @@ def _nhwc_axis(axis: int, rank: int) -> int:
 
 
 def _slice(writer: _Writer, node: Node) -> Any:
-    writer.read(node)
+    writer.check_usual(node)
     source = writer.row(node.inputs[0])
     axis = _nhwc_axis(node.attributes["axis"], len(source.shape))
     begin, size = [0] * len(source.shape), [-1, *source.shape[1:]]
@@ -454,13 +468,14 @@ def _slice(writer: _Writer, node: Node) -> Any:
 
 
 def _pad(writer: _Writer, node: Node) -> Any:
-    return _padded(writer.read(node), node.attributes["pads"])
+    writer.padded[node.output] = writer.read(node), node.attributes["pads"]
+    return writer.values[node.inputs[0]]
 
 
 def _reshape(writer: _Writer, node: Node) -> Any:
     """Write a Flatten or a Reshape; a Transpose only changes how a value is said to stand."""
     name, before, after = node.inputs[0], writer.shape(node, 0), writer.shape(node)
-    source = writer.values[name]
+    source = writer.tensor(name)
     if name in writer.by_pixel:
         if after != writer.by_pixel[name]:
             raise cannot(node)
@@ -507,10 +522,10 @@ def _as_row(writer: _Writer, node: Node, source: Any) -> Any:
 def _transpose(writer: _Writer, node: Node) -> Any:
     name, order = node.inputs[0], node.attributes["perm"]
     if name in writer.as_meant and order == [0, 3, 1, 2]:
-        return writer.values[name]
+        return writer.tensor(name)
     if name not in writer.as_meant and name not in writer.flattened and order == [0, 2, 3, 1]:
         writer.as_meant.add(node.output)
-        return writer.values[name]
+        return writer.tensor(name)
     raise cannot(node)
 
 
@@ -539,7 +554,6 @@ _WRITE: dict[str, Callable[[_Writer, Node], Any]] = {
     "Selu": _each(_selu),
     "Sigmoid": _activation(tf.raw_ops.Sigmoid),
     "HardSigmoid": _each(_hard_sigmoid),
-    "Tanh": _activation(tf.raw_ops.Tanh),
     "Softplus": _activation(tf.raw_ops.Softplus, "features"),
     "Exp": _activation(tf.raw_ops.Exp),
     "Log": _activation(tf.raw_ops.Log),

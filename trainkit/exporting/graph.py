@@ -8,13 +8,13 @@ Values are float32, batch first, channels second; a shape leaves the batch size 
     Affine                           x * scale + shift, one value a channel: batch normalisation at rest
     MaxPool  AveragePool             kernel, strides, pads; the padding of an average is not counted
     GlobalMaxPool  GlobalAveragePool
-    Relu  LeakyRelu  Elu  Selu  Sigmoid  HardSigmoid  Tanh  Softplus  Exp  Log  Erf  Sqrt  Abs  Clip
+    Relu  LeakyRelu  Elu  Selu  Sigmoid  HardSigmoid  Softplus  Exp  Log  Erf  Sqrt  Abs  Clip
     Pow                              with a constant exponent
-    Add  Sub  Mul  Max               of two values of the same shape
+    Add  Sub  Mul  Max               of two values of the same shape; where asked for, (C, H, W) with (C, 1, 1)
     Softmax                          over the channels
     Concat  Slice  Pad  Transpose  Reshape  Flatten
     Upsample                         nearest, by whole factors
-    Resize                           nearest or linear, to any size
+    Resize                           linear, to any size
 """
 
 from __future__ import annotations
@@ -28,6 +28,14 @@ import numpy as np
 
 INPUT, LOGITS, OUTPUT = "input", "logits", "probabilities"
 Shape = tuple[int, ...]
+
+
+def factor_of(before: int, after: int) -> float:
+    """Return the least float32 by which a length becomes another one when a reader multiplies and rounds down."""
+    factor = np.float32(after / before)
+    while float(factor) * before < after:
+        factor = np.nextafter(factor, np.float32(np.inf))
+    return float(factor)
 
 
 @dataclass(eq=False, slots=True)

@@ -47,8 +47,10 @@ _ONE_INPUT = {"Reshape", "Expand", "Tile", "Squeeze", "Unsqueeze", "Slice", "Pad
 class Lowering:
     """The state of one lowering: the converted graph, and the one that is being built."""
 
-    def __init__(self, proto: onnx.ModelProto, layers: list[Any], operations: dict[str, Lower]) -> None:
-        self.layers, self.operations = layers, operations
+    def __init__(
+        self, proto: onnx.ModelProto, layers: list[Any], operations: dict[str, Lower], *, broadcast: bool
+    ) -> None:
+        self.layers, self.operations, self.broadcast = layers, operations, broadcast
         _mend(proto)
         self.initializers = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
         (source,) = [value.name for value in proto.graph.input if value.name not in self.initializers]
@@ -122,9 +124,8 @@ class Lowering:
     def _layer_of(self, node: onnx.NodeProto) -> str:
         """Return `name` (place of count) of a layer, with the models that it is in; empty where the name tells none."""
         found, layers = "", self.layers
-        for part in node.name.split("/")[
-            1:
-        ]:  # behind the model: a scope is a layer's name, mostly with a number behind
+        _, *scopes = node.name.split("/")  # behind the model's own
+        for part in scopes:  # a layer's name, mostly with a number of TensorFlow's behind
             names = [layer.name for layer in layers]
             name = next((name for name in (re.sub(r"_\d+$", "", part), part) if name in names), None)
             if name is not None:

@@ -14,11 +14,11 @@ import onnx
 from onnx import helper, numpy_helper
 
 from trainkit.errors import ExportError
-from trainkit.exporting.graph import INPUT, OUTPUT, Graph, Node
+from trainkit.exporting.graph import INPUT, OUTPUT, Graph, Node, factor_of
 from trainkit.files import replacing
 
 _ACTIVATIONS = {"softmax": "Softmax", "sigmoid": "Sigmoid"}
-_FOLDED_OVER = {"Elu", "Selu", "Sigmoid", "HardSigmoid", "Tanh", "Softplus", "Exp", "Erf", "Abs", "Sqrt", "Log", "Pow"}
+_FOLDED_OVER = {"Elu", "Selu", "Sigmoid", "HardSigmoid", "Softplus", "Exp", "Erf", "Abs", "Sqrt", "Log", "Pow"}
 _IR_VERSIONS = {9: 4, 11: 6}
 
 
@@ -104,7 +104,7 @@ class _Writer:
         """Append x * scale + shift by channel of an image.
 
         A Mul or Add with a constant (1, C, 1, 1) fails in OpenCV 4.5.5 and 4.6 for more than one image, so it becomes a
-        batch normalisation. Behind a convolution and some activations (elu, sigmoid, tanh, hard sigmoid: measured) the
+        batch normalisation. Behind a convolution and some activations (elu, sigmoid, hard sigmoid: measured) the
         new engine of 5.0.0 folds that into the convolution as if the activation were not there, so then it becomes a
         convolution of each channel by itself; and so for a shift that keeps a norm from being zero, since the classic
         engine forgets one below 1e-20.
@@ -221,10 +221,12 @@ def _write_slice(writer: _Writer, node: Node) -> None:
 def _write_pad(writer: _Writer, node: Node) -> None:
     top, left, bottom, right = node.attributes["pads"]
     pads = [0, 0, top, left, 0, 0, bottom, right]
+    # onnxruntime takes zeros in front of a maximum for that pooling's own padding, which is never the largest value.
+    value = 1e-30 if any(reader.op == "MaxPool" for reader in writer.graph.consumers(node.output)) else 0.0
     if writer.opset == 9:
-        writer.add("Pad", node.inputs, node.output, mode="constant", pads=pads, value=0.0)
+        writer.add("Pad", node.inputs, node.output, mode="constant", pads=pads, value=value)
         return
-    names = [writer.number(f"{node.output}_pads", pads, np.int64), writer.number(f"{node.output}_value", 0.0)]
+    names = [writer.number(f"{node.output}_pads", pads, np.int64), writer.number(f"{node.output}_value", value)]
     writer.add("Pad", [*node.inputs, *names], node.output, mode="constant")
 
 
@@ -258,7 +260,7 @@ def _write_upsample(writer: _Writer, node: Node) -> None:
 
 def _write_resize(writer: _Writer, node: Node) -> None:
     own, wanted = writer.graph.shapes[node.inputs[0]], writer.graph.shapes[node.output]
-    scales = [1.0, 1.0, *(new / old for new, old in zip(wanted[1:], own[1:], strict=True))]
+    scales = [1.0, 1.0, *map(factor_of, own[1:], wanted[1:])]
     names = [writer.number("no_region", []), writer.number(f"{node.output}_scales", scales)]
     writer.add(
         "Resize", [*node.inputs, *names], node.output, mode="linear", coordinate_transformation_mode="half_pixel"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -15,17 +16,18 @@ from trainkit.exporting.lowering import Lower, Lowering, Side, Value, View, attr
 _LARGEST_BOUND = 1e3  # beside it, x - bound + bound keeps the precision that the answers are held to
 
 
-def lower(proto: onnx.ModelProto, layers: list[Any]) -> Graph:
+def lower(proto: onnx.ModelProto, layers: list[Any], *, broadcast: bool = False) -> Graph:
     """Rebuild a converted model, from its input `(N, C, H, W)` to its output `(N, classes)`.
 
     Args:
         proto: what tf2onnx wrote: one input, one output, opset 13.
         layers: of the Keras model, in order, to say where an operation came from.
+        broadcast: leave it to the reader to combine an image with one value a channel.
 
     Raises:
         ExportError: an operation cannot be expressed; names its layer and its place.
     """
-    return Lowering(proto, layers, LOWER).run()
+    return Lowering(proto, layers, LOWER, broadcast=broadcast).run()
 
 
 def _same(lowering: Lowering, node: onnx.NodeProto) -> Value:
@@ -130,7 +132,10 @@ def _combine_views(lowering: Lowering, op: str, one: View, other: View) -> View:
     name, reference = lowering.meet(follower, reference)
     shapes = lowering.graph.shapes[reference.name], lowering.graph.shapes[name]
     shape = tuple(max(sides) for sides in zip(*shapes, strict=True))
-    names = [lowering.expand(reference.name, shape), lowering.expand(name, shape)]
+    names = [reference.name, name]
+    by_channel = shapes[1] == (shape[0], 1, 1) and shapes[0] == shape and op != "Max"
+    if not (lowering.broadcast and by_channel):
+        names = [lowering.expand(one, shape) for one in names]
     return View(lowering.emit(op, names if first_leads else names[::-1], shape), reference.groups)
 
 
@@ -655,11 +660,28 @@ def _resize(lowering: Lowering, node: onnx.NodeProto) -> Value:
         result = lowering.emit("Upsample", [name], shape, scales=[int(factor) for factor in factors])
     elif mode == "linear" and coordinates == "half_pixel":
         result = lowering.emit("Resize", [name], shape)
-    elif coordinates == "tf_half_pixel_for_nn" and not any(was % new for was, new in zip(own, shape, strict=True)):
+    elif (mode, coordinates) == ("nearest", "half_pixel") and not any(map(operator.mod, own, shape)):
         result = _every(lowering, name, [was // new for was, new in zip(own[1:], shape[1:], strict=True)])
+    elif (mode, coordinates) == ("nearest", "half_pixel"):
+        result = _picked(lowering, _picked(lowering, name, 1, shape[1]), 2, shape[2])
     else:
         raise lowering.cannot(node, f"a resize of the kind {mode}, {coordinates}")
     return View(result, ((0,), (1,), (2,), (3,)))
+
+
+def _picked(lowering: Lowering, name: str, side: int, length: int) -> str:
+    """Pick the nearest row (side 1) or column (2) for each of the new ones, as a product with zeros and ones.
+
+    Readers do not agree on which of two pixels is the nearest; a product leaves nothing to agree on.
+    """
+    own = lowering.graph.shapes[name][side]
+    if own == length:
+        return name
+    nearest = np.minimum(np.floor((np.arange(length) + 0.5) * (own / length)).astype(int), own - 1)
+    order = [0, 2, 1, 3] if side == 1 else [0, 3, 2, 1]
+    turned = lowering.reorder(name, order, tuple(lowering.graph.shapes[name][axis - 1] for axis in order[1:]))
+    picked = lowering.convolve(turned, np.eye(own)[nearest])
+    return lowering.reorder(picked, order, tuple(lowering.graph.shapes[picked][axis - 1] for axis in order[1:]))
 
 
 def _every(lowering: Lowering, name: str, steps: list[int]) -> str:
@@ -693,6 +715,22 @@ def _prelu(lowering: Lowering, node: onnx.NodeProto) -> Value:
     return _combine_views(lowering, "Add", positive, scaled)
 
 
+def _tanh(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """tanh(x) as 2 * sigmoid(2 * x) - 1: that of OpenCV 5.0.0 is no number from x = 45 on."""
+    doubled = lowering.affine(lowering.view(node), 2, 0)
+    name = lowering.emit("Sigmoid", [doubled.name], lowering.graph.shapes[doubled.name])
+    return lowering.affine(View(name, doubled.groups), 2, -1)
+
+
+def _softplus(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """softplus(x) as relu(x) + softplus(-|x|): that of every OpenCV is infinite from x = 89 on."""
+    view = lowering.view(node)
+    shape = lowering.graph.shapes[view.name]
+    below = lowering.affine(View(lowering.emit("Abs", [view.name], shape), view.groups), -1, 0)
+    rest = lowering.emit("Softplus", [below.name], shape)
+    return View(lowering.emit("Add", [_at_least(lowering, view, 0.0).name, rest], shape), view.groups)
+
+
 def _hard_swish(lowering: Lowering, node: onnx.NodeProto) -> Value:
     view = lowering.view(node)
     shape = lowering.graph.shapes[view.name]
@@ -710,15 +748,15 @@ def _softsign(lowering: Lowering, node: onnx.NodeProto) -> Value:
 LOWER: dict[str, Lower] = {
     **dict.fromkeys(("Identity", "Dropout"), _same),
     "Cast": _cast,
-    **{
-        name: _elementwise(name) for name in ("Relu", "Sigmoid", "Tanh", "Softplus", "Exp", "Log", "Erf", "Sqrt", "Abs")
-    },
+    **{name: _elementwise(name) for name in ("Relu", "Sigmoid", "Exp", "Log", "Erf", "Sqrt", "Abs")},
     "LeakyRelu": _elementwise("LeakyRelu", alpha=_read("alpha", 0.01)),
     "Elu": _elementwise("Elu", alpha=_read("alpha", 1.0)),
     "Selu": _elementwise("Selu", alpha=_read("alpha", 1.6732632423543772), gamma=_read("gamma", 1.0507009873554805)),
     "HardSigmoid": _elementwise("HardSigmoid", alpha=_read("alpha", 0.2), beta=_read("beta", 0.5)),
     "HardSwish": _hard_swish,
     "Softsign": _softsign,
+    "Tanh": _tanh,
+    "Softplus": _softplus,
     "PRelu": _prelu,
     "Clip": _clip,
     "Neg": _negative,

@@ -18,6 +18,8 @@ import onnx
 
 from trainkit.backend import keras, silent_stderr, tf
 from trainkit.errors import ExportError
+from trainkit.exporting.graph import factor_of
+from trainkit.preprocessing import Preprocessing
 
 _OPSET = 13  # of the conversion, whose operations are then lowered to ours; not that of the file
 _BATCH = 32
@@ -73,16 +75,22 @@ class Traced:
         function = self._function.prune(self._function.inputs[0], [self._logits])
         with silent_stderr():
             frozen = convert_variables_to_constants_v2(function)
-            (source,), (target,) = frozen.inputs, frozen.outputs
-            proto, _ = tf2onnx.convert.from_graph_def(
-                frozen.graph.as_graph_def(),
-                input_names=[source.name],
-                output_names=[target.name],
-                opset=_OPSET,
-                inputs_as_nchw=[source.name],
-                custom_op_handlers={name: (convert, []) for name, convert in _CONVERSIONS.items()},
-            )
-        return proto
+            (source,), (target,) = [value.name for value in frozen.inputs], [value.name for value in frozen.outputs]
+            with frozen.graph.as_default():
+                graph_def = tf2onnx.tf_loader.tf_optimize([source], [target], frozen.graph.as_graph_def())
+            with tf.Graph().as_default() as tf_graph:
+                tf.import_graph_def(graph_def, name="")
+                # Without tf2onnx's own optimizers, which take as long again: what they do, lowering and folding do.
+                converted = tf2onnx.tfonnx.process_tf_graph(
+                    tf_graph,
+                    input_names=[source],
+                    output_names=[target],
+                    opset=_OPSET,
+                    inputs_as_nchw=[source],
+                    continue_on_error=True,
+                    custom_op_handlers={name: (convert, []) for name, convert in _CONVERSIONS.items()},
+                )
+                return converted.make_model(self.model.name)
 
 
 def trace(
@@ -99,13 +107,12 @@ def trace(
     Raises:
         ExportError: the model ends in something else.
     """
-    _check_names(model)
     signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="blob")]
 
     def forward(blob: Any) -> Any:
         return model(tf.identity(finish(blob), name="finished"), training=False)
 
-    with silent_stderr(), _inlined(), _expressed_otherwise():
+    with silent_stderr(), _inlined(), _expressed_otherwise(), _plain_names(model):
         function = tf.compat.v1.wrap_function(forward, signature)
     output = function.outputs[0]
     if len(function.outputs) != 1:
@@ -120,15 +127,9 @@ def trace(
     return Traced(model, kind, count, function, finished, logits)
 
 
-def _check_names(model: Any) -> None:
-    """Find a name that Keras takes and TensorFlow's graphs do not: with a space or an accent, say."""
-    for layer in [model, *model._flatten_layers(include_self=False)]:
-        first = "[A-Za-z0-9.]" if layer is model else ""
-        if not re.fullmatch(first + r"[A-Za-z0-9_.\\/>-]*", layer.name):
-            raise ExportError(
-                f"The name `{layer.name}` is none that TensorFlow can give to an operation. Expected letters a-z, "
-                "digits and _.-/ without spaces. Build the model with another name, or rename it: layer.name = ..."
-            )
+def finish_in_graph(preprocessing: Preprocessing) -> Callable[[Any], Any]:
+    """Return the part of a preprocessing that the graph does, on a tensor (N, H, W, C): what the blob leaves over."""
+    return lambda blob: preprocessing.finish(blob, keras.ops)
 
 
 def _units(output: Any, model: Any) -> int:
@@ -174,6 +175,21 @@ def _inlined() -> Iterator[None]:
         tf.config.run_functions_eagerly(before)
 
 
+@contextmanager
+def _plain_names(model: Any) -> Iterator[None]:
+    """Let layers have names that TensorFlow can give to operations: Keras takes a space or an accent too."""
+    layers = [model, *model._flatten_layers(include_self=False)]
+    before = [layer.name for layer in layers]
+    for layer in layers:
+        layer.name = re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", layer.name)
+    model.name = re.sub(r"^[^A-Za-z0-9.]", ".", model.name)
+    try:
+        yield
+    finally:
+        for layer, name in zip(layers, before, strict=True):
+            layer.name = name
+
+
 def _normalize_groups(layer: Any, inputs: Any) -> Any:
     """Group normalisation in four dimensions, where Keras takes five: averages over a group as a 1x1 convolution."""
     channels = inputs.shape[-1]
@@ -204,9 +220,9 @@ def _upsample(layer: Any, inputs: Any) -> Any:
 
 
 def _elu(layer: Any, inputs: Any) -> Any:
-    """ELU of any alpha without a condition."""
+    """ELU of any alpha, without the choice between two values by which Keras says it."""
     whole = tf.nn.elu(inputs)
-    return whole if layer.alpha == 1 else tf.nn.relu(whole) - layer.alpha * tf.nn.relu(-whole)
+    return whole if layer.alpha == 1 else tf.nn.relu(whole) - float(layer.alpha) * tf.nn.relu(-whole)
 
 
 def _convolve(layer: Any, inputs: Any, kernel: Any) -> Any:
@@ -256,7 +272,36 @@ def _combined_with_one(function: str, combine: str, *, inside: bool = False) -> 
     return convert
 
 
+def _convert_resize(context: Any, node: Any, name: str, arguments: Any) -> None:
+    """Tell tf2onnx how large a resized image is: the factors that it computes itself may end a pixel short."""
+    source, target = node.input[0], node.output[0]
+    before, after, dtype = context.get_shape(source), context.get_shape(target), context.get_dtype(target)
+    linear, centers = node.type == "ResizeBilinear", node.get_attr_value("half_pixel_centers")
+    corners = node.get_attr_value("align_corners")
+    context.remove_node(node.name)
+    image = context.make_node("Transpose", [source], attr={"perm": [0, 3, 1, 2]}).output[0]
+    factors = [1.0, 1.0, *(factor_of(old, new) for old, new in zip(before[1:3], after[1:3], strict=True))]
+    constants = [
+        context.make_const(f"{name}_{what}", np.array(value, np.float32)).output[0]
+        for what, value in (("region", []), ("factors", factors))
+    ]
+    resized = context.make_node(
+        "Resize",
+        [image, *constants],
+        attr={
+            "mode": "linear" if linear else "nearest",
+            "coordinate_transformation_mode": "half_pixel" if centers else "align_corners" if corners else "asymmetric",
+            "nearest_mode": "round_prefer_ceil" if centers else "floor",
+        },
+    ).output[0]
+    context.make_node(
+        "Transpose", [resized], attr={"perm": [0, 2, 3, 1]}, outputs=[target], name=name, shapes=[after], dtypes=[dtype]
+    )
+
+
 _CONVERSIONS = {
+    "ResizeBilinear": _convert_resize,
+    "ResizeNearestNeighbor": _convert_resize,
     "Erfc": _combined_with_one("Erf", "Sub"),  # of GELU
     "Expm1": _combined_with_one("Exp", "Sub"),
     "Log1p": _combined_with_one("Log", "Add", inside=True),

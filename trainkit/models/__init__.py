@@ -1,16 +1,18 @@
 """The networks that trainkit builds, by name.
 
 To add one, write a function `build_<name>(input_shape, class_count, **settings) -> keras.Model` in a module of its own
-and give it an entry in `BUILDERS`. Keras is imported inside the functions, so that reading this table costs nothing.
+and give it an entry in `BUILDERS`. A network of `keras.applications` needs no more than a line in
+`trainkit.models.backbones.BACKBONES`. Keras is imported inside the functions, so that reading this table costs nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from trainkit.models.backbones import build_mobilenet, build_vgg16
+from trainkit.models.backbones import BACKBONES, build_backbone
 from trainkit.models.fashion_mnist import build_fashion_mnist
 from trainkit.models.small_cnn import build_small_cnn
 from trainkit.preprocessing import Color
@@ -40,22 +42,16 @@ BUILDERS = {
         batch_size=32,
     ),
     "fashion-mnist": Builder(build=build_fashion_mnist, preprocessing="unit", settings={"weights": "none"}),
-    "vgg16": Builder(
-        build=build_vgg16,
-        preprocessing="caffe",
-        size=(224, 224),
-        color="bgr",
-        pretrained=True,
-        settings={"weights": "imagenet", "dense": 256, "dropout": 0.5},
-        batch_size=32,
-    ),
-    "mobilenet": Builder(
-        build=build_mobilenet,
-        preprocessing="symmetric",
-        size=(224, 224),
-        color="rgb",
-        pretrained=True,
-        settings={"weights": "imagenet", "alpha": 1.0, "dropout": 0.2},
-        batch_size=32,
-    ),
+    **{
+        name: Builder(
+            build=partial(build_backbone, name),
+            preprocessing=backbone.preprocessing,
+            size=(backbone.size, backbone.size),
+            color=backbone.color,
+            pretrained=True,
+            settings=backbone.settings,
+            batch_size=32,
+        )
+        for name, backbone in BACKBONES.items()
+    },
 }

@@ -49,7 +49,7 @@ def train(
         preprocessing: one of `trainkit.preprocessing.PREPROCESSINGS`.
         resize: `stretch`, `crop` or `pad`.
         weights: `imagenet`, `none` or a file.
-        alpha: the width of mobilenet.
+        alpha: the width of mobilenet, mobilenet-v2 or mobilenet-v3-small.
         name: the end of the run's name.
         settings: further settings by their dotted keys, such as `{"model.blocks": 1}`.
         config: the `config.toml` of a run, to repeat it; the arguments above override it.

@@ -16,12 +16,12 @@ from trainkit.backend import keras
 from trainkit.config import Config
 from trainkit.data.pipeline import Batches, read_pixels
 from trainkit.data.sources import Dataset, load_dataset
-from trainkit.data.statistics import channel_statistics
+from trainkit.data.statistics import channel_statistics, mean_image
 from trainkit.errors import DataError, TrainkitError
 from trainkit.files import check_writable, sha256_of
 from trainkit.models import BUILDERS
 from trainkit.models.backbones import FEATURES
-from trainkit.preprocessing import Preprocessing, build_preprocessing, needs_statistics
+from trainkit.preprocessing import Preprocessing, build_preprocessing, needs_mean_image, needs_statistics
 from trainkit.reports import draw_confusion_matrix, draw_curves, write_report
 from trainkit.runs import Run, create_run
 from trainkit.training.environment import describe_environment
@@ -118,7 +118,8 @@ def _prepare(config: Config, dataset: Dataset) -> tuple[Preprocessing, np.ndarra
             "All training images have one and the same colour in a channel, so there is no deviation to divide by. "
             "Expected images with something on them, or --preprocessing unit."
         )
-    return build_preprocessing(name, **geometry, statistics=statistics), pixels
+    mean = mean_image(pixels, chosen["color"]) if needs_mean_image(name) else None
+    return build_preprocessing(name, **geometry, statistics=statistics, mean_image=mean), pixels
 
 
 def _build_model(config: Config, preprocessing: Preprocessing, class_count: int) -> Any:

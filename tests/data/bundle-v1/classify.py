@@ -41,6 +41,7 @@ MAX_SIDE = 16384  # pixels; beyond it no classifier reads, and a hostile manifes
 MAX_PIXELS = 2**28  # of a padded image
 MAX_MANIFEST_BYTES = 16 * 2**20
 PROBABILITY_TOLERANCE = 1e-5
+MAX_TOLERANCE = 1e-3  # that a self-test may ask for; what is further off is another answer
 OLDEST_OPENCV = "4.5.5"
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 
@@ -152,7 +153,7 @@ _SECTIONS: Dict[str, Any] = {
             "mean": _NUMBERS,
             "std": _POSITIVE,
         },
-        {"pad_color": _COLOR},
+        {"pad_color": _COLOR, "mean_image": _FILE, "samplewise": _one_of("center", "standardize")},
     ),
     "opencv": ({}, {"minimum": _VERSION, "engine": _one_of("classic", "new", "auto"), "verified": _OBJECT}),
     "before_blob: pad": ({"step": _TEXT, "color_bgr": _COLOR}, {}),
@@ -288,14 +289,15 @@ def check_image(image_bgr: Any) -> None:
         )
 
 
-def _version(text: str) -> List[int]:
+def version_of(text: str) -> List[int]:
+    """Return a version as three numbers."""
     return [int("".join(filter(str.isdigit, part)) or 0) for part in text.split("-")[0].split(".")[:3]]
 
 
 def describe_needs(opencv: Dict[str, Any]) -> str:
     """Say in sentences what a manifest's `opencv` asks for beyond any OpenCV since 4.5.5; mostly nothing."""
     needs = []
-    if _version(opencv.get("minimum", OLDEST_OPENCV)) > _version(OLDEST_OPENCV):
+    if version_of(opencv.get("minimum", OLDEST_OPENCV)) > version_of(OLDEST_OPENCV):
         needs.append(f"This bundle needs OpenCV {opencv['minimum']} or later.")
     if "engine" in opencv:
         needs.append(f"In OpenCV 5 this bundle needs the {opencv['engine']} engine.")
@@ -304,7 +306,7 @@ def describe_needs(opencv: Dict[str, Any]) -> str:
 
 def _check_opencv(opencv: Dict[str, Any], engine: str | None) -> None:
     minimum = opencv.get("minimum", OLDEST_OPENCV)
-    if _version(cv2.__version__) < _version(minimum):
+    if version_of(cv2.__version__) < version_of(minimum):
         raise BundleError(f"This bundle needs OpenCV {minimum} or later. Received: {cv2.__version__}. Upgrade OpenCV.")
     if has_engines() and engine is not None and engine != opencv.get("engine", engine):
         raise BundleError(
@@ -357,7 +359,7 @@ def read_net(data: bytes, model_format: str, engine: str | None = None) -> Any:
     try:
         if model_format == "frozen-graph":
             return cv2.dnn.readNetFromTensorflow(np.frombuffer(data, np.uint8), np.empty(0, np.uint8), *arguments)
-        if engine == "classic" and has_engines():
+        if engine and has_engines():
             return _read_onnx_by_path(data, arguments)
         return cv2.dnn.readNetFromONNX(np.frombuffer(data, np.uint8), *arguments)
     except cv2.error as error:
@@ -515,7 +517,10 @@ def selftest(bundle: str | Path) -> Dict[str, Any]:
     if not os.path.isdir(folder):
         raise BundleError(f"There is no {folder}. It holds photographs, and may have been taken out for that reason.")
     try:
-        cases = json.loads((folder / "selftest.json").read_text(encoding="utf-8"))["images"]
+        document = json.loads((folder / "selftest.json").read_text(encoding="utf-8"))
+        cases, tolerance = document["images"], document.get("tolerance", PROBABILITY_TOLERANCE)
+        if not _is_number(tolerance) or not 0 < tolerance <= MAX_TOLERANCE:
+            raise ValueError(f"`tolerance` must be above 0, at most {MAX_TOLERANCE}")
         images = [read_image(folder / case["png"]) for case in cases]
         expected = np.array([case["probabilities"] for case in cases], np.float64)
         checksums = [case["pixel_sha256"] for case in cases]
@@ -536,7 +541,7 @@ def selftest(bundle: str | Path) -> Dict[str, Any]:
         "originals": len(originals),
         "same_originals": sum(_decodes_to(path, image) for path, image in originals),
         "max_abs_difference": difference,
-        "ok": same_pixels == same_labels == len(images) and difference <= PROBABILITY_TOLERANCE,
+        "ok": same_pixels == same_labels == len(images) and difference <= tolerance,
     }
 
 
