@@ -152,6 +152,11 @@ def test_layer_inside_another_model_is_named_with_both() -> None:
         count(model)
 
 
+def test_layer_is_named_as_its_author_did() -> None:
+    with pytest.raises(ExportError, match=r"The layer `größe 1` \(3 of 5\) needs the operation Greater"):
+        convert(lambda image: pooled(layers.Activation("soft_shrink", name="größe 1")(convolved(image))))
+
+
 def test_model_that_mixes_the_images_of_a_batch_is_refused() -> None:
     with pytest.raises(ExportError, match=r"mixes its images|over the batch"):
         convert(lambda image: pooled(image - ops.mean(image, axis=0, keepdims=True)))

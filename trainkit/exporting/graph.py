@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,3 +109,8 @@ class Graph:
         self.nodes = kept[::-1]
         self.constants = {name: value for name, value in self.constants.items() if name in used}
         self._names = {key: name for key, name in self._names.items() if name in used}
+
+
+def plain_name(name: str) -> str:
+    """Return a layer's name as TensorFlow gives it to operations: Keras takes a space or an accent too."""
+    return re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", name)

@@ -20,7 +20,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from trainkit.errors import ExportError
-from trainkit.exporting.graph import INPUT, Graph, Shape
+from trainkit.exporting.graph import INPUT, Graph, Shape, plain_name
 
 _BATCHES = (2, 3)
 Side = tuple[int, bool]  # how long, and whether that is to be multiplied by the batch size
@@ -126,11 +126,11 @@ class Lowering:
         found, layers = "", self.layers
         _, *scopes = node.name.split("/")  # behind the model's own
         for part in scopes:  # a layer's name, mostly with a number of TensorFlow's behind
-            names = [layer.name for layer in layers]
+            names = [plain_name(layer.name) for layer in layers]
             name = next((name for name in (re.sub(r"_\d+$", "", part), part) if name in names), None)
             if name is not None:
                 place = names.index(name)
-                found = f"`{name}` ({place + 1} of {len(names)})" + (f" of {found}" if found else "")
+                found = f"`{layers[place].name}` ({place + 1} of {len(names)})" + (f" of {found}" if found else "")
                 layers = getattr(layers[place], "layers", [])
         return found
 

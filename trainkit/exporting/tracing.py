@@ -18,7 +18,7 @@ import onnx
 
 from trainkit.backend import keras, silent_stderr, tf
 from trainkit.errors import ExportError
-from trainkit.exporting.graph import factor_of
+from trainkit.exporting.graph import factor_of, plain_name
 from trainkit.preprocessing import Preprocessing
 
 _OPSET = 13  # of the conversion, whose operations are then lowered to ours; not that of the file
@@ -177,11 +177,11 @@ def _inlined() -> Iterator[None]:
 
 @contextmanager
 def _plain_names(model: Any) -> Iterator[None]:
-    """Let layers have names that TensorFlow can give to operations: Keras takes a space or an accent too."""
+    """Let layers have names that TensorFlow can give to operations, for as long as it traces."""
     layers = [model, *model._flatten_layers(include_self=False)]
     before = [layer.name for layer in layers]
     for layer in layers:
-        layer.name = re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", layer.name)
+        layer.name = plain_name(layer.name)
     model.name = re.sub(r"^[^A-Za-z0-9.]", ".", model.name)
     try:
         yield
