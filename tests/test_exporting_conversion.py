@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from networks import NETWORKS, ONLY_ONNX, leaving, pooled, randomize
+from small_networks import NETWORKS, ONLY_ONNX, leaving, pooled, randomize
 
 from trainkit.backend import keras
 from trainkit.deploy.classify import read_net

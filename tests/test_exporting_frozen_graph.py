@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from networks import NETWORKS, ONLY_ONNX, leaving
+from small_networks import NETWORKS, ONLY_ONNX, leaving
 
 from trainkit.backend import keras, tf
 from trainkit.errors import ExportError

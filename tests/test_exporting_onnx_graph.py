@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from networks import NETWORKS, leaving
 from onnx import helper, numpy_helper
+from small_networks import NETWORKS, leaving
 
 from trainkit.errors import ExportError
 from trainkit.exporting.onnx_graph import opset_of, save_logits_twin, save_onnx, to_onnx

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from networks import classified, flat, leaving, pooled
+from small_networks import classified, flat, leaving, pooled
 
 from trainkit.backend import keras
 from trainkit.errors import ExportError

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from networks import FROM_LOGITS, NETWORKS, classified, leaving, pooled
+from small_networks import FROM_LOGITS, NETWORKS, classified, leaving, pooled
 
 from trainkit.backend import keras
 from trainkit.errors import ExportError

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from trainkit.bundles import EXPORTED, find_bundle
-from trainkit.checks import find_keras_model
+from trainkit.checks import find_keras_model, load_model, preprocessing_of
 from trainkit.deploy.classify import Classifier
 from trainkit.errors import BundleError, TrainkitError, UsageError
 from trainkit.runs import EXPERIMENTS
@@ -79,9 +79,9 @@ def bench(
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 1024:
         raise UsageError(f"`threads` must be a whole number from 1 to 1024. Received: {threads!r}")
     client = Classifier(find_bundle(bundle, Path(exported)))
-    model_path = _keras_model(client, Path(keras) if keras else None, Path(experiments))
+    open_model = _keras_model(client, Path(keras) if keras else None, Path(experiments))
     with _opencv_threads(count):
-        runtimes = _open_runtimes(client, model_path, count)
+        runtimes = _open_runtimes(client, open_model, count)
         milliseconds: dict[str, dict[int, float]] = {name: {} for name in runtimes}
         for size in sizes:
             blob = _noise_blob(client, size)
@@ -136,15 +136,17 @@ def _check_batches(batches: Sequence[int] | str) -> list[int]:
     return list(dict.fromkeys(sizes))
 
 
-def _keras_model(client: Classifier, keras: Path | None, experiments: Path) -> Path | None:
-    """Return the Keras model; where nobody named one and none is found, say so and go on without."""
+def _keras_model(client: Classifier, keras: Path | None, experiments: Path) -> Callable[[], Any] | None:
+    """Return what loads the Keras model; where nobody named one and none is found, say so and go on without."""
     try:
-        return find_keras_model(client, keras, experiments)[0]
+        path, run = find_keras_model(client, keras, experiments)
     except BundleError as error:
         if keras is not None:
             raise
         log.warning("Keras is left out. %s", error)
         return None
+    preprocessing = run.preprocessing if run else preprocessing_of(client)
+    return lambda: load_model(path, client.manifest.get("source", {}), preprocessing)
 
 
 @contextmanager
@@ -164,15 +166,15 @@ def _noise_blob(client: Classifier, size: int) -> np.ndarray:
 
 
 def _open_runtimes(
-    client: Classifier, model_path: Path | None, threads: int
+    client: Classifier, open_model: Callable[[], Any] | None, threads: int
 ) -> dict[str, Callable[[np.ndarray], Work]]:
     """Return, by runtime, what makes of a blob the work to be timed."""
     runtimes: dict[str, Callable[[np.ndarray], Work]] = {"opencv": lambda blob: lambda: client.forward(blob)}
     model = client.manifest["model"]
     if model["format"] == "onnx":
         runtimes["onnxruntime"] = _open_onnxruntime(client.folder / model["file"], threads)
-    if model_path is not None:
-        runtimes["keras"] = _open_keras(model_path, threads)
+    if open_model is not None:
+        runtimes["keras"] = _open_keras(open_model, threads)
     return runtimes
 
 
@@ -186,9 +188,8 @@ def _open_onnxruntime(path: Path, threads: int) -> Callable[[np.ndarray], Work]:
     return lambda blob: lambda: session.run(None, {name: blob})
 
 
-def _open_keras(path: Path, threads: int) -> Callable[[np.ndarray], Work]:
+def _open_keras(open_model: Callable[[], Any], threads: int) -> Callable[[np.ndarray], Work]:
     from trainkit.backend import tf
-    from trainkit.models.loading import load_model_file
 
     running = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count()  # 0: as many as cores
     if running != threads:
@@ -198,7 +199,7 @@ def _open_keras(path: Path, threads: int) -> Callable[[np.ndarray], Work]:
             raise TrainkitError(
                 f"TensorFlow runs already, with {running} threads. Expected {threads}: measure in a process of its own."
             ) from None
-    model = load_model_file(path).model
+    model = open_model()
 
     def open_(blob: np.ndarray) -> Work:
         batch_nhwc = np.ascontiguousarray(blob.transpose(0, 2, 3, 1))

@@ -148,8 +148,8 @@ def check(
     part = _images_to_check(str(data) if data is not None else None, run, source)
     if max_images is not None:
         part = take_evenly([part], max_images)
-    preprocessing = run.preprocessing if run else _preprocessing_of(client)
-    model = _load_model(path, source, preprocessing, unsafe)
+    preprocessing = run.preprocessing if run else preprocessing_of(client)
+    model = load_model(path, source, preprocessing, unsafe)
 
     from trainkit.exporting.tracing import finish_in_graph, trace
 
@@ -358,7 +358,8 @@ def find_keras_model(client: Classifier, keras: Path | None, experiments: Path) 
     return path, run
 
 
-def _load_model(path: Path | None, source: dict[str, Any], preprocessing: Preprocessing, unsafe: bool) -> Any:
+def load_model(path: Path | None, source: dict[str, Any], preprocessing: Preprocessing, unsafe: bool = False) -> Any:
+    """Load the Keras model that `find_keras_model` found, or build the one of keras.applications again."""
     from trainkit.models.applications import build_application, check_application
     from trainkit.models.loading import at_size, load_model_file
 
@@ -374,7 +375,12 @@ def _load_model(path: Path | None, source: dict[str, Any], preprocessing: Prepro
     )
 
 
-def _preprocessing_of(client: Classifier) -> Preprocessing:
+def preprocessing_of(client: Classifier) -> Preprocessing:
+    """Return the preprocessing that a bundle's manifest describes.
+
+    Raises:
+        BundleError: it describes none, or an impossible one.
+    """
     if "preprocessing" not in client.manifest:
         raise BundleError(f"The manifest of {client.folder} has no `preprocessing` to compare with.")
     try:

@@ -171,6 +171,8 @@ class Preprocessing:
         if self.samplewise != "none":
             x = ops.subtract(x, ops.mean(x, axis=(1, 2, 3), keepdims=True))
         if self.samplewise == "standardize":
+            # Once more, because what rounding left of the mean would be divided by a small deviation too.
+            x = ops.subtract(x, ops.mean(x, axis=(1, 2, 3), keepdims=True))
             # As a mean of squares, because the readers of a graph know no standard deviation.
             std = ops.sqrt(ops.mean(ops.square(x), axis=(1, 2, 3), keepdims=True))
             x = ops.divide(x, ops.add(std, np.float32(_LEAST_DEVIATION)))

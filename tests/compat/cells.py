@@ -101,11 +101,6 @@ def run_cell(
     outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
     if outcome["status"] != "written":
         return Cell(**names, status=outcome["status"], reason=f"export: {outcome['reason']}")
-    opencv = json.loads((folder / "bundle" / "manifest.json").read_text(encoding="utf-8")).get("opencv", {})
-    engine = opencv.get("engine")
-    if reader.engine and engine and engine != reader.engine:
-        # Whatever engine is asked for, the clients take the one that the manifest names.
-        return Cell(**names, status="declared", reason=f"OpenCV 5 needs the engine {engine}")
     python = environment_python(environments, reader.opencv)
     answer = ask(python, folder=folder, images=images, engine=reader.engine)
     if "refused" in answer:

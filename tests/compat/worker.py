@@ -58,7 +58,7 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
                 found["pixels"] = [client.pixel_sha256(classifier, image) for image in images]
             found[kind] = [forward(classifier, images, size, first) for size, first in BATCHES]
     except client.BundleError as error:
-        refused = "needs OpenCV" in str(error)
+        refused = "needs OpenCV" in str(error) or "this bundle needs the" in str(error)
         return {**found, "refused" if refused else "error": str(error)}
     except Exception as error:
         return {**found, "error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}

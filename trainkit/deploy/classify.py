@@ -43,7 +43,10 @@ MAX_MANIFEST_BYTES = 16 * 2**20
 PROBABILITY_TOLERANCE = 1e-5
 MAX_TOLERANCE = 1e-3  # that a self-test may ask for; what is further off is another answer
 OLDEST_OPENCV = "4.5.5"
-VIDEO_SUFFIXES = (".avi", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+VIDEO_SUFFIXES = (
+    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov"),
+    *(".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"),
+)
 
 
 class Prediction(NamedTuple):
@@ -521,6 +524,9 @@ def selftest(bundle: str | Path) -> Dict[str, Any]:
         cases, tolerance = document["images"], document.get("tolerance", PROBABILITY_TOLERANCE)
         if not _is_number(tolerance) or not 0 < tolerance <= MAX_TOLERANCE:
             raise ValueError(f"`tolerance` must be above 0, at most {MAX_TOLERANCE}")
+        files = [case[key] for case in cases for key in ("png", "original") if key in case]
+        if not all(map(_FILE.holds, files)):
+            raise ValueError(f"its files must be {_FILE.expected}")
         images = [read_image(folder / case["png"]) for case in cases]
         expected = np.array([case["probabilities"] for case in cases], np.float64)
         checksums = [case["pixel_sha256"] for case in cases]

@@ -202,7 +202,7 @@ def describe_for_samples(manifest: dict[str, Any]) -> str:
     """Return the `models.yml` that OpenCV's own `samples/dnn/classification` reads with `--zoo`.
 
     Its keys are those of OpenCV's file: `labels` since 4.11, `classes` before. The sample subtracts `mean`, multiplies
-    by `scale`, and divides by `std` only where that is given. Its C++ form reads `scale` with six decimals.
+    by `scale` and divides by `std`. Its C++ form reads `scale` with six decimals.
     """
     blob, model = manifest["blob"], manifest["model"]
     mean = ", ".join(repr(float(value)) for value in blob["mean"][:3])
@@ -211,6 +211,7 @@ def describe_for_samples(manifest: dict[str, Any]) -> str:
         f'  model: "{model["file"]}"\n'
         f"  mean: [{mean}]\n"
         f"  scale: {blob['scalefactor']!r}\n"
+        "  std: [1.0, 1.0, 1.0]\n"  # the default of the sample's Python form is 0, by which it would divide
         f"  width: {blob['size'][0]}\n"
         f"  height: {blob['size'][1]}\n"
         f"  rgb: {str(blob['swapRB']).lower()}\n"

@@ -18,6 +18,7 @@ from trainkit.preprocessing import (
     Color,
     Preprocessing,
     Resize,
+    build_from_json,
     build_preprocessing,
     needs_statistics,
 )
@@ -151,7 +152,7 @@ def _from_manifest(path: Path) -> tuple[Preprocessing, list[str]]:
     names = [str(name) for name in manifest["output"]["class_names"]]
     try:
         if "preprocessing" in manifest:
-            return Preprocessing.from_json({"pad_color": [255.0] * 3, **manifest["preprocessing"]}), names
+            return build_from_json({"pad_color": [255.0] * 3, **manifest["preprocessing"]}, path.parent), names
         return _from_blob(manifest), names
     except UsageError as error:
         raise BundleError(f"The manifest {path} describes no preprocessing that trainkit knows: {error}") from None
