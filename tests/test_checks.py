@@ -240,3 +240,39 @@ def test_check_runs_images_in_batches_of_several_sizes() -> None:
     blob = np.arange(20.0).reshape(20, 1)
     assert (_in_batches(forward)(blob) == blob * 2).all()
     assert sizes == [1, 3, 8, 2, 1, 3, 2]
+
+
+@pytest.mark.parametrize("key", ["png", "original"])
+@pytest.mark.parametrize("name", ["../manifest.json", "/etc/hostname", "a/b.png", ""])
+def test_selftest_reads_no_file_outside_its_folder(bundle: Path, tmp_path: Path, key: str, name: str) -> None:
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    path = copy / "selftest" / "selftest.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["images"][0][key] = name
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(BundleError, match="its files must be the plain name of a file in the same folder"):
+        classify.selftest(copy)
+
+
+@pytest.mark.parametrize("chosen", ["onnx", "frozen-graph"])
+def test_samplewise_scaling_holds_where_there_is_little_contrast(
+    street_image: np.ndarray, tmp_path: Path, chosen: str
+) -> None:
+    from trainkit.backend import keras
+
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(8, 3, activation="relu")(inputs)
+    x = keras.layers.Flatten()(keras.layers.Conv2D(8, 3, strides=2, activation="relu")(x))
+    model = keras.Model(inputs, keras.layers.Dense(4, activation="softmax")(x))
+    images = [np.clip(120 + street_image * scale, 0, 255).astype(np.uint8) for scale in (1, 0.2, 0.05, 0.03, 0.02)]
+    bundle = trainkit.export(
+        model,
+        preprocessing="samplewise-standardize",
+        class_names=list("abcd"),
+        images=images,
+        format=chosen,
+        exported=tmp_path,
+    )
+    assert bundle.agreement.ok
+    assert not bundle.agreement.loosened

@@ -255,6 +255,8 @@ def test_models_yml_says_what_the_blob_says(bundle) -> None:  # type: ignore[no-
     assert [zoo.getNode("width").real(), zoo.getNode("height").real()] == blob["size"]
     assert zoo.getNode("rgb").real() == 1 or zoo.getNode("rgb").string() == "true"  # 5.0 and 4.x; the sample takes both
     assert zoo.getNode("labels").string() == "labels.txt"
+    std = zoo.getNode("std")
+    assert [std.at(i).real() for i in range(3)] == [1, 1, 1]  # without it the sample's Python form divides by 0
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,16 @@ def test_manifest_by_hand_needs_its_blob_only(
     assert build_description(manifest=tmp_path).preprocessing == Preprocessing(**whole)
 
 
+def test_manifest_with_a_mean_image_takes_it_from_beside_it(tiny_bundle: Path, tmp_path: Path) -> None:
+    manifest = json.loads((tiny_bundle / "manifest.json").read_text(encoding="utf-8"))
+    mean_image = np.random.default_rng(0).uniform(0, 255, (24, 32, 3)).astype(np.float32)
+    preprocessing = Preprocessing(height=24, width=32, mean=(0.0,) * 3, std=(1.0,) * 3, mean_image=mean_image)
+    manifest["preprocessing"] = preprocessing.to_json()
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    np.save(tmp_path / "mean_image.npy", mean_image)
+    assert build_description(manifest=tmp_path / "manifest.json").preprocessing_for((24, 32, 3)) == preprocessing
+
+
 def test_manifest_that_no_preprocessing_fits_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
     manifest = json.loads((tiny_bundle / "manifest.json").read_text())
     manifest["preprocessing"]["mean"] = [1.0]
