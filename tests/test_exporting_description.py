@@ -50,6 +50,7 @@ def test_contradiction_of_the_model_is_refused(said: dict[str, Any], received: s
     [
         ({"preprocessing": "unti"}, "Unknown preprocessing `unti`. Did you mean `unit`"),
         ({"preprocessing": "standardize"}, "needs what was measured on the training images"),
+        ({"preprocessing": "mean-image"}, "needs what was measured on the training images"),
         ({"preprocessing": "caffe"}, "Say --color bgr where the model was trained with Keras' preprocess_input"),
         ({"preprocessing": "unit", "color": "red"}, "Unknown color `red`"),
         ({"preprocessing": "unit", "resize": "squeeze"}, "Unknown resize `squeeze`"),

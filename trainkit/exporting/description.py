@@ -20,6 +20,7 @@ from trainkit.preprocessing import (
     Resize,
     build_from_json,
     build_preprocessing,
+    needs_mean_image,
     needs_statistics,
 )
 
@@ -120,7 +121,7 @@ def _check_name(name: str | None, color: str | None) -> str | None:
         return None
     if name not in PREPROCESSINGS:
         raise unknown("preprocessing", name, PREPROCESSINGS)
-    if needs_statistics(name):
+    if needs_statistics(name) or needs_mean_image(name):
         raise UsageError(
             f"`{name}` needs what was measured on the training images. Give the --manifest of a bundle that has it, "
             "or in Python a Preprocessing with mean and std."
