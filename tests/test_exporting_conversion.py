@@ -63,6 +63,17 @@ def test_frozen_graph_answers_as_keras_does(tmp_path: Path, name: str) -> None:
     assert_answers(files, "frozen-graph", it.inputs, {"logits": it.logits, "probabilities": it.probabilities})
 
 
+@pytest.mark.parametrize("name", ["squeeze_and_excite", "attention", "normalizations"])
+def test_onnx_for_recent_opencv_answers_as_keras_does(tmp_path: Path, name: str) -> None:
+    it = leaving(name)
+    graph = build_graph(it.traced, broadcast=True)
+    files = save_both(graph, it.traced.kind, tmp_path, "onnx")
+    assert_answers(files, "onnx", it.inputs, {"logits": it.logits, "probabilities": it.probabilities})
+    if name == "squeeze_and_excite":  # no detour over upsampling, and no convolution of one pixel
+        assert not [node for node in graph.nodes if node.op == "Upsample"]
+        assert not [node for node in graph.nodes if node.op == "Conv" and graph.shapes[node.output][1:] == (1, 1)]
+
+
 def samplewise(blob: Any) -> Any:
     centered = blob - keras.ops.mean(blob, axis=(1, 2, 3), keepdims=True)
     return centered / (keras.ops.sqrt(keras.ops.mean(centered * centered, axis=(1, 2, 3), keepdims=True)) + 1e-6)

@@ -408,3 +408,14 @@ def test_last_activation_is_found_in_nested_models(last: Any) -> None:
     outer = ending_in((6,), inner)
     assert not ends_linear(outer)
     assert ends_linear(ending_in((6,), ending_in((6,), layers.Dense(3))))
+
+
+@pytest.mark.parametrize("name", ["relu", "abs", "square", "silu"])
+def test_operations_of_keras_between_layers_are_its_own(tmp_path: Path, name: str) -> None:
+    inputs = keras.Input((8, 8, 3))
+    x = getattr(keras.ops, name)(keras.layers.Conv2D(4, 3)(inputs) / 3)[:, 1:-1]
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(x)))
+    model.save(tmp_path / "model.keras")
+    loaded = load_model_file(tmp_path / "model.keras").model
+    images = np.random.default_rng(0).normal(0, 1, (4, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_array_equal(loaded.predict(images, verbose=0), model.predict(images, verbose=0))

@@ -138,6 +138,8 @@ def _source(source: Any, said: dict[str, Any], unsafe: bool, experiments: Path) 
         raise ModelError(
             f"{source} is a SavedModel of TensorFlow. Expected a .keras or .h5 file: save the model as one."
         )
+    if not isinstance(source, Run) and os.path.isfile(source):
+        raise ModelError(f"{source} is no Keras model that trainkit reads. Expected a .keras or .h5 file, or a run.")
     _refuse("A run knows all this about itself", **said, unsafe=unsafe or None)
     run = find_run(source, experiments)
     run.check_usable()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainkit.exporting.folding import fold
+from trainkit.exporting.folding import fold, take_pixels_for_rows
 from trainkit.exporting.graph import Graph
 from trainkit.exporting.operations import lower
 from trainkit.exporting.tracing import Traced
@@ -32,4 +32,6 @@ def build_graph(traced: Traced, *, broadcast: bool = False) -> Graph:
         constants = [graph.constant(np.array([[-1.0], [1.0]])), graph.constant(np.zeros(2))]
         graph.output = graph.emit("Gemm", [graph.output, *constants], (2,))
     fold(graph)
+    if broadcast:
+        take_pixels_for_rows(graph)
     return graph

@@ -181,6 +181,10 @@ def _is_own(part: dict[str, Any]) -> bool:
         return False
     if name in ("Sequential", "Functional", "Model", "Policy"):
         return True
+    if (found := re.fullmatch(r"keras\.src\.ops\.(image|linalg|math|nn|numpy)", str(module))) is not None:
+        # What `keras.ops` puts between layers; those of `core` take functions.
+        operation = getattr(getattr(keras.src.ops, found[1]), str(name), None)
+        return isinstance(operation, type) and issubclass(operation, keras.Operation)
     homes = (keras.layers, keras.initializers, keras.regularizers, keras.constraints, keras.dtype_policies)
     return any(isinstance(getattr(home, str(name), None), type) for home in homes)
 
