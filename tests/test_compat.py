@@ -233,7 +233,7 @@ def test_table_is_written_between_its_marks(tmp_path: Path) -> None:
             "",
             "| network | format | 4.5.5 | 5.0 new |",
             "|---|---|---|---|",
-            "| one | onnx | 1e-6 | declared |",
+            "| one | onnx | 1e-6 | – |",
             "| two | onnx | 3e-4* | red |",
         ]
     table.save_results(tmp_path / "results.json", some)

@@ -42,7 +42,9 @@ def to_markdown(cells: Sequence[Cell]) -> str:
 def _text(cell: Cell | None) -> str:
     if cell is None:
         return ""
-    if cell.status != "green":
+    if cell.status == "declared":
+        return "–"
+    if cell.status == "red":
         return cell.status
     return f"{cell.logits:.0e}".replace("e-0", "e-") + ("*" if cell.loosened else "")
 
