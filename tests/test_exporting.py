@@ -195,9 +195,12 @@ def test_every_preprocessing_leaves_with_the_same_answer(
 ) -> None:
     channels = 1 if color == "gray" else 3
     statistics = (101.0, 120.5, 90.25)[:channels], (40.0, 55.5, 71.25)[:channels]
-    preprocessing = build_preprocessing(name, height=24, width=36, resize=resize, color=color, statistics=statistics)
+    mean_image = np.random.default_rng(0).uniform(0, 255, (24, 36, channels)).astype(np.float32)
+    preprocessing = build_preprocessing(
+        name, height=24, width=36, resize=resize, color=color, statistics=statistics, mean_image=mean_image
+    )
     model = BUILDERS["small-cnn"].build(preprocessing.shape, 3, blocks=2, filters=4, dropout=0.1, weights="none")
-    if name in ("none", "center", "caffe"):  # inputs of hundreds would saturate the softmax
+    if name in ("none", "center", "caffe", "mean-image"):  # inputs of hundreds would saturate the softmax
         model.layers[1].kernel.assign(model.layers[1].kernel / 64)
     run = save_run(tmp_path / "experiments", model, preprocessing, tiny_dataset, ["blue", "green", "red"])
     for model_format in ("onnx", "frozen-graph"):
@@ -208,6 +211,7 @@ def test_every_preprocessing_leaves_with_the_same_answer(
         steps = [step["step"] for step in manifest["before_blob"]]
         assert steps == (["pad"] if resize == "pad" else []) + (["gray"] if color == "gray" else [])
         assert (bundle.path / "models.yml").exists() == (color == "rgb")
+        assert (bundle.path / "mean_image.npy").exists() == (name == "mean-image")
 
 
 @pytest.fixture(scope="module")
