@@ -15,6 +15,8 @@ _LARGEST_BOUND = 1e3  # beside it, x - bound + bound keeps the precision that th
 
 
 def lower_elementwise(op: str, **attributes: Callable[[onnx.NodeProto], Any]) -> Lower:
+    """Return what lowers an operation that treats every number by itself; how the value is looked at stays the same."""
+
     def lower_elementwise(lowering: Lowering, node: onnx.NodeProto) -> Value:
         view = lowering.view(node)
         chosen = {key: read(node) for key, read in attributes.items()}
@@ -24,10 +26,12 @@ def lower_elementwise(op: str, **attributes: Callable[[onnx.NodeProto], Any]) ->
 
 
 def read_number(name: str, default: float) -> Callable[[onnx.NodeProto], float]:
+    """Return what reads a number among an operation's attributes."""
     return lambda node: float(attribute_of(node, name, default))
 
 
 def lower_clip(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Cut off at bounds; without an upper one it is a relu, shifted where the lower one is not 0."""
     view = lowering.view(node)
     least, most = (lowering.constant(node, 1, "min"), lowering.constant(node, 2, "max"))
     low = -math.inf if least is None else float(least.reshape(-1)[0])
@@ -51,6 +55,7 @@ def _at_least(lowering: Lowering, view: View, low: np.ndarray | float) -> View:
 
 
 def lower_negative(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Multiply by -1, which folds into the weights beside it."""
     return lowering.affine(lowering.view(node), -1, 0)
 
 
@@ -59,10 +64,12 @@ def _power(lowering: Lowering, view: View, exponent: float) -> View:
 
 
 def lower_reciprocal(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Raise to the power of -1: OpenCV 4.5.5 knows no Reciprocal."""
     return _power(lowering, lowering.view(node), -1.0)
 
 
 def lower_pow(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Raise to a constant power; a square is a product, which is right for negative numbers in every reader."""
     exponent = lowering.constant(node, 1)
     if exponent is None or exponent.size != 1:
         raise lowering.cannot(node, "a power with more than one exponent")
@@ -73,6 +80,8 @@ def lower_pow(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def lower_binary(op: str) -> Lower:
+    """Return what combines two values or more, two at a time."""
+
     def lower_binary(lowering: Lowering, node: onnx.NodeProto) -> Value:
         result = lowering.value(node.input[0])
         for position in range(1, len(node.input)):  # pairwise: with three inputs at once OpenCV 4.12 is wrong
@@ -116,6 +125,7 @@ def _combine_views(lowering: Lowering, op: str, one: View, other: View) -> View:
 def with_constant(
     lowering: Lowering, node: onnx.NodeProto, op: str, view: View, constant: np.ndarray, *, constant_first: bool
 ) -> View:
+    """Combine a value with a constant, mostly into an affine map that folds into the weights beside it."""
     if constant.ndim > len(view.groups) or any(
         length > 1 and not _is_long(lowering, view, axis - constant.ndim) for axis, length in enumerate(constant.shape)
     ):
@@ -178,6 +188,7 @@ def broadcast(lowering: Lowering, view: View, sides: list[Side]) -> View:
 
 
 def lower_prelu(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Write relu(x) - slope * relu(-x): a slope for each pixel is read wrongly up to OpenCV 4.8.1."""
     slope = lowering.constant(node, 1)
     assert slope is not None
     view = lowering.view(node)
@@ -204,6 +215,7 @@ def lower_softplus(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def lower_hard_swish(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Write x * hard_sigmoid(x): the operation itself is younger than opset 9."""
     view = lowering.view(node)
     shape = lowering.graph.shapes[view.name]
     gate = lowering.emit("HardSigmoid", [view.name], shape, alpha=1 / 6, beta=0.5)
@@ -211,6 +223,7 @@ def lower_hard_swish(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def lower_softsign(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Write x / (1 + |x|)."""
     view = lowering.view(node)
     name = lowering.emit("Abs", [view.name], lowering.graph.shapes[view.name])
     below = lowering.affine(View(name, view.groups), 1, 1)

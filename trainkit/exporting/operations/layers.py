@@ -16,6 +16,7 @@ from trainkit.exporting.operations.shapes import spatial
 
 
 def lower_matmul(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Multiply by a constant matrix: a dense layer, or a 1x1 convolution where there are more sides."""
     weights = lowering.constant(node, 1)
     if weights is None or weights.ndim != 2:
         raise lowering.cannot(node, "a product of matrices that are both computed")
@@ -23,6 +24,7 @@ def lower_matmul(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def lower_gemm(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Multiply by a constant matrix and add a bias."""
     weights, bias = lowering.constant(node, 1), lowering.constant(node, 2)
     if weights is None or attribute_of(node, "transA", 0):
         raise lowering.cannot(node, "a product of matrices that are both computed")
@@ -87,6 +89,7 @@ def _window(lowering: Lowering, node: onnx.NodeProto, name: str, kernel: list[in
 
 
 def lower_conv(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Convolve, with the padding as numbers and always a bias."""
     weights, bias = lowering.constant(node, 1), lowering.constant(node, 2)
     if weights is None or weights.ndim != 4:
         raise lowering.cannot(node, "a convolution in other than two dimensions")
@@ -103,6 +106,7 @@ def lower_conv(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def lower_conv_transpose(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Convolve backwards; holes and uneven padding are spelled out, because OpenCV refuses or forgets them."""
     weights, bias = lowering.constant(node, 1), lowering.constant(node, 2)
     if weights is None or weights.ndim != 4 or attribute_of(node, "auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
         raise lowering.cannot(node, "a transposed convolution of this padding")
@@ -159,6 +163,8 @@ def _crop_or_extend(lowering: Lowering, name: str, offsets: list[int], shape: Sh
 
 
 def lower_pool(op: str) -> Lower:
+    """Return what lowers a pooling, with the padding as numbers."""
+
     def lower_pool(lowering: Lowering, node: onnx.NodeProto) -> Value:
         name = lowering.plain(lowering.view(node))
         kernel = list(attribute_of(node, "kernel_shape"))
@@ -174,6 +180,8 @@ def lower_pool(op: str) -> Lower:
 
 
 def lower_global_pool(op: str) -> Lower:
+    """Return what lowers a pooling over all rows and columns."""
+
     def lower_global_pool(lowering: Lowering, node: onnx.NodeProto) -> Value:
         view = lowering.view(node)
         name = lowering.plain(view)
@@ -185,6 +193,8 @@ def lower_global_pool(op: str) -> Lower:
 
 
 def lower_reduce(kind: str) -> Lower:
+    """Return what lowers an average, sum, maximum or minimum: pooling over rows and columns, products over channels."""
+
     def lower_reduce(lowering: Lowering, node: onnx.NodeProto) -> Value:
         view = lowering.view(node)
         chosen = lowering.constant(node, 1, "axes")
@@ -246,6 +256,7 @@ def _over_channels(lowering: Lowering, kind: str, name: str) -> str:
 
 
 def lower_softmax(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Take a softmax over one side, stored so that this side is the channels."""
     view = lowering.view(node)
     axis = int(attribute_of(node, "axis", -1)) % len(view.groups)
     over = view.groups[axis]
@@ -264,6 +275,7 @@ def lower_softmax(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def lower_batch_normalization(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Write a batch normalisation at rest as the affine map that it is."""
     gamma, beta, mean, variance = (lowering.constant(node, position) for position in range(1, 5))
     assert gamma is not None and beta is not None and mean is not None and variance is not None
     scale = gamma / np.sqrt(variance.astype(np.float64) + attribute_of(node, "epsilon", 1e-5))

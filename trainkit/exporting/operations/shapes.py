@@ -14,16 +14,19 @@ from trainkit.exporting.operations.arithmetic import broadcast
 
 
 def lower_same(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Pass a value on: the operation changes nothing at rest."""
     return lowering.view(node)
 
 
 def lower_cast(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Pass a value on where it stays a float; whole numbers have no form here."""
     if attribute_of(node, "to") not in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE):
         raise lowering.cannot(node, "numbers of another kind than float32")
     return lowering.view(node)
 
 
 def lower_expand(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Repeat a value along its sides of length 1."""
     return broadcast(lowering, lowering.view(node), lowering.shape(node.output[0]))
 
 
@@ -45,12 +48,14 @@ def lower_tile(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def lower_transpose(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Look at a value with its sides in another order; nothing is stored anew."""
     view = lowering.view(node)
     order = attribute_of(node, "perm", list(range(len(view.groups)))[::-1])
     return View(view.name, tuple(view.groups[axis] for axis in order))
 
 
 def lower_reshape(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Look at a value with other sides; it is stored anew only where one of its stored sides is cut."""
     view, sides = lowering.view(node), lowering.shape(node.output[0])
     regrouped = _regroup(lowering.stored_sides(view), view.groups, sides)
     if regrouped is not None:
@@ -84,10 +89,12 @@ def _product(stored: list[Side], axes: list[int]) -> Side:
 
 
 def spatial(lowering: Lowering, node: onnx.NodeProto) -> Shape:
+    """Return the shape, without the batch, of what an operation makes."""
     return tuple(length for length, _ in lowering.shape(node.output[0])[1:])
 
 
 def lower_squeeze(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Look at a value without some of its sides of length 1."""
     view = lowering.view(node)
     axes = lowering.constant(node, 1, "axes")
     gone = {side % len(view.groups) for side in map(int, axes if axes is not None else [])}
@@ -95,6 +102,7 @@ def lower_squeeze(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def lower_unsqueeze(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Look at a value with further sides of length 1."""
     view = lowering.view(node)
     rank = len(lowering.shape(node.output[0]))
     axes = lowering.constant(node, 1, "axes")
@@ -104,6 +112,7 @@ def lower_unsqueeze(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def lower_concat(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Join values along a side, all stored as the first one is."""
     views = [lowering.view(node, position) for position in range(len(node.input))]
     side = int(attribute_of(node, "axis", 1)) % len(views[0].groups)
     reference = views[0]
@@ -124,6 +133,7 @@ def lower_concat(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def lower_slice(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Cut sides; steps over rows and columns are a pooling of one pixel, over channels a product."""
     view = lowering.view(node)
     starts, ends = lowering.constant(node, 1, "starts"), lowering.constant(node, 2, "ends")
     axes, steps = lowering.constant(node, 3, "axes"), lowering.constant(node, 4)
@@ -185,6 +195,7 @@ def _select(lowering: Lowering, view: View, channels: list[int]) -> View:
 
 
 def lower_pad(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Put a constant around a value: around channels by a product, around rows and columns by a Pad of zeros."""
     view = lowering.view(node)
     if attribute_of(node, "mode", b"constant") != b"constant":
         raise lowering.cannot(node, "a padding that mirrors the image")
@@ -220,6 +231,7 @@ def _padded(lowering: Lowering, name: str, by_axis: dict[int, tuple[int, int]]) 
 
 
 def lower_resize(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Enlarge by whole factors, interpolate, or pick the nearest pixels, each in a form all readers agree on."""
     name = lowering.plain(lowering.view(node))
     shape = spatial(lowering, node)
     own = lowering.graph.shapes[name]
