@@ -34,7 +34,26 @@ from trainkit.runs import _EMPTY_RESULT
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def commands_of(group: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the commands by what is typed: `data check` for one of a group."""
+    found = {}
+    for name, command in group.commands.items():
+        inner = hasattr(command, "commands")
+        found.update(commands_of(command, f"{prefix}{name} ") if inner else {f"{prefix}{name}": command})
+    return found
+
+
+COMMANDS = commands_of(typer.main.get_command(app))
+
+
+def command_of(line: str) -> str:
+    """Return the command of a line: its first word after `trainkit`, or its first two for one of a group."""
+    _, first, *rest = line.split()
+    return first if first in COMMANDS or not rest else f"{first} {rest[0]}"
+
+
 DOCUMENT_KEY = ["key", "type", "meaning"]
 
 
@@ -114,12 +133,12 @@ def test_headings_that_others_link_to_are_there() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_described(command: str) -> None:
-    assert f"[`trainkit {command}`](#trainkit-{command})" in section("## Commands")
+    assert f"[`trainkit {command}`](#trainkit-{command.replace(' ', '-')})" in section("## Commands")
     assert f"$ trainkit {command}" in section(f"### `trainkit {command}`")
 
 
 def test_no_other_command_is_described() -> None:
-    assert set(re.findall(r"^### `trainkit (\S+)`$", README, flags=re.M)) == set(COMMANDS)
+    assert set(re.findall(r"^### `trainkit ([^`]+)`$", README, flags=re.M)) == set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -147,7 +166,7 @@ def test_no_example_has_an_unknown_command_or_option() -> None:
     examples = [line.removeprefix("$ ") for line in lines if re.match(r"(\$ )?trainkit ", line)]
     assert len(examples) > 2 * len(COMMANDS)
     for example in examples:
-        command = example.split()[1]
+        command = command_of(example)
         assert command in COMMANDS, example
         assert set(re.findall(r"--[\w-]+", example)) <= set(options_of(command)), example
 
@@ -290,7 +309,7 @@ class Executed:
 
     def documents(self) -> dict[str, Any]:
         """Return what the commands with `--json` printed, by command."""
-        return {run.line.split()[1]: json.loads(run.stdout) for run in self.lines if run.line.endswith("--json")}
+        return {command_of(run.line): json.loads(run.stdout) for run in self.lines if run.line.endswith("--json")}
 
 
 def console_lines() -> Iterator[tuple[str, str, int]]:
@@ -331,7 +350,7 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Executed:
 
 
 def test_console_lines_end_as_they_should(executed: Executed) -> None:
-    assert {run.line.split()[1] for run in executed.lines if run.line.startswith("trainkit")} == set(COMMANDS)
+    assert {command_of(run.line) for run in executed.lines if run.line.startswith("trainkit")} == set(COMMANDS)
     for run in executed.lines:
         assert run.code == run.expected_code, f"{run.line}\n{run.stdout}{run.stderr}"
 

@@ -1,0 +1,51 @@
+"""`trainkit runs` and `trainkit evaluate`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trainkit.cli.app import app
+from trainkit.cli.output import EXPERIMENTS, AsJson, Experiments, RunArgument, print_json, print_table, to_text
+
+
+@app.command(epilog="Example: trainkit runs --json")
+def runs(experiments: Experiments = EXPERIMENTS, as_json: AsJson = False) -> None:
+    """List the runs: data, model, epochs, test accuracy, time and status."""
+    from trainkit.runs import summarize_runs
+
+    rows = summarize_runs(experiments)
+    if as_json:
+        print_json(rows)
+        return
+    columns = ["run", "data", "model", "epochs", "test accuracy", "split", "seconds", "status"]
+    print_table(columns, [_run_row(row) for row in rows])
+
+
+def _run_row(row: dict[str, Any]) -> list[str]:
+    return [
+        row["run"],
+        row["data"] or "-",
+        row["model"] or "-",
+        to_text(row["epochs"], "{}"),
+        to_text(row["test_accuracy"]),
+        row["test_split"] or "-",
+        to_text(row["seconds"], "{:.1f}"),
+        row["status"],
+    ]
+
+
+@app.command(epilog="Example: trainkit evaluate latest")
+def evaluate(run: RunArgument, experiments: Experiments = EXPERIMENTS, as_json: AsJson = False) -> None:
+    """Measure a run on its test images again, class by class."""
+    from trainkit.training import evaluate as evaluate_run
+
+    figures = evaluate_run(run, experiments=experiments)
+    if as_json:
+        print_json(figures)
+        return
+    print(f"{figures['test_split']} accuracy {figures['test_accuracy']:.4f}, loss {figures['test_loss']:.4f}")
+    rows = [
+        [row["label"], *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")), str(row["images"])]
+        for row in figures["classes"]
+    ]
+    print_table(["class", "precision", "recall", "f1", "images"], rows)
