@@ -38,8 +38,8 @@ def swap(model: Any) -> None:
     for variable, average in zip(
         optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True
     ):
-        kept = np.array(variable.numpy())
-        variable.assign(average.numpy())
+        kept = np.array(keras.ops.convert_to_numpy(variable))
+        variable.assign(keras.ops.convert_to_numpy(average))
         average.assign(kept)
 
 

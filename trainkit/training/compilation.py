@@ -55,11 +55,16 @@ def compile_model(model: Any, config: Config, phase: Phase, *, steps: int, multi
     elif smooth:
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
     accuracy = "binary_accuracy" if binary else "categorical_accuracy" if smooth else "sparse_categorical_accuracy"
+    shared = config["training.distribute"] != "none"  # batches are filled up with examples of weight 0
     at_once = config["training.steps_per_execution"] or choose_steps(model, config["training.batch_size"])
+    if shared:
+        at_once = 1  # TensorFlow 2.21 fails on several under a strategy ("You must feed a value for placeholder")
+    metrics = [_METRICS[accuracy](name="accuracy")]
     model.compile(
         optimizer=optimizer,
         loss=loss,
-        metrics=[_METRICS[accuracy](name="accuracy")],
+        metrics=None if shared else metrics,
+        weighted_metrics=metrics if shared else None,
         steps_per_execution=min(at_once, steps),
         auto_scale_loss=False,
         jit_compile=False,  # two to three times slower on a CPU

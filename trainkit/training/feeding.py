@@ -35,6 +35,7 @@ class Feed:
     weights: np.ndarray | None = None  # float32 (N,), of each example in the loss
     augment: Augment | None = None
     mix: Mix | None = None
+    replicas: int = 1  # devices that share a batch
     epoch: int = 0  # the one that the next pass makes, from 0
     error: Exception | None = field(default=None, init=False)  # what ended a pass
 
@@ -67,7 +68,10 @@ class Feed:
         inputs, targets = self.to_input(examples), self.targets[chosen]
         if self.mix is not None:
             inputs, targets = self.mix(inputs, targets, chosen, epoch)
-        return (inputs, targets) if self.weights is None else (inputs, targets, self.weights[chosen])
+        weights = None if self.weights is None else self.weights[chosen]
+        if self.replicas > 1:
+            inputs, targets, weights = _share_evenly(inputs, targets, weights, self.replicas)
+        return (inputs, targets) if weights is None else (inputs, targets, weights)
 
     def dataset(self) -> Any:
         """Return the `tf.data.Dataset`; the epoch of a pass is the one that is set when the pass begins."""
@@ -75,13 +79,28 @@ class Feed:
             tf.TensorSpec((None, *self.input_shape), tf.float32),
             tf.TensorSpec((None, *self.targets.shape[1:]), tf.as_dtype(self.targets.dtype)),
         ]
-        if self.weights is not None:
+        if self.weights is not None or self.replicas > 1:
             signature.append(tf.TensorSpec((None,), tf.float32))
         dataset = tf.data.Dataset.from_generator(self.batches, output_signature=tuple(signature))
         options = tf.data.Options()
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
         options.deterministic = True
         return dataset.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(_AHEAD).with_options(options)
+
+
+def _share_evenly(
+    inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, replicas: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fill a batch up with examples of weight 0, so that every device has as many.
+
+    Each device takes the mean of its own, and these means are averaged: with 7 and 6 examples, those of the second
+    device would weigh more. The others' weights rise by what the mean loses.
+    """
+    count, missing = len(inputs), -len(inputs) % replicas
+    weights = np.ones(count, np.float32) if weights is None else weights
+    filled = np.arange(count + missing) % count
+    weights = np.where(np.arange(count + missing) < count, weights[filled] * ((count + missing) / count), 0)
+    return inputs[filled], targets[filled], weights.astype(np.float32)
 
 
 class EpochSetter(keras.callbacks.Callback):  # type: ignore[misc]

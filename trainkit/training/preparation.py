@@ -68,6 +68,8 @@ def prepare(config: Config, dataset: Dataset, preprocessing: Preprocessing | Non
 def _check_settings(config: Config, dataset: Dataset) -> None:
     if config["training.class_weights"] == "balanced" and dataset.multi_label:
         raise UsageError("`training.class_weights` balanced needs one class an image, and these may have several.")
+    if config["training.mixed_precision"] == "float16" and not tf.config.list_physical_devices("GPU"):
+        log.warning("float16 is for GPUs: here it may be a hundred times slower than float32. Take bfloat16, or none.")
     if config["training.tensorboard"]:
         try:
             version("tensorboard")
@@ -158,6 +160,7 @@ def _build_feeds(
             to_input=to_input,
             input_shape=tuple(model.input_shape[1:]),
             batch_size=config["training.batch_size"],
+            replicas=prepared.strategy.num_replicas_in_sync,
         )
     feeds["train"].shuffle_seed = config["training.seed"]
     if config["training.class_weights"] == "balanced":

@@ -91,7 +91,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
                 "epoch": epoch + 1,
                 "phase": progress.phase,
                 **figures,
-                "learning_rate": float(self.model.optimizer.learning_rate),
+                "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
                 "seconds": round(now - self._started, 3),
                 "images_per_second": round(self._images / max(self._trained, 1e-6), 1),
             }

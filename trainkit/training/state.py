@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from trainkit.backend import keras
 from trainkit.errors import RunError
 from trainkit.files import write_bytes
 
@@ -47,7 +48,10 @@ def save_state(path: Path, progress: Progress, model: Any) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    arrays = {f"variable_{index:05}": variable.numpy() for index, variable in enumerate(variables_of(model))}
+    arrays = {
+        f"variable_{index:05}": np.asarray(keras.ops.convert_to_numpy(variable))
+        for index, variable in enumerate(variables_of(model))
+    }
     # NumPy's files know no bfloat16: such a variable is kept as what its values are in float32.
     arrays = {name: array if array.dtype.kind in "fiub" else array.astype(np.float32) for name, array in arrays.items()}
     text = np.frombuffer(json.dumps(asdict(progress)).encode(), np.uint8)
