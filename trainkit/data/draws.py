@@ -29,7 +29,7 @@ _PURPOSES = (
     *("erase", "erased_area", "erased_aspect", "erased_left", "erased_top"),
     *("erased_level_0", "erased_level_1", "erased_level_2"),
 )
-_PARTNER = len(_PURPOSES)  # and what follows is for mixing
+_MIX_PURPOSES = ("partner", "cut", "across", "down", "share")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,16 +114,17 @@ def _around_zero(most: float) -> tuple[float, float]:
 
 
 def _between(numbers: np.ndarray, least: float, most: float) -> np.ndarray:
-    return least + (most - least) * numbers
+    return np.asarray(least + (most - least) * numbers)
 
 
 def _draw_shift(shifts: float | Sequence[float], side: int, numbers: np.ndarray, signs: np.ndarray) -> np.ndarray:
     """Draw shifts in pixels as Keras does: from a list or a whole number by choice, else evenly."""
     if not isinstance(shifts, (int, float)):
-        drawn = np.array(shifts)[(numbers * len(shifts)).astype(int)] * np.where(signs < 0.5, -1, 1)
-        return drawn * side if max(map(abs, shifts)) < 1 else drawn
+        scale = side if max(map(abs, shifts)) < 1 else 1
+        chosen = np.array(shifts)[(numbers * len(shifts)).astype(int)]
+        return np.asarray(chosen * np.where(signs < 0.5, -scale, scale))
     if isinstance(shifts, int):
-        return np.floor(numbers * shifts) * np.where(signs < 0.5, -1, 1)
+        return np.asarray(np.floor(numbers * shifts) * np.where(signs < 0.5, -1, 1))
     return _between(numbers, *_around_zero(shifts * side if shifts < 1 else shifts))
 
 
@@ -156,6 +157,50 @@ def _draw_erased(
     return np.stack([top, left, rows, columns], axis=1).astype(np.int64), (levels * 256).astype(np.uint8)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixes:
+    """What each of N images is mixed with."""
+
+    partners: np.ndarray  # int64 (N,), places in the data set
+    share: np.ndarray  # float64 (N,), of the image itself, in the picture as in the labels
+    cut: np.ndarray  # bool (N,): whether the partner comes as a rectangle
+    rectangle: np.ndarray  # int64 (N, 4): top, left, bottom, right
+
+
+def draw_mixes(
+    augmentation: Augmentation, *, seed: int, epoch: int, indices: np.ndarray, count: int, height: int, width: int
+) -> Mixes:
+    """Draw what some images are mixed with in an epoch.
+
+    Args:
+        augmentation: has `mixup`, `cutmix` or both.
+        seed: of the training.
+        epoch: from 0.
+        indices: `(N,)`, the images' places in their data set.
+        count: images in the data set.
+        height: pixels.
+        width: pixels.
+    """
+    first = len(_PURPOSES)
+    numbers = uniform(seed, epoch, indices, range(first, first + len(_MIX_PURPOSES)))
+    partner, cut, across, down, for_share = numbers.T
+    cuts = cut < (0.5 if augmentation.mixup and augmentation.cutmix else bool(augmentation.cutmix))
+    alphas = np.where(cuts, augmentation.cutmix, augmentation.mixup)
+    # A beta distribution has no inverse that NumPy knows: each image gets a generator, from its number.
+    seeds = (for_share * 2**53).astype(np.uint64).tolist()
+    share = np.array([np.random.default_rng(one).beta(a, a) for one, a in zip(seeds, alphas.tolist(), strict=True)])
+    half_height, half_width = np.sqrt(1 - share) * height / 2, np.sqrt(1 - share) * width / 2
+    top, bottom = (np.clip(np.rint(down * height + sign * half_height), 0, height) for sign in (-1, 1))
+    left, right = (np.clip(np.rint(across * width + sign * half_width), 0, width) for sign in (-1, 1))
+    left_over = 1 - (bottom - top) * (right - left) / (height * width)
+    return Mixes(
+        partners=(partner * count).astype(np.int64),
+        share=np.where(cuts, left_over, share),  # what the rectangle has beyond the edge does not count
+        cut=cuts,
+        rectangle=np.stack([top, left, bottom, right], axis=1).astype(np.int64),
+    )
+
+
 def uniform(seed: int, epoch: int, indices: np.ndarray, purposes: Sequence[int]) -> np.ndarray:
     """Return float64 `(N, len(purposes))` from 0 to below 1, each a hash of (seed, epoch, index, purpose).
 
@@ -173,4 +218,4 @@ def uniform(seed: int, epoch: int, indices: np.ndarray, purposes: Sequence[int])
 def _mix(state: np.ndarray) -> np.ndarray:
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
+    return np.asarray(state ^ (state >> np.uint64(31)))

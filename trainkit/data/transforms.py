@@ -1,30 +1,23 @@
-"""Training images are turned, brightened and erased: one warp an image, on all cores."""
+"""What Keras' `transform_parameters` do to an image: one warp, then the grey levels."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
 import numpy as np
 
-from trainkit.data.augmentation import Augmentation, FillMode
-from trainkit.data.draws import Draws, draw
+from trainkit.data.augmentation import FillMode
 from trainkit.errors import UsageError, unknown
 
-_BORDERS = {
+BORDERS = {
     "nearest": cv2.BORDER_REPLICATE,
     "reflect": cv2.BORDER_REFLECT,
     "wrap": cv2.BORDER_WRAP,
     "constant": cv2.BORDER_CONSTANT,
 }
-_WARP = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-_CHUNK = (
-    2**19
-)  # values that a thread transforms before it takes more: 3 photographs, but all of a batch of Fashion-MNIST
+WARP = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 _HAIR = 2**-13  # of the contrast: by how much the warps of OpenCV 5 and SciPy may differ, float32 against float64
 
 
@@ -74,8 +67,8 @@ def apply_transform(
     moved = any(parameters[name] != _NEUTRAL[name] for name in _AFFINE)
     if moved or parameters["flip_horizontal"] or parameters["flip_vertical"]:
         matrix = transform_matrices({name: np.array([parameters[name]]) for name in _GEOMETRY}, height, width)[0]
-        border, value = _BORDERS[fill_mode], (cval,) * 4
-        levels = cv2.warpAffine(levels, matrix, (width, height), None, _WARP, border, value).reshape(image.shape)
+        border, value = BORDERS[fill_mode], (cval,) * 4
+        levels = cv2.warpAffine(levels, matrix, (width, height), None, WARP, border, value).reshape(image.shape)
     if _is_geometric(parameters):
         return np.ascontiguousarray(levels)
     return _shift_and_brighten(levels, parameters, moved=moved, whole=image.dtype == np.uint8)
@@ -100,8 +93,8 @@ def _check(image: np.ndarray, transform_parameters: Mapping[str, Any], fill_mode
     for name in transform_parameters:
         if name not in _NEUTRAL:
             raise unknown("transform parameter", str(name), _NEUTRAL)
-    if fill_mode not in _BORDERS:
-        raise unknown("fill_mode", str(fill_mode), _BORDERS)
+    if fill_mode not in BORDERS:
+        raise unknown("fill_mode", str(fill_mode), BORDERS)
 
 
 def _is_geometric(parameters: Mapping[str, Any]) -> bool:
@@ -127,29 +120,30 @@ def _shift_and_brighten(levels: np.ndarray, parameters: Mapping[str, Any], *, mo
         ways += [np.floor(way + 0.5) for way in ways]
     results = [_one_way(way, parameters["channel_shift_intensity"], parameters["brightness"]) for way in ways]
     middle = (np.minimum.reduce(results) + np.maximum.reduce(results)) / 2
-    return np.floor(middle + 0.5).astype(np.uint8) if whole else middle.astype(np.float32)
+    return np.asarray(np.floor(middle + 0.5) if whole else middle, np.uint8 if whole else np.float32)
 
 
 def _one_way(levels: np.ndarray, intensity: float | None, brightness: float | None) -> np.ndarray:
     low, high = levels.min(), levels.max()
     if intensity is not None:
-        levels = _shifted(levels, intensity, low, high)
+        levels = shift_levels(levels, intensity, low, high)
     if brightness is None:
         return levels
     low, high = levels.min(), levels.max()
     if low >= 0 and high <= 255:
-        return _brightened(levels, np.float32(brightness))
-    span = high - low  # as Keras does it, which brightens what a picture can hold, 0 to 255
-    return _brightened((levels - low) / span * 255, np.float32(brightness)) / 255 * span + low
+        return brighten_levels(levels, np.float32(brightness))
+    span = high - low or 1  # as Keras does it, which brightens what a picture can hold, 0 to 255
+    return np.asarray(brighten_levels((levels - low) / span * 255, np.float32(brightness)) / 255 * span + low)
 
 
-def _shifted(levels: np.ndarray, intensity: Any, low: Any, high: Any) -> np.ndarray:
-    return np.clip(levels + intensity, low, high)
+def shift_levels(levels: np.ndarray, intensity: Any, low: Any, high: Any) -> np.ndarray:
+    """Return the levels with `intensity` added, kept between the least and the greatest that the image had."""
+    return np.asarray(np.clip(levels + intensity, low, high))
 
 
-def _brightened(levels: np.ndarray, brightness: Any) -> np.ndarray:
+def brighten_levels(levels: np.ndarray, brightness: Any) -> np.ndarray:
     """Return what Pillow's `ImageEnhance.Brightness` makes of the levels: cut, multiplied in float32, and cut again."""
-    return np.clip(np.floor(np.floor(levels).astype(np.float32) * brightness), 0, 255)
+    return np.asarray(np.clip(np.floor(np.floor(levels).astype(np.float32) * brightness), 0, 255))
 
 
 def transform_matrices(transforms: Mapping[str, Any], height: int, width: int) -> np.ndarray:
@@ -180,91 +174,3 @@ def transform_matrices(transforms: Mapping[str, Any], height: int, width: int) -
             matrices[:, :, 2] += (flipped * (side - 1))[:, None] * matrices[:, :, axis]
             matrices[:, :, axis] *= np.where(flipped, -1, 1)[:, None]
     return matrices
-
-
-def augment_batch(
-    pixels: np.ndarray, augmentation: Augmentation, *, seed: int, epoch: int, indices: np.ndarray
-) -> np.ndarray:
-    """Transform the images of a batch, each as drawn for it: turned, brightened, erased, but not mixed.
-
-    Args:
-        pixels: uint8 `(N, height, width, channels)`; they stay as they are.
-        augmentation: what may happen.
-        seed: of the training.
-        epoch: from 0.
-        indices: `(N,)`, the images' places in their data set. An image's transformation depends on (seed, epoch, index)
-            alone.
-
-    Returns:
-        uint8 of the same shape.
-    """
-    if not augmentation.moves_pixels or not len(pixels):
-        return pixels
-    _, height, width, channels = pixels.shape
-    draws = draw(augmentation, seed=seed, epoch=epoch, indices=indices, height=height, width=width, channels=channels)
-    batch = np.empty(pixels.shape, np.uint8)
-    _ENGINES[augmentation.engine](pixels, augmentation, draws, batch)
-    if draws.erased is not None and draws.erased_levels is not None:
-        for image, (top, left, rows, columns), levels in zip(batch, draws.erased, draws.erased_levels, strict=True):
-            image[top : top + rows, left : left + columns] = levels
-    return batch
-
-
-def _transform_by_opencv(pixels: np.ndarray, augmentation: Augmentation, draws: Draws, batch: np.ndarray) -> None:
-    """Write the transformed images into `batch`, a few at a time on each core: OpenCV lets go of Python's lock."""
-    matrices = transform_matrices(draws.transforms, *pixels.shape[1:3])
-    size = max(1, _CHUNK // pixels[0].size)
-
-    def transform(start: int) -> None:
-        chosen = slice(start, start + size)
-        _warp(pixels[chosen], matrices[chosen], augmentation, batch[chosen])
-        _change_levels(draws, chosen, batch[chosen])
-
-    starts = range(0, len(pixels), size)
-    for _ in _pool(os.getpid()).map(transform, starts) if len(starts) > 1 else map(transform, starts):
-        pass
-
-
-def _warp(pixels: np.ndarray, matrices: np.ndarray, augmentation: Augmentation, batch: np.ndarray) -> None:
-    size, border, value = pixels.shape[2:0:-1], _BORDERS[augmentation.fill_mode], (augmentation.cval,) * 4
-    for image, matrix, warped in zip(pixels, matrices, batch, strict=True):
-        cv2.warpAffine(image, matrix, size, warped, _WARP, border, value)
-
-
-def _change_levels(draws: Draws, chosen: slice, batch: np.ndarray) -> None:
-    """Shift and brighten the images of a chunk, in place: all levels of an image at once, by a table."""
-    intensity, brightness = draws.transforms["channel_shift_intensity"], draws.transforms["brightness"]
-    if intensity is None and brightness is None:
-        return
-    tables = np.arange(256, dtype=np.float32)[None]
-    if intensity is not None:
-        low, high = batch.min(axis=(1, 2, 3))[:, None], batch.max(axis=(1, 2, 3))[:, None]
-        tables = _shifted(tables, intensity[chosen, None], low, high)
-    if brightness is not None:
-        tables = _brightened(tables, brightness[chosen, None].astype(np.float32))
-    for image, table in zip(batch, np.rint(tables).astype(np.uint8), strict=True):
-        cv2.LUT(image, table, image)
-
-
-def _transform_by_keras(pixels: np.ndarray, augmentation: Augmentation, draws: Draws, batch: np.ndarray) -> None:
-    """Write what Keras' own `apply_transform` makes of the same draws."""
-    from trainkit.backend import tf
-
-    generator = tf.keras.preprocessing.image.ImageDataGenerator(
-        fill_mode=augmentation.fill_mode, cval=augmentation.cval
-    )
-    for position, image in enumerate(pixels):
-        transformed = generator.apply_transform(image.astype(np.float32), draws.transform_parameters(position))
-        batch[position] = np.clip(np.rint(transformed), 0, 255)
-
-
-_ENGINES: dict[str, Callable[[np.ndarray, Augmentation, Draws, np.ndarray], None]] = {
-    "opencv": _transform_by_opencv,
-    "keras": _transform_by_keras,
-}
-
-
-@cache
-def _pool(process: int) -> ThreadPoolExecutor:
-    """Return the threads of this process: those of a parent do not live on in a fork."""
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix=f"augmentation-{process}")
