@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, get_args
 
 import tomli_w
 
+from trainkit.data.augmentation import Augmentation
 from trainkit.data.sources import SOURCES
 from trainkit.deploy.classify import MAX_SIDE
 from trainkit.errors import TrainkitError, UsageError, unknown
@@ -122,6 +123,11 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+def _augmentation(name: str) -> _Rule:
+    """Let `Augmentation` say what it takes; an error of its own says more than a rule could."""
+    return _Rule("", lambda value: Augmentation.from_settings({name: value}).to_settings()[name])
+
+
 _RULES = {
     "data": _Rule("the name of a data set or of a folder, in UTF-8", _text),
     "name": _Rule("letters, digits, - _ and . (at most 100, and not `latest`)", _name),
@@ -158,6 +164,9 @@ _RULES = {
     "fine_tuning.layers": _whole(1),
     "fine_tuning.learning_rate": _number("a number above 0", lambda value: value > 0),
 }
+_AUGMENTATION = {f"augmentation.{name}": value for name, value in Augmentation().to_settings().items()}
+del _AUGMENTATION["augmentation.preprocessing_function"]  # becomes `preprocessing.name`
+_RULES.update({key: _augmentation(key.partition(".")[2]) for key in _AUGMENTATION})
 _FINE_TUNING = {"fine_tuning.epochs": 0, "fine_tuning.layers": 20, "fine_tuning.learning_rate": 1e-5}
 _TEXTS = {key for key in _RULES if key.count(".") == 0 or key.endswith((".name", ".color", ".resize", ".weights"))}
 
@@ -173,6 +182,7 @@ def build_config(given: Mapping[str, Any]) -> Config:
     """
     if not given.get("data"):
         raise UsageError(f"Expected DATA: {', '.join(SOURCES)} or a folder of class folders.")
+    given = _with_preprocessing_function(given)
     data = str(given["data"])
     source = SOURCES.get(data)
     model = _checked("model.name", given.get("model.name", source.model if source else "small-cnn"))
@@ -182,6 +192,9 @@ def build_config(given: Mapping[str, Any]) -> Config:
             own = ", ".join(builder_of(model).settings) or "none"
             raise UsageError(f"The model {model} has no setting `{key.split('.', 1)[1]}`. It has: {own}")
         if key not in defaults:
+            if key.startswith("augmentation."):  # it may be one of ImageDataGenerator's that belongs elsewhere
+                Augmentation.from_settings({key.partition(".")[2]: given[key]})
+                continue
             raise unknown("setting", key, defaults)
     values = {key: _checked(key, given.get(key, default)) for key, default in defaults.items()}
     if values.get("fine_tuning.epochs") and values["model.weights"] == "none":
@@ -191,6 +204,16 @@ def build_config(given: Mapping[str, Any]) -> Config:
     if values.get("model.weights") == "imagenet" and not builder_of(model).pretrained:
         raise UsageError(f"There are no ImageNet weights for {model}. Expected --weights none or a file.")
     return Config(_with_absolute_paths(values))
+
+
+def _with_preprocessing_function(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Take ImageDataGenerator's `preprocessing_function` for the preprocessing that it is."""
+    key = "augmentation.preprocessing_function"
+    if not given.get(key):
+        return given
+    name = Augmentation(preprocessing_function=given[key]).preprocessing_function
+    color = {"preprocessing.color": "bgr"} if name == "caffe" else {}
+    return {"preprocessing.name": name, **color, **{k: value for k, value in given.items() if k != key}}
 
 
 def _defaults(data: str, model: str, builder: Builder) -> dict[str, Any]:
@@ -207,6 +230,7 @@ def _defaults(data: str, model: str, builder: Builder) -> dict[str, Any]:
         "preprocessing.size": list(size),
         "preprocessing.color": builder.color or (source.color if source else "rgb"),
         "preprocessing.resize": "stretch",
+        **_AUGMENTATION,
         "training.epochs": builder.epochs,
         "training.batch_size": builder.batch_size,
         "training.optimizer": "adam",

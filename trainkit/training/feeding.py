@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 
 from trainkit.backend import keras, tf
+from trainkit.data.augmentation import Augmentation
+from trainkit.data.augmenting import augment_batch
+from trainkit.data.mixing import mix_batch
 
 _AHEAD = 3  # batches that are made before they are asked for
-
-# (pixels, their indices in the data, epoch) -> pixels
-Augment = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
-# (inputs, targets, their indices in the data, epoch) -> inputs, targets
-Mix = Callable[[np.ndarray, np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+NO_AUGMENTATION = Augmentation()
 
 
 @dataclass(kw_only=True)
@@ -33,8 +32,7 @@ class Feed:
     batch_size: int
     shuffle_seed: int | None = None  # None: in order
     weights: np.ndarray | None = None  # float32 (N,), of each example in the loss
-    augment: Augment | None = None
-    mix: Mix | None = None
+    augmentation: Augmentation = NO_AUGMENTATION  # of pixels, drawn by the seed of the shuffling
     replicas: int = 1  # devices that share a batch
     epoch: int = 0  # the one that the next pass makes, from 0
     error: Exception | None = field(default=None, init=False)  # what ended a pass
@@ -62,16 +60,29 @@ class Feed:
             raise
 
     def _batch(self, chosen: np.ndarray, epoch: int) -> tuple[np.ndarray, ...]:
-        examples = self.examples[chosen]
-        if self.augment is not None:
-            examples = self.augment(examples, chosen, epoch)
-        inputs, targets = self.to_input(examples), self.targets[chosen]
-        if self.mix is not None:
-            inputs, targets = self.mix(inputs, targets, chosen, epoch)
+        inputs, targets = self._inputs(chosen, epoch), self.targets[chosen]
+        if self.augmentation.mixes:
+            inputs, targets = mix_batch(
+                inputs,
+                targets,
+                self.augmentation,
+                seed=self.shuffle_seed or 0,
+                epoch=epoch,
+                indices=chosen,
+                count=len(self.examples),
+                read=lambda others: (self._inputs(others, epoch), self.targets[others]),
+            )
         weights = None if self.weights is None else self.weights[chosen]
         if self.replicas > 1:
             inputs, targets, weights = _share_evenly(inputs, targets, weights, self.replicas)
         return (inputs, targets) if weights is None else (inputs, targets, weights)
+
+    def _inputs(self, chosen: np.ndarray, epoch: int) -> np.ndarray:
+        examples = self.examples[chosen]
+        if self.augmentation.moves_pixels:
+            seed = self.shuffle_seed or 0
+            examples = augment_batch(examples, self.augmentation, seed=seed, epoch=epoch, indices=chosen)
+        return self.to_input(examples)
 
     def dataset(self) -> Any:
         """Return the `tf.data.Dataset`; the epoch of a pass is the one that is set when the pass begins."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from trainkit.backend import keras, tf
 from trainkit.config import MODEL_SUFFIX, Config, builder_of
+from trainkit.data.augmentation import Augmentation
 from trainkit.data.pipeline import read_pixels
 from trainkit.data.sources import Dataset
 from trainkit.data.statistics import channel_statistics, mean_image
@@ -130,7 +131,8 @@ def build_fitted(prepared: Prepared, callbacks: list[Any] | None = None) -> Fitt
         callbacks: of Keras, for the computing of features.
     """
     config, pixels, to_input = prepared.config, prepared.pixels, prepared.preprocessing.to_input
-    if is_frozen(prepared.model) and not is_augmented(config):
+    augmentation = augmentation_of(config)
+    if is_frozen(prepared.model) and not (augmentation.moves_pixels or augmentation.mixes):
 
         def predict(backbone: Any, side: str) -> np.ndarray:
             return predict_pixels(backbone, pixels[side], prepared.preprocessing, callbacks=callbacks or [])
@@ -150,7 +152,8 @@ def _build_feeds(
     prepared: Prepared, examples: dict[str, np.ndarray], to_input: Callable[[np.ndarray], np.ndarray], model: Any
 ) -> dict[str, Feed]:
     config = prepared.config
-    shares = bool(config["training.label_smoothing"])
+    augmentation = augmentation_of(config)
+    shares = bool(config["training.label_smoothing"]) or augmentation.mixes
     feeds = {}
     for side, of_side in examples.items():
         labels = prepared.dataset.parts[side].labels
@@ -163,6 +166,7 @@ def _build_feeds(
             replicas=prepared.strategy.num_replicas_in_sync,
         )
     feeds["train"].shuffle_seed = config["training.seed"]
+    feeds["train"].augmentation = augmentation
     if config["training.class_weights"] == "balanced":
         feeds["train"].weights = class_weights(
             prepared.dataset.parts["train"].labels, len(prepared.dataset.class_names)
@@ -170,9 +174,9 @@ def _build_feeds(
     return feeds
 
 
-def is_augmented(config: Config) -> bool:
-    """Whether the network sees other pictures in every epoch."""
-    return False
+def augmentation_of(config: Config) -> Augmentation:
+    """Return what may be done to the training images."""
+    return Augmentation(**config.section("augmentation"))
 
 
 def build_targets(labels: np.ndarray, units: int, *, shares: bool) -> np.ndarray:
