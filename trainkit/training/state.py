@@ -48,7 +48,7 @@ def save_state(path: Path, progress: Progress, model: Any) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    arrays = {
+    arrays: dict[str, Any] = {
         f"variable_{index:05}": np.asarray(keras.ops.convert_to_numpy(variable))
         for index, variable in enumerate(variables_of(model))
     }
@@ -67,7 +67,7 @@ def load_progress(path: Path) -> Progress:
         RunError: the file is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return Progress(**json.loads(archive["progress"].tobytes()))
     except _DAMAGES as error:
         raise _damaged(path, error) from None
@@ -81,7 +81,7 @@ def restore_variables(path: Path, model: Any) -> None:
     """
     variables = variables_of(model)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = [archive[f"variable_{index:05}"] for index in range(len(archive.files) - 1)]
     except _DAMAGES as error:
         raise _damaged(path, error) from None
