@@ -1,8 +1,8 @@
 """Pictures that look alike: one photograph encoded again, resized, cut a little, brightened or turned grey.
 
-Two steps. A perceptual hash of 64 bits (the signs of the lowest cosine frequencies against their median, known as pHash)
-finds the pairs that may be alike among all pairs. The fine detail of the two decides: the detail of two photographs of
-similar composition has nothing in common, however close their hashes are.
+Two steps. A perceptual hash of 64 bits (the signs of the lowest cosine frequencies against their median, known as
+pHash) finds the pairs that may be alike among all pairs. The fine detail of the two decides: the detail of two
+photographs of similar composition has nothing in common, however close their hashes are.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _COLOR_SIDE = 8
 _TINY = 64  # pixels: the shorter side of an icon or a digit
 _FLAT = 3.0  # grey levels of detail; photographs have 9 and more, plain walls with a lamp's glow at most 2
 
-# Of 319,600 pairs of photographs of cats and dogs one is really alike. The detail of the others, aligned, agrees to 0.61
-# at most; with copies at half the size, of JPEG quality 60, or cut by a tenth, to 0.8 or more in all but one of a hundred.
+# Of 319,600 pairs of photographs of cats and dogs one is really alike. The detail of the others agrees to 0.61 at most,
+# aligned; that of a copy at a quarter of the size, of JPEG quality 60 or cut by 6 % to 0.8 and more, in all 800.
 _ALIKE = 0.8
 _TINY_ALIKE = 0.965  # clothes of 28x28 share their outline; 97 of 100 encoded again at quality 60 still reach it
 _WORTH_ALIGNING = 0.25  # few different photographs of close hashes reach it, and nearly all that are cut by a tenth
