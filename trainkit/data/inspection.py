@@ -79,7 +79,7 @@ def _examine(file: ImageFile, data: bytes) -> ImageFile:
     except UnidentifiedImageError:
         problem = "is no image"
     except Image.DecompressionBombError:
-        problem = "has too many pixels: a decompression bomb, or to be scaled down"
+        problem = "has too many pixels: a decompression bomb, or a picture to scale down"
     except Exception as error:  # Pillow's decoders raise whatever they meet in a damaged file
         problem = "is truncated" if "truncated" in str(error).lower() else f"is damaged ({error})"
     return replace(file, problem=problem)
