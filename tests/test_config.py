@@ -183,7 +183,7 @@ def test_named_data_and_no_weights_stay_names(data: str) -> None:
 def test_section_has_short_keys_and_no_name() -> None:
     config = build_config({"data": "digits", "preprocessing.size": "8x6"})
     assert config.section("preprocessing") == {"size": [8, 6], "color": "gray", "resize": "stretch"}
-    assert set(config.section("training")) == {"epochs", "batch_size", "learning_rate", "seed", "validation"}
+    assert {"epochs", "batch_size", "learning_rate", "seed", "validation"} < set(config.section("training"))
     assert config.section("nothing") == {}
 
 
@@ -290,7 +290,7 @@ def test_config_file_that_cannot_be_read(tmp_path: Path, name: str) -> None:
         ('[data]\nfolder = "a"', "Expected DATA"),
         ('data = "digits"\nmodel = "vgg16"', "Unknown setting `model`"),
         ('data = "digits"\n[model]\nnmae = "vgg16"', "Did you mean `model.name`"),
-        ('data = "digits"\n[training.schedule]\nsteps = 3', "Unknown setting `training.schedule`"),
+        ('data = "digits"\n[training.steps]\nmany = 3', "Unknown setting `training.steps`"),
         ('data = "digits"\n[training]\nepochs = "many"', "`training.epochs` must be"),
         ('data = "digits"\n[training]\nepochs = 2026-11-20', "`training.epochs` must be"),
     ],

@@ -32,6 +32,7 @@ def rows(run) -> list[dict[str, str]]:  # type: ignore[no-untyped-def]
 def test_run_holds_everything(trained_run) -> None:  # type: ignore[no-untyped-def]
     names = {path.name for path in trained_run.path.iterdir()}
     assert names == {
+        ".lock",
         "config.toml",
         "preprocessing.json",
         "labels.txt",
@@ -65,7 +66,7 @@ def test_run_learns_the_colors(trained_run) -> None:  # type: ignore[no-untyped-
 
 def test_same_seed_gives_the_same_run(tiny_dataset: Path, tmp_path: Path) -> None:
     runs = [trainkit.train(tiny_dataset, **TINY, seed=seed, experiments=tmp_path) for seed in (7, 7, 8)]
-    figures = [[{**row, "seconds": ""} for row in rows(run)] for run in runs]
+    figures = [[{**row, "seconds": "", "images_per_second": ""} for row in rows(run)] for run in runs]
     assert figures[0] == figures[1]
     assert figures[0] != figures[2]
     weights = [load_keras_model(run.model_path).get_weights() for run in runs]

@@ -20,10 +20,22 @@ if TYPE_CHECKING:
     from trainkit.exporting import export
     from trainkit.preprocessing import Preprocessing
     from trainkit.runs import find_run, list_runs
-    from trainkit.training import evaluate, train
+    from trainkit.training import evaluate, find_learning_rate, resume, train
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "Preprocessing", "bench", "check", "evaluate", "export", "find_run", "list_runs", "train"]
+__all__ = [
+    "Classifier",
+    "Preprocessing",
+    "bench",
+    "check",
+    "evaluate",
+    "export",
+    "find_learning_rate",
+    "find_run",
+    "list_runs",
+    "resume",
+    "train",
+]
 
 _HOMES = {
     "Classifier": "trainkit.deploy",
@@ -32,8 +44,10 @@ _HOMES = {
     "check": "trainkit.checks",
     "evaluate": "trainkit.training",
     "export": "trainkit.exporting",
+    "find_learning_rate": "trainkit.training",
     "find_run": "trainkit.runs",
     "list_runs": "trainkit.runs",
+    "resume": "trainkit.training",
     "train": "trainkit.training",
 }
 

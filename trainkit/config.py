@@ -12,13 +12,20 @@ from typing import Any, NamedTuple, get_args
 
 import tomli_w
 
+from trainkit.data.augmentation import Augmentation
 from trainkit.data.sources import SOURCES
 from trainkit.deploy.classify import MAX_SIDE
 from trainkit.errors import TrainkitError, UsageError, unknown
 from trainkit.models import BUILDERS, Builder
+from trainkit.models.own import build_own_model
 from trainkit.preprocessing import PREPROCESSINGS, Color, Resize
 
 FOLDER_SIZE = (96, 96)  # width, height of photographs for a network that has no size of its own
+OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "nadam", "lamb", "lion", "adafactor", "muon")
+SCHEDULES = ("constant", "cosine", "one-cycle", "plateau")
+KEPT_BESIDE = {"data": "data.npz", "model.name": "initial.keras"}
+MODEL_SUFFIX = ".keras"  # a model of the user's own is named by its file
+_OWN_MODEL = Builder(build=build_own_model, preprocessing="unit")
 _NAME = re.compile(r"[\w][\w.-]{0,99}")
 
 
@@ -81,6 +88,17 @@ def _choice(kind: str, known: Collection[str]) -> _Rule:
     return _Rule(f"one of {', '.join(known)}", convert)
 
 
+def builder_of(model: str) -> Builder:
+    """Return what builds a model: one of `BUILDERS`, or what loads a `.keras` file."""
+    return _OWN_MODEL if model.endswith(MODEL_SUFFIX) else BUILDERS[model]
+
+
+def _model(value: Any) -> str:
+    if isinstance(value, str) and value.endswith(MODEL_SUFFIX):
+        return _text(value)
+    return str(_choice("model", BUILDERS).convert(value))
+
+
 def _size(value: Any) -> list[int]:
     if isinstance(value, str):
         value = value.lower().split("x")
@@ -94,15 +112,26 @@ def _name(value: Any) -> str:
     return str(value)
 
 
+def _switch(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
 def _text(value: Any) -> str:
     str(value).encode()  # a UnicodeEncodeError is a ValueError: TOML has no letters that UTF-8 has not
     return str(value)
 
 
+def _augmentation(name: str) -> _Rule:
+    """Let `Augmentation` say what it takes; an error of its own says more than a rule could."""
+    return _Rule("", lambda value: Augmentation.from_settings({name: value}).to_settings()[name])
+
+
 _RULES = {
     "data": _Rule("the name of a data set or of a folder, in UTF-8", _text),
     "name": _Rule("letters, digits, - _ and . (at most 100, and not `latest`)", _name),
-    "model.name": _choice("model", BUILDERS),
+    "model.name": _Rule("a model's name or a .keras file", _model),
     "model.blocks": _whole(0, 12),
     "model.filters": _whole(1, 4096),
     "model.dense": _whole(1, 65536),
@@ -115,10 +144,30 @@ _RULES = {
     "preprocessing.resize": _choice("resize", get_args(Resize)),
     "training.epochs": _whole(1),
     "training.batch_size": _whole(1),
+    "training.optimizer": _choice("optimizer", OPTIMIZERS),
     "training.learning_rate": _number("a number above 0", lambda value: value > 0),
+    "training.schedule": _choice("schedule", SCHEDULES),
+    "training.warmup": _number("a number of epochs from 0", lambda value: value >= 0),
+    "training.weight_decay": _number("a number from 0 to below 1", lambda value: 0 <= value < 1),
+    "training.label_smoothing": _number("a share from 0 to below 1", lambda value: 0 <= value < 1),
+    "training.clip_norm": _number("a number from 0; 0 for none", lambda value: value >= 0),
+    "training.ema": _number("a momentum from 0 to below 1; 0 for none", lambda value: 0 <= value < 1),
+    "training.early_stopping": _whole(0),
+    "training.mixed_precision": _choice("precision", ("none", "float16", "bfloat16")),
+    "training.class_weights": _choice("class weights", ("none", "balanced")),
+    "training.steps_per_execution": _whole(0),
+    "training.distribute": _choice("distribution", ("none", "mirrored")),
+    "training.tensorboard": _Rule("true or false", _switch),
     "training.seed": _whole(0, 2**31 - 1),
     "training.validation": _number("a share from 0 to below 1", lambda value: 0 <= value < 1),
+    "fine_tuning.epochs": _whole(0),
+    "fine_tuning.layers": _whole(1),
+    "fine_tuning.learning_rate": _number("a number above 0", lambda value: value > 0),
 }
+_AUGMENTATION = {f"augmentation.{name}": value for name, value in Augmentation().to_settings().items()}
+del _AUGMENTATION["augmentation.preprocessing_function"]  # becomes `preprocessing.name`
+_RULES.update({key: _augmentation(key.partition(".")[2]) for key in _AUGMENTATION})
+_FINE_TUNING = {"fine_tuning.epochs": 0, "fine_tuning.layers": 20, "fine_tuning.learning_rate": 1e-5}
 _TEXTS = {key for key in _RULES if key.count(".") == 0 or key.endswith((".name", ".color", ".resize", ".weights"))}
 
 
@@ -133,41 +182,79 @@ def build_config(given: Mapping[str, Any]) -> Config:
     """
     if not given.get("data"):
         raise UsageError(f"Expected DATA: {', '.join(SOURCES)} or a folder of class folders.")
+    given = _with_preprocessing_function(given)
     data = str(given["data"])
     source = SOURCES.get(data)
     model = _checked("model.name", given.get("model.name", source.model if source else "small-cnn"))
-    defaults = _defaults(data, model, BUILDERS[model])
+    defaults = _defaults(data, model, builder_of(model))
     for key in given:
         if key in _RULES and key not in defaults:
-            own = ", ".join(BUILDERS[model].settings)
-            raise UsageError(f"The model {model} has no setting `{key.removeprefix('model.')}`. It has: {own}")
+            own = ", ".join(builder_of(model).settings) or "none"
+            raise UsageError(f"The model {model} has no setting `{key.split('.', 1)[1]}`. It has: {own}")
         if key not in defaults:
+            if key.startswith("augmentation."):  # it may be one of ImageDataGenerator's that belongs elsewhere
+                Augmentation.from_settings({key.partition(".")[2]: given[key]})
+                continue
             raise unknown("setting", key, defaults)
     values = {key: _checked(key, given.get(key, default)) for key, default in defaults.items()}
-    if values.get("model.weights") == "imagenet" and not BUILDERS[model].pretrained:
+    if values.get("fine_tuning.epochs") and values["model.weights"] == "none":
+        raise UsageError(
+            "Fine-tuning needs a pretrained backbone. Expected --weights imagenet or a file. Received: none"
+        )
+    if values.get("model.weights") == "imagenet" and not builder_of(model).pretrained:
         raise UsageError(f"There are no ImageNet weights for {model}. Expected --weights none or a file.")
     return Config(_with_absolute_paths(values))
+
+
+def _with_preprocessing_function(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Take ImageDataGenerator's `preprocessing_function` for the preprocessing that it is."""
+    key = "augmentation.preprocessing_function"
+    if not given.get(key):
+        return given
+    name = Augmentation(preprocessing_function=given[key]).preprocessing_function
+    color = {"preprocessing.color": "bgr"} if name == "caffe" else {}
+    return {"preprocessing.name": name, **color, **{k: value for k, value in given.items() if k != key}}
 
 
 def _defaults(data: str, model: str, builder: Builder) -> dict[str, Any]:
     source = SOURCES.get(data)
     size = builder.size or (source.size if source else FOLDER_SIZE)
-    data_name = data if source else re.sub(r"[^\w-]+", "-", Path(data).resolve().name).strip("-") or "data"
+    model_name = _plain(Path(model).stem) if model.endswith(MODEL_SUFFIX) else model
+    data_name = data if source else _plain(Path(data).resolve().name)
     return {
         "data": data,
-        "name": data_name if data_name == model else f"{data_name[:60]}-{model}",
+        "name": data_name if data_name == model_name else f"{data_name[:60]}-{model_name[:30]}",
         "model.name": model,
         **{f"model.{key}": value for key, value in builder.settings.items()},
         "preprocessing.name": builder.preprocessing,
         "preprocessing.size": list(size),
         "preprocessing.color": builder.color or (source.color if source else "rgb"),
         "preprocessing.resize": "stretch",
+        **_AUGMENTATION,
         "training.epochs": builder.epochs,
         "training.batch_size": builder.batch_size,
+        "training.optimizer": "adam",
         "training.learning_rate": builder.learning_rate,
+        "training.schedule": "constant",
+        "training.warmup": 0.0,
+        "training.weight_decay": 0.0,
+        "training.label_smoothing": 0.0,
+        "training.clip_norm": 0.0,
+        "training.ema": 0.0,
+        "training.early_stopping": 0,
+        "training.mixed_precision": "none",
+        "training.class_weights": "none",
+        "training.steps_per_execution": 0,
+        "training.distribute": "none",
+        "training.tensorboard": False,
         "training.seed": 0,
         "training.validation": 0.1,
+        **(_FINE_TUNING if builder.pretrained else {}),
     }
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w-]+", "-", name).strip("-") or "data"
 
 
 def _checked(key: str, value: Any) -> Any:
@@ -186,6 +273,8 @@ def _with_absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
         values["data"] = str(Path(values["data"]).absolute())
     if values.get("model.weights", "none") not in ("imagenet", "none"):
         values["model.weights"] = str(Path(values["model.weights"]).absolute())
+    if values["model.name"].endswith(MODEL_SUFFIX):
+        values["model.name"] = str(Path(values["model.name"]).absolute())
     return values
 
 
@@ -221,6 +310,15 @@ def read_config(path: Path) -> dict[str, Any]:
         ) from None
     except (ValueError, RecursionError) as error:
         raise TrainkitError(f"{path} is not valid TOML: {error}") from None
+    flat = flatten(nested)
+    for key in KEPT_BESIDE:  # a run keeps copies of arrays and models that were brought to it
+        if flat.get(key) == KEPT_BESIDE[key]:
+            flat[key] = str((path.parent / flat[key]).absolute())
+    return flat
+
+
+def flatten(nested: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a TOML document by their dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in nested.items():
         flat.update({f"{key}.{short}": v for short, v in value.items()} if isinstance(value, dict) else {key: value})

@@ -42,6 +42,14 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` whole or not at all, and onto the disk before the name is given to it."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def write_json(path: Path, data: Any) -> None:
     """Write `data` as indented JSON in raw UTF-8, whole or not at all."""
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
@@ -76,6 +84,19 @@ def check_writable(path: Path) -> None:
             pass
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def check_new(path: Path) -> None:
+    """Raise unless a file can be written at `path` without anything being lost.
+
+    Raises:
+        OutputError: there is one already, or its folder is missing or cannot be written.
+    """
+    if os.path.lexists(path):
+        raise OutputError(f"{path} exists already, and nothing is overwritten. Name another file.")
+    if not path.parent.is_dir():
+        raise OutputError(f"Cannot write {path}: there is no folder {path.parent}. Make it, or name another one.")
+    check_writable(path.parent)
 
 
 def sha256_of(path: Path) -> str:

@@ -6,11 +6,15 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from trainkit.config import Config, build_config, read_config
 from trainkit.data.sources import SOURCES, Dataset, load_dataset
@@ -19,6 +23,7 @@ from trainkit.files import cannot_write, make_folder, sha256_of, write_json
 from trainkit.preprocessing import PREPROCESSING_FILE, Preprocessing, load_preprocessing, save_preprocessing
 
 EXPERIMENTS = Path("experiments")
+_LOCK_FILE = ".lock"
 _TIME = "%Y%m%d-%H%M%S"
 
 
@@ -50,6 +55,14 @@ class Run:
             raise RunError(f"The run {self.name} is damaged: {PREPROCESSING_FILE}: {error}") from None
 
     @property
+    def environment(self) -> dict[str, Any]:
+        """Versions, seed, commit and machine, as they were when it began."""
+        try:
+            return dict(json.loads(self._read("environment.json")))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise RunError(f"The run {self.name} is damaged: environment.json: {error}") from None
+
+    @property
     def class_names(self) -> list[str]:
         """The class names, in the order of the network's outputs."""
         return self._read("labels.txt").splitlines()
@@ -65,6 +78,12 @@ class Run:
             return result
         except (ValueError, TypeError, RecursionError) as error:
             raise RunError(f"The run {self.name} is damaged: result.json: {error}") from None
+
+    @property
+    def status(self) -> str:
+        """`running`, `killed` where its process has gone, `finished`, `interrupted` or `failed`."""
+        status = str(self.result["status"])
+        return "killed" if status == "running" and not self.is_training() else status
 
     def load_data(self) -> Dataset:
         """Load the data that it was trained on.
@@ -92,6 +111,43 @@ class Run:
         """Change some values of `result.json`."""
         write_json(self.path / "result.json", {**self.result, **values})
 
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Hold the run's lock while it is trained; it goes with the process, however that ends.
+
+        Raises:
+            RunError: another process trains it.
+        """
+        try:
+            # Not at once, because `is_training` holds it for a moment.
+            with FileLock(self.path / _LOCK_FILE, timeout=1):
+                yield
+        except Timeout:
+            raise RunError(
+                f"The run {self.name} is being trained by another process. Wait for it, or end it."
+            ) from None
+
+    def is_training(self) -> bool:
+        """Whether a process trains it now."""
+        if not (self.path / _LOCK_FILE).exists():
+            return False
+        try:
+            with FileLock(self.path / _LOCK_FILE, timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # a folder that cannot be written to: nobody trains there
+            return False
+
+    def check_resumable(self) -> None:
+        """Raise unless training it can go on.
+
+        Raises:
+            RunError: it is finished.
+        """
+        if self.result["status"] == "finished":
+            raise RunError(f"The run {self.name} is finished. Train anew, with more --epochs.")
+
     def check_usable(self) -> None:
         """Raise unless the run ended with a model that is as it was saved.
 
@@ -101,8 +157,8 @@ class Run:
         result = self.result
         if result["status"] not in ("finished", "interrupted"):
             raise RunError(
-                f"The run {self.name} is not finished (status: {result['status']}; `running` is also that of one that "
-                "was killed). Expected a finished or interrupted one: `trainkit runs` lists them."
+                f"The run {self.name} is not finished (status: {self.status}). Expected a finished or interrupted one: "
+                "`trainkit runs` lists them, `trainkit train --resume` goes on with one that was killed."
             )
         if not self.model_path.is_file() or sha256_of(self.model_path) != result["keras_sha256"]:
             raise RunError(f"The run {self.name} is damaged: model.keras is missing or was changed. Train it again.")
@@ -115,7 +171,8 @@ class Run:
             "path": str(self.path.absolute()),
             "data": config["data"],
             "model": config["model.name"],
-            **{key: result[key] for key in ("epochs", "test_accuracy", "test_split", "seconds", "status")},
+            **{key: result[key] for key in ("epochs", "test_accuracy", "test_split", "seconds")},
+            "status": self.status,
         }
 
 
@@ -141,8 +198,17 @@ def create_run(
     preprocessing: Preprocessing,
     class_names: list[str],
     environment: dict[str, Any],
+    brought: Mapping[str, tuple[str, Callable[[Path], None]]] | None = None,
 ) -> Run:
     """Make the folder of a new run, whole or not at all, with status `running`.
+
+    Args:
+        experiments: the folder of runs.
+        config: every setting.
+        preprocessing: how images become the network's input.
+        class_names: in the order of the network's outputs.
+        environment: what else the run depended on.
+        brought: copies to keep, by the setting that names them: the copy's name, and what writes it to a path.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -151,7 +217,10 @@ def create_run(
     temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=experiments))
     try:
         temporary.chmod(0o755)
-        (temporary / "config.toml").write_text(config.to_toml(), encoding="utf-8")
+        for name, write in (brought or {}).values():
+            write(temporary / name)
+        copies = {key: name for key, (name, _) in (brought or {}).items()}
+        (temporary / "config.toml").write_text(Config({**config.values, **copies}).to_toml(), encoding="utf-8")
         (temporary / "labels.txt").write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
         save_preprocessing(temporary, preprocessing)
         write_json(temporary / "environment.json", environment)

@@ -121,6 +121,7 @@ class Dataset:
     class_names: list[str]
     parts: dict[str, Part]  # train, and where there are any: val, test
     warnings: list[str] = field(default_factory=list)
+    multi_label: bool = False  # whether an image may have several classes: labels are then (N, classes) of 0 and 1
 
     @property
     def test_split(self) -> str | None:

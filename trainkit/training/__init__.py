@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trainkit.config import build_config, read_config
+from trainkit.config import KEPT_BESIDE, MODEL_SUFFIX, build_config, read_config
 from trainkit.data.sources import SOURCES, load_dataset
+from trainkit.errors import UsageError
+from trainkit.files import check_new
 from trainkit.models.layers import check_weights_file
+from trainkit.models.own import describe_own_model
+from trainkit.recipes import find_recipe, recipe_for
 from trainkit.runs import EXPERIMENTS, Run, find_run
 
-__all__ = ["evaluate", "train"]
+if TYPE_CHECKING:
+    from trainkit.training.learning_rate import LearningRates
+
+__all__ = ["evaluate", "find_learning_rate", "resume", "train"]
+
+_KEPT_DATA, _KEPT_MODEL = KEPT_BESIDE["data"], KEPT_BESIDE["model.name"]
 
 
 def train(
-    data: str | Path | None = None,
+    data: str | Path | tuple[Any, Any] | None = None,
     *,
-    model: str | None = None,
+    model: str | Path | Any | None = None,
+    recipe: str | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -29,6 +42,10 @@ def train(
     resize: str | None = None,
     weights: str | Path | None = None,
     alpha: float | None = None,
+    class_weights: str | None = None,
+    augment_engine: str | None = None,
+    distribute: str | None = None,
+    tensorboard: bool | None = None,
     name: str | None = None,
     settings: Mapping[str, Any] | None = None,
     config: str | Path | None = None,
@@ -37,11 +54,13 @@ def train(
     """Train a model and return its run; what is left at `None` is what suits the data and the model.
 
     Args:
-        data: `digits`, `fashion-mnist`, or a folder of class folders.
-        model: one of `trainkit.models.BUILDERS`.
+        data: `digits`, `fashion-mnist`, a folder of class folders, a `.csv` or `.npz` file, or arrays: `(x, y)`, or
+            `((x, y), (x_test, y_test))`, see `trainkit.data.arrays`.
+        model: one of `trainkit.models.BUILDERS`, a `.keras` file, or a Keras model, which itself stays as it is.
+        recipe: one of `trainkit.recipes`; a data set's own name stands for the recipe of that name.
         epochs: passes over the training images.
         batch_size: images a step.
-        learning_rate: of Adam.
+        learning_rate: the highest one.
         seed: of every random draw.
         validation: the share of the training images held out, 0 for none.
         size: (width, height) of the network's input in pixels, or "WxH".
@@ -50,6 +69,10 @@ def train(
         resize: `stretch`, `crop` or `pad`.
         weights: `imagenet`, `none` or a file.
         alpha: the width of mobilenet, mobilenet-v2 or mobilenet-v3-small.
+        class_weights: `none`, or `balanced` for classes that weigh the same.
+        augment_engine: `opencv`, or `keras` for Keras' own warp.
+        distribute: `none`, or `mirrored` for all GPUs of this machine.
+        tensorboard: whether to write TensorBoard's logs into the run.
         name: the end of the run's name.
         settings: further settings by their dotted keys, such as `{"model.blocks": 1}`.
         config: the `config.toml` of a run, to repeat it; the arguments above override it.
@@ -59,45 +82,149 @@ def train(
         TrainkitError: the data, the weights or the folder cannot be used, or the loss is not finite.
         UsageError: a setting is unknown or impossible.
     """
+    arrays = data if isinstance(data, tuple) else None
+    brought: dict[str, tuple[str, Callable[[Path], None]]] = {}
     chosen = {
-        "data": data,
+        "data": _KEPT_DATA if arrays is not None else data,
         "name": name,
-        "model.name": model,
+        "model.name": model if model is None or isinstance(model, str) else str(model),
         "model.weights": None if weights is None else str(weights),
         "model.alpha": alpha,
         "preprocessing.name": preprocessing,
         "preprocessing.size": list(size) if isinstance(size, tuple) else size,
         "preprocessing.color": color,
         "preprocessing.resize": resize,
+        "augmentation.engine": augment_engine,
+        "training.class_weights": class_weights,
+        "training.distribute": distribute,
+        "training.tensorboard": tensorboard,
         "training.epochs": epochs,
         "training.batch_size": batch_size,
         "training.learning_rate": learning_rate,
         "training.seed": seed,
         "training.validation": validation,
     }
-    given = {**(_read_config_for(Path(config), model) if config else {}), **(settings or {})}
-    resolved = build_config({**given, **{key: value for key, value in chosen.items() if value is not None}})
-    # What can be wrong is looked at before TensorFlow is imported, which takes seconds.
-    weights_file = resolved.values.get("model.weights", "none")
-    if weights_file not in ("imagenet", "none"):
-        check_weights_file(weights_file)
-    dataset = (
-        None
-        if resolved["data"] in SOURCES
-        else load_dataset(resolved["data"], validation=resolved["training.validation"])
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        if model is not None and not isinstance(model, (str, Path)):
+            chosen["model.name"] = str(_save_own_model(model, Path(folder)))
+        given = _with_own_model(_merge(chosen, recipe, config, settings))
+        if str(given.get("model.name", "")).endswith(MODEL_SUFFIX):
+            brought["model.name"] = (_KEPT_MODEL, partial(_copy, Path(given["model.name"]).absolute()))
+        if arrays is not None:
+            from trainkit.data.arrays import load_arrays, save_arrays
 
-    from trainkit.training.fit import fit
+            brought["data"] = (_KEPT_DATA, partial(save_arrays, arrays))
+        resolved = build_config(given)
+        # What can be wrong is looked at before TensorFlow is imported, which takes seconds.
+        weights_file = resolved.values.get("model.weights", "none")
+        if weights_file not in ("imagenet", "none"):
+            check_weights_file(weights_file)
+        share = resolved["training.validation"]
+        dataset = None
+        if arrays is not None:
+            dataset = load_arrays(arrays, validation=share)
+        elif resolved["data"] not in SOURCES:
+            dataset = load_dataset(resolved["data"], validation=share)
 
-    return fit(resolved, dataset, experiments=Path(experiments))
+        from trainkit.training.fit import fit
+
+        return fit(resolved, dataset, experiments=Path(experiments), brought=brought)
 
 
-def _read_config_for(config: Path, model: str | None) -> dict[str, Any]:
-    """Read a config; for another model than its own, without what belongs to that one."""
-    given = read_config(config)
-    if model is None or given.get("model.name") == model:
+def _merge(
+    chosen: Mapping[str, Any], recipe: str | None, config: str | Path | None, settings: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return the settings that were given: arguments win over `settings`, these over a config, that over a recipe."""
+    said = {**(settings or {}), **{key: value for key, value in chosen.items() if value is not None}}
+    given = {**(_without_other_model(read_config(Path(config)), said) if config else {}), **said}
+    if recipe is None and config is None:
+        found = recipe_for(given.get("data"), given.get("model.name"))
+    else:
+        found = find_recipe(recipe) if recipe else None
+    return {**(_without_other_model(found.settings, given) if found else {}), **given}
+
+
+def _without_other_model(settings: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what belongs to a model, where another one is asked for."""
+    if said.get("model.name") in (None, settings.get("model.name")):
+        return dict(settings)
+    return {key: value for key, value in settings.items() if key != "name" and not key.startswith(("model.", "fine_"))}
+
+
+def _save_own_model(model: Any, folder: Path) -> Path:
+    """Save a Keras model, to train a copy of it."""
+    if not (hasattr(model, "save") and hasattr(model, "layers")):
+        raise UsageError(
+            f"`model` must be a model's name, a .keras file or a Keras model. Received: {type(model).__name__}"
+        )
+    path = folder / _KEPT_MODEL
+    model.save(path)
+    return path
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+
+
+def resume(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS) -> Run:
+    """Go on with a run that was killed or interrupted, from its last finished epoch, as if nothing had happened.
+
+    Args:
+        run: its path, its name, or `latest`.
+        experiments: the folder of runs.
+
+    Raises:
+        RunError: there is no such run, it is finished, damaged, or being trained by another process.
+        DataError: the images are no longer those that it began with.
+    """
+    found = find_run(run, Path(experiments))
+    found.check_resumable()
+
+    from trainkit.training.fit import resume as go_on
+
+    return go_on(found)
+
+
+def find_learning_rate(
+    data: str | Path,
+    *,
+    model: str | Path | None = None,
+    recipe: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+) -> LearningRates:
+    """Train for some steps at a rising learning rate and suggest one; nothing of that training is kept.
+
+    Args:
+        data: as for `train`.
+        model: as for `train`.
+        recipe: as for `train`.
+        settings: further settings by their dotted keys.
+        out: where to draw the loss over the rate; its suffix is the format.
+
+    Raises:
+        TrainkitError: the data or the weights cannot be used, or `out` exists already.
+        UsageError: a setting is unknown or impossible.
+    """
+    if out is not None:
+        check_new(Path(out))
+    chosen = {"data": str(data), "model.name": None if model is None else str(model)}
+    given = _with_own_model(_merge(chosen, recipe, None, settings))
+    resolved = build_config(given)
+
+    from trainkit.training.learning_rate import draw_learning_rates, measure_learning_rates
+
+    found = measure_learning_rates(resolved)
+    if out is not None:
+        draw_learning_rates(found, Path(out))
+    return found
+
+
+def _with_own_model(given: dict[str, Any]) -> dict[str, Any]:
+    """Fill in what a `.keras` file says of itself: its size and colour."""
+    if not str(given.get("model.name", "")).endswith(MODEL_SUFFIX):
         return given
-    return {key: value for key, value in given.items() if key != "name" and not key.startswith("model.")}
+    return {**describe_own_model(Path(given["model.name"])), **given}
 
 
 def evaluate(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS) -> dict[str, Any]:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import numpy as np
+
+from trainkit.data.sources import Dataset
+
 _PACKAGES = ("trainkit", "tensorflow", "keras", "numpy", "opencv-python-headless", "scikit-learn", "pillow")
 
 
-def describe_environment(*, seed: int) -> dict[str, Any]:
-    """Return versions, seed, commit and machine, as JSON has them."""
+def describe_environment(*, seed: int, data: str | None = None) -> dict[str, Any]:
+    """Return versions, seed, commit, machine and the data's fingerprint, as JSON has them."""
     import tensorflow as tf
 
     return {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "seed": seed,
+        "data": data,
         "commit": _commit(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
         "machine": {
@@ -30,6 +37,36 @@ def describe_environment(*, seed: int) -> dict[str, Any]:
             "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
         },
     }
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each thing that changes the digits of a training and is no longer what it was."""
+    kept = {
+        **{name: ("versions", name) for name in ("tensorflow", "keras", "numpy", "opencv-python-headless")},
+        "the processor": ("machine", "processor"),
+        "the number of cores": ("machine", "cores"),
+        "the number of GPUs": ("machine", "gpus"),
+        "the number of threads": ("machine", "intra_op_threads"),
+        "oneDNN": ("machine", "onednn"),
+    }
+    found = []
+    for what, (section, key) in kept.items():
+        old, new = before.get(section, {}).get(key), now[section][key]
+        if old != new:
+            found.append(f"This training began with {what} {old}, and goes on with {new}")
+    return found
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """Return a SHA-256 of which images a data set has, in which order and of which class; not of their pixels."""
+    digest = hashlib.sha256("\n".join(dataset.class_names).encode())
+    for side, part in sorted(dataset.parts.items()):
+        digest.update(side.encode() + np.ascontiguousarray(part.labels).tobytes())
+        for index in range(len(part)):
+            if (path := part.path(index)) is None:
+                break
+            digest.update(path.name.encode(errors="surrogateescape") + b"\n")
+    return digest.hexdigest()
 
 
 def _version(package: str) -> str | None:

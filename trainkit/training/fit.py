@@ -1,40 +1,49 @@
-"""Train a model by its name on data by its name, and write a run."""
+"""Data and a model in, a run out; and a run that was ended early goes on."""
 
 from __future__ import annotations
 
 import csv
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from trainkit.backend import keras
+from trainkit.backend import keras, tf
 from trainkit.config import Config
-from trainkit.data.pipeline import Batches, read_pixels
 from trainkit.data.sources import Dataset, load_dataset
-from trainkit.data.statistics import channel_statistics, mean_image
-from trainkit.errors import DataError, TrainkitError
+from trainkit.errors import DataError, OutputError, TrainkitError
 from trainkit.files import check_writable, sha256_of
-from trainkit.models import BUILDERS
-from trainkit.models.backbones import FEATURES
-from trainkit.preprocessing import Preprocessing, build_preprocessing, needs_mean_image, needs_statistics
 from trainkit.reports import draw_confusion_matrix, draw_curves, write_report
 from trainkit.runs import Run, create_run
-from trainkit.training.environment import describe_environment
+from trainkit.training.averaging import AveragedValidation
+from trainkit.training.compilation import compile_model
+from trainkit.training.environment import describe_environment, differences, fingerprint
 from trainkit.training.evaluation import evaluate_model
+from trainkit.training.feeding import EpochSetter, Feed
+from trainkit.training.phases import Phase, plan_phases, unfreeze_top
+from trainkit.training.plateau import PlateauSchedule
+from trainkit.training.preparation import Prepared, build_fitted, prepare
 from trainkit.training.progress import ProgressBar
-from trainkit.training.recorder import Interrupted, Interruption, Recorder, catching_interrupt
-
-_LEAST_DEVIATION = 1e-3  # grey levels
+from trainkit.training.recorder import Interrupted, Interruption, Recorder, catching_interrupt, write_rows
+from trainkit.training.state import STATE_FILE, Progress, load_progress, restore_variables
 
 log = logging.getLogger("trainkit")
 
+Write = Callable[[Path], None]
 
-def fit(config: Config, dataset: Dataset | None = None, *, experiments: Path) -> Run:
+
+def fit(
+    config: Config,
+    dataset: Dataset | None = None,
+    *,
+    experiments: Path,
+    brought: Mapping[str, tuple[str, Write]] | None = None,
+) -> Run:
     """Train what the config says and return the run, finished or interrupted.
 
     Everything that can be wrong with data, model and weights is found before the run's folder is made.
@@ -43,46 +52,79 @@ def fit(config: Config, dataset: Dataset | None = None, *, experiments: Path) ->
         config: every setting.
         dataset: the config's data, where it is loaded already.
         experiments: the folder of runs.
+        brought: what the run keeps a copy of, by the setting that names it: the copy's name, and what writes it.
 
     Raises:
         TrainkitError: the data, the weights or the folder cannot be used, or the loss is not finite.
         UsageError: the settings do not go together.
     """
     check_writable(experiments)
-    keras.utils.set_random_seed(config["training.seed"])
     dataset = dataset or load_dataset(config["data"], validation=config["training.validation"])
     for warning in dataset.warnings:
         log.warning(warning)
-    preprocessing, train_pixels = _prepare(config, dataset)
-    model = _build_model(config, preprocessing, len(dataset.class_names))
-    pixels = {"train": train_pixels}
-    if "val" in dataset.parts:
-        pixels["val"] = read_pixels(dataset.parts["val"], preprocessing)
-    environment = describe_environment(seed=config["training.seed"])
+    prepared = prepare(config, dataset)
+    environment = describe_environment(seed=config["training.seed"], data=fingerprint(dataset))
     with catching_interrupt() as interruption:
         run = create_run(
             experiments,
             config=config,
-            preprocessing=preprocessing,
+            preprocessing=prepared.preprocessing,
             class_names=dataset.class_names,
             environment=environment,
+            brought=brought or {},
         )
-        log.info("Training %s on %d images: %s", config["model.name"], len(train_pixels), run.path)
-        _carry_out(_Job(run, config, dataset, preprocessing, pixels, model, interruption))
+        name, images = Path(config["model.name"]).stem, len(prepared.pixels["train"])
+        log.info("Training %s on %d images: %s", name, images, run.path)
+        with run.training():
+            _carry_out(_Job(run, prepared, interruption, Progress()))
+    return run
+
+
+def resume(run: Run) -> Run:
+    """Go on with a run that was killed or interrupted, from its last finished epoch, as if nothing had happened.
+
+    Raises:
+        RunError: it is finished, it is being trained by another process, or its state is damaged.
+        TrainkitError: the data has gone or was changed.
+    """
+    config = run.config
+    with run.training(), catching_interrupt() as interruption:
+        run.check_resumable()
+        dataset, before = run.load_data(), run.environment
+        now = describe_environment(seed=config["training.seed"], data=fingerprint(dataset))
+        if before.get("data") not in (None, now["data"]):
+            raise DataError(
+                f"The images of {run.name} are no longer those that it began with. Put them back, or train anew."
+            )
+        for difference in differences(before, now):
+            log.warning("%s. The weights will not be those of a training without a break.", difference)
+        state = run.path / STATE_FILE
+        progress = load_progress(state) if state.exists() else Progress()
+        prepared = prepare(config, dataset, run.preprocessing)
+        log.info("Going on with %s after epoch %d", run.path, progress.epochs)
+        if progress.rows:
+            write_rows(run, progress.rows)  # a row may have been written whose state was not
+        run.set_result(status="running", message=None)
+        _carry_out(_Job(run, prepared, interruption, progress))
     return run
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """All that a run is made from, once it is known to be right."""
+    """A run, what it is made from, and how far it has come."""
 
     run: Run
-    config: Config
-    dataset: Dataset
-    preprocessing: Preprocessing
-    pixels: dict[str, np.ndarray]  # uint8, of the training and the validation part
-    model: Any
+    prepared: Prepared
     interruption: Interruption
+    progress: Progress
+
+    @property
+    def config(self) -> Config:
+        return self.prepared.config
+
+    @property
+    def model(self) -> Any:
+        return self.prepared.model
 
 
 def _carry_out(job: _Job) -> None:
@@ -91,129 +133,141 @@ def _carry_out(job: _Job) -> None:
         status = _fit_and_measure(job)
         job.run.set_result(status=status, keras_sha256=sha256_of(job.run.model_path))
         if status == "interrupted":
-            log.info("Interrupted: kept the best weights so far. `trainkit evaluate %s` measures them.", job.run.name)
+            log.info("Interrupted: kept the best weights so far. `trainkit train --resume %s` goes on.", job.run.name)
     except KeyboardInterrupt:
         saved = job.run.model_path.exists()
         job.run.set_result(status="interrupted", keras_sha256=sha256_of(job.run.model_path) if saved else None)
         raise
     except Exception as error:
         message = str(error) if isinstance(error, TrainkitError) else f"{type(error).__name__}: {error}"
-        job.run.set_result(status="failed", message=message)
+        with suppress(OutputError):  # where the disk is full, this cannot be written either
+            job.run.set_result(status="failed", message=message)
+            _draw(job.run)
         raise
-    finally:
-        _draw(job.run)
-
-
-def _prepare(config: Config, dataset: Dataset) -> tuple[Preprocessing, np.ndarray]:
-    """Return the preprocessing and the training pixels, from which its statistics may have to be taken."""
-    chosen = config.section("preprocessing")
-    width, height = chosen["size"]
-    name = config["preprocessing.name"]
-    geometry = {"height": height, "width": width, "resize": chosen["resize"], "color": chosen["color"]}
-    plain = build_preprocessing("none", **geometry)
-    pixels = read_pixels(dataset.parts["train"], plain)
-    statistics = channel_statistics(pixels, chosen["color"]) if needs_statistics(name) else None
-    if statistics and name == "standardize" and min(statistics[1]) < _LEAST_DEVIATION:
-        raise DataError(
-            "All training images have one and the same colour in a channel, so there is no deviation to divide by. "
-            "Expected images with something on them, or --preprocessing unit."
-        )
-    mean = mean_image(pixels, chosen["color"]) if needs_mean_image(name) else None
-    return build_preprocessing(name, **geometry, statistics=statistics, mean_image=mean), pixels
-
-
-def _build_model(config: Config, preprocessing: Preprocessing, class_count: int) -> Any:
-    builder = BUILDERS[config["model.name"]]
-    model = builder.build(preprocessing.shape, class_count, **config.section("model"))
-    _compile(model, config)
-    return model
-
-
-def _compile(model: Any, config: Config) -> None:
-    binary = model.output_shape[-1] == 1
-    model.compile(
-        optimizer=keras.optimizers.Adam(config["training.learning_rate"]),
-        loss="binary_crossentropy" if binary else "sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
+    _draw(job.run)
 
 
 def _fit_and_measure(job: _Job) -> Literal["finished", "interrupted"]:
-    recorder = Recorder(job.run, job.model)
-    started = time.monotonic()
     try:
-        _fit_model(job, recorder)
+        _train_phases(job)
     except Interrupted:
-        if recorder.best_epoch is None:
-            recorder.save_best()
         return "interrupted"
     finally:
-        seconds = round(time.monotonic() - started, 3)
-        job.run.set_result(epochs=recorder.epochs, best_epoch=recorder.best_epoch, seconds=seconds)
+        progress = job.progress
+        with suppress(OutputError):
+            job.run.set_result(
+                epochs=progress.epochs, best_epoch=progress.best_epoch, seconds=round(progress.seconds, 3)
+            )
     job.model.load_weights(job.run.model_path)
     # The images for testing are touched here, once, and not before.
     try:
-        job.run.set_result(**evaluate_model(job.model, job.dataset, job.preprocessing, callbacks=[job.interruption]))
+        job.run.set_result(**_measure(job))
     except Interrupted:
         return "interrupted"
     return "finished"
 
 
-def _fit_model(job: _Job, recorder: Recorder) -> None:
-    fitted = _Fitted(job.model, job.pixels, job.preprocessing.to_input)
-    if _is_frozen(job.model):
-        fitted = _on_features(job)
-        _compile(fitted.model, job.config)
-    parts = {
-        side: Batches(
-            examples,
-            job.dataset.parts[side].labels,
-            to_input=fitted.to_input,
-            batch_size=job.config["training.batch_size"],
-            shuffle_seed=job.config["training.seed"] if side == "train" else None,
+def _measure(job: _Job) -> dict[str, Any]:
+    prepared = job.prepared
+    return evaluate_model(prepared.model, prepared.dataset, prepared.preprocessing, callbacks=[job.interruption])
+
+
+def _train_phases(job: _Job) -> None:
+    progress, phases = job.progress, plan_phases(job.config, job.model)
+    for index in range(progress.phase_index, len(phases)):
+        if index > progress.phase_index:
+            progress.phase_index, progress.phase_epochs, progress.stopped, progress.callbacks = index, 0, False, {}
+        progress.phase = phases[index].name
+        if progress.stopped or progress.phase_epochs >= phases[index].epochs:
+            continue  # it was over when the training was ended
+        if index:
+            job.model.load_weights(job.run.model_path)  # go on from the best head
+            unfreeze_top(job.model, job.config["fine_tuning.layers"])
+        _train_phase(job, phases[index])
+
+
+def _train_phase(job: _Job, phase: Phase) -> None:
+    config, progress, began = job.config, job.progress, time.monotonic()
+    with job.prepared.strategy.scope():
+        fitted = build_fitted(job.prepared, [job.interruption])
+        model, feeds = fitted.model, fitted.feeds
+        reseed(model, config["training.seed"], progress.phase_index)
+        compile_model(
+            model,
+            config,
+            phase,
+            steps=feeds["train"].steps,
+            multi_label=job.prepared.dataset.multi_label,
+            smooth=feeds["train"].targets.ndim > 1,
         )
-        for side, examples in fitted.examples.items()
-    }
-    progress = ProgressBar(job.config["training.epochs"])
+    if progress.phase_epochs:
+        restore_variables(job.run.path / STATE_FILE, model)
+    remembering = _schedule_callbacks(job, phase, feeds)
+    recorder = Recorder(
+        job.run,
+        progress,
+        whole=lambda: _whole(job.model, model),
+        images=len(feeds["train"].examples),
+        remembering=remembering,
+        began=began,
+    )
+    last = progress.epochs + phase.epochs - progress.phase_epochs
+    bar = ProgressBar(last, images=len(feeds["train"].examples), batch_size=config["training.batch_size"])
+    callbacks = [EpochSetter(feeds["train"]), AveragedValidation(), *remembering, recorder, bar]
+    if config["training.tensorboard"]:
+        callbacks.append(_tensorboard(job.run))
     try:
-        fitted.model.fit(
-            parts["train"],
-            validation_data=parts.get("val"),
-            epochs=job.config["training.epochs"],
+        model.fit(
+            feeds["train"].dataset(),
+            validation_data=feeds["val"].dataset() if "val" in feeds else None,
+            initial_epoch=progress.epochs,
+            epochs=last,
             shuffle=False,
             verbose=0,
-            callbacks=[recorder, progress, job.interruption],
+            callbacks=[*callbacks, job.interruption],
         )
+    except Interrupted:
+        if progress.best_epoch is None:
+            recorder.save_best()
+        raise
+    except tf.errors.OpError:
+        for feed in feeds.values():
+            if feed.error:
+                raise feed.error from None  # TensorFlow has made a text of it
+        raise
     finally:
-        progress.close()
+        bar.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Fitted:
-    """What `fit` really trains: the model on pixels, or its head on the features of a frozen backbone."""
-
-    model: Any
-    examples: dict[str, np.ndarray]
-    to_input: Any
+def _whole(model: Any, fitted: Any) -> Any:
+    """Return the model to save, with the weights of the one that is fitted, where they are not the same ones."""
+    if fitted.layers[-1] is not model.layers[-1]:
+        model.set_weights(fitted.get_weights())
+    return model
 
 
-def _is_frozen(model: Any) -> bool:
-    names = [layer.name for layer in model.layers]
-    if FEATURES not in names:
-        return False
-    return not any(layer.trainable_weights for layer in model.layers[: names.index(FEATURES)])
+def reseed(model: Any, seed: int, phase: int) -> None:
+    """Set the generators behind dropout and noise by (seed, phase), whatever was drawn from them before."""
+    known = {id(weight) for weight in model.weights}
+    states = [variable for variable in model.variables if id(variable) not in known]
+    for number, state in enumerate(states):
+        drawn = np.random.default_rng((seed, phase, number)).integers(0, 2**31, state.shape)
+        state.assign(drawn.astype(state.dtype))
 
 
-def _on_features(job: _Job) -> _Fitted:
-    """Compute a frozen backbone's features once: it would give the same ones in every epoch."""
-    features = job.model.get_layer(FEATURES).output
-    backbone, head = keras.Model(job.model.input, features), keras.Model(features, job.model.output)
-    log.info("Computing the features of the frozen backbone once, for %d images", sum(map(len, job.pixels.values())))
-    computed = {}
-    for side, examples in job.pixels.items():
-        batches = Batches(examples, to_input=job.preprocessing.to_input, batch_size=32)
-        computed[side] = np.asarray(backbone.predict(batches, verbose=0, callbacks=[job.interruption]))
-    return _Fitted(head, computed, np.asarray)
+def _schedule_callbacks(job: _Job, phase: Phase, feeds: Mapping[str, Feed]) -> list[Any]:
+    config, monitor = job.config, "val_loss" if "val" in feeds else "loss"
+    callbacks: list[Any] = []
+    if config["training.schedule"] == "plateau":
+        steps = round(config["training.warmup"] * feeds["train"].steps)
+        callbacks.append(PlateauSchedule(monitor, learning_rate=phase.learning_rate, warmup_steps=steps))
+    if config["training.early_stopping"]:
+        callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=config["training.early_stopping"]))
+    return callbacks
+
+
+def _tensorboard(run: Run) -> Any:
+    return keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False)
 
 
 def _draw(run: Run) -> None:
@@ -221,7 +275,8 @@ def _draw(run: Run) -> None:
     if path.exists():
         with path.open(encoding="utf-8", newline="") as file:
             rows: list[Mapping[str, str]] = list(csv.DictReader(file))
-        draw_curves([{key: float(value) for key, value in row.items()} for row in rows], run.path / "curves.png")
+        numbers = [{key: float(value) for key, value in row.items() if key != "phase" and value} for row in rows]
+        draw_curves(numbers, run.path / "curves.png")
     if matrix := run.result["confusion_matrix"]:
         draw_confusion_matrix(matrix, run.class_names, run.path / "confusion_matrix.png")
     write_report(run.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 from rich.console import Console
@@ -18,14 +19,16 @@ def _figures(logs: dict[str, float], names: tuple[str, ...]) -> str:
 class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
     """Epoch, loss, accuracy and time left on a terminal; a line an epoch where there is none. To standard error."""
 
-    def __init__(self, epochs: int) -> None:
+    def __init__(self, epochs: int, *, images: int, batch_size: int) -> None:
+        """Show `epochs` of `images` each, trained on in batches of `batch_size`."""
         super().__init__()
-        self._epochs = epochs
+        self._epochs, self._images, self._batch_size = epochs, images, batch_size
         self._console = Console(file=sys.stderr)
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(),
             MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
             TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(),
             TextColumn("left"),
@@ -36,22 +39,34 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Show an empty bar."""
-        total = self._epochs * self.params["steps"]
-        self._task = self._progress.add_task("", total=total, epoch=1, epochs=self._epochs, figures="")
+        self._steps = self.params["steps"]
+        self._task = self._progress.add_task(
+            "", total=self._epochs * self._steps, epoch=1, epochs=self._epochs, figures="", speed=""
+        )
         self._progress.start()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Show the epoch's number."""
-        self._progress.update(self._task, epoch=epoch + 1)
+        """Show the epoch's number, and start its clock."""
+        self._first_step, self._started = epoch * self._steps, time.monotonic()
+        self._progress.update(self._task, epoch=epoch + 1, completed=self._first_step)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Move the bar."""
-        self._progress.update(self._task, advance=1, figures=_figures(logs or {}, ("loss", "accuracy")))
+        """Move the bar to the step that has just ended; Keras may make several at once."""
+        self._trained = time.monotonic()
+        images = min((batch + 1) * self._batch_size, self._images)
+        self._progress.update(
+            self._task,
+            completed=self._first_step + batch + 1,
+            figures=_figures(logs or {}, ("loss", "accuracy")),
+            speed=f"{images / max(self._trained - self._started, 1e-6):,.0f} images/s",
+        )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Leave a line for the epoch."""
         figures = _figures(logs or {}, ("loss", "accuracy", "val_loss", "val_accuracy"))
-        self._console.print(f"epoch {epoch + 1}/{self._epochs}  {figures}", highlight=False, soft_wrap=True)
+        speed = self._images / max(self._trained - self._started, 1e-6)
+        line = f"epoch {epoch + 1}/{self._epochs}  {figures}  {speed:,.0f} images/s"
+        self._console.print(line, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Take the bar away, however training ended."""
