@@ -20,6 +20,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from trainkit.data.inspection import MAX_BYTES, ImageFile, check_image_file, inspect_file, inspect_files, read_image
+from trainkit.data.likeness import group_alike
 from trainkit.deploy import classify
 from trainkit.deploy.classify import MAX_PIXELS, apply_before_blob
 from trainkit.errors import DataError
@@ -141,6 +142,9 @@ ACCEPTED_WITH_PIXELS: dict[str, tuple[bytes, np.ndarray, int]] = {
 ALL_ACCEPTED = {name: data for name, (data, *_) in {**ACCEPTED, **ACCEPTED_WITH_PIXELS}.items()}
 # Large enough that most of every file is pixels.
 NOISE = Image.fromarray(np.random.default_rng(3).integers(0, 256, (120, 160, 3), np.uint8))
+NOISE_BLOCKS = Image.fromarray(np.random.default_rng(4).integers(0, 256, (12, 16, 3), np.uint8)).resize(
+    (320, 240), Image.Resampling.NEAREST
+)
 WHOLE = {
     "photo.jpg": encoded(NOISE, "JPEG"),
     "progressive.jpg": encoded(NOISE, "JPEG", progressive=True),
@@ -165,7 +169,10 @@ def assert_same_picture(image_bgr: np.ndarray, expected: np.ndarray, tolerance: 
 def test_accepted_file_is_read_as_pillow_has_it(name: str, tmp_path: Path) -> None:
     data, tolerance = ACCEPTED[name]
     path = write(tmp_path / name, data)
-    assert looked_at(path) == ImageFile(path, hashlib.sha256(data).hexdigest(), None)
+    file = looked_at(path)
+    assert (file.path, file.sha256, file.problem) == (path, hashlib.sha256(data).hexdigest(), None)
+    assert (file.width, file.height, file.orientation) == (WIDTH, HEIGHT, 1)
+    assert file.format.lower() in (path.suffix[1:].replace("jpg", "jpeg"), "mpo")
     assert_same_picture(read_image(path), as_pillow_has_it(path), tolerance)
 
 
@@ -214,6 +221,9 @@ def test_rotated_photo_is_read_upright_or_left_out(suffix: str, orientation: int
         assert problem is None, "phones write these"
     if problem is None:
         assert_same_picture(read_image(path), expected, 3 if suffix == "jpg" else 0)
+        file = looked_at(path)
+        assert (file.height, file.width) == expected.shape[:2]
+        assert file.orientation == orientation
 
 
 @pytest.mark.parametrize(
@@ -246,7 +256,8 @@ def test_inspection_says_what_is_wrong(data: bytes, problem: str, tmp_path: Path
 @pytest.mark.parametrize("name", WHOLE)
 def test_inspection_finds_a_truncated_file(name: str, share: float, tmp_path: Path) -> None:
     data = WHOLE[name]
-    assert looked_at(write(tmp_path / name, data)).problem is None
+    whole = looked_at(write(tmp_path / name, data))
+    assert whole.problem is None and whole.look is not None
     problem = problem_of(write(tmp_path / name, data[: int(len(data) * share)]))
     assert problem == "is truncated" or (name.endswith(".webp") and problem.startswith("is damaged ("))
 
@@ -298,7 +309,77 @@ def test_too_many_pixels_are_said_of_a_file_that_has_them_only(tmp_path: Path) -
 
 def test_large_photo_is_no_bomb_even_where_pillow_warns(tmp_path: Path) -> None:
     assert Image.MAX_IMAGE_PIXELS is not None and Image.MAX_IMAGE_PIXELS < 9_500 * 9_500
-    assert problem_of(write(tmp_path / "large.png", png_header(9_500, 9_500))) == "is truncated"
+    large = png_header(9_500, 9_500) + bytes(400_000)  # as many bytes as a picture of that size may well have
+    assert problem_of(write(tmp_path / "large.png", large)) == "is truncated"
+
+
+def lying(format: str) -> bytes:
+    """A small picture whose header promises 60,000x60,000 pixels, or as many as the format can say."""
+    data = bytearray(encoded("RGB", format, **({"lossless": True} if format == "WEBP" else {})))
+    if format == "JPEG":
+        start = data.index(b"\xff\xc0") + 5
+        data[start : start + 4] = struct.pack(">HH", 60_000, 60_000)
+    elif format == "BMP":
+        data[18:26] = struct.pack("<ii", 60_000, 60_000)
+    elif format == "WEBP":
+        start = data.index(b"VP8L") + 9
+        data[start : start + 4] = struct.pack("<I", 16_382 | 16_382 << 14)
+    else:
+        (directory,) = struct.unpack("<I", data[4:8])
+        for entry in range(directory + 2, directory + 2 + 12 * data[directory], 12):
+            (tag,) = struct.unpack("<H", data[entry : entry + 2])
+            if tag in (256, 257):
+                data[entry : entry + 12] = struct.pack("<HHII", tag, 4, 1, 60_000)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "BMP", "WEBP", "TIFF"])
+def test_header_that_promises_too_much_is_not_believed(format: str, tmp_path: Path) -> None:
+    memory, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    assert problem_of(write(tmp_path / "photo.jpg", lying(format))).startswith("has too many pixels")
+    assert time.perf_counter() - start < 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1.2 * memory
+
+
+def test_huge_picture_of_one_colour_is_a_bomb_before_it_is_decoded(tmp_path: Path) -> None:
+    # 13,000x13,000 black pixels as a lossless WebP, fewer than Pillow's limit: 34 bytes, and 3 GB to decode them.
+    data = bytes.fromhex("524946461a000000574542505650384c0e0000002fc7f2b10c071011fd0f4444ff03")
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    problem = problem_of(write(tmp_path / "bomb.webp", data))
+    assert problem == f"has too many pixels for a file of {len(data)} bytes (13000x13000): a decompression bomb"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1.2 * memory
+
+
+@pytest.mark.parametrize("data", [png_header(0, 0), png_header(5, 0), b"P6 0 7 255\n"], ids=["0x0", "5x0", "0x7"])
+def test_picture_without_pixels_is_left_out(data: bytes, tmp_path: Path) -> None:
+    assert problem_of(write(tmp_path / "photo.png", data)) == "is no image"
+
+
+def test_symbolic_links_in_a_circle_are_named_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "one.jpg").symlink_to("two.jpg")
+    (tmp_path / "two.jpg").symlink_to("one.jpg")
+    assert problem_of(tmp_path / "one.jpg") == "cannot be read (Too many levels of symbolic links)"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_rotated_photo_looks_like_the_upright_one(orientation: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turned = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[orientation]  # what undoes the rotation
+    stored = NOISE_BLOCKS if turned is None else NOISE_BLOCKS.transpose(Image.Transpose(turned))
+    stored.save(tmp_path / "rotated.jpg", exif=exif, quality=95)
+    NOISE_BLOCKS.save(tmp_path / "upright.png")
+    rotated, upright = (looked_at(tmp_path / name) for name in ("rotated.jpg", "upright.png"))
+    assert (rotated.width, rotated.height) == (upright.width, upright.height) == NOISE_BLOCKS.size
+    assert rotated.look and upright.look
+    assert group_alike([rotated.look, upright.look]) == [[0, 1]]
+
+
+def test_files_that_are_equal_are_equal_when_looked_at_twice(tmp_path: Path) -> None:
+    path = write(tmp_path / "photo.jpg", WHOLE["photo.jpg"])
+    assert looked_at(path) == looked_at(path)
+    assert hash(looked_at(path)) == hash(looked_at(path))
+    assert "look=" not in repr(looked_at(path))
 
 
 def test_path_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:

@@ -2,14 +2,104 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
 from trainkit.cli.app import app
+from trainkit.cli.output import AsJson, print_json, print_table
+from trainkit.errors import DataError
+
+if TYPE_CHECKING:
+    from trainkit.data.check import DataCheck
 
 data_app = typer.Typer(no_args_is_help=True, epilog="Example: trainkit data check photos/")
 app.add_typer(data_app, name="data")
+
+_SHOWN = 5  # groups or files of a kind; --json and --html have more
 
 
 @data_app.callback()
 def options() -> None:
     """Look at data before it is trained on."""
+
+
+@data_app.command(epilog="Example: trainkit data check photos/ --html photos.html")
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Class folders, perhaps in train/, val/, test/.")],
+    validation: Annotated[
+        float, typer.Option(help="The share that train would hold out: what it splits must not leak.", min=0, max=0.999)
+    ] = 0.1,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with the pictures.", metavar="FILE")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with 1 after leaks, contradictions or unreadable files.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Report what is wrong in a folder: unreadable files, duplicates, contradicting labels, leaks into the test."""
+    from trainkit.data.check import check_folder
+
+    found = check_folder(folder, validation=validation)
+    if html:
+        from trainkit.reports.data_check import write_data_check
+
+        write_data_check(found, html)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        _print_check(found)
+        if html:
+            print(f"Wrote {html}.")
+    if strict and found.spoils_training:
+        raise DataError(f"{folder} should be put right before it is trained on.")
+
+
+def _print_check(found: DataCheck) -> None:
+    document = found.to_json()
+    sides = list(document["sides"])
+    print(f"{document['images']} images, {len(document['classes'])} classes: {found.data}\n")
+    rows = [
+        [name, *(str(document["sides"][side].get(name, 0)) for side in sides), str(count)]
+        for name, count in document["classes"].items()
+    ]
+    if rows:
+        print_table(["class", *sides, "images"], rows)
+        print()
+    print_table(["found", "how many", "which"], [row for row in _findings(document) if row[1] != "0"])
+    if document["refusal"]:
+        print(f"\nTraining would end with: {document['refusal']}")
+
+
+def _findings(document: dict[str, Any]) -> list[list[str]]:
+    """Return the rows of the table of findings, the worst first."""
+    root = document["data"].rstrip("/") + "/"
+
+    def listed(values: list[str]) -> str:
+        more = f"; and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
+        return "; ".join(value.replace(root, "") for value in values[:_SHOWN]) + more
+
+    def counted(values: dict[str, int]) -> str:
+        return listed([f"{value} ({count})" for value, count in values.items()])
+
+    groups = {
+        "LEAKS": document["leaks"],
+        "CONTRADICTIONS": document["contradictions"],
+        "near duplicates": document["near_duplicates"],
+        "duplicates": document["duplicates"],
+    }
+    rotated = {name: count for name, count in document["orientations"].items() if name != "1"}
+    problems = [f"{path} {problem}" for path, problem in document["problems"].items()]
+    imbalance = document["imbalance"] or 1
+    return [
+        *([kind, str(len(found)), listed([" = ".join(group) for group in found])] for kind, found in groups.items()),
+        ["unreadable", str(len(problems)), listed(problems)],
+        ["links that leave", str(len(document["links"])), listed(document["links"])],
+        ["hidden", str(len(document["hidden"])), listed(document["hidden"])],
+        ["beside the classes", str(len(document["strays"])), listed(document["strays"])],
+        ["imbalance", f"{imbalance:.3g}" if imbalance > 1 else "0", "times the smallest class is the largest"],
+        ["EXIF rotations", str(sum(rotated.values())), counted(rotated)],
+        ["sizes", str(len(document["sizes"])), counted(document["sizes"])],
+        ["modes", str(len(document["modes"])), counted(document["modes"])],
+        ["formats", str(len(document["formats"])), counted(document["formats"])],
+    ]

@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from trainkit.data.inspection import ImageFile, inspect_files
-from trainkit.data.split import choose_sides, read_pins, write_pins
+from trainkit.data.repeats import LabelledFile, find_repeats, warnings_of
+from trainkit.data.split import PINS_FILE, choose_sides, read_pins, write_pins
 from trainkit.errors import DataError
 
 TEST_SHARE = 0.1  # of the images, where a folder has no parts of its own
 _PART_FOLDERS = {"val": ("val", "validation", "valid"), "test": ("test",)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What lies in a folder, by name only."""
+
+    folder: Path
+    parts: dict[str, Path]  # side to folder; only `train`, the folder itself, where it has no such folders
+    files: dict[str, dict[str, list[Path]]]  # side, class name, files in order
+    strays: list[Path] = field(default_factory=list)  # files beside the class folders
+    others: list[Path] = field(default_factory=list)  # folders beside `train/`, `val/` and `test/`
+    hidden: list[Path] = field(default_factory=list)  # files and folders whose name begins with a dot
+    links: list[Path] = field(default_factory=list)  # symbolic links that leave the folder
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether somebody has chosen sides: there are folders for them."""
+        return self.parts.get("train") != self.folder
+
+
+Images = dict[str, dict[str, list[ImageFile]]]  # side, class name, images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,84 +57,186 @@ def read_class_folders(folder: Path, *, validation: float) -> ClassFolders:
     Raises:
         DataError: no such folder, fewer than two classes, or a class without a usable image.
     """
+    listing = list_folder(folder)
+    check_listing(listing)
+    images = inspect_listing(listing)
+    usable, warnings = usable_images(listing, images)
+    sides, pins = choose_sides_of(listing, usable, validation=validation)
+    if pins:
+        warnings.append(write_pins(folder, pins))
+    warnings += warnings_of(find_repeats(label(sides)), folder)
+    class_names = list(sides["train"])
+    return ClassFolders(
+        class_names=class_names,
+        sides={
+            side: [(file, index) for index, name in enumerate(class_names) for file in of_class[name]]
+            for side, of_class in sides.items()
+        },
+        warnings=warnings,
+    )
+
+
+def label(images: Images) -> list[LabelledFile]:
+    """Return the images one by one, with class and side."""
+    return [
+        LabelledFile(file, (name,), side)
+        for side, of_class in images.items()
+        for name, files in of_class.items()
+        for file in files
+    ]
+
+
+def list_folder(folder: Path) -> Listing:
+    """List what lies in a folder, whatever is wrong with it; hidden files and links that leave it are set apart.
+
+    Raises:
+        DataError: there is no such folder, or it cannot be read.
+    """
     if os.path.isfile(folder):
         raise DataError(f"{folder} is a file. Expected a folder with one folder of images for each class.")
     if not os.path.isdir(folder):
         raise DataError(f"No such folder: {folder}. Expected a folder with one folder of images for each class.")
     parts = _part_folders(folder)
-    class_names = _class_names(parts["train"])
-    warnings: list[str] = []
-    if parts["train"] != folder and (others := set(_subfolders(folder)) - set(parts.values())):
-        names = ", ".join(sorted(path.name for path in others))
-        warnings.append(f"{folder} has train/, so the folders beside it are left out: {names}")
-    files = {side: _inspect_part(part, class_names, warnings) for side, part in parts.items()}
-    shares = {} if "val" in files or validation == 0 else {"val": validation}
-    if "val" not in files and "test" not in files:
-        shares = {"test": TEST_SHARE, **{side: share * (1 - TEST_SHARE) for side, share in shares.items()}}
-    if shares:
-        files.update(_split(folder, files["train"], shares, warnings))
-    return ClassFolders(
-        class_names=class_names,
-        sides={side: _labelled(of_class, class_names) for side, of_class in files.items()},
-        warnings=warnings,
-    )
+    listing = Listing(folder=folder, parts=parts, files={side: {} for side in parts})
+    sides = {part: side for side, part in parts.items()}
+    for top in dict.fromkeys([folder, *parts.values()]):
+        _list_top(top, sides, listing)
+    for paths in (listing.strays, listing.others, listing.hidden, listing.links):
+        paths.sort()
+    return listing
+
+
+def _list_top(top: Path, sides: dict[Path, str], listing: Listing) -> None:
+    """List a folder that has class folders, or folders that have them."""
+    inside = [os.path.realpath(path) for path in (listing.folder, top)]
+    for entry in _entries(top):
+        path = Path(entry.path)
+        if entry.name.startswith("."):
+            _note_hidden(path, listing)
+            continue
+        if entry.is_symlink() and not _is_within(path, inside):
+            listing.links.append(path)
+        if not os.path.isdir(path):
+            listing.strays.append(path)
+        elif top in sides:  # a linked class is followed wherever it leads: its owner has put it there
+            real = os.path.realpath(path)
+            listing.files[sides[top]][entry.name] = sorted(_walk(path, [*inside, real], {real}, listing))
+        elif path not in sides:
+            listing.others.append(path)
 
 
 def _part_folders(folder: Path) -> dict[str, Path]:
     """Return side to folder. `train` is a part only when it holds folders: it may also be a class of railway photos."""
-    train = folder / "train"
-    if not train.is_dir() or not _subfolders(train):
-        for name in ("test", "val"):
-            if (folder / name).is_dir() and _subfolders(folder / name) and not train.exists():
-                raise DataError(f"{folder} has {name}/ but no train/. Expected {train}/<class name>/*.jpg")
-        return {"train": folder}
-    parts = {"train": train}
+    found = {"train": folder / "train"} if _has_subfolders(folder / "train") else {}
     for side, names in _PART_FOLDERS.items():
-        found = [folder / name for name in names if (folder / name).is_dir()]
-        if found:
-            parts[side] = found[0]
-    return parts
+        there = [folder / name for name in names if (folder / name).is_dir()]
+        if there and (found or (not (folder / "train").exists() and _has_subfolders(there[0]))):
+            found[side] = there[0]
+    return found or {"train": folder}
 
 
-def _subfolders(folder: Path) -> list[Path]:
+def _has_subfolders(folder: Path) -> bool:
+    if not os.path.isdir(folder):
+        return False
+    return any(os.path.isdir(entry.path) and not entry.name.startswith(".") for entry in _entries(folder))
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(f"Cannot read {folder}: {error.strerror}.") from None
 
 
-def _class_names(folder: Path) -> list[str]:
-    names = [path.name for path in _subfolders(folder)]
-    if not names:
-        raise DataError(f"No class folders in {folder}. Expected {folder}/<class name>/*.jpg")
-    if len(names) == 1:
-        raise DataError(f"Only one class in {folder}: `{names[0]}`. Expected at least two class folders.")
-    for name in names:
+def _walk(folder: Path, inside: Sequence[str], seen: set[str], listing: Listing) -> list[Path]:
+    """Return every file below a folder; note what is hidden and what leads outside, and enter no folder twice."""
+    files = []
+    for entry in _entries(folder):
+        path = Path(entry.path)
+        if entry.name.startswith("."):
+            _note_hidden(path, listing)
+            continue
+        real = os.path.realpath(path)
+        leaves = entry.is_symlink() and not _is_within(path, inside)
+        upwards = entry.is_symlink() and _is_within(folder, [real])
+        if leaves:
+            listing.links.append(path)
+        if not os.path.isdir(path):  # unlike the entry's own, false for a link that leads in a circle
+            files.append(path)
+        elif not leaves and not upwards and real not in seen:
+            seen.add(real)
+            files += _walk(path, inside, seen, listing)
+    return files
+
+
+def _note_hidden(path: Path, listing: Listing) -> None:
+    if path.name != PINS_FILE:  # is ours
+        listing.hidden.append(path)
+
+
+def _is_within(path: Path, folders: Sequence[str]) -> bool:
+    real = os.path.realpath(path)
+    return any(real == folder or real.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
+
+
+def check_listing(listing: Listing) -> None:
+    """Raise unless a model can be trained on the folder, as far as names tell.
+
+    Raises:
+        DataError: fewer than two classes, parts that do not fit together, or a class without files.
+    """
+    folder, parts = listing.folder, listing.parts
+    if "train" not in parts:
+        side = min(parts)
+        raise DataError(f"{folder} has {parts[side].name}/ but no train/. Expected {folder}/train/<class name>/*.jpg")
+    class_names = list(listing.files["train"])
+    if not class_names:
+        raise DataError(f"No class folders in {parts['train']}. Expected {parts['train']}/<class name>/*.jpg")
+    if len(class_names) == 1:
+        raise DataError(f"Only one class in {parts['train']}: `{class_names[0]}`. Expected at least two class folders.")
+    for name in class_names:
         if not name.isprintable():
-            raise DataError(f"The class folder {name!r} in {folder} has a name that cannot be printed. Rename it.")
-    return names
+            raise DataError(
+                f"The class folder {name!r} in {parts['train']} has a name that cannot be printed. Rename it."
+            )
+    for side, part in parts.items():
+        if strangers := listing.files[side].keys() - set(class_names):
+            raise DataError(
+                f"{part} has class folders that train/ has not: {', '.join(sorted(strangers))}. Add or remove them."
+            )
 
 
-def _inspect_part(folder: Path, class_names: list[str], warnings: list[str]) -> dict[str, list[ImageFile]]:
-    strangers = {path.name for path in _subfolders(folder)} - set(class_names)
-    if strangers:
-        raise DataError(
-            f"{folder} has class folders that train/ has not: {', '.join(sorted(strangers))}. Add or remove them."
+def inspect_listing(listing: Listing) -> Images:
+    """Look at every file."""
+    paths = [path for of_class in listing.files.values() for paths in of_class.values() for path in paths]
+    looked_at = iter(inspect_files(paths))
+    return {
+        side: {name: list(islice(looked_at, len(paths))) for name, paths in of_class.items()}
+        for side, of_class in listing.files.items()
+    }
+
+
+def usable_images(listing: Listing, images: Images) -> tuple[Images, list[str]]:
+    """Return the images that can be used, and what there is to say about the others.
+
+    Raises:
+        DataError: a class has none.
+    """
+    warnings: list[str] = []
+    if listing.others:
+        names = ", ".join(path.name for path in listing.others)
+        warnings.append(f"{listing.folder} has train/, so the folders beside it are left out: {names}")
+    if listing.links:
+        names = ", ".join(map(str, listing.links[:3])) + (
+            f" and {more} more" if (more := len(listing.links) - 3) > 0 else ""
         )
-    files = [(name, path) for name in class_names for path in _files(folder / name)]
-    by_class = defaultdict(list)
-    for (name, _), file in zip(files, inspect_files([path for _, path in files]), strict=True):
-        by_class[name].append(file)
-    return {name: _usable(folder / name, by_class[name], warnings) for name in class_names}
-
-
-def _files(folder: Path) -> list[Path]:
-    """Return every file below a class folder, hidden ones left out."""
-    found = []
-    for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(root, name) for name in names if not name.startswith(".")]
-    return sorted(found)
+        warnings.append(f"Symbolic links leave {listing.folder}, which is not the whole of the data then: {names}")
+    usable = {
+        side: {name: _usable(listing.parts[side] / name, of_class.get(name, []), warnings) for name in images["train"]}
+        for side, of_class in images.items()
+    }
+    return usable, warnings
 
 
 def _usable(folder: Path, files: list[ImageFile], warnings: list[str]) -> list[ImageFile]:
@@ -131,22 +255,25 @@ def _usable(folder: Path, files: list[ImageFile], warnings: list[str]) -> list[I
     return [file for file in files if not file.problem]
 
 
-def _split(
-    folder: Path, files: Mapping[str, list[ImageFile]], shares: Mapping[str, float], warnings: list[str]
-) -> dict[str, dict[str, list[ImageFile]]]:
-    pins = read_pins(folder)
-    contents = {name: [file.sha256 for file in of_class] for name, of_class in files.items()}
+def choose_sides_of(listing: Listing, images: Images, *, validation: float) -> tuple[Images, dict[str, str]]:
+    """Put the images on their sides, and say which pins have to be written for them to stay there.
+
+    Raises:
+        DataError: a class has too few images to be split.
+    """
+    shares = {} if "val" in images or validation == 0 else {"val": validation}
+    if "val" not in images and "test" not in images:
+        shares = {"test": TEST_SHARE, **{side: share * (1 - TEST_SHARE) for side, share in shares.items()}}
+    if not shares:
+        return images, {}
+    pins = read_pins(listing.folder)
+    contents = {name: [file.sha256 for file in files] for name, files in images["train"].items()}
     sides, added = choose_sides(contents, shares, pins)
-    if added:
-        warnings.append(write_pins(folder, {**pins, **added}))
-    return {
-        side: {name: [file for file in of_class if sides[file.sha256] == side] for name, of_class in files.items()}
+    chosen = {
+        side: {name: [file for file in files if sides[file.sha256] == side] for name, files in images["train"].items()}
         for side in (*shares, "train")
     }
-
-
-def _labelled(of_class: Mapping[str, list[ImageFile]], class_names: list[str]) -> list[tuple[ImageFile, int]]:
-    return [(file, label) for label, name in enumerate(class_names) for file in of_class[name]]
+    return {**images, **chosen}, {**pins, **added} if added else {}
 
 
 def inspect_folder(folder: Path) -> list[ImageFile]:
@@ -157,7 +284,15 @@ def inspect_folder(folder: Path) -> list[ImageFile]:
     """
     if not folder.is_dir():
         raise DataError(f"No such folder: {folder}. Expected a folder of images.")
-    usable = [file for file in inspect_files(_files(folder)) if not file.problem]
+    usable = [file for file in inspect_files(files_below(folder)) if not file.problem]
     if not usable:
         raise DataError(f"No usable image in {folder}. Expected {folder}/*.jpg")
     return usable
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return every file below a folder, without hidden ones."""
+    real = os.path.realpath(folder)
+    listing = Listing(folder=folder, parts={}, files={})
+    files = _walk(folder, [real], {real}, listing)
+    return sorted(files)
