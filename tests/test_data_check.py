@@ -54,7 +54,7 @@ def test_clean_folder_has_nothing_to_be_found(clean: Path) -> None:
     for key in ("unreadable", "duplicates", "near_duplicates", "contradictions", "leaks", "hidden", "links", "strays"):
         assert document[key] == [], key
     assert document["problems"] == {} and document["refusal"] is None
-    assert not check.spoils_training
+    assert check.spoiled_by == []
     assert not (clean / PINS_FILE).exists()
 
 
@@ -95,7 +95,7 @@ def test_unreadable_files_are_listed_with_their_reasons(photos: Path) -> None:
     }
     assert document["unreadable"] == list(document["problems"])
     assert document["images"] == 60 and document["classes"]["cats"] == 30
-    assert check.spoils_training
+    assert check.spoiled_by == ["unreadable"]
 
 
 def test_everything_that_repeats_is_in_its_list(photos: Path) -> None:
@@ -119,7 +119,7 @@ def test_leaks_between_given_sides_are_found(clean: Path, tmp_path: Path) -> Non
     )
     check = check_folder(tmp_path)
     assert names(check.to_json(), "leaks") == [["seen.png", "04.png"], ["small.png", "05.png"]]
-    assert check.spoils_training and check.own_leaks == [], "the test part is not ours to choose"
+    assert check.spoiled_by == ["leaks"] and check.own_leaks == [], "the test part is not ours to choose"
     leaks = [warning for warning in read_class_folders(tmp_path, validation=0.1).warnings if "LEAK" in warning]
     assert len(leaks) == 1 and "2 pictures are on more than one side" in leaks[0]
 
@@ -141,7 +141,7 @@ def test_leaks_that_the_split_makes_are_found_and_can_be_closed(photos: Path) ->
 
     keep_together(check)
     closed = check_folder(photos)
-    assert closed.repeats.leaks == [] and not closed.spoils_training
+    assert closed.repeats.leaks == [] and closed.spoiled_by == []
     assert read_class_folders(photos, validation=0.1).warnings == []
     after = {labelled.file.path: labelled.side for labelled in closed.files}
     leaking = {labelled.file.path for group in check.repeats.leaks for labelled in group}
@@ -221,7 +221,7 @@ def test_class_without_usable_images_is_reported(photos: Path) -> None:
     check = check_folder(photos)
     assert check.classes == {"cats": 30, "dogs": 30, "emus": 0} and check.imbalance is None
     assert check.refusal is not None and check.refusal.startswith(f"No usable image in {photos / 'emus'}")
-    assert check.spoils_training
+    assert check.spoiled_by == ["unreadable", "refusal"]
 
 
 def test_test_part_alone_is_reported(clean: Path, tmp_path: Path) -> None:

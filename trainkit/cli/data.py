@@ -58,8 +58,8 @@ def check(
         _print_check(found)
         if html:
             print(f"Wrote {html}.")
-    if strict and found.spoils_training:
-        raise DataError(f"{folder} should be put right before it is trained on.")
+    if strict and found.spoiled_by:
+        raise DataError(f"{folder} should be put right before it is trained on: {', '.join(found.spoiled_by)}.")
 
 
 def _print_check(found: DataCheck) -> None:

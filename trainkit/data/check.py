@@ -66,9 +66,10 @@ class DataCheck:
         return [group for group in self.repeats.leaks if self.chosen_sides and {file.side for file in group} <= own]
 
     @property
-    def spoils_training(self) -> bool:
-        """Whether something was found that should be put right first."""
-        return bool(self.unreadable or self.repeats.contradictions or self.repeats.leaks or self.refusal)
+    def spoiled_by(self) -> list[str]:
+        """What should be put right before anything is trained on this: keys of the document."""
+        document = self.to_json()
+        return [key for key in ("leaks", "contradictions", "unreadable", "refusal") if document[key]]
 
     def to_json(self) -> dict[str, Any]:
         """Return everything for a JSON document; paths are absolute."""
