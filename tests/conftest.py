@@ -20,6 +20,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="needs the real data: set TRAINKIT_SHARED and KERAS_HOME"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for decoded pixels, so that the tests leave nothing in the user's own."""
+    os.environ["TRAINKIT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    return Path(os.environ["TRAINKIT_CACHE"])
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real data."""

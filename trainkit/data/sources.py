@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from trainkit.data.folders import inspect_folder, read_class_folders
-from trainkit.data.inspection import read_image
+from trainkit.data.inspection import ImageFile, read_image
 from trainkit.errors import DataError
 from trainkit.preprocessing import Color
 
@@ -29,15 +29,16 @@ class Images(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ArrayImages:
-    """Grey pictures that lie in memory."""
+    """Pictures of one size that lie in memory, as Keras has them."""
 
-    pixels: np.ndarray  # uint8 (N, height, width)
+    pixels: np.ndarray  # uint8 (N, height, width), or (N, height, width, 3) in the order R, G, B
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        return np.asarray(cv2.cvtColor(self.pixels[index], cv2.COLOR_GRAY2BGR))
+        code = cv2.COLOR_GRAY2BGR if self.pixels.ndim == 3 else cv2.COLOR_RGB2BGR
+        return np.asarray(cv2.cvtColor(self.pixels[index], code))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class FileImages:
     """Pictures on disk."""
 
     paths: list[Path]
+    contents: list[str] = field(default_factory=list)  # their SHA-256, where they were looked at
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -85,7 +87,7 @@ class Part:
     """One side of a data set."""
 
     images: Images
-    labels: np.ndarray  # int64 (N,), indices of the class names
+    labels: np.ndarray  # int64 (N,), indices of the class names; for several labels float32 (N, classes), 0 and 1
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -104,13 +106,13 @@ def take_evenly(parts: Sequence[Part], count: int) -> Part:
     The images of a folder are in the order of their classes, so that every class comes in.
     """
     chosen: list[tuple[Images, int]] = []
-    labels: list[int] = []
+    labels: list[np.ndarray] = []
     for part in parts:
         wanted = min(count - len(chosen), len(part))
-        for position in np.linspace(0, len(part) - 1, wanted).round().astype(int):
-            chosen.append((part.images, int(position)))
-            labels.append(int(part.labels[position]))
-    return Part(ChosenImages(chosen), np.array(labels, np.int64))
+        positions = np.linspace(0, len(part) - 1, wanted).round().astype(int)
+        chosen += [(part.images, int(position)) for position in positions]
+        labels.append(part.labels[positions])
+    return Part(ChosenImages(chosen), np.concatenate(labels))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +215,7 @@ def load_images(data: str) -> Part:
         dataset = load_dataset(data)
         return dataset.parts[dataset.test_split or "train"]
     files = inspect_folder(Path(data))
-    return Part(FileImages([file.path for file in files]), np.zeros(len(files), np.int64))
+    return Part(_file_images(files), np.zeros(len(files), np.int64))
 
 
 def load_sample_images() -> Part:
@@ -276,6 +278,10 @@ def _hold_out(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]
     return np.sort(rest), np.sort(held_out)
 
 
+def _file_images(files: Sequence[ImageFile]) -> FileImages:
+    return FileImages([file.path for file in files], [file.sha256 for file in files])
+
+
 def _from_folder(folder: Path, validation: float) -> Dataset:
     found = read_class_folders(folder, validation=validation)
     parts: dict[str, Part] = {}
@@ -283,5 +289,5 @@ def _from_folder(folder: Path, validation: float) -> Dataset:
         if side in found.sides:
             files = found.sides[side]
             labels = np.array([label for _, label in files], np.int64)
-            parts[side] = Part(FileImages([file.path for file, _ in files]), labels)
+            parts[side] = Part(_file_images([file for file, _ in files]), labels)
     return Dataset(name=folder.resolve().name, class_names=found.class_names, parts=parts, warnings=found.warnings)

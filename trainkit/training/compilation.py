@@ -55,11 +55,16 @@ def compile_model(model: Any, config: Config, phase: Phase, *, steps: int, multi
     elif smooth:
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
     accuracy = "binary_accuracy" if binary else "categorical_accuracy" if smooth else "sparse_categorical_accuracy"
-    shared = config["training.distribute"] != "none"  # batches are filled up with examples of weight 0
+    shared = config["training.distribute"] != "none"
     at_once = config["training.steps_per_execution"] or choose_steps(model, config["training.batch_size"])
     if shared:
         at_once = 1  # TensorFlow 2.21 fails on several under a strategy ("You must feed a value for placeholder")
     metrics = [_METRICS[accuracy](name="accuracy")]
+    if config["training.distribute"] != "none":
+        metrics = [
+            _counted(_METRICS[accuracy])(name="accuracy"),
+            _counted(keras.metrics.MeanMetricWrapper)(_each(loss), name="loss"),
+        ]
     model.compile(
         optimizer=optimizer,
         loss=loss,
@@ -76,6 +81,27 @@ _METRICS = {
     "categorical_accuracy": keras.metrics.CategoricalAccuracy,
     "sparse_categorical_accuracy": keras.metrics.SparseCategoricalAccuracy,
 }
+
+
+def _counted(metric: type) -> type:
+    """Return a metric that leaves out the examples of weight 0, with which a batch is filled up, and weighs no other.
+
+    Keras' own mean of the loss counts them; one of the same name takes its place.
+    """
+
+    class Counted(metric):  # type: ignore[misc]
+        def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+            real = keras.ops.cast(sample_weight > 0, "float32")
+            return super().update_state(y_true, y_pred, sample_weight=real)
+
+    return Counted
+
+
+def _each(loss: Any) -> Any:
+    """Return a loss that gives a value for each example."""
+    if isinstance(loss, str):
+        return keras.losses.get(loss)
+    return lambda y_true, y_pred: loss.call(y_true, y_pred)
 
 
 def choose_steps(model: Any, batch_size: int) -> int:

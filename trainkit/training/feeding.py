@@ -16,6 +16,7 @@ from trainkit.backend import keras, tf
 from trainkit.data.augmentation import Augmentation
 from trainkit.data.augmenting import augment_batch
 from trainkit.data.mixing import mix_batch
+from trainkit.data.pipeline import gather
 
 _AHEAD = 3  # batches that are made before they are asked for
 NO_AUGMENTATION = Augmentation()
@@ -78,7 +79,7 @@ class Feed:
         return (inputs, targets) if weights is None else (inputs, targets, weights)
 
     def _inputs(self, chosen: np.ndarray, epoch: int) -> np.ndarray:
-        examples = self.examples[chosen]
+        examples = gather(self.examples, chosen)
         if self.augmentation.moves_pixels:
             seed = self.shuffle_seed or 0
             examples = augment_batch(examples, self.augmentation, seed=seed, epoch=epoch, indices=chosen)
