@@ -39,7 +39,7 @@ def test_check_prints_what_it_found_the_worst_first(photos: Path) -> None:
     kinds = [line.split("  ")[0] for line in lines]
     assert kinds.index("LEAKS") < kinds.index("near duplicates") < kinds.index("unreadable") < kinds.index("sizes")
     assert "CONTRADICTIONS" not in kinds, "there are none"
-    assert lines[-1].endswith("of the leaks: --keep-together puts these pictures into training.")
+    assert lines[-1].endswith("of the leaks: --keep-together puts their pictures into training.")
 
 
 def test_check_closes_the_leaks_of_the_split(photos: Path) -> None:
