@@ -108,7 +108,7 @@ def _findings(document: dict[str, Any]) -> list[list[str]]:
         ["links that leave", str(len(document["links"])), listed(document["links"])],
         ["hidden", str(len(document["hidden"])), listed(document["hidden"])],
         ["beside the classes", str(len(document["strays"])), listed(document["strays"])],
-        ["imbalance", f"{imbalance:.3g}" if imbalance > 1 else "0", "times the smallest class is the largest"],
+        ["imbalance", f"{imbalance:.1f}" if imbalance >= 1.05 else "0", "times the smallest class is the largest"],
         ["EXIF rotations", str(sum(rotated.values())), counted(rotated)],
         ["sizes", str(len(document["sizes"])), counted(document["sizes"])],
         ["modes", str(len(document["modes"])), counted(document["modes"])],
