@@ -49,7 +49,7 @@ def choose_sides(
             )
         for side in wanted:
             if side not in of_class.values():
-                sha = _spare(of_class, own, class_name)
+                sha = _spare(of_class, own, pins, class_name)
                 of_class[sha] = added[sha] = side
         sides.update(of_class)
     return sides, added
@@ -70,15 +70,16 @@ def _side_of(sha256: str, shares: Mapping[str, float]) -> str:
     return "train"
 
 
-def _spare(sides: Mapping[str, str], own: set[str], class_name: str) -> str:
-    """Return an image that can leave its side, from the side that has the most; none that other classes have too."""
+def _spare(sides: Mapping[str, str], own: set[str], pins: Mapping[str, str], class_name: str) -> str:
+    """Return one of its `own` images that can leave its side, from the side that has the most."""
     members: dict[str, list[str]] = defaultdict(list)
     for sha, side in sides.items():
         members[side].append(sha)
-    for side in sorted(members, key=lambda side: -len(members[side])):
-        movable = own.intersection(members[side])
-        if movable and len(members[side]) > 1:
-            return min(movable)
+    for choice in (own - pins.keys(), own):  # what is pinned should stay
+        for side in sorted(members, key=lambda side: -len(members[side])):
+            movable = choice.intersection(members[side])
+            if movable and len(members[side]) > 1:
+                return min(movable)
     raise DataError(
         f"Class `{class_name}` has too few images that no other class has as well, to put one on each side. "
         "Add images, or make train/, val/ and test/ folders."
