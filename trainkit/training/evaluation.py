@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from trainkit.data.dataset import Dataset
 from trainkit.data.pipeline import Batches, read_pixels
-from trainkit.data.sources import Dataset
 from trainkit.errors import DataError
 from trainkit.models.outputs import class_probabilities, load_keras_model
 from trainkit.preprocessing import Preprocessing

@@ -13,8 +13,8 @@ import numpy as np
 from trainkit.backend import keras, tf
 from trainkit.config import MODEL_SUFFIX, Config, builder_of
 from trainkit.data.augmentation import Augmentation
+from trainkit.data.dataset import Dataset
 from trainkit.data.pipeline import read_pixels
-from trainkit.data.sources import Dataset
 from trainkit.data.statistics import channel_statistics, mean_image
 from trainkit.errors import DataError, TrainkitError, UsageError
 from trainkit.preprocessing import Preprocessing, build_preprocessing, needs_mean_image, needs_statistics
