@@ -109,7 +109,7 @@ def _build_model(config: Config, preprocessing: Preprocessing, dataset: Dataset)
     if config["model.name"].endswith(MODEL_SUFFIX):
         settings["path"] = config["model.name"]
     builder = builder_of(config["model.name"])
-    return builder.build(preprocessing.shape, len(dataset.class_names), **settings)
+    return builder.build(preprocessing.shape, len(dataset.class_names), multi_label=dataset.multi_label, **settings)
 
 
 @dataclass(frozen=True, slots=True)
