@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from trainkit.backend import keras
 from trainkit.data import Part, load_dataset, pipeline
+from trainkit.data.dataset import ArrayImages, ColorImages, FileImages
 from trainkit.data.pipeline import Batches, gather, read_pixels
-from trainkit.data.sources import ArrayImages, ColorImages, FileImages
 from trainkit.errors import DataError, OutputError
 from trainkit.preprocessing import build_preprocessing
 

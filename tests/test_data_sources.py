@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainkit.data import SOURCES, Dataset, Part, load_dataset
-from trainkit.data.sources import ArrayImages, FileImages, take_evenly
+from trainkit.data.dataset import ArrayImages, FileImages, take_evenly
 from trainkit.errors import DataError, UsageError
 
 
@@ -97,7 +97,10 @@ def test_unknown_data_names_the_nearest_that_is_known(
     name: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    expected = f"No such folder: {name}.{hint} Expected digits, fashion-mnist or a folder with a folder for each class."
+    expected = (
+        f"No such folder: {name}.{hint} Expected digits, fashion-mnist, a folder with a folder for each class, or a "
+        ".csv or .npz file."
+    )
     with pytest.raises(DataError, match=f"^{re.escape(expected)}$"):
         load_dataset(name)
 

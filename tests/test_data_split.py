@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainkit.data.split import PINS_FILE, choose_sides, read_pins, write_pins
+from trainkit.data.split import PINS_FILE, choose_sides, read_pins, shares_of, write_pins
 from trainkit.errors import DataError
 
 SHARES = [{"test": 0.1, "val": 0.1}, {"test": 0.1, "val": 0.5}, {"test": 0.1, "val": 1e-6}, {"val": 0.2}, {"test": 0.1}]
@@ -63,6 +63,60 @@ def test_sides_stay_when_images_are_added(classes: list[list[set[int]]], shares:
             contents[str(index)] += [sha(index, number) for number in (batches[step] if step < len(batches) else ())]
 
 
+@pytest.mark.parametrize("shares", SHARES, ids=str)
+@given(
+    own=st.lists(st.integers(3, 6), min_size=2, max_size=4),
+    shared=st.lists(st.sets(st.integers(0, 3), min_size=1), max_size=20),
+    later=st.lists(st.sets(st.integers(0, 3), min_size=1), max_size=20),
+)
+@settings(deadline=None)
+def test_sides_are_all_in_every_class_and_stay_where_an_image_has_several(
+    own: list[int], shared: list[set[int]], later: list[set[int]], shares: dict[str, float]
+) -> None:
+    contents = {str(index): [sha(index, number) for number in range(count)] for index, count in enumerate(own)}
+    for number, classes in enumerate(shared):
+        for index in classes & set(range(len(own))):
+            contents[str(index)].append(sha("shared", number))
+    sides, added = choose_sides(contents, shares, {})
+    for number, classes in enumerate(later):
+        for index in classes & set(range(len(own))):
+            contents[str(index)].append(sha("later", number))
+    again, more = choose_sides(contents, shares, added)
+    for of_class in contents.values():
+        assert sides_of_class(again, of_class) == {*shares, "train"}
+    assert more == {} and {content: again[content] for content in sides} == sides
+
+
+def test_image_that_is_the_last_of_another_class_on_its_side_stays() -> None:
+    shares = {"test": 0.2}
+    tests, trains = [content_at(0.1, salt) for salt in range(2)], [content_at(0.5, salt) for salt in range(3)]
+    contents = {"cat": [tests[0], trains[0]], "dog": [tests[1], trains[1]], "owl": [trains[0], trains[1], trains[2]]}
+    sides, added = choose_sides(contents, shares, {})
+    assert added == {trains[2]: "test"}
+    assert sides == {**dict.fromkeys(tests, "test"), **dict.fromkeys(trains, "train"), **added}
+    contents["owl"] = trains[:2]
+    with pytest.raises(DataError, match="Class `owl` has too few images that no other class has"):
+        choose_sides(contents, shares, {})
+
+
+@pytest.mark.parametrize(
+    ("chosen", "validation", "shares"),
+    [
+        ({"train"}, 0.2, {"test": 0.1, "val": 0.18}),
+        ({"train"}, 0, {"test": 0.1}),
+        ({"train", "test"}, 0.2, {"val": 0.2}),
+        ({"train", "val"}, 0.2, {}),
+        ({"train", "val", "test"}, 0.2, {}),
+        ({"train", "test"}, 0, {}),
+    ],
+)
+def test_shares_are_of_the_sides_that_nobody_has_chosen(
+    chosen: set[str], validation: float, shares: dict[str, float]
+) -> None:
+    assert shares_of(chosen, validation) == pytest.approx(shares)
+    assert list(shares_of(chosen, validation)) == list(shares)
+
+
 @given(st.lists(st.integers(0, 30), min_size=20, max_size=40), st.randoms())
 @settings(deadline=None)
 def test_sides_do_not_depend_on_the_order_and_copies_count_once(numbers: list[int], shuffler: random.Random) -> None:
@@ -84,7 +138,7 @@ def test_sides_of_two_images_and_their_copies_are_too_few() -> None:
 def test_class_with_fewer_images_than_sides_is_refused(count: int, shares: dict[str, float], wanted: str) -> None:
     expected = (
         f"Class `dog` has {count} different images. Expected at least {len(shares) + 1}, one for each of {wanted}. "
-        "Add images, or make train/, val/ and test/ folders."
+        "Add images, or choose the sides yourself: train/, val/ and test/ folders, or a column `split`."
     )
     contents = {"cat": [sha("cat", number) for number in range(9)], "dog": [sha(number) for number in range(count)]}
     with pytest.raises(DataError, match=re.escape(expected)):

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 
 from trainkit.bundles import EXPORTED, find_bundle
-from trainkit.data.sources import Part, load_images, load_sample_images, take_evenly
+from trainkit.data.dataset import Part, take_evenly
+from trainkit.data.sources import load_images, load_sample_images
 from trainkit.deploy.classify import MAX_TOLERANCE, PROBABILITY_TOLERANCE, Classifier, read_net
 from trainkit.errors import BundleError, DataError, TrainkitError, UsageError
 from trainkit.files import sha256_of

@@ -14,6 +14,7 @@ import tomli_w
 
 from trainkit.data.augmentation import Augmentation
 from trainkit.data.sources import SOURCES
+from trainkit.data.tables import SUFFIXES
 from trainkit.deploy.classify import MAX_SIDE
 from trainkit.errors import TrainkitError, UsageError, unknown
 from trainkit.models import BUILDERS, Builder
@@ -224,7 +225,7 @@ def _defaults(data: str, model: str, builder: Builder, *, head: bool) -> dict[st
     source = SOURCES.get(data)
     size = builder.size or (source.size if source else FOLDER_SIZE)
     model_name = _plain(Path(model).stem) if model.endswith(MODEL_SUFFIX) else model
-    data_name = data if source else _plain(Path(data).resolve().name)
+    data_name = data if source else _plain(_name_of(Path(data).resolve()))
     return {
         "data": data,
         "name": data_name if data_name == model_name else f"{data_name[:60]}-{model_name[:30]}",
@@ -256,6 +257,10 @@ def _defaults(data: str, model: str, builder: Builder, *, head: bool) -> dict[st
         **(_FINE_TUNING if builder.pretrained else {}),
         **(_HEAD if head else {}),
     }
+
+
+def _name_of(data: Path) -> str:
+    return data.stem if data.suffix.lower() in (".npz", *SUFFIXES) else data.name
 
 
 def _plain(name: str) -> str:

@@ -17,7 +17,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from trainkit.config import Config, build_config, read_config
-from trainkit.data.sources import SOURCES, Dataset, load_dataset
+from trainkit.data.dataset import Dataset
+from trainkit.data.sources import SOURCES, load_dataset
 from trainkit.errors import DataError, RunError, TrainkitError, UsageError
 from trainkit.files import cannot_write, make_folder, sha256_of, write_json
 from trainkit.preprocessing import PREPROCESSING_FILE, Preprocessing, load_preprocessing, save_preprocessing

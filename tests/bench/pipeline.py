@@ -75,8 +75,8 @@ def seconds_of(work: Callable[[], Any]) -> float:
 def measure_first_pass(paths: list[Path], cache: Path) -> tuple[float, float, float]:
     """Return images a second of a bare loop, of the first pass, and of opening what it wrote; the three in turn."""
     from trainkit.data import Part
+    from trainkit.data.dataset import FileImages
     from trainkit.data.pipeline import read_pixels
-    from trainkit.data.sources import FileImages
     from trainkit.preprocessing import build_preprocessing
 
     part = Part(FileImages(paths), np.zeros(len(paths), np.int64))

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from trainkit.data.inspection import ImageFile, inspect_files
 from trainkit.data.repeats import LabelledFile, find_repeats, warnings_of
-from trainkit.data.split import PINS_FILE, choose_sides, read_pins, write_pins
+from trainkit.data.split import PINS_FILE, choose_sides, read_pins, shares_of, write_pins
 from trainkit.errors import DataError
 
-TEST_SHARE = 0.1  # of the images, where a folder has no parts of its own
 _PART_FOLDERS = {"val": ("val", "validation", "valid"), "test": ("test",)}
 
 
@@ -261,9 +260,7 @@ def choose_sides_of(listing: Listing, images: Images, *, validation: float) -> t
     Raises:
         DataError: a class has too few images to be split.
     """
-    shares = {} if "val" in images or validation == 0 else {"val": validation}
-    if "val" not in images and "test" not in images:
-        shares = {"test": TEST_SHARE, **{side: share * (1 - TEST_SHARE) for side, share in shares.items()}}
+    shares = shares_of(images, validation)
     if not shares:
         return images, {}
     pins = read_pins(listing.folder)

@@ -16,11 +16,12 @@ import numpy as np
 
 from trainkit.backend import keras
 from trainkit.data.cache import map_pixels, read_blocks
-from trainkit.data.sources import ArrayImages, FileImages, Images, Part
+from trainkit.data.dataset import ArrayImages, FileImages, Images, Part
 from trainkit.errors import OutputError
 from trainkit.preprocessing import Preprocessing
 
 IN_MEMORY_BYTES = 2**28  # pixels up to so many may stay in memory
+_HASHED = 64  # images of an array at once
 
 log = logging.getLogger("trainkit")
 
@@ -39,7 +40,7 @@ def read_pixels(part: Part, preprocessing: Preprocessing) -> np.ndarray:
         OutputError: the pixels are too many for the memory, and cannot be kept on disk.
     """
     images, shape = part.images, (len(part), *preprocessing.shape)
-    if isinstance(images, ArrayImages) and images.pixels.shape == (*shape[:3],) and shape[3] == 1:
+    if isinstance(images, ArrayImages) and images.chosen is None and (*images.pixels.shape, 1) == shape:
         return _frozen(images.pixels[..., None])  # they are the pixels already
     read = partial(_read_block, images, preprocessing)
     small = int(np.prod(shape, dtype=np.int64)) <= IN_MEMORY_BYTES
@@ -63,7 +64,7 @@ def _frozen(pixels: np.ndarray) -> np.ndarray:
 
 def _read_block(images: Images, preprocessing: Preprocessing, first: int, out: np.ndarray) -> None:
     if isinstance(images, ArrayImages) and images.pixels.shape[1:3] == out.shape[1:3]:
-        _convert_colors(images.pixels[first : first + len(out)], out)
+        _convert_colors(images.block(first, len(out)), out)
         return
     for index in range(len(out)):
         out[index] = preprocessing.to_pixels(images[first + index])
@@ -93,9 +94,9 @@ def _key(images: FileImages | ArrayImages, preprocessing: Preprocessing) -> str:
     geometry = [preprocessing.shape, preprocessing.resize, preprocessing.color, preprocessing.pad_color]
     digest = hashlib.sha256(json.dumps([1, cv2.getBuildInformation(), geometry]).encode())
     if isinstance(images, ArrayImages):
-        digest.update(json.dumps(images.pixels.shape).encode())
-        for image in images.pixels:
-            digest.update(np.ascontiguousarray(image).data)
+        digest.update(json.dumps([len(images), images.pixels.shape[1:]]).encode())
+        for first in range(0, len(images), _HASHED):
+            digest.update(np.ascontiguousarray(images.block(first, _HASHED)).data)
     else:
         contents = images.contents or [str(path.absolute()) for path in images.paths]
         for path, content in zip(images.paths, contents, strict=True):

@@ -1,138 +1,24 @@
-"""The data sets that trainkit knows by name, and folders: everything becomes the same `Dataset`."""
+"""The data sets that trainkit knows by name, folders, tables and arrays: everything becomes the same `Dataset`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Protocol
 
-import cv2
 import numpy as np
 
+from trainkit.data.arrays import load_npz
+from trainkit.data.dataset import ArrayImages, ChosenImages, ColorImages, Dataset, FileImages, Images, Part
 from trainkit.data.folders import inspect_folder, read_class_folders
-from trainkit.data.inspection import ImageFile, read_image
+from trainkit.data.inspection import ImageFile
+from trainkit.data.tables import SUFFIXES, read_table
 from trainkit.errors import DataError
 from trainkit.preprocessing import Color
 
 _SPLIT_SEED = 0  # the sides of a named data set stay the same whatever the seed of the training
-
-
-class Images(Protocol):
-    """Images that are decoded when they are asked for: uint8 `(height, width, 3)`, BGR."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> np.ndarray: ...
-
-
-@dataclass(frozen=True, slots=True)
-class ArrayImages:
-    """Pictures of one size that lie in memory, as Keras has them."""
-
-    pixels: np.ndarray  # uint8 (N, height, width), or (N, height, width, 3) in the order R, G, B
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        code = cv2.COLOR_GRAY2BGR if self.pixels.ndim == 3 else cv2.COLOR_RGB2BGR
-        return np.asarray(cv2.cvtColor(self.pixels[index], code))
-
-
-@dataclass(frozen=True, slots=True)
-class ColorImages:
-    """Pictures of any size that lie in memory."""
-
-    images: list[np.ndarray]  # uint8 (height, width, 3), BGR
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self.images[index]
-
-
-@dataclass(frozen=True, slots=True)
-class FileImages:
-    """Pictures on disk."""
-
-    paths: list[Path]
-    contents: list[str] = field(default_factory=list)  # their SHA-256, where they were looked at
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return np.asarray(read_image(self.paths[index]))
-
-
-@dataclass(frozen=True, slots=True)
-class ChosenImages:
-    """Some of the pictures of others, in any order."""
-
-    chosen: list[tuple[Images, int]]
-
-    def __len__(self) -> int:
-        return len(self.chosen)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        images, position = self.chosen[index]
-        return images[position]
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One side of a data set."""
-
-    images: Images
-    labels: np.ndarray  # int64 (N,), indices of the class names; for several labels float32 (N, classes), 0 and 1
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def path(self, index: int) -> Path | None:
-        """Return the file of an image, `None` where it has none."""
-        images = self.images
-        while isinstance(images, ChosenImages):
-            images, index = images.chosen[index]
-        return images.paths[index] if isinstance(images, FileImages) else None
-
-
-def take_evenly(parts: Sequence[Part], count: int) -> Part:
-    """Return at most `count` images: from the first part as long as it has any, spread over it, then from the next.
-
-    The images of a folder are in the order of their classes, so that every class comes in.
-    """
-    chosen: list[tuple[Images, int]] = []
-    labels: list[np.ndarray] = []
-    for part in parts:
-        wanted = min(count - len(chosen), len(part))
-        positions = np.linspace(0, len(part) - 1, wanted).round().astype(int)
-        chosen += [(part.images, int(position)) for position in positions]
-        labels.append(part.labels[positions])
-    return Part(ChosenImages(chosen), np.concatenate(labels))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dataset:
-    """Images with their classes, by side."""
-
-    name: str
-    class_names: list[str]
-    parts: dict[str, Part]  # train, and where there are any: val, test
-    warnings: list[str] = field(default_factory=list)
-    multi_label: bool = False  # whether an image may have several classes: labels are then (N, classes) of 0 and 1
-
-    @property
-    def test_split(self) -> str | None:
-        """The side that test figures come from: `test`, `val` where there is no test part, else `None`."""
-        return next((side for side in ("test", "val") if side in self.parts), None)
-
-    def sample(self, count: int) -> Part:
-        """Return at most `count` images, those for testing first."""
-        return take_evenly([self.parts[side] for side in ("test", "val", "train") if side in self.parts], count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +70,7 @@ SOURCES = {
 
 
 def load_dataset(data: str, *, validation: float = 0.1) -> Dataset:
-    """Load a data set by its name, or the class folders of a folder.
+    """Load a data set by its name, the class folders of a folder, a table (`.csv`), or arrays (`.npz`).
 
     Args:
         data: one of `SOURCES`, or a path.
@@ -200,18 +86,23 @@ def load_dataset(data: str, *, validation: float = 0.1) -> Dataset:
         near = get_close_matches(folder.name.lower(), SOURCES, n=1)
         hint = f" Did you mean `{near[0]}`?" if near else ""
         raise DataError(
-            f"No such folder: {data}.{hint} Expected {', '.join(SOURCES)} or a folder with a folder for each class."
+            f"No such folder: {data}.{hint} Expected {', '.join(SOURCES)}, a folder with a folder for each class, or a "
+            ".csv or .npz file."
         )
+    if folder.suffix.lower() == ".npz" and not os.path.isdir(folder):
+        return load_npz(folder, validation=validation)
+    if folder.suffix.lower() in SUFFIXES and not os.path.isdir(folder):
+        return _from_table(folder, validation)
     return _from_folder(folder, validation)
 
 
 def load_images(data: str) -> Part:
-    """Load the images that a model is to be tried on: a data set's test part, or every image in a folder.
+    """Load the images that a model is to be tried on: the test part of a data set, or every image in a folder.
 
     Raises:
         DataError: there is no such data, or no usable image in it.
     """
-    if data in SOURCES or (Path(data) / "train").is_dir():
+    if data in SOURCES or os.path.isfile(data) or (Path(data) / "train").is_dir():
         dataset = load_dataset(data)
         return dataset.parts[dataset.test_split or "train"]
     files = inspect_folder(Path(data))
@@ -291,3 +182,24 @@ def _from_folder(folder: Path, validation: float) -> Dataset:
             labels = np.array([label for _, label in files], np.int64)
             parts[side] = Part(_file_images([file for file, _ in files]), labels)
     return Dataset(name=folder.resolve().name, class_names=found.class_names, parts=parts, warnings=found.warnings)
+
+
+def _from_table(path: Path, validation: float) -> Dataset:
+    table = read_table(path, validation=validation)
+    number_of = {name: number for number, name in enumerate(table.class_names)}
+    parts: dict[str, Part] = {}
+    for side, files in table.sides.items():
+        if table.multi_label:
+            labels = np.zeros((len(files), len(number_of)), np.float32)
+            for row, labelled in zip(labels, files, strict=True):
+                row[[number_of[name] for name in labelled.labels]] = 1
+        else:
+            labels = np.array([number_of[labelled.labels[0]] for labelled in files], np.int64)
+        parts[side] = Part(_file_images([labelled.file for labelled in files]), labels)
+    return Dataset(
+        name=path.stem,
+        class_names=table.class_names,
+        parts=parts,
+        warnings=table.warnings,
+        multi_label=table.multi_label,
+    )

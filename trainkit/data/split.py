@@ -10,13 +10,27 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from trainkit.errors import DataError, OutputError
 from trainkit.files import write_json
 
 PINS_FILE = ".trainkit-split.json"
+TEST_SHARE = 0.1  # of the images, where nobody has chosen any side
+
+
+def shares_of(chosen: Collection[str], validation: float) -> dict[str, float]:
+    """Return the sides that are split off the training images, and their shares of these.
+
+    Args:
+        chosen: the sides that somebody has chosen images for; `train` counts for nothing.
+        validation: the share that is held out for validation where there is no such side; 0 for none.
+    """
+    shares = {} if "val" in chosen or validation == 0 else {"val": validation}
+    if "val" in chosen or "test" in chosen:
+        return shares
+    return {"test": TEST_SHARE, **{side: share * (1 - TEST_SHARE) for side, share in shares.items()}}
 
 
 def choose_sides(
@@ -25,7 +39,7 @@ def choose_sides(
     """Choose a side for every content.
 
     Args:
-        contents: class name to the SHA-256 of its images.
+        contents: class name to the SHA-256 of its images; one image may be in several classes.
         shares: side to its share, 0 to 1; what is left is `train`.
         pins: SHA-256 to side, from earlier runs.
 
@@ -35,27 +49,31 @@ def choose_sides(
     Raises:
         DataError: a class has fewer different images of its own than there are sides.
     """
-    sides: dict[str, str] = {}
+    classes_of: dict[str, list[str]] = defaultdict(list)
+    for class_name, hashes in contents.items():
+        for sha in set(hashes):
+            classes_of[sha].append(class_name)
+    sides = {sha: natural_side(sha, shares, pins) for sha in sorted(classes_of)}
+    counts = {name: Counter(sides[sha] for sha in set(hashes)) for name, hashes in contents.items()}
     added: dict[str, str] = {}
     wanted = [*shares, "train"]
-    shared = Counter(sha for hashes in contents.values() for sha in set(hashes))  # by how many classes
     for class_name, hashes in contents.items():
-        of_class = {sha: sides.get(sha) or _natural_side(sha, shares, pins) for sha in sorted(set(hashes))}
-        own = {sha for sha in of_class if shared[sha] == 1}
-        if len(of_class) < len(wanted):
+        if len(set(hashes)) < len(wanted):
             raise DataError(
-                f"Class `{class_name}` has {len(of_class)} different images. Expected at least {len(wanted)}, one for "
-                f"each of {', '.join(wanted)}. Add images, or make train/, val/ and test/ folders."
+                f"Class `{class_name}` has {len(set(hashes))} different images. Expected at least {len(wanted)}, one "
+                f"for each of {', '.join(wanted)}. Add images, or choose the sides yourself: train/, val/ and test/ "
+                "folders, or a column `split`."
             )
         for side in wanted:
-            if side not in of_class.values():
-                sha = _spare(of_class, own, pins, class_name)
-                of_class[sha] = added[sha] = side
-        sides.update(of_class)
+            if not counts[class_name][side]:
+                sha = _spare(class_name, set(hashes), sides, counts, classes_of, pins)
+                for name in classes_of[sha]:
+                    counts[name].subtract({sides[sha]: 1, side: -1})
+                sides[sha] = added[sha] = side
     return sides, added
 
 
-def _natural_side(sha256: str, shares: Mapping[str, float], pins: Mapping[str, str]) -> str:
+def natural_side(sha256: str, shares: Mapping[str, float], pins: Mapping[str, str]) -> str:
     """Return the side an image was pinned to, where there still is such a side, else that of its content."""
     pinned = pins.get(sha256)
     return pinned if pinned in (*shares, "train") else _side_of(sha256, shares)
@@ -70,20 +88,25 @@ def _side_of(sha256: str, shares: Mapping[str, float]) -> str:
     return "train"
 
 
-def _spare(sides: Mapping[str, str], own: set[str], pins: Mapping[str, str], class_name: str) -> str:
-    """Return one of its `own` images that can leave its side, from the side that has the most."""
-    members: dict[str, list[str]] = defaultdict(list)
-    for sha, side in sides.items():
-        members[side].append(sha)
-    for choice in (own - pins.keys(), own):  # what is pinned should stay
-        for side in sorted(members, key=lambda side: -len(members[side])):
-            movable = choice.intersection(members[side])
-            if movable and len(members[side]) > 1:
-                return min(movable)
-    raise DataError(
-        f"Class `{class_name}` has too few images that no other class has as well, to put one on each side. "
-        "Add images, or make train/, val/ and test/ folders."
-    )
+def _spare(
+    class_name: str,
+    hashes: set[str],
+    sides: Mapping[str, str],
+    counts: Mapping[str, Counter[str]],
+    classes_of: Mapping[str, list[str]],
+    pins: Mapping[str, str],
+) -> str:
+    """Return an image that can leave its side: none of its classes has it as the last one there.
+
+    One that is not pinned comes first, then one that has no other class, then one from the side that has the most.
+    """
+    movable = [sha for sha in hashes if all(counts[name][sides[sha]] > 1 for name in classes_of[sha])]
+    if not movable:
+        raise DataError(
+            f"Class `{class_name}` has too few images that no other class has as well, to put one on each side. "
+            "Add images, or choose the sides yourself: train/, val/ and test/ folders, or a column `split`."
+        )
+    return min(movable, key=lambda sha: (sha in pins, len(classes_of[sha]) > 1, -counts[class_name][sides[sha]], sha))
 
 
 def read_pins(folder: Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from trainkit.bundles import check_free
 from trainkit.checks import Agreement, compare
-from trainkit.data.sources import Part
+from trainkit.data.dataset import Part
 from trainkit.deploy import classify
 from trainkit.deploy.classify import OLDEST_OPENCV
 from trainkit.errors import ExportError

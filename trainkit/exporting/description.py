@@ -10,7 +10,8 @@ from typing import Any, get_args
 
 import numpy as np
 
-from trainkit.data.sources import ColorImages, Part, load_images
+from trainkit.data.dataset import ColorImages, Part
+from trainkit.data.sources import load_images
 from trainkit.deploy.classify import check_image, read_manifest
 from trainkit.errors import BundleError, DataError, ModelError, UsageError, unknown
 from trainkit.preprocessing import (

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trainkit.data.sources import ChosenImages, Part, load_sample_images, take_evenly
+from trainkit.data.dataset import ChosenImages, Part, take_evenly
+from trainkit.data.sources import load_sample_images
 from trainkit.errors import ModelError, UsageError
 from trainkit.exporting.description import Description
 from trainkit.files import sha256_of

@@ -1,7 +1,7 @@
 """The networks that trainkit builds, by name.
 
-To add one, write a function `build_<name>(input_shape, class_count, **settings) -> keras.Model` in a module of its own
-and give it an entry in `BUILDERS`. A network of `keras.applications` needs no more than a line in
+To add one, write a function `build_<name>(input_shape, class_count, *, multi_label, **settings) -> keras.Model` in a
+module of its own and give it an entry in `BUILDERS`. A network of `keras.applications` needs no more than a line in
 `trainkit.models.backbones.BACKBONES`. Keras is imported inside the functions, so that reading this table costs nothing.
 """
 

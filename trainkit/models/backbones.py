@@ -80,6 +80,7 @@ def build_backbone(
     dropout: float,
     alpha: float | None = None,
     dense: int = 0,
+    multi_label: bool = False,
 ) -> Any:
     """Build one of `BACKBONES`, global average pooling, dropout, and one dense layer for the classes.
 
@@ -91,6 +92,7 @@ def build_backbone(
         dropout: the share dropped before the classes, 0 to below 1.
         alpha: the width, where the backbone has `alphas`.
         dense: units of a relu layer between the features and the dropout; 0 for none.
+        multi_label: whether an image may have several classes.
 
     Raises:
         UsageError: the shape or alpha is impossible.
@@ -110,7 +112,7 @@ def build_backbone(
     x = keras.layers.GlobalAveragePooling2D(name=FEATURES)(body.output)
     if dense:
         x = keras.layers.Dense(dense, activation="relu", kernel_initializer="he_uniform")(x)
-    outputs = build_classes(class_count)(keras.layers.Dropout(dropout)(x))
+    outputs = build_classes(class_count, multi_label=multi_label)(keras.layers.Dropout(dropout)(x))
     return keras.Model(body.input, outputs, name=name.replace("-", "_"))
 
 

@@ -8,13 +8,16 @@ from trainkit.errors import UsageError
 from trainkit.models.layers import build_classes, load_weights
 
 
-def build_fashion_mnist(input_shape: tuple[int, int, int], class_count: int, *, weights: str) -> Any:
+def build_fashion_mnist(
+    input_shape: tuple[int, int, int], class_count: int, *, weights: str, multi_label: bool = False
+) -> Any:
     """Build convolution 32 of 3x3, max pooling, flatten, dense 100, dense `class_count`; he_uniform and relu.
 
     Args:
         input_shape: (height, width, channels); the textbook's is (28, 28, 1).
         class_count: two make one sigmoid unit, more a softmax.
         weights: `none`, or a file of this network's weights.
+        multi_label: whether an image may have several classes.
 
     Raises:
         UsageError: the image is smaller than 4x4.
@@ -30,4 +33,5 @@ def build_fashion_mnist(input_shape: tuple[int, int, int], class_count: int, *, 
     x = keras.layers.Conv2D(32, 3, activation="relu", kernel_initializer="he_uniform")(inputs)
     x = keras.layers.Flatten()(keras.layers.MaxPooling2D()(x))
     x = keras.layers.Dense(100, activation="relu", kernel_initializer="he_uniform")(x)
-    return load_weights(keras.Model(inputs, build_classes(class_count)(x), name="fashion_mnist"), weights)
+    outputs = build_classes(class_count, multi_label=multi_label)(x)
+    return load_weights(keras.Model(inputs, outputs, name="fashion_mnist"), weights)

@@ -10,10 +10,16 @@ from trainkit.errors import WeightsError
 WEIGHT_SUFFIXES = (".h5", ".keras")
 
 
-def build_classes(class_count: int) -> Any:
-    """Return the last layer: one sigmoid unit for two classes (the probability of the second), else a softmax."""
+def build_classes(class_count: int, *, multi_label: bool = False) -> Any:
+    """Return the last layer.
+
+    That is one sigmoid unit for two classes (the probability of the second), else a softmax; where an image may have
+    several classes, a sigmoid unit for each, also for two.
+    """
     from trainkit.backend import keras
 
+    if multi_label:
+        return keras.layers.Dense(class_count, activation="sigmoid", name="classes")
     if class_count == 2:
         return keras.layers.Dense(1, activation="sigmoid", name="classes")
     return keras.layers.Dense(class_count, activation="softmax", name="classes")

@@ -11,7 +11,14 @@ MOST_BLOCKS = 3  # unless the user asks for more
 
 
 def build_small_cnn(
-    input_shape: tuple[int, int, int], class_count: int, *, blocks: int, filters: int, dropout: float, weights: str
+    input_shape: tuple[int, int, int],
+    class_count: int,
+    *,
+    blocks: int,
+    filters: int,
+    dropout: float,
+    weights: str,
+    multi_label: bool = False,
 ) -> Any:
     """Build blocks of a 3x3 convolution with relu and 2x2 max pooling, then flatten, dropout, dense.
 
@@ -24,6 +31,7 @@ def build_small_cnn(
         filters: of the first block; each further block has twice as many.
         dropout: the share of features dropped before the dense layer, 0 to below 1.
         weights: `none`, or a file of this network's weights.
+        multi_label: whether an image may have several classes.
 
     Raises:
         UsageError: the image is too small for the blocks.
@@ -43,7 +51,8 @@ def build_small_cnn(
         x = keras.layers.Conv2D(filters * 2**block, 3, activation="relu")(x)
         x = keras.layers.MaxPooling2D()(x)
     x = keras.layers.Dropout(dropout)(keras.layers.Flatten()(x))
-    return load_weights(keras.Model(inputs, build_classes(class_count)(x), name="small_cnn"), weights)
+    outputs = build_classes(class_count, multi_label=multi_label)(x)
+    return load_weights(keras.Model(inputs, outputs, name="small_cnn"), weights)
 
 
 def fitting_blocks(side: int) -> int:

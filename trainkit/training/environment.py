@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from trainkit.data.sources import Dataset
+from trainkit.data.dataset import Dataset
 
 _PACKAGES = ("trainkit", "tensorflow", "keras", "numpy", "opencv-python-headless", "scikit-learn", "pillow")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from trainkit.data.dataset import Dataset
 from trainkit.data.pipeline import Batches, read_pixels
-from trainkit.data.sources import Dataset
 from trainkit.errors import DataError
 from trainkit.models.outputs import class_probabilities, load_keras_model
 from trainkit.preprocessing import Preprocessing
@@ -16,6 +16,7 @@ from trainkit.runs import Run
 
 _BATCH_SIZE = 64
 _EPSILON = 1e-7  # as Keras clips probabilities before their logarithm
+_THRESHOLD = 0.5  # from which probability on an image has a class, where it may have several
 
 
 def predict_pixels(
@@ -31,11 +32,15 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str
 
     Args:
         probabilities: `(N, classes)`.
-        labels: int `(N,)`.
+        labels: int `(N,)`, or `(N, classes)` of 0 and 1 where an image may have several classes. Then each class of
+            each image is a question of its own: the accuracy is the share that was answered rightly, the loss the
+            mean over all, and there is no confusion matrix.
         class_names: of the columns.
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+    if labels.ndim == 2:
+        return _measure_several(probabilities, labels.astype(bool), class_names)
     indices = np.arange(len(class_names))
     predicted = probabilities.argmax(axis=1)
     figures = precision_recall_fscore_support(labels, predicted, labels=indices, zero_division=0)
@@ -43,12 +48,30 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str
     return {
         "test_accuracy": float((predicted == labels).mean()),
         "test_loss": float(-np.log(of_truth).mean()),
-        "classes": [
-            {"label": name, "precision": float(p), "recall": float(r), "f1": float(f), "images": int(n)}
-            for name, p, r, f, n in zip(class_names, *figures, strict=True)
-        ],
+        "classes": _rows(class_names, figures),
         "confusion_matrix": confusion_matrix(labels, predicted, labels=indices).tolist(),
     }
+
+
+def _measure_several(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str]) -> dict[str, Any]:
+    from sklearn.metrics import precision_recall_fscore_support
+
+    predicted = probabilities >= _THRESHOLD
+    figures = precision_recall_fscore_support(labels, predicted, average=None, zero_division=0)
+    of_truth = np.where(labels, probabilities, 1 - probabilities).astype(np.float64)
+    return {
+        "test_accuracy": float((predicted == labels).mean()),
+        "test_loss": float(-np.log(np.clip(of_truth, _EPSILON, 1 - _EPSILON)).mean()),
+        "classes": _rows(class_names, figures),
+        "confusion_matrix": [],
+    }
+
+
+def _rows(class_names: list[str], figures: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+    return [
+        {"label": name, "precision": float(p), "recall": float(r), "f1": float(f), "images": int(n)}
+        for name, p, r, f, n in zip(class_names, *figures, strict=True)
+    ]
 
 
 def evaluate_model(

@@ -15,7 +15,8 @@ import numpy as np
 
 from trainkit.backend import keras, tf
 from trainkit.config import Config
-from trainkit.data.sources import Dataset, load_dataset
+from trainkit.data.dataset import Dataset
+from trainkit.data.sources import load_dataset
 from trainkit.errors import DataError, OutputError, TrainkitError
 from trainkit.files import check_writable, sha256_of
 from trainkit.reports import draw_confusion_matrix, draw_curves, write_report

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from trainkit.backend import keras, tf
 from trainkit.config import Config
-from trainkit.data.sources import Dataset, load_dataset
+from trainkit.data.dataset import Dataset
+from trainkit.data.sources import load_dataset
 from trainkit.errors import TrainingError
 from trainkit.files import replacing
 from trainkit.training.compilation import compile_model

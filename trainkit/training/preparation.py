@@ -13,8 +13,8 @@ import numpy as np
 from trainkit.backend import keras, tf
 from trainkit.config import MODEL_SUFFIX, Config, builder_of
 from trainkit.data.augmentation import Augmentation
+from trainkit.data.dataset import Dataset
 from trainkit.data.pipeline import read_pixels
-from trainkit.data.sources import Dataset
 from trainkit.data.statistics import channel_statistics, mean_image
 from trainkit.errors import DataError, TrainkitError, UsageError
 from trainkit.preprocessing import Preprocessing, build_preprocessing, needs_mean_image, needs_statistics
@@ -109,7 +109,7 @@ def _build_model(config: Config, preprocessing: Preprocessing, dataset: Dataset)
     if config["model.name"].endswith(MODEL_SUFFIX):
         settings["path"] = config["model.name"]
     builder = builder_of(config["model.name"])
-    return builder.build(preprocessing.shape, len(dataset.class_names), **settings)
+    return builder.build(preprocessing.shape, len(dataset.class_names), multi_label=dataset.multi_label, **settings)
 
 
 @dataclass(frozen=True, slots=True)
