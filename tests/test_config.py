@@ -139,7 +139,7 @@ def test_impossible_value_of_a_model_is_refused(model: str, key: str, value: Any
         ("preprocessing.resize", 5, "Expected one of: crop, pad, stretch"),
         ("training.epoch", 3, "Unknown setting `training.epoch`. Did you mean `training.epochs`?"),
         ("epochs", 3, "Unknown setting `epochs`. Did you mean `training.epochs`?"),
-        ("nonsense", 3, "Unknown setting `nonsense`. Expected one of: data, model.blocks"),
+        ("nonsense", 3, "Unknown setting `nonsense`. Expected one of: augmentation.brightness_range, "),
         ("training", {"epochs": 3}, "Unknown setting `training`."),
     ],
 )

@@ -215,6 +215,44 @@ def test_linked_class_folder_is_a_class(tmp_path: Path) -> None:
     assert read(folder).class_names == ["cat", "dog"]
 
 
+def test_links_that_leave_the_folder_are_followed_with_a_warning(tmp_path: Path) -> None:
+    elsewhere = add_photos(tmp_path / "elsewhere", {"dogs": 9, "more": 9})
+    folder = add_photos(tmp_path / "photos", {"cat": 9, "dog": 0})
+    for path in (elsewhere / "dogs").iterdir():
+        (folder / "dog" / path.name).symlink_to(path)
+    (folder / "dog" / "more").symlink_to(elsewhere / "more")
+    found = read(folder)
+    assert sum(counts(found).values()) == 18, "files are, folders are not"
+    (warning,) = [warning for warning in found.warnings if "ymbolic" in warning]
+    named = ", ".join(str(folder / "dog" / name) for name in ("more", "photo 00.ppm", "photo 01.ppm"))
+    assert warning == f"Symbolic links leave {folder}, which is not the whole of the data then: {named} and 7 more"
+
+
+def test_links_inside_the_folder_are_followed_once_and_never_in_a_circle(tmp_path: Path) -> None:
+    folder = add_photos(tmp_path / "photos", {"cat": 9, "dog": 9, "dog/old": 5})
+    for name, target in {"up": "..", "self": ".", "again": "old", "deep": "old/deep"}.items():
+        (folder / "dog" / name).symlink_to(target)
+    (folder / "dog" / "old" / "deep").symlink_to("../../dog")
+    found = read(folder)
+    assert sum(counts(found).values()) == 23
+    assert not any("ymbolic" in warning for warning in found.warnings)
+
+
+def test_folder_that_is_a_link_itself_is_read(tmp_path: Path) -> None:
+    add_photos(tmp_path / "photos", {"cat": 9, "dog": 9})
+    (tmp_path / "link").symlink_to("photos")
+    found = read(tmp_path / "link")
+    assert sum(counts(found).values()) == 18 and not any("ymbolic" in warning for warning in found.warnings)
+
+
+def test_same_picture_on_two_sides_and_in_two_classes_is_warned_of(tmp_path: Path) -> None:
+    add_photos(tmp_path, {f"{part}/{name}": 9 for part in ("train", "test") for name in ("cat", "dog")})
+    shutil.copy(tmp_path / "train" / "cat" / "photo 01.ppm", tmp_path / "test" / "dog" / "x.ppm")
+    leak, contradiction = [warning for warning in read(tmp_path).warnings if "picture is" in warning]
+    assert leak.startswith("LEAK: 1 picture is on more than one side") and "x.ppm = " in leak
+    assert contradiction.startswith("CONTRADICTION: 1 picture is in more than one class")
+
+
 def test_class_names_may_have_spaces_quotes_and_any_letters(tmp_path: Path) -> None:
     names = ["猫", "кошка", 'ant\'s "nest"', "two words", "é", "🦆", "a,b;c", "$x$", "-l"]
     found = read(add_photos(tmp_path, dict.fromkeys(names, 3)))

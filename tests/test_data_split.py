@@ -183,6 +183,15 @@ def test_image_in_two_classes_leaves_no_side_of_either_empty() -> None:
     assert choose_sides(contents, shares, added)[0] == sides, "the next run has the same sides"
 
 
+def test_image_without_a_pin_fills_a_side_before_one_with_a_pin() -> None:
+    contents = sorted(content_at(0.9, number) for number in range(4))
+    pins = {contents[0]: "train", contents[1]: "train"}
+    _, added = choose_sides({"cat": contents}, {"test": 0.1, "val": 0.1}, pins)
+    assert added == {contents[2]: "test", contents[3]: "val"}
+    _, added = choose_sides({"cat": contents}, {"test": 0.1, "val": 0.1}, dict.fromkeys(contents, "train"))
+    assert added == {contents[0]: "test", contents[1]: "val"}, "every class on every side comes first"
+
+
 @pytest.mark.parametrize("pinned", ["val", "tset"])
 def test_image_pinned_to_a_side_that_is_not_wanted_gets_another(pinned: str) -> None:
     contents = [content_at(0.9, number) for number in range(4)]

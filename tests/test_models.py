@@ -94,6 +94,38 @@ def test_backbone_trains_a_step(name: str, few_photographs: Path, tmp_path: Path
     assert [weight.shape for weight in trained.weights] == [weight.shape for weight in fresh.weights]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BACKBONES)
+def test_backbone_is_tuned_and_leaves(name: str, few_photographs: Path, tmp_path: Path) -> None:
+    """Weights from a file, a head, the top of the backbone, its own preprocessing, and out through the check."""
+    height, width = max(64, BACKBONES[name].least), max(64, BACKBONES[name].least) + 8
+    keras.utils.set_random_seed(0)
+    random = build(name, (height, width, 3), 3, **narrow(name))
+    body = keras.Model(random.input, random.get_layer("features").input)
+    body.save_weights(tmp_path / "body.weights.h5")
+    run = trainkit.train(
+        few_photographs,
+        model=name,
+        weights=tmp_path / "body.weights.h5",
+        size=(width, height),
+        epochs=1,
+        batch_size=8,
+        settings={
+            "fine_tuning.epochs": 1,
+            "fine_tuning.layers": 2,
+            **{f"model.{key}": value for key, value in narrow(name).items()},
+        },
+        experiments=tmp_path / "experiments",
+    )
+    assert run.result["status"] == "finished"
+    assert run.result["epochs"] == 2
+    backbone = BACKBONES[name]
+    geometry = {"height": height, "width": width, "color": backbone.color}
+    assert run.preprocessing == build_preprocessing(backbone.preprocessing, **geometry)
+    bundle = trainkit.export(run, exported=tmp_path / "exported")
+    assert trainkit.check(bundle.path, data=str(few_photographs), experiments=tmp_path / "experiments").ok
+
+
 FAMILIES = {
     "vgg16": "vgg16",
     "mobilenet": "mobilenet",

@@ -168,6 +168,8 @@ _RULES = {
 _AUGMENTATION = {f"augmentation.{name}": value for name, value in Augmentation().to_settings().items()}
 del _AUGMENTATION["augmentation.preprocessing_function"]  # becomes `preprocessing.name`
 _RULES.update({key: _augmentation(key.partition(".")[2]) for key in _AUGMENTATION})
+# On the features of a frozen backbone an epoch takes no time: enough of them, and a rate that comes to rest.
+_HEAD = {"training.epochs": 20, "training.learning_rate": 0.003, "training.schedule": "cosine"}
 _FINE_TUNING = {"fine_tuning.epochs": 0, "fine_tuning.layers": 20, "fine_tuning.learning_rate": 1e-5}
 _TEXTS = {key for key in _RULES if key.count(".") == 0 or key.endswith((".name", ".color", ".resize", ".weights"))}
 
@@ -187,7 +189,9 @@ def build_config(given: Mapping[str, Any]) -> Config:
     data = str(given["data"])
     source = SOURCES.get(data)
     model = _checked("model.name", given.get("model.name", source.model if source else "small-cnn"))
-    defaults = _defaults(data, model, builder_of(model))
+    builder = builder_of(model)
+    weights = str(given.get("model.weights", builder.settings.get("weights", "none")))
+    defaults = _defaults(data, model, builder, head=builder.pretrained and weights != "none")
     for key in given:
         if key in _RULES and key not in defaults:
             own = ", ".join(builder_of(model).settings) or "none"
@@ -217,7 +221,7 @@ def _with_preprocessing_function(given: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"preprocessing.name": name, **color, **{k: value for k, value in given.items() if k != key}}
 
 
-def _defaults(data: str, model: str, builder: Builder) -> dict[str, Any]:
+def _defaults(data: str, model: str, builder: Builder, *, head: bool) -> dict[str, Any]:
     source = SOURCES.get(data)
     size = builder.size or (source.size if source else FOLDER_SIZE)
     model_name = _plain(Path(model).stem) if model.endswith(MODEL_SUFFIX) else model
@@ -251,6 +255,7 @@ def _defaults(data: str, model: str, builder: Builder) -> dict[str, Any]:
         "training.seed": 0,
         "training.validation": 0.1,
         **(_FINE_TUNING if builder.pretrained else {}),
+        **(_HEAD if head else {}),
     }
 
 

@@ -33,6 +33,10 @@ def check(
     validation: Annotated[
         float, typer.Option(help="The share that train would hold out: what it splits must not leak.", min=0, max=0.999)
     ] = 0.1,
+    together: Annotated[
+        bool,
+        typer.Option("--keep-together", help="Put the pictures of leaks that the split makes into training."),
+    ] = False,
     html: Annotated[Path | None, typer.Option(help="Also write a page with the pictures.", metavar="FILE")] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="End with 1 after leaks, contradictions or unreadable files.")
@@ -40,9 +44,12 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Report what is wrong in a folder: unreadable files, duplicates, contradicting labels, leaks into the test."""
-    from trainkit.data.check import check_folder
+    from trainkit.data.check import check_folder, keep_together
 
     found = check_folder(folder, validation=validation)
+    if together and found.own_leaks:
+        keep_together(found)
+        found = check_folder(folder, validation=validation)
     if html:
         from trainkit.reports.data_check import write_data_check
 
@@ -53,8 +60,8 @@ def check(
         _print_check(found)
         if html:
             print(f"Wrote {html}.")
-    if strict and found.spoils_training:
-        raise DataError(f"{folder} should be put right before it is trained on.")
+    if strict and found.spoiled_by:
+        raise DataError(f"{folder} should be put right before it is trained on: {', '.join(found.spoiled_by)}.")
 
 
 def _print_check(found: DataCheck) -> None:
@@ -69,6 +76,10 @@ def _print_check(found: DataCheck) -> None:
         print_table(["class", *sides, "images"], rows)
         print()
     print_table(["found", "how many", "which"], [row for row in _findings(document) if row[1] != "0"])
+    if found.own_leaks:
+        print(
+            f"\nThe split makes {len(found.own_leaks)} of the leaks: --keep-together puts their pictures into training."
+        )
     if document["refusal"]:
         print(f"\nTraining would end with: {document['refusal']}")
 
@@ -99,7 +110,7 @@ def _findings(document: dict[str, Any]) -> list[list[str]]:
         ["links that leave", str(len(document["links"])), listed(document["links"])],
         ["hidden", str(len(document["hidden"])), listed(document["hidden"])],
         ["beside the classes", str(len(document["strays"])), listed(document["strays"])],
-        ["imbalance", f"{imbalance:.3g}" if imbalance > 1 else "0", "times the smallest class is the largest"],
+        ["imbalance", f"{imbalance:.1f}" if imbalance >= 1.05 else "0", "times the smallest class is the largest"],
         ["EXIF rotations", str(sum(rotated.values())), counted(rotated)],
         ["sizes", str(len(document["sizes"])), counted(document["sizes"])],
         ["modes", str(len(document["modes"])), counted(document["modes"])],

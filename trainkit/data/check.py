@@ -12,7 +12,9 @@ from typing import Any
 from trainkit.data.folders import check_listing, choose_sides_of, inspect_listing, label, list_folder, usable_images
 from trainkit.data.inspection import inspect_files
 from trainkit.data.repeats import Group, LabelledFile, Repeats, find_repeats
+from trainkit.data.split import PINS_FILE, read_pins
 from trainkit.errors import DataError
+from trainkit.files import write_json
 
 VALIDATION = 0.1  # the share that `train` holds out unless told otherwise
 
@@ -58,9 +60,16 @@ class DataCheck:
         return max(counts) / min(counts) if len(counts) > 1 and min(counts) else None
 
     @property
-    def spoils_training(self) -> bool:
-        """Whether something was found that should be put right first."""
-        return bool(self.unreadable or self.repeats.contradictions or self.repeats.leaks or self.refusal)
+    def own_leaks(self) -> list[Group]:
+        """The leaks that `train` itself would make, by choosing sides for pictures that look alike."""
+        own = {"train", *self.chosen_sides}
+        return [group for group in self.repeats.leaks if self.chosen_sides and {file.side for file in group} <= own]
+
+    @property
+    def spoiled_by(self) -> list[str]:
+        """What should be put right before anything is trained on this: keys of the document."""
+        document = self.to_json()
+        return [key for key in ("leaks", "contradictions", "unreadable", "refusal") if document[key]]
 
     def to_json(self) -> dict[str, Any]:
         """Return everything for a JSON document; paths are absolute."""
@@ -132,6 +141,20 @@ def check_folder(folder: Path, *, validation: float = VALIDATION) -> DataCheck:
         links=listing.links,
         strays=strays,
     )
+
+
+def keep_together(check: DataCheck) -> None:
+    """Write down beside the images that those of each of our own leaks are for training, from now on.
+
+    `train` does not do this by itself. No rule can both keep pictures that look alike together and leave every file on
+    its side when others are added: one that looks like a picture for training and like one for testing may come.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    pins = {labelled.file.sha256: "train" for group in check.own_leaks for labelled in group}
+    if pins:
+        write_json(check.data / PINS_FILE, {**read_pins(check.data), **pins})
 
 
 def _count_classes(files: Iterable[LabelledFile]) -> dict[str, int]:

@@ -66,7 +66,7 @@ def choose_sides(
             )
         for side in wanted:
             if not counts[class_name][side]:
-                sha = _spare(class_name, set(hashes), sides, counts, classes_of)
+                sha = _spare(class_name, set(hashes), sides, counts, classes_of, pins)
                 for name in classes_of[sha]:
                     counts[name].subtract({sides[sha]: 1, side: -1})
                 sides[sha] = added[sha] = side
@@ -94,10 +94,11 @@ def _spare(
     sides: Mapping[str, str],
     counts: Mapping[str, Counter[str]],
     classes_of: Mapping[str, list[str]],
+    pins: Mapping[str, str],
 ) -> str:
     """Return an image that can leave its side: none of its classes has it as the last one there.
 
-    One that has no other class comes first, then one from the side that has the most.
+    One that is not pinned comes first, then one that has no other class, then one from the side that has the most.
     """
     movable = [sha for sha in hashes if all(counts[name][sides[sha]] > 1 for name in classes_of[sha])]
     if not movable:
@@ -105,7 +106,7 @@ def _spare(
             f"Class `{class_name}` has too few images that no other class has as well, to put one on each side. "
             "Add images, or choose the sides yourself: train/, val/ and test/ folders, or a column `split`."
         )
-    return min(movable, key=lambda sha: (len(classes_of[sha]) > 1, -counts[class_name][sides[sha]], sha))
+    return min(movable, key=lambda sha: (sha in pins, len(classes_of[sha]) > 1, -counts[class_name][sides[sha]], sha))
 
 
 def read_pins(folder: Path) -> dict[str, str]:

@@ -181,6 +181,8 @@ def _is_own(part: dict[str, Any]) -> bool:
         return False
     if name in ("Sequential", "Functional", "Model", "Policy"):
         return True
+    if (module, name) == ("keras.src.applications.convnext", "LayerScale"):  # the one layer that only a network has
+        return True
     if (found := re.fullmatch(r"keras\.src\.ops\.(image|linalg|math|nn|numpy)", str(module))) is not None:
         # What `keras.ops` puts between layers; those of `core` take functions.
         operation = getattr(getattr(keras.src.ops, found[1]), str(name), None)

@@ -44,7 +44,7 @@ def _content(check: DataCheck) -> dict[str, Any]:
     return {
         "name": Path(document["data"]).name or document["data"],
         "document": document,
-        "spoiled": check.spoils_training,
+        "spoiled": bool(check.spoiled_by),
         "imbalance": None if check.imbalance is None else f"{check.imbalance:.3g}",
         "sides": sides,
         "classes": [
