@@ -11,8 +11,8 @@ import pytest
 from conftest import write_class_folders
 
 from trainkit.errors import BundleError, DataError, ModelError, UsageError
-from trainkit.exporting.description import build_description, parse_size, read_labels
-from trainkit.preprocessing import Preprocessing, build_preprocessing
+from trainkit.exporting.description import build_description, read_labels
+from trainkit.preprocessing import Preprocessing, build_preprocessing, parse_size
 
 GRAY = Preprocessing(height=8, width=10, color="gray", mean=(3.0,), std=(2.0,))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -256,6 +257,20 @@ class Preprocessing:
                 f"Received: {named!r} and {'no array' if mean_image is None else 'an array'}"
             )
         return cls(**arguments, mean_image=mean_image)
+
+
+def parse_size(size: tuple[int, int] | str | None) -> tuple[int, int] | None:
+    """Return (width, height) of a pair or of `WIDTHxHEIGHT`.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if size is None:
+        return None
+    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", size if isinstance(size, str) else "x".join(map(str, size)))
+    if not match or "0" in match.groups():
+        raise UsageError(f"`size` must be WIDTHxHEIGHT in pixels, such as 224x224. Received: {size!r}")
+    return int(match[1]), int(match[2])
 
 
 def _is_finite(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from trainkit.errors import DataError
 
 if TYPE_CHECKING:
     from trainkit.data.check import DataCheck
+    from trainkit.data.measuring import DataStatistics
 
 data_app = typer.Typer(no_args_is_help=True, epilog="Example: trainkit data check photos/")
 app.add_typer(data_app, name="data")
@@ -114,3 +116,52 @@ def _findings(document: dict[str, Any]) -> list[list[str]]:
         ["modes", str(len(document["modes"])), counted(document["modes"])],
         ["formats", str(len(document["formats"])), counted(document["formats"])],
     ]
+
+
+@data_app.command(epilog="Example: trainkit data stats photos/ --size 224x224 --mean-image mean.npy")
+def stats(
+    data: Annotated[str, typer.Argument(help="As for train; also a folder of images without classes.")],
+    split: Annotated[str, typer.Option(help="all, or the side that is meant: train, val or test.")] = "all",
+    validation: Annotated[
+        float, typer.Option(help="The share that train would hold out, for --split.", min=0, max=0.999)
+    ] = 0.1,
+    size: Annotated[
+        str | None, typer.Option(help="Bring the images to this size first, pixels.", metavar="WxH")
+    ] = None,
+    color: Annotated[str, typer.Option(help="rgb, bgr or gray: the order of the figures.")] = "rgb",
+    resize: Annotated[str | None, typer.Option(help="stretch, crop or pad, for --size. Default: stretch")] = None,
+    mean_image: Annotated[
+        Path | None, typer.Option(help="Write the mean of each pixel to this .npy file.", metavar="OUT.npy")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure mean and deviation of the pixels, exactly, and say what they are for cv2.dnn.blobFromImage."""
+    from trainkit.data.measuring import measure_data
+
+    measured = measure_data(
+        data, split=split, validation=validation, size=size, color=color, resize=resize, mean_image=mean_image
+    )
+    for warning in measured.warnings:
+        print(warning, file=sys.stderr)
+    if as_json:
+        print_json(measured.to_json())
+    else:
+        _print_statistics(measured)
+
+
+def _print_statistics(measured: DataStatistics) -> None:
+    found = measured.found
+    shown = f"brought to {measured.size[0]}x{measured.size[1]}" if measured.size else "at their own size"
+    print(f"{found.images} images, {found.pixels} pixels, {shown}: {measured.data}\n")
+    names = {"rgb": ["red", "green", "blue"], "bgr": ["blue", "green", "red"], "gray": ["gray"]}[measured.color]
+    rows = [[name, f"{mean:.6f}", f"{std:.6f}"] for name, mean, std in zip(names, found.mean, found.std, strict=True)]
+    print_table(["channel", "mean", "std"], rows)
+    if blob := measured.blob:
+        arguments = ", ".join(f"{key}={tuple(v) if isinstance(v, list) else v}" for key, v in blob.items())
+        print(f"\ncv2.dnn.blobFromImage(image, {arguments})")
+        if len(set(found.std)) > 1:
+            print("One scalefactor is for all channels. trainkit puts the rest, a std that differs, into the graph.")
+    else:
+        print("\nA channel is the same everywhere: there is no deviation to divide by.")
+    if measured.mean_image:
+        print(f"Wrote {measured.mean_image}.")

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from trainkit.data.dataset import Images
+from trainkit.errors import DataError
 from trainkit.preprocessing import Color, Preprocessing
 
 _BLOCK = 64  # images that one thread takes at a time
@@ -39,15 +40,21 @@ def measure_images(
         images: at least one.
         color: the order of the result; `gray` for the grey of the colours.
         preprocessing: brings every image to its size, and has the same `color`; without it each image has its own.
-        with_image: whether the mean image is wanted, for which all images must have one size.
+        with_image: whether the mean image is wanted.
 
     Raises:
-        DataError: an image cannot be decoded.
+        DataError: an image cannot be decoded, or the mean image is wanted and the images have different sizes.
     """
+    shapes: set[tuple[int, ...]] = set()
 
     def read(first: int) -> Iterable[np.ndarray]:
         for index in range(first, min(first + _BLOCK, len(images))):
-            yield _pixels_of(images[index], color, preprocessing)[None]
+            pixels = _pixels_of(images[index], color, preprocessing)
+            shapes.add(pixels.shape)
+            if with_image and len(shapes) > 1:
+                sizes = " and ".join(f"{width}x{height}" for height, width, _ in sorted(shapes))
+                raise DataError(f"A mean image needs images of one size. Received: {sizes}. Choose one with --size.")
+            yield pixels[None]
 
     return _measure(read, len(images), color, with_image=with_image)
 

@@ -23,6 +23,7 @@ from trainkit.preprocessing import (
     build_preprocessing,
     needs_mean_image,
     needs_statistics,
+    parse_size,
 )
 
 _MAX_LABEL_BYTES = 2**24
@@ -133,20 +134,6 @@ def _check_name(name: str | None, color: str | None) -> str | None:
             "preprocess_input, or --color rgb."
         )
     return name
-
-
-def parse_size(size: tuple[int, int] | str | None) -> tuple[int, int] | None:
-    """Return (width, height) of a pair or of `WIDTHxHEIGHT`.
-
-    Raises:
-        UsageError: it is neither.
-    """
-    if size is None:
-        return None
-    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", size if isinstance(size, str) else "x".join(map(str, size)))
-    if not match or "0" in match.groups():
-        raise UsageError(f"`size` must be WIDTHxHEIGHT in pixels, such as 224x224. Received: {size!r}")
-    return int(match[1]), int(match[2])
 
 
 def _from_manifest(path: Path) -> tuple[Preprocessing, list[str]]:
