@@ -19,7 +19,7 @@ from trainkit.errors import ModelError, OutputError, TrainkitError, UsageError
 from trainkit.models.outputs import load_keras_model
 from trainkit.recipes import find_recipe, list_recipes, recipe_for
 from trainkit.training.averaging import averaged
-from trainkit.training.compilation import choose_steps, class_weights, in_precision
+from trainkit.training.compilation import choose_steps, class_weights, training_copy
 from trainkit.training.feeding import Feed
 from trainkit.training.preparation import build_targets
 
@@ -140,12 +140,51 @@ def test_copy_in_another_precision_has_the_weights(tiny_dataset: Path) -> None:
     outputs = keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(x))
     model = keras.Model(inputs, outputs)
     model.layers[1].trainable = False
-    copy = in_precision(model, "bfloat16")
+    copy = training_copy(model, "bfloat16")
     assert [layer.compute_dtype for layer in copy.layers] == ["float32", "bfloat16", "bfloat16", "float32"]
     assert [layer.trainable for layer in copy.layers] == [layer.trainable for layer in model.layers]
     assert {weight.dtype for weight in copy.weights} == {"float32"}
     batch = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
     np.testing.assert_allclose(copy(batch), model(batch), atol=0.02)
+
+
+def normalizing_model() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    inputs = keras.Input((8, 8, 3))
+    x = layers.ReLU()(layers.BatchNormalization(momentum=0.5)(layers.Conv2D(4, 3, use_bias=False)(inputs)))
+    x = layers.BatchNormalization(scale=False)(layers.Conv2D(4, 3)(x))  # stays Keras' own
+    return keras.Model(inputs, layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling2D()(x)))
+
+
+def test_fused_normalization_trains_like_keras() -> None:
+    generator = np.random.default_rng(0)
+    batch, labels = generator.normal(2, 3, (16, 8, 8, 3)).astype(np.float32), generator.integers(0, 3, 16)
+    model = normalizing_model()
+    copy = training_copy(model, "none")
+    assert [type(layer).__name__ for layer in copy.layers].count("FusedBatchNormalization") == 1
+    for one in (model, copy):
+        one.compile(keras.optimizers.SGD(0.1), loss="sparse_categorical_crossentropy")
+        one.fit(batch, labels, batch_size=8, epochs=3, shuffle=False, verbose=0)
+    for one, other in zip(model.get_weights(), copy.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-5)
+    np.testing.assert_allclose(model.predict(batch, verbose=0), copy.predict(batch, verbose=0), atol=2e-5)
+
+
+def test_what_is_saved_is_keras_own(tiny_dataset: Path, tmp_path: Path) -> None:
+    run = trainkit.train(
+        tiny_dataset,
+        model="mobilenet",
+        weights="none",
+        alpha=0.25,
+        size=(32, 32),
+        epochs=1,
+        settings={"training.mixed_precision": "bfloat16", "training.ema": 0.5},
+        experiments=tmp_path / "experiments",
+    )
+    model = load_keras_model(run.model_path)
+    assert {layer.__class__.__module__.split(".")[0] for layer in model.layers} == {"keras"}
+    assert trainkit.evaluate(run)["test_accuracy"] == run.result["test_accuracy"]
 
 
 def test_average_is_put_in_and_taken_out_exactly() -> None:

@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainkit.config import KEPT_BESIDE, MODEL_SUFFIX, build_config, read_config
+from trainkit.config import KEPT_BESIDE, MODEL_SUFFIX, Config, build_config, builder_of, read_config
+from trainkit.data.arrays import load_arrays, save_arrays
+from trainkit.data.dataset import ArrayImages, Dataset
 from trainkit.data.sources import SOURCES, load_dataset
 from trainkit.errors import UsageError
 from trainkit.files import check_new
@@ -111,8 +113,6 @@ def train(
         if str(given.get("model.name", "")).endswith(MODEL_SUFFIX):
             brought["model.name"] = (_KEPT_MODEL, partial(_copy, Path(given["model.name"]).absolute()))
         if arrays is not None:
-            from trainkit.data.arrays import load_arrays, save_arrays
-
             brought["data"] = (_KEPT_DATA, partial(save_arrays, arrays))
         resolved = build_config(given)
         # What can be wrong is looked at before TensorFlow is imported, which takes seconds.
@@ -125,6 +125,8 @@ def train(
             dataset = load_arrays(arrays, validation=share)
         elif resolved["data"] not in SOURCES:
             dataset = load_dataset(resolved["data"], validation=share)
+        if dataset is not None:
+            resolved = build_config({**_size_of_arrays(dataset, resolved), **given})
 
         from trainkit.training.fit import fit
 
@@ -149,6 +151,15 @@ def _without_other_model(settings: Mapping[str, Any], said: Mapping[str, Any]) -
     if said.get("model.name") in (None, settings.get("model.name")):
         return dict(settings)
     return {key: value for key, value in settings.items() if key != "name" and not key.startswith(("model.", "fine_"))}
+
+
+def _size_of_arrays(dataset: Dataset, config: Config) -> dict[str, Any]:
+    """Return size and colour of images that all have the same, for a network that has none of its own."""
+    images, builder = dataset.parts["train"].images, builder_of(config["model.name"])
+    if not isinstance(images, ArrayImages) or builder.size is not None:
+        return {}
+    height, width, *channels = images.pixels.shape[1:]
+    return {"preprocessing.size": [width, height], "preprocessing.color": "rgb" if channels else "gray"}
 
 
 def _save_own_model(model: Any, folder: Path) -> Path:

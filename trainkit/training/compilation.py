@@ -9,6 +9,7 @@ import numpy as np
 
 from trainkit.backend import keras
 from trainkit.config import Config
+from trainkit.training.normalization import FusedBatchNormalization, can_be_fused
 from trainkit.training.phases import Phase
 from trainkit.training.schedules import build_optimizer, build_schedule
 
@@ -122,18 +123,26 @@ def _multiply_adds(model: Any) -> float:
     return total
 
 
-def in_precision(model: Any, precision: str) -> Any:
-    """Return a copy of a model that computes in `float16` or `bfloat16`, its last layer in float32.
+def training_copy(model: Any, precision: str) -> Any:
+    """Return what is trained in a model's place: the same layers where that is as well, else a copy of them.
 
-    Its weights are float32, and those of the model; layers are trained where they were.
+    Args:
+        model: in float32, as it is saved.
+        precision: `float16` or `bfloat16` for what every layer but the last computes in; `none` for float32.
+
+    Returns:
+        A model with the same weights, float32, and layers trained where they were. Batch normalisation is fused.
     """
+    if precision == "none" and not any(map(can_be_fused, model.layers)):
+        return keras.Model(model.inputs, model.outputs)  # a second one, so that what is saved carries no optimizer
     last = model.layers[-1]
 
     def copy(layer: Any) -> Any:
         config = layer.get_config()
-        if layer is not last and not isinstance(layer, keras.layers.InputLayer):
+        if precision != "none" and layer is not last and not isinstance(layer, keras.layers.InputLayer):
             config["dtype"] = f"mixed_{precision}"
-        return layer.__class__.from_config(config)
+        kind = FusedBatchNormalization if can_be_fused(layer) else layer.__class__
+        return kind.from_config(config)
 
     clone = keras.models.clone_model(model, clone_function=copy)
     clone.set_weights(model.get_weights())

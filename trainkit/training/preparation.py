@@ -18,7 +18,7 @@ from trainkit.data.pipeline import read_pixels
 from trainkit.data.statistics import channel_statistics, mean_image
 from trainkit.errors import DataError, TrainkitError, UsageError
 from trainkit.preprocessing import Preprocessing, build_preprocessing, needs_mean_image, needs_statistics
-from trainkit.training.compilation import class_weights, in_precision
+from trainkit.training.compilation import class_weights, training_copy
 from trainkit.training.evaluation import predict_pixels
 from trainkit.training.feeding import Feed
 from trainkit.training.phases import compute_features, is_frozen
@@ -140,12 +140,7 @@ def build_fitted(prepared: Prepared, callbacks: list[Any] | None = None) -> Fitt
 
         head = compute_features(prepared.model, predict, {side: len(of_side) for side, of_side in pixels.items()})
         return Fitted(head.model, _build_feeds(prepared, head.features, np.asarray, head.model))
-    precision = config["training.mixed_precision"]
-    if precision != "none":
-        model = in_precision(prepared.model, precision)
-    else:
-        # A second model of the same layers: what is saved carries no optimizer.
-        model = keras.Model(prepared.model.inputs, prepared.model.outputs)
+    model = training_copy(prepared.model, config["training.mixed_precision"])
     return Fitted(model, _build_feeds(prepared, pixels, to_input, model))
 
 
