@@ -63,7 +63,7 @@ class DataStatistics:
             "color": self.color,
             "mean": list(self.found.mean),
             "std": list(self.found.std),
-            "size": list(self.size) if self.size else None,
+            "size": f"{self.size[0]}x{self.size[1]}" if self.size else None,
             "blob": self.blob,
             "mean_image": str(self.mean_image.absolute()) if self.mean_image else None,
         }

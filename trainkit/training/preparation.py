@@ -109,7 +109,8 @@ def _build_model(config: Config, preprocessing: Preprocessing, dataset: Dataset)
     if config["model.name"].endswith(MODEL_SUFFIX):
         settings["path"] = config["model.name"]
     builder = builder_of(config["model.name"])
-    return builder.build(preprocessing.shape, len(dataset.class_names), multi_label=dataset.multi_label, **settings)
+    several = {"multi_label": True} if dataset.multi_label else {}  # a builder of the user's own may not know it
+    return builder.build(preprocessing.shape, len(dataset.class_names), **several, **settings)
 
 
 @dataclass(frozen=True, slots=True)
