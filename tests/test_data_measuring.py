@@ -160,7 +160,10 @@ def test_command_prints_a_table_and_the_call(tiny_dataset: Path, tmp_path: Path)
     done = run(str(tiny_dataset), "--size", "32x24", "--mean-image", str(tmp_path / "mean.npy"))
     assert done.returncode == 0
     mean = measure_data(tiny_dataset, size="32x24").found.mean
-    assert f"red      {mean[0]:.6f}" in done.stdout and "cv2.dnn.blobFromImage(image, scalefactor=" in done.stdout
+    assert (
+        f"red      {mean[0]:.6f}" in done.stdout
+        and "cv2.dnn.blobFromImage(\n    image,\n    scalefactor=" in done.stdout
+    )
     assert "size=(32, 24)" in done.stdout and f"Wrote {tmp_path / 'mean.npy'}." in done.stdout
     assert run(str(tmp_path / "nothing")).returncode == 1
     assert run(str(tiny_dataset), "--color", "grey").returncode == 2

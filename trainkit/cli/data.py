@@ -29,7 +29,9 @@ def options() -> None:
 
 @data_app.command(epilog="Example: trainkit data check photos/ --html photos.html")
 def check(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Class folders, perhaps in train/, val/, test/.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Class folders, perhaps in train/, val/, test/; or a .csv file.")
+    ],
     validation: Annotated[
         float, typer.Option(help="The share that train would hold out: what it splits must not leak.", min=0, max=0.999)
     ] = 0.1,
@@ -44,12 +46,12 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Report what is wrong in a folder: unreadable files, duplicates, contradicting labels, leaks into the test."""
-    from trainkit.data.check import check_folder, keep_together
+    from trainkit.data.check import check_data, keep_together
 
-    found = check_folder(folder, validation=validation)
+    found = check_data(folder, validation=validation)
     if together and found.own_leaks:
         keep_together(found)
-        found = check_folder(folder, validation=validation)
+        found = check_data(folder, validation=validation)
     if html:
         from trainkit.reports.data_check import write_data_check
 
@@ -157,8 +159,11 @@ def _print_statistics(measured: DataStatistics) -> None:
     rows = [[name, f"{mean:.6f}", f"{std:.6f}"] for name, mean, std in zip(names, found.mean, found.std, strict=True)]
     print_table(["channel", "mean", "std"], rows)
     if blob := measured.blob:
-        arguments = ", ".join(f"{key}={tuple(v) if isinstance(v, list) else v}" for key, v in blob.items())
-        print(f"\ncv2.dnn.blobFromImage(image, {arguments})")
+        print("\ncv2.dnn.blobFromImage(")
+        print("    image,")
+        for key, value in blob.items():
+            print(f"    {key}={tuple(value) if isinstance(value, list) else value},")
+        print(")")
         if len(set(found.std)) > 1:
             print("One scalefactor is for all channels. trainkit puts the rest, a std that differs, into the graph.")
     else:

@@ -13,6 +13,7 @@ from trainkit.data.folders import check_listing, choose_sides_of, inspect_listin
 from trainkit.data.inspection import inspect_files
 from trainkit.data.repeats import Group, LabelledFile, Repeats, find_repeats
 from trainkit.data.split import PINS_FILE, read_pins
+from trainkit.data.tables import SUFFIXES, read_files
 from trainkit.errors import DataError
 from trainkit.files import write_json
 
@@ -106,6 +107,18 @@ def check_images(files: Sequence[LabelledFile], *, data: Path) -> DataCheck:
         data: the folder or table that they are from.
     """
     return DataCheck(data=data, files=list(files), repeats=find_repeats(files))
+
+
+def check_data(path: Path, *, validation: float = VALIDATION) -> DataCheck:
+    """Report on a folder or a CSV file.
+
+    Raises:
+        DataError: there is no such folder or table, or it cannot be read.
+    """
+    if path.suffix.lower() not in SUFFIXES or path.is_dir():
+        return check_folder(path, validation=validation)
+    files, _ = read_files(path)
+    return check_images(files, data=path)
 
 
 def check_folder(folder: Path, *, validation: float = VALIDATION) -> DataCheck:
