@@ -157,8 +157,12 @@ def _print_statistics(measured: DataStatistics) -> None:
     rows = [[name, f"{mean:.6f}", f"{std:.6f}"] for name, mean, std in zip(names, found.mean, found.std, strict=True)]
     print_table(["channel", "mean", "std"], rows)
     if blob := measured.blob:
-        arguments = ", ".join(f"{key}={tuple(v) if isinstance(v, list) else v}" for key, v in blob.items())
-        print(f"\ncv2.dnn.blobFromImage(image, {arguments})")
+        print("\ncv2.dnn.blobFromImage(\n    image,")
+        for key, value in blob.items():
+            numbers = ", ".join(f"{number:.10g}" for number in value) if isinstance(value, list) else ""
+            shown = f"({numbers})" if numbers else f"{value:.10g}" if isinstance(value, float) else str(value)
+            print(f"    {key}={shown},")
+        print(")")
         if len(set(found.std)) > 1:
             print("One scalefactor is for all channels. trainkit puts the rest, a std that differs, into the graph.")
     else:
