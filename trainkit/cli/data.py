@@ -29,7 +29,9 @@ def options() -> None:
 
 @data_app.command(epilog="Example: trainkit data check photos/ --html photos.html")
 def check(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Class folders, perhaps in train/, val/, test/.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Class folders, perhaps in train/, val/, test/; or a CSV file.")
+    ],
     validation: Annotated[
         float, typer.Option(help="The share that train would hold out: what it splits must not leak.", min=0, max=0.999)
     ] = 0.1,
@@ -44,12 +46,12 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Report what is wrong in a folder: unreadable files, duplicates, contradicting labels, leaks into the test."""
-    from trainkit.data.check import check_folder, keep_together
+    from trainkit.data.check import check_data, keep_together
 
-    found = check_folder(folder, validation=validation)
+    found = check_data(folder, validation=validation)
     if together and found.own_leaks:
         keep_together(found)
-        found = check_folder(folder, validation=validation)
+        found = check_data(folder, validation=validation)
     if html:
         from trainkit.reports.data_check import write_data_check
 
