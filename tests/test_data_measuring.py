@@ -19,7 +19,7 @@ from trainkit.preprocessing import Preprocessing, build_preprocessing
 
 def all_pixels(folder: Path) -> np.ndarray:
     """Return every pixel of every image as float64 `(N, 3)`, R, G, B."""
-    paths = [path for path in sorted(folder.rglob("*")) if path.suffix in (".jpg", ".png")]
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != PINS_FILE]
     images = [cv2.imread(str(path), cv2.IMREAD_COLOR) for path in paths]
     return np.concatenate([image.reshape(-1, 3)[:, ::-1] for image in images]).astype(np.float64)
 
@@ -160,10 +160,8 @@ def test_command_prints_a_table_and_the_call(tiny_dataset: Path, tmp_path: Path)
     done = run(str(tiny_dataset), "--size", "32x24", "--mean-image", str(tmp_path / "mean.npy"))
     assert done.returncode == 0
     mean = measure_data(tiny_dataset, size="32x24").found.mean
-    assert (
-        f"red      {mean[0]:.6f}" in done.stdout
-        and "cv2.dnn.blobFromImage(\n    image,\n    scalefactor=" in done.stdout
-    )
+    assert f"red      {mean[0]:.6f}" in done.stdout
+    assert "cv2.dnn.blobFromImage(\n    image,\n    scalefactor=" in done.stdout
     assert "size=(32, 24)" in done.stdout and f"Wrote {tmp_path / 'mean.npy'}." in done.stdout
     assert run(str(tmp_path / "nothing")).returncode == 1
     assert run(str(tiny_dataset), "--color", "grey").returncode == 2

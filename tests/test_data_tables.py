@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from trainkit.data import load_dataset
+from trainkit.data.check import check_data
 from trainkit.data.split import PINS_FILE
 from trainkit.data.tables import Table, read_table
 from trainkit.errors import DataError
@@ -254,3 +255,26 @@ def test_unusable_images_only_is_one_sentence(tmp_path: Path) -> None:
         (tmp_path / f"{name}.jpg").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"No usable image in .*: a\.jpg is no image; b\.jpg is no image"):
         read(tmp_path, ["a.jpg,a", "b.jpg,b"])
+
+
+def test_check_of_a_table_is_that_of_the_folder(photos: Path) -> None:
+    shutil.copy(photos / "red/red-003.png", photos / "red/again.png")
+    shutil.copy(photos / "red/red-004.png", photos / "blue/blue-100.png")
+    (photos / "green/green-001.png").write_bytes(b"")
+    table, folder = check_data(write(photos, single(photos))).to_json(), check_data(photos).to_json()
+    assert table["contradictions"] and table["duplicates"] and table["unreadable"]
+    differing = {key for key in folder if table[key] != folder[key]}
+    assert differing <= {"data", "strays", "leaks"} and not (photos / PINS_FILE).exists()
+
+
+def test_check_of_a_table_that_train_would_refuse_says_so(photos: Path) -> None:
+    assert check_data(write(photos, single(photos))).refusal is None
+    document = check_data(write(photos, single(photos)[:30])).to_json()
+    assert "Class `red` has 2 different images" in document["refusal"] and document["images"] == 30
+
+
+def test_leaks_of_a_table_are_warned_of(photos: Path) -> None:
+    shutil.copy(photos / "red/red-003.png", photos / "red/again.png")
+    rows = [f"{row},{'test' if 'again' in row or '-000' in row else 'train'}" for row in single(photos)]
+    warnings = read(photos, rows, header="image,label,split").warnings
+    assert [warning for warning in warnings if re.search(r"LEAK: 1 .*again\.png = .*red-003\.png", warning)]

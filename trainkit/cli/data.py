@@ -30,7 +30,7 @@ def options() -> None:
 @data_app.command(epilog="Example: trainkit data check photos/ --html photos.html")
 def check(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Class folders, perhaps in train/, val/, test/; or a .csv file.")
+        Path, typer.Argument(metavar="FOLDER", help="Class folders, perhaps in train/, val/, test/; or a CSV file.")
     ],
     validation: Annotated[
         float, typer.Option(help="The share that train would hold out: what it splits must not leak.", min=0, max=0.999)
@@ -159,10 +159,11 @@ def _print_statistics(measured: DataStatistics) -> None:
     rows = [[name, f"{mean:.6f}", f"{std:.6f}"] for name, mean, std in zip(names, found.mean, found.std, strict=True)]
     print_table(["channel", "mean", "std"], rows)
     if blob := measured.blob:
-        print("\ncv2.dnn.blobFromImage(")
-        print("    image,")
+        print("\ncv2.dnn.blobFromImage(\n    image,")
         for key, value in blob.items():
-            print(f"    {key}={tuple(value) if isinstance(value, list) else value},")
+            numbers = ", ".join(f"{number:.10g}" for number in value) if isinstance(value, list) else ""
+            shown = f"({numbers})" if numbers else f"{value:.10g}" if isinstance(value, float) else str(value)
+            print(f"    {key}={shown},")
         print(")")
         if len(set(found.std)) > 1:
             print("One scalefactor is for all channels. trainkit puts the rest, a std that differs, into the graph.")

@@ -13,7 +13,7 @@ from trainkit.data.folders import check_listing, choose_sides_of, inspect_listin
 from trainkit.data.inspection import inspect_files
 from trainkit.data.repeats import Group, LabelledFile, Repeats, find_repeats
 from trainkit.data.split import PINS_FILE, read_pins
-from trainkit.data.tables import SUFFIXES, read_files
+from trainkit.data.tables import SUFFIXES, choose_sides_of_rows, read_files
 from trainkit.errors import DataError
 from trainkit.files import write_json
 
@@ -109,16 +109,33 @@ def check_images(files: Sequence[LabelledFile], *, data: Path) -> DataCheck:
     return DataCheck(data=data, files=list(files), repeats=find_repeats(files))
 
 
-def check_data(path: Path, *, validation: float = VALIDATION) -> DataCheck:
-    """Report on a folder or a CSV file.
+def check_data(data: Path, *, validation: float = VALIDATION) -> DataCheck:
+    """Report on a folder or a table, see `check_folder` and `check_table`.
 
     Raises:
-        DataError: there is no such folder or table, or it cannot be read.
+        DataError: there is no such data, or it cannot be read.
     """
-    if path.suffix.lower() not in SUFFIXES or path.is_dir():
-        return check_folder(path, validation=validation)
+    if data.suffix.lower() in SUFFIXES and os.path.isfile(data):
+        return check_table(data, validation=validation)
+    return check_folder(data, validation=validation)
+
+
+def check_table(path: Path, *, validation: float = VALIDATION) -> DataCheck:
+    """Report on the images of a table as `train` sees them.
+
+    Raises:
+        DataError: it is no table, labels are missing or contradict, or images are missing.
+    """
     files, _ = read_files(path)
-    return check_images(files, data=path)
+    refusal, chosen = None, []
+    try:
+        sides, _ = choose_sides_of_rows(path, files, validation=validation)
+        chosen = sorted(set(sides) - {"train"} - {str(labelled.side) for labelled in files})
+        bad = [labelled for labelled in files if labelled.file.problem]
+        files = [labelled for of_side in sides.values() for labelled in of_side] + bad
+    except DataError as error:
+        refusal = str(error)
+    return replace(check_images(files, data=path), chosen_sides=chosen, refusal=refusal)
 
 
 def check_folder(folder: Path, *, validation: float = VALIDATION) -> DataCheck:
@@ -165,9 +182,10 @@ def keep_together(check: DataCheck) -> None:
     Raises:
         OutputError: the folder cannot be written.
     """
+    folder = check.data if check.data.is_dir() else check.data.parent
     pins = {labelled.file.sha256: "train" for group in check.own_leaks for labelled in group}
     if pins:
-        write_json(check.data / PINS_FILE, {**read_pins(check.data), **pins})
+        write_json(folder / PINS_FILE, {**read_pins(folder), **pins})
 
 
 def _count_classes(files: Iterable[LabelledFile]) -> dict[str, int]:

@@ -54,23 +54,41 @@ def read_table(path: Path, *, validation: float) -> Table:
         DataError: no such file, columns or images are missing, labels contradict, or a class cannot be on every side.
     """
     files, warnings = read_files(path)
+    usable = _usable(path, files, warnings)
+    sides, pins = choose_sides_of_rows(path, files, validation=validation)
+    if pins:
+        warnings.append(write_pins(path.parent, pins))
     class_names = sorted(_labels_of(files))
-    files = _usable(path, files, warnings)
-    sides = {side: [file for file in files if (file.side or "train") == side] for side in ("train", "val", "test")}
-    sides = {side: of_side for side, of_side in sides.items() if of_side}
-    _check_training_classes(path, class_names, sides.get("train", []))
-    if shares := shares_of(sides, validation):
-        sides.update(_split(path, class_names, sides["train"], shares, warnings))
     for side in ("val", "test"):
         if side in sides and (missing := set(class_names) - _labels_of(sides[side])):
             warnings.append(f"{path} has no {side} image of {_named(sorted(missing))}.")
-    on_sides = [replace(file, side=side) for side, of_side in sides.items() for file in of_side]
+    repeats = find_repeats([file for of_side in sides.values() for file in of_side])
     return Table(
         class_names=class_names,
-        multi_label=any(len(file.labels) > 1 for file in files),
-        sides={side: [file for file in on_sides if file.side == side] for side in sides},
-        warnings=warnings + warnings_of(find_repeats(on_sides), path),
+        multi_label=any(len(file.labels) > 1 for file in usable),
+        sides=sides,
+        warnings=warnings + warnings_of(repeats, path),
     )
+
+
+def choose_sides_of_rows(
+    path: Path, files: Sequence[LabelledFile], *, validation: float
+) -> tuple[dict[str, list[LabelledFile]], dict[str, str]]:
+    """Put the usable images of a table on their sides, and say which pins have to be written for them to stay there.
+
+    Raises:
+        DataError: a class has no training image, or too few images to be split.
+    """
+    usable = [labelled for labelled in files if not labelled.file.problem]
+    sides = {side: [one for one in usable if (one.side or "train") == side] for side in ("train", "val", "test")}
+    sides = {side: of_side for side, of_side in sides.items() if of_side}
+    class_names = sorted(_labels_of(files))
+    _check_training_classes(path, class_names, sides.get("train", []))
+    pins: dict[str, str] = {}
+    if shares := shares_of(sides, validation):
+        split, pins = _split(path, class_names, sides["train"], shares)
+        sides.update(split)
+    return {side: [replace(one, side=side) for one in of_side] for side, of_side in sides.items()}, pins
 
 
 def read_files(path: Path) -> tuple[list[LabelledFile], list[str]]:
@@ -211,20 +229,15 @@ def _check_training_classes(path: Path, class_names: Sequence[str], rows: Sequen
 
 
 def _split(
-    path: Path,
-    class_names: Sequence[str],
-    rows: Sequence[LabelledFile],
-    shares: Mapping[str, float],
-    warnings: list[str],
-) -> dict[str, list[LabelledFile]]:
-    """Split rows by the content of their images; the pins of small classes are kept in the folder of the table."""
+    path: Path, class_names: Sequence[str], files: Sequence[LabelledFile], shares: Mapping[str, float]
+) -> tuple[dict[str, list[LabelledFile]], dict[str, str]]:
+    """Split images by their content; the pins of small classes lie in the folder of the table."""
     pins = read_pins(path.parent)
-    contents = {name: [row.file.sha256 for row in rows if name in row.labels] for name in class_names}
+    contents = {name: [one.file.sha256 for one in files if name in one.labels] for name in class_names}
     chosen, added = choose_sides(contents, shares, pins)
-    if added:
-        warnings.append(write_pins(path.parent, {**pins, **added}))
-    side_of = {sha: chosen.get(sha) or natural_side(sha, shares, pins) for sha in {row.file.sha256 for row in rows}}
-    return {side: [row for row in rows if side_of[row.file.sha256] == side] for side in (*shares, "train")}
+    side_of = {sha: chosen.get(sha) or natural_side(sha, shares, pins) for sha in {one.file.sha256 for one in files}}
+    split = {side: [one for one in files if side_of[one.file.sha256] == side] for side in (*shares, "train")}
+    return split, {**pins, **added} if added else {}
 
 
 def _named(names: Iterable[str]) -> str:
