@@ -19,11 +19,23 @@ if TYPE_CHECKING:
     from trainkit.deploy import Classifier
     from trainkit.exporting import export
     from trainkit.preprocessing import Preprocessing
+    from trainkit.reports.report import report
     from trainkit.runs import find_run, list_runs
     from trainkit.training import evaluate, train
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "Preprocessing", "bench", "check", "evaluate", "export", "find_run", "list_runs", "train"]
+__all__ = [
+    "Classifier",
+    "Preprocessing",
+    "bench",
+    "check",
+    "evaluate",
+    "export",
+    "find_run",
+    "list_runs",
+    "report",
+    "train",
+]
 
 _HOMES = {
     "Classifier": "trainkit.deploy",
@@ -34,6 +46,7 @@ _HOMES = {
     "export": "trainkit.exporting",
     "find_run": "trainkit.runs",
     "list_runs": "trainkit.runs",
+    "report": "trainkit.reports.report",
     "train": "trainkit.training",
 }
 
