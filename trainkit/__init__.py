@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trainkit.deploy import Classifier
     from trainkit.exporting import export
     from trainkit.preprocessing import Preprocessing
+    from trainkit.reports.report import report
     from trainkit.runs import find_run, list_runs
     from trainkit.training import evaluate, find_learning_rate, resume, train
 
@@ -33,6 +34,7 @@ __all__ = [
     "find_learning_rate",
     "find_run",
     "list_runs",
+    "report",
     "resume",
     "train",
 ]
@@ -48,6 +50,7 @@ _HOMES = {
     "find_run": "trainkit.runs",
     "list_runs": "trainkit.runs",
     "resume": "trainkit.training",
+    "report": "trainkit.reports.report",
     "train": "trainkit.training",
 }
 

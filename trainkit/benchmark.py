@@ -54,6 +54,7 @@ def bench(
     batches: Sequence[int] | str = BATCHES,
     threads: int | None = None,
     keras: str | Path | None = None,
+    seconds: float = _MOST_SECONDS,
     experiments: str | Path = EXPERIMENTS,
     exported: str | Path = EXPORTED,
 ) -> Benchmark:
@@ -66,6 +67,7 @@ def bench(
         batches: how many images at a time; numbers, or a text such as "1,8,32".
         threads: for each runtime; as many as the machine has cores by default.
         keras: the Keras model, where the run that the manifest names is not in `experiments` any more.
+        seconds: how long to measure each batch size, at most; a few runs are made however long they take.
         experiments: where runs lie.
         exported: where bundles lie.
 
@@ -85,9 +87,9 @@ def bench(
         milliseconds: dict[str, dict[int, float]] = {name: {} for name in runtimes}
         for size in sizes:
             blob = _noise_blob(client, size)
-            times = time_in_turn({name: open_(blob) for name, open_ in runtimes.items()})
-            for name, seconds in times.items():
-                milliseconds[name][size] = 1000 * statistics.median(seconds)
+            times = time_in_turn({name: open_(blob) for name, open_ in runtimes.items()}, most_seconds=seconds)
+            for name, measured in times.items():
+                milliseconds[name][size] = 1000 * statistics.median(measured)
     return Benchmark(threads=count, milliseconds=milliseconds)
 
 

@@ -1,6 +1,6 @@
-"""What a run looks like to a person: two pictures and one page."""
+"""What a run looks like to a person: charts, pictures and one page. `report.py` and `comparison.py` are the way in."""
 
+from trainkit.reports.page import write_report
 from trainkit.reports.plots import draw_confusion_matrix, draw_curves
-from trainkit.reports.report import write_report
 
 __all__ = ["draw_confusion_matrix", "draw_curves", "write_report"]

@@ -1,118 +1,256 @@
-"""One page that tells a run, to be mailed or kept: nothing in it is loaded from elsewhere."""
+"""From a run to its whole report: what its model makes of its images, what it is made of, and where it went."""
 
 from __future__ import annotations
 
-import base64
-import json
-import tomllib
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+import cv2
+import numpy as np
 
-from trainkit.errors import RunError
-from trainkit.files import write_text
+from trainkit.bundles import EXPORTED
+from trainkit.data.dataset import Dataset, Part
+from trainkit.errors import DataError, TrainkitError
+from trainkit.files import check_writable
+from trainkit.manifest import read_manifest
+from trainkit.reports.answers import Answers, judge, measure_labels, name_classes
+from trainkit.reports.calibration import measure_reliability
+from trainkit.reports.findings import ExportFigures, Findings, Mistake, Samples
+from trainkit.reports.page import write_report
+from trainkit.reports.pictures import compose, filter_pictures, thumbnail
+from trainkit.reports.plots import (
+    draw_confusion_matrix,
+    draw_curves,
+    epoch_times_figure,
+    mosaic_figure,
+    reliability_figure,
+    save_figure,
+    shorten,
+)
+from trainkit.runs import EXPERIMENTS, Run, find_run
 
-MISSING = "–"
-_RESULT_KEYS = ("epochs", "seconds", "test_split", "test_accuracy", "test_loss", "classes", "message")
+_MOST_MISTAKES = 24
+_MOST_SAMPLES, _MOST_OF_A_CLASS, _MOST_SAMPLED_CLASSES = 120, 8, 60
+_BENCH_SECONDS = 2.0  # of all bundles together
+
+log = logging.getLogger("trainkit")
 
 
-def write_report(folder: Path) -> Path:
-    """Write `report.html` into a run's folder from what the run has left there so far.
+def report(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS, exported: str | Path = EXPORTED) -> Path:
+    """Write a run's whole `report.html`, and its charts and pictures as PNG files beside it.
+
+    What cannot be had is left out, and the page says why: the images may have gone, the model may never have been
+    saved, the data may have no part for testing.
+
+    Args:
+        run: its path, its name, or `latest`.
+        experiments: the folder of runs.
+        exported: the folder of bundles, where those of the run are looked for.
 
     Returns:
         The path of the page.
 
     Raises:
-        RunError: there is no `config.toml`, or a file of the run cannot be read.
-        OutputError: the page cannot be written.
+        RunError: there is no such run, or its files cannot be read.
+        OutputError: the folder cannot be written.
     """
-    if not (folder / "config.toml").is_file():
-        raise RunError(f"No run in {folder}. Expected {folder / 'config.toml'}")
-    path = folder / "report.html"
-    write_text(path, _environment().get_template("report.html").render(_content(folder)))
-    return path
+    found = find_run(run, Path(experiments))
+    check_writable(found.path)
+    findings = find_out(found, Path(exported))
+    for note in findings.notes:
+        log.warning(note)
+    _draw_pictures(found, findings)
+    return write_report(found.path, findings)
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=_percent, duration=_duration)
-    return environment
+def find_out(run: Run, exported: Path) -> Findings:
+    """Let a run's model look at its images again, and collect everything that the page tells."""
+    notes: list[str] = []
+    parts: dict[str, Any] = {}
+    model: Any = None
+    dataset: Dataset | None = None
+    with _noting(notes):
+        model = _load_model(run)
+        parts |= _describe_network(model, run)
+    with _noting(notes):
+        dataset = run.load_data()
+        if dataset.class_names != run.class_names:
+            raise DataError(f"The classes of {run.config['data']} are no longer those of {run.name}.")
+        parts["images"] = {side: len(part) for side, part in dataset.parts.items()}
+        parts["samples"] = _choose_samples(dataset)
+    if model is not None and "samples" in parts and dataset is not None:
+        with _noting(notes):
+            parts |= _predict(run, model, dataset)
+    parts["exports"] = _find_exports(run, exported, notes)
+    return Findings(notes=list(dict.fromkeys(notes)), **parts)
 
 
-def _content(folder: Path) -> dict[str, Any]:
-    settings = dict(_flatten(_read(folder / "config.toml", tomllib.loads)))
-    result = dict.fromkeys(_RESULT_KEYS) | {"status": "unknown"} | _read(folder / "result.json", json.loads)
-    if not result["epochs"]:  # `result.json` may be as old as the start of the run
-        result["epochs"] = _count_epochs(folder / "metrics.csv")
+@contextmanager
+def _noting(notes: list[str]) -> Iterator[None]:
+    """Note down what the world lacks, and go on with the rest of the page."""
+    try:
+        yield
+    except TrainkitError as error:
+        notes.append(str(error))
+
+
+def _load_model(run: Run) -> Any:
+    run.check_usable()
+
+    from trainkit.models.outputs import load_keras_model
+
+    return load_keras_model(run.model_path)
+
+
+def _describe_network(model: Any, run: Run) -> dict[str, Any]:
+    from trainkit.models.shapes import trace_shapes
+
+    preprocessing = run.preprocessing
     return {
-        "name": settings.get("name", folder.name),
-        "data": settings.get("data", MISSING),
-        "model": settings.get("model.name", MISSING),
-        "result": result,
-        "curves": _data_uri(folder / "curves.png"),
-        "confusion_matrix": _data_uri(folder / "confusion_matrix.png"),
-        "settings": settings,
-        "preprocessing": dict(_flatten(_read(folder / "preprocessing.json", json.loads))),
-        "environment": dict(_flatten(_read(folder / "environment.json", json.loads))),
+        "layers": trace_shapes(model, input_shape=preprocessing.shape),
+        "filters": filter_pictures(model, preprocessing.color),
     }
 
 
-def _read(path: Path, parse: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
-    """Return a file's table, empty where the run did not come to writing it."""
-    if not path.is_file():
-        return {}
-    try:
-        return parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # what JSON, TOML and UTF-8 raise are all `ValueError`
-        raise RunError(f"Cannot read {path}: {error}. Restore the file or repeat the run.") from error
+def _predict(run: Run, model: Any, dataset: Dataset) -> dict[str, Any]:
+    """Return figures, reliability and mistakes of the part for testing.
+
+    Raises:
+        DataError: there is none, or an image cannot be read any more.
+    """
+    from trainkit.data.pipeline import read_pixels
+    from trainkit.models.outputs import class_probabilities
+    from trainkit.training.evaluation import measure, predict_pixels
+
+    side = dataset.test_split
+    if side is None:
+        raise DataError(
+            f"The data of {run.name} has neither a test nor a validation part, so there is nothing to measure the "
+            "model on. Train with --validation 0.1."
+        )
+    part, names = dataset.parts[side], dataset.class_names
+    output = predict_pixels(model, read_pixels(part, run.preprocessing), run.preprocessing)
+    several = part.labels.ndim == 2
+    probabilities = output if several else class_probabilities(output)
+    answers = judge(probabilities, part.labels)
+    figures = measure_labels(answers, names) if several else measure(probabilities, part.labels, names)
+    return {
+        "figures": {"test_split": side, **figures},
+        "reliability": measure_reliability(answers.confidence.ravel(), answers.right.ravel()),
+        "mistakes": _choose_mistakes(part, answers, names, Path(run.config["data"])),
+        "mistakes_in_all": len(answers.mistakes()[0]),
+    }
 
 
-def _count_epochs(metrics: Path) -> int:
-    """Return the number of rows below the header."""
-    return max(0, len(metrics.read_text(encoding="utf-8").splitlines()) - 1) if metrics.is_file() else 0
+def _choose_mistakes(part: Part, answers: Answers, class_names: list[str], data: Path) -> list[Mistake]:
+    return [
+        Mistake(
+            picture=thumbnail(part.images[int(index)]),
+            truth=name_classes(answers.truth[index], class_names),
+            predicted=name_classes(answers.predicted[index], class_names),
+            confidence=float(confidence),
+            file=_below(part.path(int(index)), data),
+        )
+        for index, confidence in list(zip(*answers.mistakes(), strict=True))[:_MOST_MISTAKES]
+    ]
 
 
-def _data_uri(picture: Path) -> str | None:
-    if not picture.is_file():
+def _below(path: Path | None, folder: Path) -> str | None:
+    """Return a path as it is written below a folder; the whole one where it lies elsewhere."""
+    if path is None:
         return None
-    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode("ascii")
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 
 
-def _flatten(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield `("model.name", "...")` for a nested table."""
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", _to_words(value)
+def _choose_samples(dataset: Dataset) -> list[Samples]:
+    """Return training images of each class, spread over the part; of very many classes only some."""
+    part, count = dataset.parts["train"], len(dataset.class_names)
+    classes = np.linspace(0, count - 1, min(count, _MOST_SAMPLED_CLASSES)).round().astype(int)
+    each = min(_MOST_OF_A_CLASS, max(1, _MOST_SAMPLES // len(classes)))
+    samples = []
+    for index in classes:
+        members = np.flatnonzero(part.labels[:, index] if part.labels.ndim == 2 else part.labels == index)
+        chosen = members[np.linspace(0, len(members) - 1, min(each, len(members))).round().astype(int)]
+        pictures = [thumbnail(part.images[int(position)]) for position in chosen]
+        samples.append(Samples(class_name=dataset.class_names[index], pictures=pictures))
+    return samples
 
 
-def _to_words(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(_to_words, value)) or MISSING
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return MISSING if value is None else str(value)
+def _find_exports(run: Run, exported: Path, notes: list[str]) -> list[ExportFigures]:
+    """Return the figures of each bundle that was made of a run; a damaged one is left out."""
+    found = []
+    for path in sorted(exported.glob("[!.]*/manifest.json")):
+        try:
+            manifest = read_manifest(path)
+        except TrainkitError:
+            continue  # whose it is cannot be told
+        if manifest.get("source", {}).get("run") == run.name:
+            found.append((path.parent, manifest))
+    return [
+        ExportFigures(
+            name=folder.name,
+            format=manifest["model"]["format"],
+            minimum=manifest["opencv"]["minimum"],
+            verified=manifest["opencv"].get("verified", {}),
+            milliseconds=_measure_latency(folder, run, _BENCH_SECONDS / len(found), notes),
+        )
+        for folder, manifest in found
+    ]
 
 
-def _percent(share: float | None) -> str:
-    return MISSING if share is None else f"{share:.1%}"
+def _measure_latency(bundle: Path, run: Run, seconds: float, notes: list[str]) -> dict[str, float]:
+    from trainkit.backend import tf
+    from trainkit.benchmark import bench
+
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or None  # those that TensorFlow runs with already
+    with _noting(notes):
+        measured = bench(bundle, batches=[1], threads=threads, seconds=seconds, experiments=run.path.parent)
+        return {runtime: figures[1] for runtime, figures in measured.milliseconds.items()}
+    return {}
 
 
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return MISSING
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = ((hours, "h"), (minutes, "min"), (seconds, "s"))
-    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "under 1 s"
+def _draw_pictures(run: Run, findings: Findings) -> None:
+    """Write what the page shows as PNG files; of what there is nothing, none."""
+    folder, rows = run.path, run.metrics
+    figures = {**run.result, **findings.figures}
+    if rows:
+        draw_curves(rows, folder / "curves.png")
+        save_figure(epoch_times_figure(rows), folder / "epoch_times.png")
+    if figures["confusion_matrix"]:
+        draw_confusion_matrix(figures["confusion_matrix"], run.class_names, folder / "confusion_matrix.png")
+    if findings.reliability:
+        save_figure(reliability_figure(findings.reliability), folder / "reliability.png")
+    if findings.mistakes:
+        captioned = [
+            (m.picture, f"{shorten(m.truth)}\n→ {shorten(m.predicted)}\n{m.confidence:.1%}") for m in findings.mistakes
+        ]
+        _save_mosaic(_in_rows(captioned, 6), folder / "mistakes.png")
+    if findings.samples:
+        _save_mosaic(
+            [
+                [
+                    (picture, "" if position else shorten(sample.class_name))
+                    for position, picture in enumerate(sample.pictures)
+                ]
+                for sample in findings.samples
+            ],
+            folder / "samples.png",
+        )
+    if findings.filters:
+        _save_mosaic(_in_rows([(picture, "") for picture in findings.filters], 8), folder / "filters.png", side=64)
+    if findings.augmentation is not None:
+        save_figure(mosaic_figure(cv2.cvtColor(findings.augmentation, cv2.COLOR_BGR2RGBA)), folder / "augmentation.png")
+
+
+Captioned = tuple[np.ndarray, str]
+
+
+def _in_rows(captioned: list[Captioned], columns: int) -> list[list[Captioned]]:
+    return [captioned[start : start + columns] for start in range(0, len(captioned), columns)]
+
+
+def _save_mosaic(rows: list[list[Captioned]], path: Path, **size: int) -> None:
+    save_figure(mosaic_figure(*compose(rows, **size)), path)

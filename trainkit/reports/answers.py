@@ -1,0 +1,72 @@
+"""What a model answered, decision by decision: which class an image is of, or which labels it has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+_THRESHOLD = 0.5  # from which on a label is taken to be there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """The decisions on N images: one an image where there is one class to find, one a label where there are several."""
+
+    truth: np.ndarray  # bool (N, classes)
+    predicted: np.ndarray  # bool (N, classes)
+    confidence: np.ndarray  # float (N, decisions), 0 to 1
+    right: np.ndarray  # bool (N, decisions)
+
+    def mistakes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the images with a wrong decision, the surest first, and how sure it was: `(M,)` each."""
+        surest = np.where(self.right, -1.0, self.confidence).max(axis=1)
+        order = np.argsort(-surest, kind="stable")[: int((surest >= 0).sum())]
+        return order, surest[order]
+
+
+def judge(probabilities: np.ndarray, labels: np.ndarray) -> Answers:
+    """Compare probabilities with the truth.
+
+    Args:
+        probabilities: `(N, classes)`.
+        labels: indices of the classes, `(N,)`, or 0 and 1 for each of several labels, `(N, classes)`.
+    """
+    if labels.ndim == 2:
+        truth, predicted = labels.astype(bool), probabilities >= _THRESHOLD
+        confidence = np.where(predicted, probabilities, 1 - probabilities)
+        return Answers(truth=truth, predicted=predicted, confidence=confidence, right=predicted == truth)
+    classes = np.arange(probabilities.shape[1])
+    best = probabilities.argmax(axis=1)
+    return Answers(
+        truth=labels[:, None] == classes,
+        predicted=best[:, None] == classes,
+        confidence=probabilities.max(axis=1, keepdims=True),
+        right=(best == labels)[:, None],
+    )
+
+
+def name_classes(chosen: np.ndarray, class_names: list[str]) -> str:
+    """Return the names of the classes that are chosen in a row of bools, or a dash for none."""
+    return ", ".join(name for name, there in zip(class_names, chosen, strict=True) if there) or "–"
+
+
+def measure_labels(answers: Answers, class_names: list[str]) -> dict[str, Any]:
+    """Return figures for several labels an image, as `trainkit.training.evaluation.measure` does for one.
+
+    The accuracy is the share of single decisions that are right.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    figures = precision_recall_fscore_support(answers.truth, answers.predicted, zero_division=0)
+    sure = np.where(answers.right, answers.confidence, 1 - answers.confidence).astype(np.float64)
+    return {
+        "test_accuracy": float(answers.right.mean()),
+        "test_loss": float(-np.log(np.clip(sure, 1e-7, 1)).mean()),
+        "classes": [
+            {"label": name, "precision": float(p), "recall": float(r), "f1": float(f), "images": int(n)}
+            for name, p, r, f, n in zip(class_names, *figures, strict=True)
+        ],
+        "confusion_matrix": [],
+    }

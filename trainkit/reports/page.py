@@ -1,0 +1,187 @@
+"""One page that tells a run, to be mailed or kept: nothing in it is loaded from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from trainkit.errors import RunError
+from trainkit.files import write_text
+from trainkit.reports.findings import Findings
+from trainkit.reports.pictures import is_small, to_data_uri
+from trainkit.reports.plots import (
+    confusion_figure,
+    curve_figures,
+    epoch_times_figure,
+    reliability_figure,
+    to_svg,
+)
+from trainkit.runs import Run
+
+MISSING = "–"
+_MOST_CONFUSED = 10  # pairs of classes
+_RESULT_KEYS = ("epochs", "best_epoch", "seconds", "test_split", "test_accuracy", "test_loss", "classes", "message")
+_SIDES = {"train": "training", "val": "validation", "test": "test"}
+
+
+def write_report(folder: Path, findings: Findings | None = None) -> Path:
+    """Write `report.html` into a run's folder.
+
+    Args:
+        folder: of the run, in whatever state it is.
+        findings: what its model and data say; without them the page has what training left in the folder.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        RunError: there is no `config.toml`, or a file of the run cannot be read.
+        OutputError: the page cannot be written.
+    """
+    if not (folder / "config.toml").is_file():
+        raise RunError(f"No run in {folder}. Expected {folder / 'config.toml'}")
+    path = folder / "report.html"
+    write_text(path, render("report.html", **_content(folder, findings or Findings()), whole=findings is not None))
+    return path
+
+
+def render(template: str, **content: Any) -> str:
+    """Fill one of the templates beside this module."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=_percent, duration=_duration, count=_count, sides=_sides, words=to_words)
+    environment.filters.update(picture=_picture, milliseconds=_milliseconds)
+    return environment.get_template(template).render(content)
+
+
+def _content(folder: Path, findings: Findings) -> dict[str, Any]:
+    settings = dict(flatten(_read(folder / "config.toml", tomllib.loads)))
+    stored = dict.fromkeys(_RESULT_KEYS) | {"status": "unknown"} | _read(folder / "result.json", json.loads)
+    result = stored | dict(findings.figures)
+    rows = Run(folder).metrics
+    if not result["epochs"]:  # `result.json` may be as old as the start of the run
+        result["epochs"] = len(rows)
+    classes, matrix = result["classes"] or [], result.get("confusion_matrix") or []
+    names = [row["label"] for row in classes]
+    return {
+        "name": settings.get("name", folder.name),
+        "run": folder.name,
+        "data": settings.get("data", MISSING),
+        "model": settings.get("model.name", MISSING),
+        "result": result,
+        "classes": classes,
+        "images": {_SIDES.get(side, side): count for side, count in findings.images.items()},
+        "charts": _curves(rows),
+        "confusion_matrix": _svg(confusion_figure(matrix, names), "Images by true and predicted class")
+        if matrix and len(matrix) == len(names)
+        else None,
+        "confused": _most_confused(matrix, names),
+        "reliability": _svg(reliability_figure(findings.reliability), "How often right, by confidence")
+        if findings.reliability
+        else None,
+        "findings": findings,
+        "parameters": sum(layer.parameters for layer in findings.layers),
+        "multiply_adds": sum(layer.multiply_adds or 0 for layer in findings.layers),
+        "uncounted": sum(layer.multiply_adds is None for layer in findings.layers),
+        "most_multiply_adds": max((layer.multiply_adds or 0 for layer in findings.layers), default=0) or 1,
+        "settings": settings,
+        "preprocessing": dict(flatten(_read(folder / "preprocessing.json", json.loads))),
+        "environment": dict(flatten(_read(folder / "environment.json", json.loads))),
+    }
+
+
+def _curves(rows: list[dict[str, Any]]) -> list[tuple[str, Markup]]:
+    """Return the charts against the epoch, each with its heading."""
+    charts = []
+    for metric, figure in curve_figures(rows).items():
+        heading = metric.replace("_", " ").capitalize()
+        charts.append((heading, _svg(figure, f"{heading} against the epoch")))
+    if any("seconds" in row for row in rows):
+        charts.append(("Time an epoch", _svg(epoch_times_figure(rows), "Seconds of each epoch")))
+    return charts
+
+
+def _svg(figure: Any, description: str) -> Markup:
+    return Markup(to_svg(figure, description))
+
+
+def _most_confused(matrix: list[list[int]], names: list[str]) -> list[tuple[str, str, int]]:
+    """Return (true class, predicted class, images) of the pairs that were most often taken for each other."""
+    counts = np.array(matrix or [[0]])
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:_MOST_CONFUSED]
+    pairs = [divmod(int(place), len(counts)) for place in order]
+    return [(names[row], names[column], int(counts[row, column])) for row, column in pairs if counts[row, column]]
+
+
+def _read(path: Path, parse: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    """Return a file's table, empty where the run did not come to writing it."""
+    if not path.is_file():
+        return {}
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # what JSON, TOML and UTF-8 raise are all `ValueError`
+        raise RunError(f"Cannot read {path}: {error}. Restore the file or repeat the run.") from error
+
+
+def flatten(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield `("model.name", "...")` for a nested table."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", to_words(value)
+
+
+def to_words(value: object) -> str:
+    """Write a value of a setting for a person."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(to_words, value)) or MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return MISSING if value is None else str(value)
+
+
+def _percent(share: float | None) -> str:
+    return MISSING if share is None else f"{share:.1%}"
+
+
+def _milliseconds(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.2f} ms" if value < 10 else f"{value:.0f} ms"
+
+
+def _count(number: float | None) -> str:
+    return MISSING if number is None else f"{number:,}".replace(",", "\u202f")
+
+
+def _sides(shape: tuple[int | None, ...]) -> str:
+    """Write a shape as `112 × 112 × 24`; a side that is open is a question mark."""
+    return " × ".join("?" if side is None else str(side) for side in shape)
+
+
+def _picture(picture_bgr: np.ndarray, description: str, kind: str = "") -> Markup:
+    classes = f"{kind} pixels" if is_small(picture_bgr) else kind
+    return Markup('<img class="{}" src="{}" alt="{}">').format(classes, to_data_uri(picture_bgr), description)
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return MISSING
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "min"), (seconds, "s"))
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "under 1 s"
