@@ -171,3 +171,24 @@ def _print_statistics(measured: DataStatistics) -> None:
         print("\nA channel is the same everywhere: there is no deviation to divide by.")
     if measured.mean_image:
         print(f"Wrote {measured.mean_image}.")
+
+
+@data_app.command(epilog="Example: trainkit data augment photos/ --out grid.png --set augmentation.rotation_range=30")
+def augment(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="As for train.")],
+    out: Annotated[Path, typer.Option(help="The picture to write, a new file.", metavar="FILE")] = Path("grid.png"),
+    model: Annotated[str | None, typer.Option(help="As for train; it decides on the size.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting of train, repeatable.", metavar="KEY=VALUE")
+    ] = None,
+    index: Annotated[int, typer.Option(help="Which training image, from 0.", min=0)] = 0,
+    count: Annotated[int, typer.Option(help="How many epochs to show.", min=1)] = 15,
+    seed: Annotated[int, typer.Option(help="Of the training.", min=0)] = 0,
+) -> None:
+    """Draw what augmentation makes of an image: itself first, then as the network sees it in each epoch."""
+    from trainkit.config import parse_assignment
+    from trainkit.reports.augmentations import draw_augmentations
+
+    settings = dict(map(parse_assignment, set_ or []))
+    path = draw_augmentations(data, out, model=model, settings=settings, index=index, count=count, seed=seed)
+    print(f"Wrote {path}.")

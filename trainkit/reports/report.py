@@ -12,11 +12,13 @@ import cv2
 import numpy as np
 
 from trainkit.bundles import EXPORTED
+from trainkit.data.augmentation import Augmentation
 from trainkit.data.dataset import Dataset, Part
 from trainkit.errors import DataError, TrainkitError
 from trainkit.files import check_writable
 from trainkit.manifest import read_manifest
 from trainkit.reports.answers import Answers, judge, measure_labels, name_classes
+from trainkit.reports.augmentations import grid
 from trainkit.reports.calibration import measure_reliability
 from trainkit.reports.findings import ExportFigures, Findings, Mistake, Samples
 from trainkit.reports.page import write_report
@@ -81,6 +83,7 @@ def find_out(run: Run, exported: Path) -> Findings:
             raise DataError(f"The classes of {run.config['data']} are no longer those of {run.name}.")
         parts["images"] = {side: len(part) for side, part in dataset.parts.items()}
         parts["samples"] = _choose_samples(dataset)
+        parts["augmentation"] = _draw_augmentations(run, dataset.parts["train"])
     if model is not None and "samples" in parts and dataset is not None:
         with _noting(notes):
             parts |= _predict(run, model, dataset)
@@ -177,6 +180,15 @@ def _choose_samples(dataset: Dataset) -> list[Samples]:
         pictures = [thumbnail(part.images[int(position)]) for position in chosen]
         samples.append(Samples(class_name=dataset.class_names[index], pictures=pictures))
     return samples
+
+
+def _draw_augmentations(run: Run, part: Part) -> np.ndarray | None:
+    """Return an image and what the first epochs made of it; `None` where a run left its images as they were."""
+    augmentation = Augmentation(**run.config.section("augmentation"))
+    if not (augmentation.moves_pixels or augmentation.mixes):
+        return None
+    seed = run.config["training.seed"]
+    return grid(part, run.preprocessing, augmentation, index=len(part) // 2, count=11, seed=seed)
 
 
 def _find_exports(run: Run, exported: Path, notes: list[str]) -> list[ExportFigures]:
