@@ -2,7 +2,7 @@
 # make test   the tests, but for the slow ones: make test-slow
 # make lint   ruff and mypy
 # make compat every OpenCV from 4.5.5 to 5.0 reads every network; writes the table of README.md
-# make bench  the exported graphs against those of the naive export, in cv2.dnn
+# make bench  data, training and exported graphs beside what one would have used; make bench BENCH="augmentation --json"
 # make test PYTHON=python3.12   with another Python (3.11 to 3.13)
 
 # The first of these that runs and is 3.11 to 3.13: a name on PATH may be a shim for a Python that is not there.
@@ -44,7 +44,7 @@ compat-all: $(VENV)/installed
 	$(BIN)/python tests/compat --all
 
 bench: $(VENV)/installed
-	@$(BIN)/python tests/bench
+	@$(BIN)/python tests/bench $(BENCH)
 
 clean:
 	rm -rf $(VENV) .demo .compat .mypy_cache .ruff_cache .pytest_cache

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from test_data_likeness import draw_scene, encoded_again
 
-from trainkit.data.check import check_folder, check_images, keep_together
+from trainkit.data.check import check_data, check_folder, check_images, keep_together
 from trainkit.data.folders import label, read_class_folders
 from trainkit.data.inspection import inspect_files
 from trainkit.data.repeats import LabelledFile
@@ -277,3 +277,14 @@ def test_real_photographs_have_one_pair_that_looks_alike(shared: Path) -> None:
     assert names(document, "near_duplicates") == [["dog.180.jpg", "dog.74.jpg"]]
     for key in ("unreadable", "duplicates", "contradictions", "leaks"):
         assert document[key] == [], key
+
+
+def test_table_is_checked_like_a_folder(tmp_path: Path) -> None:
+    folder = add_scenes(tmp_path / "photos", ["blue", "red"], 3)
+    first = sorted((folder / "blue").iterdir())[0]
+    shutil.copy(first, folder / "red" / "copy.png")
+    rows = [f"{path},{path.parent.name},train" for path in sorted(folder.glob("*/*.png"))]
+    (tmp_path / "table.csv").write_text("image,label,split\n" + "\n".join(rows), encoding="utf-8")
+    found = check_data(tmp_path / "table.csv").to_json()
+    assert found["classes"] == {"blue": 3, "red": 4}
+    assert found["contradictions"] == [[str(first), str(folder / "red" / "copy.png")]]

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,10 @@ import numpy as np
 import pytest
 
 from trainkit.config import build_config
-from trainkit.errors import OutputError, RunError
+from trainkit.errors import OutputError, RunError, UsageError
 from trainkit.files import sha256_of
 from trainkit.preprocessing import build_preprocessing
-from trainkit.runs import Run, create_run, find_run, list_runs, summarize_runs
+from trainkit.runs import COLUMNS, Run, create_run, find_run, list_runs, summarize_runs
 
 CLASS_NAMES = ["blue", 'café "x"', "back\\slash", " 猫 "]
 PREPROCESSING = build_preprocessing("torch", height=24, width=32)
@@ -28,7 +30,8 @@ def make_run(experiments: Path, **given: Any) -> Run:
 
 
 def finish(run: Run, status: str = "finished") -> Run:
-    run.model_path.write_bytes(b"weights")
+    with zipfile.ZipFile(run.model_path, "w") as archive:  # as a .keras file is one
+        archive.writestr("weights", b"weights")
     run.set_result(status=status, keras_sha256=sha256_of(run.model_path), epochs=3, test_accuracy=0.9)
     return run
 
@@ -293,6 +296,7 @@ def test_summary_where_there_are_no_runs(tmp_path: Path, place: str) -> None:
 def test_summary_of_a_run_is_a_row(experiments: Path) -> None:
     run = finish(make_run(experiments))
     run.set_result(seconds=1.5, test_split="test")
+    assert tuple(run.summary()) == COLUMNS
     assert summarize_runs(experiments) == [
         {
             "run": run.name,
@@ -331,3 +335,115 @@ def test_summary_survives_a_damaged_run(experiments: Path, name: str, content: b
     assert [(row["run"], row["status"]) for row in rows] == [(good.name, "finished"), (bad.name, "damaged")]
     assert rows[0].keys() == rows[1].keys()
     assert rows[1]["path"] == str(bad.path)
+
+
+@pytest.mark.parametrize("damage", ["gone", "folder", "cut off", "empty"])
+def test_summary_says_that_a_model_is_damaged(experiments: Path, damage: str) -> None:
+    run = finish(make_run(experiments))
+    content = run.model_path.read_bytes()
+    run.model_path.unlink()
+    if damage == "folder":
+        run.model_path.mkdir()
+    elif damage != "gone":
+        run.model_path.write_bytes(content[:-5] if damage == "cut off" else b"")
+    (row,) = summarize_runs(experiments)
+    assert (row["status"], row["epochs"], row["test_accuracy"]) == ("damaged", 3, 0.9)
+
+
+@pytest.mark.parametrize("status", ["running", "interrupted", "failed"])
+def test_summary_of_a_run_without_a_model_is_as_it_was(experiments: Path, status: str) -> None:
+    run = make_run(experiments)
+    run.set_result(status=status)
+    with run.training():
+        assert [row["status"] for row in summarize_runs(experiments)] == [status]
+
+
+def test_summary_of_a_run_whose_process_has_gone_says_killed(experiments: Path) -> None:
+    make_run(experiments).set_result(status="running")
+    assert [row["status"] for row in summarize_runs(experiments)] == ["killed"]
+
+
+def test_metrics_are_numbers_where_they_are_numbers(experiments: Path) -> None:
+    run = make_run(experiments)
+    assert run.metrics == []
+    (run.path / "metrics.csv").write_text("epoch,phase,loss,val_loss\n1,head,0.5,nan\n2,training,0.25,\n3,trai\n,,,\n4")
+    first, *rest = run.metrics
+    assert (first["epoch"], first["phase"], first["loss"]) == (1, "head", 0.5)
+    assert np.isnan(first["val_loss"])
+    assert rest == [{"epoch": 2, "phase": "training", "loss": 0.25}, {"epoch": 3, "phase": "trai"}, {"epoch": 4}]
+
+
+def test_metrics_that_are_no_text_say_so(experiments: Path) -> None:
+    run = make_run(experiments)
+    (run.path / "metrics.csv").write_bytes(b"epoch\xff")
+    with pytest.raises(RunError, match=r"is damaged: metrics\.csv cannot be read"):
+        assert run.metrics
+
+
+@pytest.fixture
+def several(experiments: Path, tmp_path: Path) -> Path:
+    """Four runs, oldest first: a (0.5), b (0.9), c (interrupted, no figures), d (damaged)."""
+    made = {}
+    for name, data in (("a", "digits"), ("b", str(tmp_path / "photos")), ("c", "digits"), ("d", "digits")):
+        made[name] = rename(make_run(experiments, name=name, data=data), f"2026010{'abcd'.index(name)}-000000-{name}")
+    finish(made["a"]).set_result(test_accuracy=0.5, epochs=20)
+    finish(made["b"]).set_result(seconds=12)
+    made["c"].set_result(status="interrupted", epochs=1)
+    (made["d"].path / "result.json").unlink()
+    return experiments
+
+
+def names(rows: list[dict[str, Any]]) -> str:
+    return "".join(row["run"][-1] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "abcd"),
+        ({"reverse": True}, "dcba"),
+        ({"limit": 2}, "ab"),
+        ({"reverse": True, "limit": 2}, "dc"),
+        ({"sort": "test_accuracy"}, "abcd"),
+        ({"sort": "test accuracy", "reverse": True}, "bacd"),
+        ({"sort": "Epochs"}, "cbad"),
+        ({"sort": "seconds", "reverse": True}, "bacd"),
+        ({"sort": "status"}, "dabc"),
+        ({"sort": "test-accuracy", "reverse": True, "limit": 1}, "b"),
+        ({"filters": ["status=finished"]}, "ab"),
+        ({"filters": ["status != finished"]}, "cd"),
+        ({"filters": ["data=photos"]}, "b"),
+        ({"filters": ["data=digits", "model=small-cnn"]}, "ac"),
+        ({"filters": ["model=mobilenet"]}, ""),
+        ({"filters": ["test_accuracy>=0.5"]}, "ab"),
+        ({"filters": ["test_accuracy>0.5"]}, "b"),
+        ({"filters": ["epochs<=3"]}, "bc"),
+        ({"filters": ["epochs < 3"]}, "c"),
+        ({"filters": ["epochs==20"]}, "a"),
+        ({"filters": ["run>=20260102"]}, "cd"),
+        ({"filters": ["test_accuracy!=0.5"]}, "bcd"),
+        ({"filters": ["status=finished"], "sort": "test_accuracy", "reverse": True, "limit": 1}, "b"),
+    ],
+)
+def test_summary_is_sorted_and_filtered(several: Path, given: dict[str, Any], expected: str) -> None:
+    assert names(summarize_runs(several, **given)) == expected
+
+
+def test_summary_is_filtered_by_a_whole_path(several: Path, tmp_path: Path) -> None:
+    assert names(summarize_runs(several, filters=[f"data={tmp_path / 'photos'}"])) == "b"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"sort": "accuracy"}, "Unknown column `accuracy`. Did you mean `test_accuracy`?"),
+        ({"filters": ["modle=x"]}, "Unknown column `modle`. Did you mean `model`?"),
+        ({"filters": ["model"]}, "A filter is COLUMN=VALUE, .* Received: model"),
+        ({"filters": ["=x"]}, "A filter is COLUMN=VALUE, .* Received: =x"),
+        ({"filters": ["epochs>=many"]}, "The column epochs has numbers. Received: epochs>=many"),
+        ({"limit": 0}, "`limit` must be a whole number from 1. Received: 0"),
+    ],
+)
+def test_summary_that_is_asked_for_wrongly(several: Path, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message).replace(r"\.\*", ".*")):
+        summarize_runs(several, **given)

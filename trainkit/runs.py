@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import operator
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +23,7 @@ from filelock import FileLock, Timeout
 from trainkit.config import Config, build_config, read_config
 from trainkit.data.dataset import Dataset
 from trainkit.data.sources import SOURCES, load_dataset
-from trainkit.errors import DataError, RunError, TrainkitError, UsageError
+from trainkit.errors import DataError, RunError, TrainkitError, UsageError, unknown
 from trainkit.files import cannot_write, make_folder, sha256_of, write_json
 from trainkit.preprocessing import PREPROCESSING_FILE, Preprocessing, load_preprocessing, save_preprocessing
 
@@ -85,6 +89,18 @@ class Run:
         """`running`, `killed` where its process has gone, `finished`, `interrupted` or `failed`."""
         status = str(self.result["status"])
         return "killed" if status == "running" and not self.is_training() else status
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """`metrics.csv`: a row an epoch by its columns, numbers as such; none before the first epoch has ended.
+
+        Which columns there are depends on the version and the data. A row that was not written to its end is left out.
+        """
+        if not (self.path / "metrics.csv").is_file():
+            return []
+        rows = csv.DictReader(self._read("metrics.csv").splitlines())
+        read = [{key: _number_or_text(value) for key, value in row.items() if key and value} for row in rows]
+        return [row for row in read if isinstance(row.get("epoch"), float)]
 
     def load_data(self) -> Dataset:
         """Load the data that it was trained on.
@@ -165,9 +181,13 @@ class Run:
             raise RunError(f"The run {self.name} is damaged: model.keras is missing or was changed. Train it again.")
 
     def summary(self) -> dict[str, Any]:
-        """Return the run as a row of the table of runs."""
+        """Return the run as a row of the table of runs.
+
+        Its status is `damaged` where the model has gone or was cut off. That every byte is as it was saved, a
+        table cannot wait for: `check_usable` sees to it.
+        """
         config, result = self.config, self.result
-        return {
+        row = {
             "run": self.name,
             "path": str(self.path.absolute()),
             "data": config["data"],
@@ -175,6 +195,16 @@ class Run:
             **{key: result[key] for key in ("epochs", "test_accuracy", "test_split", "seconds")},
             "status": self.status,
         }
+        if result["keras_sha256"] and not zipfile.is_zipfile(self.model_path):  # looks at the end of the file only
+            row["status"] = "damaged"
+        return row
+
+
+def _number_or_text(value: str) -> float | str:
+    try:
+        return float(value)
+    except ValueError:
+        return value
 
 
 _EMPTY_RESULT: dict[str, Any] = {
@@ -297,13 +327,88 @@ def _given_name(run: Run) -> str | None:
         return None
 
 
-def summarize_runs(experiments: Path = EXPERIMENTS) -> list[dict[str, Any]]:
-    """Return a row for each run, oldest first; one that cannot be read has the status `damaged`."""
-    rows = []
-    for run in list_runs(experiments):
+COLUMNS = ("run", "path", "data", "model", "epochs", "test_accuracy", "test_split", "seconds", "status")
+_NUMBERS = ("epochs", "test_accuracy", "seconds")
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+def summarize_runs(
+    experiments: str | Path = EXPERIMENTS,
+    *,
+    sort: str | None = None,
+    reverse: bool = False,
+    filters: Sequence[str] = (),
+    limit: int | None = None,
+) -> list[dict[str, Any]]:
+    """Return a row for each run, oldest first; one that cannot be read has the status `damaged`.
+
+    Args:
+        experiments: the folder of runs.
+        sort: the column to sort by; rows that have nothing there come last, in either direction.
+        reverse: the other way round.
+        filters: what a row must be, each as `column=value`, or with `!=`, `>=`, `<=`, `>` or `<`. The last part of
+            the path is enough for `data`.
+        limit: how many rows, the first ones.
+
+    Raises:
+        UsageError: there is no such column, a filter is none, or `limit` is below 1.
+    """
+    column = None if sort is None else _column(sort)
+    tests = [_parse_filter(text) for text in filters]
+    if limit is not None and limit < 1:
+        raise UsageError(f"`limit` must be a whole number from 1. Received: {limit}")
+    rows = [row for row in map(_row_of, list_runs(experiments)) if all(test(row) for test in tests)]
+    last = [row for row in rows if column and row[column] is None]
+    first = [row for row in rows if row not in last]
+    if column:
+        first.sort(key=lambda row: row[column] if column in _NUMBERS else str(row[column]))
+    return [*(reversed(first) if reverse else first), *last][:limit]
+
+
+def _row_of(run: Run) -> dict[str, Any]:
+    try:
+        return run.summary()
+    except RunError:
+        nothing = dict.fromkeys(("data", "model", "epochs", "test_accuracy", "test_split", "seconds"))
+        return {"run": run.name, "path": str(run.path.absolute()), **nothing, "status": "damaged"}
+
+
+def _column(name: str) -> str:
+    """Return the column of this name, which may be written as the table has it: `test accuracy`."""
+    column = name.strip().lower().replace("-", "_").replace(" ", "_")
+    if column not in COLUMNS:
+        raise unknown("column", name, COLUMNS)
+    return column
+
+
+def _parse_filter(text: str) -> Callable[[dict[str, Any]], bool]:
+    """Return what tells whether a row is what `column>=value` says; a row that has nothing there is not."""
+    found = re.fullmatch(r"([^=!<>]+)(!=|>=|<=|==?|>|<)(.*)", text, re.DOTALL)
+    if found is None:
+        raise UsageError(
+            f"A filter is COLUMN=VALUE, or with !=, >=, <=, > or <, such as test_accuracy>=0.9. Received: {text}"
+        )
+    column, holds = _column(found[1]), _COMPARISONS[found[2].replace("==", "=")]
+    wanted: float | str = found[3].strip()
+    if column in _NUMBERS:
         try:
-            rows.append(run.summary())
-        except RunError:
-            nothing = dict.fromkeys(("data", "model", "epochs", "test_accuracy", "test_split", "seconds"))
-            rows.append({"run": run.name, "path": str(run.path.absolute()), **nothing, "status": "damaged"})
-    return rows
+            wanted = float(wanted)
+        except ValueError:
+            raise UsageError(f"The column {column} has numbers. Received: {text}") from None
+
+    def test(row: dict[str, Any]) -> bool:
+        value = row[column]
+        if value is None:
+            return found[2] == "!="
+        if column == "data" and "/" not in str(wanted) and "\\" not in str(wanted):
+            value = Path(value).name
+        return holds(value if column in _NUMBERS else str(value), wanted)
+
+    return test

@@ -1,154 +1,137 @@
-"""The exported graph against the one that `tf2onnx` writes, in the installed cv2.dnn: time and size, one image.
+"""What trainkit costs and gives, beside what one would have used instead.
 
-    python tests/bench [NETWORK ...]
+    python tests/bench [PART ...] [--json] [--long]
 
-Each network is measured in a process of its own, because cv2.dnn may end the process on a naive graph.
+Parts are `augmentation`, `reading`, `memory`, `training` and `exporting`; all of them without a name. What is compared
+is measured in one run, in turn, because times differ from hour to hour; ratios are ours divided by the other's.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import statistics
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 
-NETWORKS = (
-    "small-cnn",
-    "fashion-mnist",
-    "mobilenet",
-    "mobilenet-v2",
-    "mobilenet-v3-small",
-    "efficientnet-b0",
-    "resnet50",
-    "densenet121",
-)
-SHAPES = {"small-cnn": (96, 96, 3), "fashion-mnist": (28, 28, 1)}
-CLASSES = 10
-MOST_SECONDS = 20.0
+import augmentation
+import exporting
+import memory
+import pipeline
+import training
 
 
-def save_ours(model: Any, path: Path, recent: Path) -> None:
-    """Write the graph that trainkit exports, for OpenCV 4.5.5 and later, and for 4.10 and later only."""
-    from trainkit.exporting.conversion import build_graph
-    from trainkit.exporting.onnx_graph import save_onnx
-    from trainkit.exporting.tracing import trace
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One comparison."""
 
-    traced = trace(model)
-    save_onnx(build_graph(traced), traced.kind, path, metadata={})
-    save_onnx(build_graph(traced, broadcast=True), traced.kind, recent, metadata={})
+    part: str
+    what: str
+    ours: float
+    other: float | None  # of what one would have used instead
+    unit: str
+    ratio: float | None  # ours / other
+    bound: str = ""  # what is wanted of the ratio, or of ours where there is none
+    holds: bool | None = None  # whether it is so
 
 
-def save_naive(model: Any, path: Path) -> int:
-    """Write what tf2onnx makes of a model, and return how many inputs without a value had to be filled in.
+def _row(part: str, what: str, ours: float, other: float | None, unit: str, bound: str = "") -> Row:
+    """Return a row; its bound is `>= 12`, held against the ratio where there is one."""
+    ratio = None if other is None else ours / other
+    holds = None
+    if bound:
+        sign, limit = bound.split()
+        value = ours if ratio is None else ratio
+        holds = value >= float(limit) if sign == ">=" else value <= float(limit)
+    return Row(part=part, what=what, ours=ours, other=other, unit=unit, ratio=ratio, bound=bound, holds=holds)
 
-    It leaves the constants of a Normalization layer as inputs that the file has no values for.
-    """
-    import onnx
-    import tf2onnx
 
-    from trainkit.backend import silent_stderr, tf
-
-    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="input")]
-    function = tf.function(lambda batch: model(batch, training=False), input_signature=signature)
-    with silent_stderr():
-        proto, _ = tf2onnx.convert.from_function(
-            function, input_signature=signature, opset=13, inputs_as_nchw=["input"]
+def _augmentation(long: bool) -> Iterator[Row]:
+    bounds = {"224x224x3": ">= 12", "28x28x1": ">= 10"}
+    for row in augmentation.rows():
+        shape, ours = row["shape"], row["ours_images_s"]
+        yield _row(
+            "augmentation", f"{shape} and ImageDataGenerator", ours, row["keras_images_s"], "images/s", bounds[shape]
         )
-        captured = {
-            inner.name: outer.numpy()
-            for outer, inner in function.get_concrete_function().graph.captures
-            if outer.dtype != tf.resource
-        }
-    missing = [value for value in proto.graph.input if value.name != "input"]
-    for value in missing:
-        proto.graph.input.remove(value)
-        proto.graph.initializer.append(onnx.numpy_helper.from_array(captured[value.name], value.name))
-    onnx.save(proto, path)
-    return len(missing)
+        yield _row("augmentation", f"{shape} and Keras' layers", ours, row["layers_images_s"], "images/s")
+        yield _row("augmentation", f"{shape} and a bare warpAffine", ours, row["bare_images_s"], "images/s")
 
 
-def measure(network: str) -> dict[str, Any]:
-    """Return the row of one network."""
-    import cv2
-    import numpy as np
-
-    from trainkit.backend import keras
-    from trainkit.benchmark import time_in_turn
-    from trainkit.models import BUILDERS
-
-    keras.utils.set_random_seed(0)
-    builder = BUILDERS[network]
-    shape = SHAPES.get(network) or (*reversed(builder.size or ()), 3)
-    model = builder.build(shape, CLASSES, **{**builder.settings, "weights": "none"})
-    blob = np.random.default_rng(0).uniform(-1, 1, (1, shape[2], *shape[:2])).astype(np.float32)
-    with tempfile.TemporaryDirectory() as folder:
-        ours, recent, naive = (Path(folder, f"{name}.onnx") for name in ("ours", "recent", "naive"))
-        save_ours(model, ours, recent)
-        filled = save_naive(model, naive)
-        sizes = {"ours": ours.stat().st_size, "naive": naive.stat().st_size}
-        files = {"naive": naive, "ours": ours, "recent": recent}
-        nets = {name: cv2.dnn.readNetFromONNX(str(path)) for name, path in files.items()}
-
-    def forward(net: Any) -> Any:
-        net.setInput(blob)
-        return net.forward()
-
-    answers = {name: np.array(forward(net)).reshape(-1) for name, net in nets.items()}
-    times = time_in_turn(
-        {name: lambda net=net: forward(net) for name, net in nets.items()}, most_runs=1000, most_seconds=MOST_SECONDS
-    )
-    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
-    paired = {
-        name: statistics.median(one / naive for one, naive in zip(times[name], times["naive"], strict=True))
-        for name in ("ours", "recent")
-    }
-    return {
-        "network": network,
-        "opencv": cv2.__version__,
-        "runs": len(times["ours"]),
-        "naive_ms": 1000 * medians["naive"],
-        "ours_ms": 1000 * medians["ours"],
-        "time_ratio": medians["ours"] / medians["naive"],
-        "paired_ratio": paired["ours"],
-        "recent_ratio": paired["recent"],
-        "size_ratio": sizes["ours"] / sizes["naive"],
-        "difference": float(np.abs(answers["ours"] - answers["naive"]).max()),
-        "filled": filled,
-    }
+def _reading(long: bool) -> Iterator[Row]:
+    found = {row["name"]: row for row in pipeline.measure()}
+    bare = found.pop("a bare loop of imread and resize, images/s")["value"]
+    for name, row in found.items():
+        other, bound = (bare, ">= 0.9") if name.startswith("first pass") else (None, "")
+        if name.startswith("later passes"):
+            bound = ">= 5000"
+        yield _row("reading", name.removesuffix(", images/s"), row["value"], other, "images/s", bound)
 
 
-def main(networks: list[str]) -> None:
-    """Print a row for each network as soon as it is there."""
-    columns = f"{'network':<18}{'runs':>6}{'naive ms':>10}{'ours ms':>10}{'time':>7}{'paired':>8}{'4.10':>7}{'size':>7}"
-    print(f"{columns}  differ by")
-    for network in networks:
-        command = [sys.executable, __file__, "--measure", network]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            print(f"{network:<18} ended with {done.returncode}: {last[:90]}")
+def _memory(long: bool) -> Iterator[Row]:
+    few, many = memory.measure()
+    yield _row("memory", "50,000 images of 224x224, and 500", many["value"], few["value"], "MB")
+    yield _row("memory", "the difference of the two", many["difference"], None, "MB", "<= 1500")
+
+
+def _training(long: bool) -> Iterator[Row]:
+    for row in training.rows(long=long):
+        yield _row("training", f"{row['name']}: seconds", row["seconds"], row["script_seconds"], "s", row["time_bound"])
+        yield _row("training", f"{row['name']}: test accuracy", row["accuracy"], None, "", row["accuracy_bound"])
+
+
+def _exporting(long: bool) -> Iterator[Row]:
+    for row in exporting.rows():
+        if "error" in row:
+            yield Row(
+                part="exporting", what=f"{row['network']}: {row['error']}", ours=0, other=None, unit="", ratio=None
+            )
             continue
-        row = json.loads(done.stdout)
-        figures = (
-            f"{row['naive_ms']:>10.2f}{row['ours_ms']:>10.2f}{row['time_ratio']:>7.2f}{row['paired_ratio']:>8.2f}"
-            f"{row['recent_ratio']:>7.2f}"
+        note = f", {row['filled']} of its inputs filled in" if row["filled"] else ""
+        yield _row(
+            "exporting", f"{row['network']}: an answer, and tf2onnx's{note}", row["ours_ms"], row["naive_ms"], "ms"
         )
-        note = f"  ({row['filled']} inputs of the naive graph filled in)" if row["filled"] else ""
-        print(
-            f"{network:<18}{row['runs']:>6}{figures}{row['size_ratio']:>7.3f}  {row['difference']:.0e}{note}",
-            flush=True,
-        )
-    print(
-        "time, paired and size: ours divided by naive; of the medians, the median over pairs of runs, of the files.\n"
-        "4.10: as paired, for the graph that `trainkit export --opencv 4.10` writes."
-    )
+        recent = row["recent_ratio"] * row["naive_ms"]
+        yield _row("exporting", f"{row['network']}: for OpenCV 4.10 and later", recent, row["naive_ms"], "ms")
+        yield _row("exporting", f"{row['network']}: the file", row["size_ratio"], 1.0, "of its size")
+
+
+PARTS: dict[str, Callable[[bool], Iterator[Row]]] = {
+    "augmentation": _augmentation,
+    "reading": _reading,
+    "memory": _memory,
+    "training": _training,
+    "exporting": _exporting,
+}
+
+
+def main() -> None:
+    """Measure and print, a row as soon as it is there; end with 1 where a bound does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--long", action="store_true", help="the trainings that take ten times the script's time, too")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"Unknown part {', '.join(sorted(unknown))}. Expected: {', '.join(PARTS)}")
+    rows: list[Row] = []
+    if not arguments.json:
+        print(f"{'part':<13}{'what':<58}{'ours':>11}{'other':>11}  {'unit':<12}{'ratio':>7}  bound")
+    for part in arguments.parts or PARTS:
+        for row in PARTS[part](arguments.long):
+            rows.append(row)
+            if not arguments.json:
+                print(_line(row), flush=True)
+    if arguments.json:
+        print(json.dumps([asdict(row) for row in rows], indent=2))
+    sys.exit(any(row.holds is False for row in rows))
+
+
+def _line(row: Row) -> str:
+    other = "" if row.other is None else f"{row.other:,.4g}"
+    ratio = "" if row.ratio is None else f"{row.ratio:.3g}"
+    verdict = "" if row.holds is None else f"{row.bound} {'holds' if row.holds else 'DOES NOT HOLD'}"
+    return f"{row.part:<13}{row.what:<58}{row.ours:>11,.4g}{other:>11}  {row.unit:<12}{ratio:>7}  {verdict}".rstrip()
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--measure"]:
-        print(json.dumps(measure(sys.argv[2])))
-    else:
-        main(sys.argv[1:] or list(NETWORKS))
+    main()

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from trainkit.cli.app import app
 from trainkit.cli.output import EXPERIMENTS, AsJson, Experiments, RunArgument, print_json, print_table, to_text
 
 
-@app.command(epilog="Example: trainkit runs --json")
-def runs(experiments: Experiments = EXPERIMENTS, as_json: AsJson = False) -> None:
+@app.command(epilog="Example: trainkit runs --filter 'test_accuracy>=0.9' --sort test_accuracy --reverse")
+def runs(
+    sort: Annotated[str | None, typer.Option(help="The column to sort by.", metavar="COLUMN")] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
+    filter_: Annotated[
+        list[str] | None,
+        typer.Option("--filter", help="COLUMN=VALUE, or with !=, >=, <=, > or <; repeatable.", metavar="FILTER"),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="How many, the first ones.", min=1)] = None,
+    experiments: Experiments = EXPERIMENTS,
+    as_json: AsJson = False,
+) -> None:
     """List the runs: data, model, epochs, test accuracy, time and status."""
     from trainkit.runs import summarize_runs
 
-    rows = summarize_runs(experiments)
+    rows = summarize_runs(experiments, sort=sort, reverse=reverse, filters=filter_ or [], limit=limit)
     if as_json:
         print_json(rows)
         return
@@ -30,7 +42,7 @@ def _run_row(row: dict[str, Any]) -> list[str]:
         to_text(row["test_accuracy"]),
         row["test_split"] or "-",
         to_text(row["seconds"], "{:.1f}"),
-        row["status"],
+        str(row["status"]),
     ]
 
 

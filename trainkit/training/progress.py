@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trainkit.backend import keras
 
@@ -26,11 +26,10 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
         self._console = Console(file=sys.stderr)
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            BarColumn(),
-            MofNCompleteColumn(),
+            BarColumn(bar_width=20),
             TextColumn("{task.fields[speed]}"),
             TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True),
             TextColumn("left"),
             console=self._console,
             disable=not self._console.is_terminal,
@@ -56,7 +55,7 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
         images = min((batch + 1) * self._batch_size, self._images)
         self._progress.update(
             self._task,
-            completed=self._first_step + batch + 1,
+            completed=self._first_step + min(batch + 1, self._steps),  # the last steps at once may be fewer
             figures=_figures(logs or {}, ("loss", "accuracy")),
             speed=f"{images / max(self._trained - self._started, 1e-6):,.0f} images/s",
         )
