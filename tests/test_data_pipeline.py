@@ -326,3 +326,12 @@ def test_batches_of_pixels_are_the_inputs_of_the_preprocessing(tiny_dataset: Pat
     together = np.concatenate([batches[index][0] for index in range(len(batches))])
     assert together.dtype == np.float32 and together.shape == (7, 8, 6, 3)
     np.testing.assert_array_equal(together, preprocessing.to_input(pixels))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux says what memory a process has")
+def test_training_needs_no_memory_for_the_pixels_of_many_images() -> None:
+    from bench.memory import measure
+
+    _, many = measure((500, 5000))
+    assert many["difference"] < 500, "their pixels are 750 MB"
