@@ -16,19 +16,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trainkit.benchmark import bench
     from trainkit.checks import check
+    from trainkit.data.augmentation import Augmentation
+    from trainkit.data.transforms import apply_transform
     from trainkit.deploy import Classifier
     from trainkit.exporting import export
     from trainkit.preprocessing import Preprocessing
+    from trainkit.reports.comparison import compare
     from trainkit.reports.report import report
     from trainkit.runs import find_run, list_runs
     from trainkit.training import evaluate, find_learning_rate, resume, train
 
 __version__ = "0.1.0"
 __all__ = [
+    "Augmentation",
     "Classifier",
     "Preprocessing",
+    "apply_transform",
     "bench",
     "check",
+    "compare",
     "evaluate",
     "export",
     "find_learning_rate",
@@ -40,10 +46,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Augmentation": "trainkit.data.augmentation",
+    "apply_transform": "trainkit.data.transforms",
     "Classifier": "trainkit.deploy",
     "Preprocessing": "trainkit.preprocessing",
     "bench": "trainkit.benchmark",
     "check": "trainkit.checks",
+    "compare": "trainkit.reports.comparison",
     "evaluate": "trainkit.training",
     "export": "trainkit.exporting",
     "find_learning_rate": "trainkit.training",
