@@ -23,6 +23,7 @@ from trainkit.preprocessing import PREPROCESSINGS, Color, Resize
 
 FOLDER_SIZE = (96, 96)  # width, height of photographs for a network that has no size of its own
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "nadam", "lamb", "lion", "adafactor", "muon")
+PRECISIONS = ("none", "float16", "bfloat16", "auto")
 SCHEDULES = ("constant", "cosine", "one-cycle", "plateau")
 KEPT_BESIDE = {"data": "data.npz", "model.name": "initial.keras"}
 MODEL_SUFFIX = ".keras"  # a model of the user's own is named by its file
@@ -135,6 +136,7 @@ _RULES = {
     "model.name": _Rule("a model's name or a .keras file", _model),
     "model.blocks": _whole(0, 12),
     "model.filters": _whole(1, 4096),
+    "model.width": _whole(1, 1024),
     "model.dense": _whole(1, 65536),
     "model.dropout": _number("a share from 0 to below 1", lambda value: 0 <= value < 1),
     "model.alpha": _number("a width above 0, at most 4", lambda value: 0 < value <= 4),
@@ -154,7 +156,7 @@ _RULES = {
     "training.clip_norm": _number("a number from 0; 0 for none", lambda value: value >= 0),
     "training.ema": _number("a momentum from 0 to below 1; 0 for none", lambda value: 0 <= value < 1),
     "training.early_stopping": _whole(0),
-    "training.mixed_precision": _choice("precision", ("none", "float16", "bfloat16")),
+    "training.mixed_precision": _choice("precision", PRECISIONS),
     "training.class_weights": _choice("class weights", ("none", "balanced")),
     "training.steps_per_execution": _whole(0),
     "training.distribute": _choice("distribution", ("none", "mirrored")),

@@ -13,7 +13,7 @@ from trainkit.errors import UsageError
 
 # Written out, because the help must not wait for the modules that have them: a test compares.
 _MODELS = (
-    "small-cnn, fashion-mnist, vgg16, mobilenet, mobilenet-v2, mobilenet-v3-small, efficientnet-b0, "
+    "small-cnn, small-resnet, fashion-mnist, vgg16, mobilenet, mobilenet-v2, mobilenet-v3-small, efficientnet-b0, "
     "efficientnet-v2-b0, resnet50, resnet50-v2, densenet121, inception-v3, xception, nasnet-mobile or convnext-tiny."
 )
 

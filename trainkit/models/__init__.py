@@ -15,6 +15,7 @@ from typing import Any
 from trainkit.models.backbones import BACKBONES, build_backbone
 from trainkit.models.fashion_mnist import build_fashion_mnist
 from trainkit.models.small_cnn import build_small_cnn
+from trainkit.models.small_resnet import build_small_resnet
 from trainkit.preprocessing import Color
 
 
@@ -40,6 +41,11 @@ BUILDERS = {
         settings={"blocks": 0, "filters": 32, "dropout": 0.25, "weights": "none"},
         epochs=20,
         batch_size=32,
+    ),
+    "small-resnet": Builder(
+        build=build_small_resnet,
+        preprocessing="unit",
+        settings={"width": 32, "blocks": 1, "dropout": 0.0, "weights": "none"},
     ),
     "fashion-mnist": Builder(build=build_fashion_mnist, preprocessing="unit", settings={"weights": "none"}),
     **{

@@ -128,8 +128,12 @@ def train(
         if dataset is not None:
             resolved = build_config({**_size_of_arrays(dataset, resolved), **given})
 
+        from trainkit.training.environment import has_bfloat16
         from trainkit.training.fit import fit
 
+        if resolved["training.mixed_precision"] == "auto":  # the run remembers what it came to
+            precision = "bfloat16" if has_bfloat16() else "none"
+            resolved = Config({**resolved.values, "training.mixed_precision": precision})
         return fit(resolved, dataset, experiments=Path(experiments), brought=brought)
 
 
@@ -225,7 +229,7 @@ def find_learning_rate(
 
     from trainkit.training.learning_rate import draw_learning_rates, measure_learning_rates
 
-    found = measure_learning_rates(resolved)
+    found = measure_learning_rates(Config({**resolved.values, "training.mixed_precision": "none"}))
     if out is not None:
         draw_learning_rates(found, Path(out))
     return found

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,18 @@ def describe_environment(*, seed: int, data: str | None = None) -> dict[str, Any
             "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
         },
     }
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies in bfloat16 by instructions of its own, so that it is faster than float32.
+
+    Linux says so in /proc/cpuinfo; elsewhere nobody is asked, and the answer is no.
+    """
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except (OSError, UnicodeDecodeError):
+        return False
+    return bool(flags & {"amx_bf16", "avx512_bf16"})
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
