@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trainkit.benchmark import bench
     from trainkit.checks import check
+    from trainkit.data.augmentation import Augmentation
+    from trainkit.data.transforms import apply_transform
     from trainkit.deploy import Classifier
     from trainkit.exporting import export
     from trainkit.preprocessing import Preprocessing
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Augmentation",
     "Classifier",
     "Preprocessing",
+    "apply_transform",
     "bench",
     "check",
     "evaluate",
@@ -40,8 +44,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Augmentation": "trainkit.data.augmentation",
     "Classifier": "trainkit.deploy",
     "Preprocessing": "trainkit.preprocessing",
+    "apply_transform": "trainkit.data.transforms",
     "bench": "trainkit.benchmark",
     "check": "trainkit.checks",
     "evaluate": "trainkit.training",

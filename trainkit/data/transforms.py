@@ -70,7 +70,7 @@ def apply_transform(
         border, value = BORDERS[fill_mode], (cval,) * 4
         levels = cv2.warpAffine(levels, matrix, (width, height), None, WARP, border, value).reshape(image.shape)
     if _is_geometric(parameters):
-        return np.ascontiguousarray(levels)
+        return levels.copy() if levels is image else np.asarray(levels)
     return _shift_and_brighten(levels, parameters, moved=moved, whole=image.dtype == np.uint8)
 
 
