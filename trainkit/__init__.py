@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trainkit.deploy import Classifier
     from trainkit.exporting import export
     from trainkit.preprocessing import Preprocessing
+    from trainkit.reports.comparison import compare
     from trainkit.reports.report import report
     from trainkit.runs import find_run, list_runs
     from trainkit.training import evaluate, find_learning_rate, resume, train
@@ -33,6 +34,7 @@ __all__ = [
     "apply_transform",
     "bench",
     "check",
+    "compare",
     "evaluate",
     "export",
     "find_learning_rate",
@@ -45,11 +47,12 @@ __all__ = [
 
 _HOMES = {
     "Augmentation": "trainkit.data.augmentation",
+    "apply_transform": "trainkit.data.transforms",
     "Classifier": "trainkit.deploy",
     "Preprocessing": "trainkit.preprocessing",
-    "apply_transform": "trainkit.data.transforms",
     "bench": "trainkit.benchmark",
     "check": "trainkit.checks",
+    "compare": "trainkit.reports.comparison",
     "evaluate": "trainkit.training",
     "export": "trainkit.exporting",
     "find_learning_rate": "trainkit.training",

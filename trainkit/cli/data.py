@@ -184,6 +184,7 @@ def augment(
     index: Annotated[int, typer.Option(help="Which training image, from 0.", min=0)] = 0,
     count: Annotated[int, typer.Option(help="How many epochs to show.", min=1)] = 15,
     seed: Annotated[int, typer.Option(help="Of the training.", min=0)] = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Draw what augmentation makes of an image: itself first, then as the network sees it in each epoch."""
     from trainkit.config import parse_assignment
@@ -191,4 +192,7 @@ def augment(
 
     settings = dict(map(parse_assignment, set_ or []))
     path = draw_augmentations(data, out, model=model, settings=settings, index=index, count=count, seed=seed)
-    print(f"Wrote {path}.")
+    if as_json:
+        print_json({"picture": str(path.absolute())})
+    else:
+        print(f"Wrote {path}.")

@@ -84,11 +84,11 @@ def _content(folder: Path, findings: Findings) -> dict[str, Any]:
         "classes": classes,
         "images": {_SIDES.get(side, side): count for side, count in findings.images.items()},
         "charts": _curves(rows),
-        "confusion_matrix": _svg(confusion_figure(matrix, names), "Images by true and predicted class")
+        "confusion_matrix": chart(confusion_figure(matrix, names), "Images by true and predicted class")
         if matrix and len(matrix) == len(names)
         else None,
         "confused": _most_confused(matrix, names),
-        "reliability": _svg(reliability_figure(findings.reliability), "How often right, by confidence")
+        "reliability": chart(reliability_figure(findings.reliability), "How often right, by confidence")
         if findings.reliability
         else None,
         "findings": findings,
@@ -107,13 +107,14 @@ def _curves(rows: list[dict[str, Any]]) -> list[tuple[str, Markup]]:
     charts = []
     for metric, figure in curve_figures(rows).items():
         heading = metric.replace("_", " ").capitalize()
-        charts.append((heading, _svg(figure, f"{heading} against the epoch")))
+        charts.append((heading, chart(figure, f"{heading} against the epoch")))
     if any("seconds" in row for row in rows):
-        charts.append(("Time an epoch", _svg(epoch_times_figure(rows), "Seconds of each epoch")))
+        charts.append(("Time an epoch", chart(epoch_times_figure(rows), "Seconds of each epoch")))
     return charts
 
 
-def _svg(figure: Any, description: str) -> Markup:
+def chart(figure: Any, description: str) -> Markup:
+    """Return a figure as a drawing for a template; the description is for those who cannot see it."""
     return Markup(to_svg(figure, description))
 
 
