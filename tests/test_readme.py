@@ -96,7 +96,20 @@ def options_of(command: str) -> dict[str, Any]:
 
 
 # Tables whose keys are names, sizes and the like.
-MAPS = ("settings", "figures", "curves", "runtimes", "classes", "sides", "sides.<name>", "sizes", "modes", "formats", "orientations", "problems")
+MAPS = (
+    "settings",
+    "figures",
+    "curves",
+    "runtimes",
+    "classes",
+    "sides",
+    "sides.<name>",
+    "sizes",
+    "modes",
+    "formats",
+    "orientations",
+    "problems",
+)
 
 
 def key_paths(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
