@@ -68,9 +68,7 @@ def _run_ours(contender: Contender, seed: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "trainkit", "train", *contender.options, "--seed", str(seed), "--json"]
         started = time.monotonic()
-        done = subprocess.run(
-            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=True
-        )
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
         return {**json.loads(done.stdout), "process_seconds": time.monotonic() - started}
 
 
