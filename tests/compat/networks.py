@@ -27,8 +27,8 @@ _STATISTICS = (123.5, 116.0, 104.25), (58.5, 57.0, 60.25)  # of a training set t
 _IMAGE_SPREAD, _CLASS_SPREAD = 1.5, 1.3  # of the logits: from image to image, from class to class; 2 together
 
 FAMILIES = (
-    "small-cnn", "fashion-mnist", "vgg16", "mobilenet", "mobilenet-v2", "mobilenet-v3-small", "efficientnet-b0",
-    "efficientnet-v2-b0", "resnet50", "resnet50-v2", "densenet121", "inception-v3", "xception", "nasnet-mobile",
+    "small-cnn", "small-resnet", "fashion-mnist", "vgg16", "mobilenet", "mobilenet-v2", "mobilenet-v3-small",
+    "efficientnet-b0", "efficientnet-v2-b0", "resnet50", "resnet50-v2", "densenet121", "inception-v3", "xception", "nasnet-mobile",
     "convnext-tiny",
 )  # fmt: skip
 # Weights that a download may have left on this machine: the file, and the settings it belongs to.
@@ -224,7 +224,7 @@ def _discerning_kernel(model: Any, last: Any, inputs_nhwc: np.ndarray, generator
 
 def _family(name: str) -> Network:
     builder = BUILDERS[name]
-    trained = name in ("small-cnn", "fashion-mnist")
+    trained = name in ("small-cnn", "small-resnet", "fashion-mnist")
     width, height = builder.size or {"fashion-mnist": (28, 28)}.get(name, (32, 32))
     color = builder.color or "gray"
     preprocessing = build_preprocessing(
