@@ -116,6 +116,7 @@ def test_fine_tuning_needs_a_pretrained_backbone(tiny_dataset: Path) -> None:
         build_config({"data": "digits", "model.name": "small-cnn", "fine_tuning.epochs": 1})
 
 
+@pytest.mark.slow
 def test_head_is_trained_on_the_whole_network_where_images_are_augmented(
     tiny_dataset: Path, backbone: Path, tmp_path: Path
 ) -> None:
@@ -318,6 +319,7 @@ def test_own_model_is_trained_and_stays_as_it_was(tiny_dataset: Path, tmp_path: 
     assert [row["loss"] for row in rows(again)] == [row["loss"] for row in rows(run)]
 
 
+@pytest.mark.slow
 def test_own_model_from_a_file_on_the_command_line(tiny_dataset: Path, tmp_path: Path) -> None:
     own_model(last=None).save(tmp_path / "mine.keras")
     command = [sys.executable, "-m", "trainkit", "train", str(tiny_dataset), "--model", "mine.keras", "--epochs", "1"]
@@ -379,6 +381,7 @@ def test_settings_win_over_the_recipe(tmp_path: Path) -> None:
     assert run.config["data"] == "digits"
 
 
+@pytest.mark.slow
 def test_suggested_learning_rate_trains(tmp_path: Path) -> None:
     found = trainkit.find_learning_rate("digits", out=tmp_path / "rates.png")
     assert 1e-4 < found.suggestion < 1e-1

@@ -118,6 +118,7 @@ def test_run_killed_at_any_moment_goes_on_bit_for_bit(whole: Run, tmp_path: Path
     assert_equal_runs(run, whole)
 
 
+@pytest.mark.slow
 def test_interrupted_run_goes_on(whole: Run, tmp_path: Path) -> None:
     settings = [f"--set={key}={value}" for key, value in REMEMBERS.items()]
     process = start(tmp_path, "digits", "--name", "stopped", "--json", *settings)
