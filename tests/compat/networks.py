@@ -28,8 +28,8 @@ _IMAGE_SPREAD, _CLASS_SPREAD = 1.5, 1.3  # of the logits: from image to image, f
 
 FAMILIES = (
     "small-cnn", "small-resnet", "fashion-mnist", "vgg16", "mobilenet", "mobilenet-v2", "mobilenet-v3-small",
-    "efficientnet-b0", "efficientnet-v2-b0", "resnet50", "resnet50-v2", "densenet121", "inception-v3", "xception", "nasnet-mobile",
-    "convnext-tiny",
+    "efficientnet-b0", "efficientnet-v2-b0", "resnet50", "resnet50-v2", "densenet121", "inception-v3", "xception",
+    "nasnet-mobile", "convnext-tiny",
 )  # fmt: skip
 # Weights that a download may have left on this machine: the file, and the settings it belongs to.
 _PRETRAINED = {
