@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -50,23 +49,3 @@ def judge(probabilities: np.ndarray, labels: np.ndarray) -> Answers:
 def name_classes(chosen: np.ndarray, class_names: list[str]) -> str:
     """Return the names of the classes that are chosen in a row of bools, or a dash for none."""
     return ", ".join(name for name, there in zip(class_names, chosen, strict=True) if there) or "–"
-
-
-def measure_labels(answers: Answers, class_names: list[str]) -> dict[str, Any]:
-    """Return figures for several labels an image, as `trainkit.training.evaluation.measure` does for one.
-
-    The accuracy is the share of single decisions that are right.
-    """
-    from sklearn.metrics import precision_recall_fscore_support
-
-    figures = precision_recall_fscore_support(answers.truth, answers.predicted, zero_division=0)
-    sure = np.where(answers.right, answers.confidence, 1 - answers.confidence).astype(np.float64)
-    return {
-        "test_accuracy": float(answers.right.mean()),
-        "test_loss": float(-np.log(np.clip(sure, 1e-7, 1)).mean()),
-        "classes": [
-            {"label": name, "precision": float(p), "recall": float(r), "f1": float(f), "images": int(n)}
-            for name, p, r, f, n in zip(class_names, *figures, strict=True)
-        ],
-        "confusion_matrix": [],
-    }

@@ -90,7 +90,15 @@ def draw_augmentations(
 def grid(
     part: Part, preprocessing: Preprocessing, augmentation: Augmentation, *, index: int, count: int = 15, seed: int = 0
 ) -> np.ndarray:
-    """Return an image and what becomes of it in the first epochs, side by side.
+    """Put `tiles` side by side: uint8 `(height, width, 3)`, BGR; small ones are enlarged, pixel by pixel."""
+    pictures = tiles(part, preprocessing, augmentation, index=index, count=count, seed=seed)
+    return _tile([_enlarged(picture) for picture in pictures])
+
+
+def tiles(
+    part: Part, preprocessing: Preprocessing, augmentation: Augmentation, *, index: int, count: int, seed: int
+) -> list[np.ndarray]:
+    """Return an image as the network sees it, and what becomes of it in the first epochs.
 
     Args:
         part: the training images.
@@ -101,7 +109,7 @@ def grid(
         seed: of the training.
 
     Returns:
-        uint8 `(height, width, 3)`, BGR; the image itself comes first.
+        uint8 `(height, width, 3)` each, BGR; the image itself comes first.
     """
 
     def read(indices: np.ndarray, epoch: int) -> np.ndarray:
@@ -121,13 +129,12 @@ def grid(
         return np.asarray(np.rint(mixed[0]), np.uint8)
 
     pictures = [preprocessing.to_pixels(part.images[index]), *map(draw, range(count))]
-    return _tile([_enlarged(picture) for picture in pictures])
+    return [picture if picture.shape[2] == 3 else picture.repeat(3, axis=2) for picture in pictures]
 
 
 def _enlarged(picture: np.ndarray) -> np.ndarray:
     factor = math.ceil(_LEAST_SIDE / max(picture.shape[:2]))
-    picture = np.repeat(np.repeat(picture, factor, axis=0), factor, axis=1)
-    return picture if picture.shape[2] == 3 else np.repeat(picture, 3, axis=2)
+    return np.repeat(np.repeat(picture, factor, axis=0), factor, axis=1)
 
 
 def _tile(pictures: list[np.ndarray]) -> np.ndarray:

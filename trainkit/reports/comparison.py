@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,18 +62,15 @@ def compare(
     notes: list[str] = []
     read = [_read(run, notes) for run in found]
     settings = [settings for settings, _, _ in read]
-    keys = list(dict.fromkeys(key for one in settings for key in one))
+    known = [one for one in settings if one]
+    keys = list(dict.fromkeys(key for one in known for key in one))
     # `name` is no setting that anything comes of.
-    differing = [key for key in keys if key != "name" and any(one.get(key) != settings[0].get(key) for one in settings)]
+    differing = [key for key in keys if key != "name" and any(one.get(key) != known[0].get(key) for one in known)]
     comparison = Comparison(
         names=[run.name for run in found],
         settings={key: [one.get(key) for one in settings] for key in differing},
         figures={key: [result.get(key) for _, result, _ in read] for key in _FIGURES},
-        curves={
-            name: curves
-            for name in _CURVES
-            if any(curves := [[(int(row["epoch"]), row[name]) for row in rows if name in row] for _, _, rows in read])
-        },
+        curves={name: curves for name in _CURVES if any(curves := [_curve(rows, name) for _, _, rows in read])},
         notes=notes,
     )
     if html is not None:
@@ -92,6 +90,12 @@ def _read(run: Run, notes: list[str]) -> tuple[dict[str, Any], dict[str, Any], l
     except TrainkitError as error:
         notes.append(str(error))
     return settings, result, rows
+
+
+def _curve(rows: list[dict[str, Any]], name: str) -> list[tuple[int, float]]:
+    """Return a column as (epoch, value); a value that is no number, or not a finite one, is left out."""
+    values = ((int(row["epoch"]), row.get(name)) for row in rows)
+    return [(epoch, value) for epoch, value in values if isinstance(value, float) and math.isfinite(value)]
 
 
 def sparkline(values: Sequence[float], width: int = 24) -> str:

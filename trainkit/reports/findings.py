@@ -55,7 +55,7 @@ class Findings:
     mistakes: list[Mistake] = field(default_factory=list)
     mistakes_in_all: int = 0
     samples: list[Samples] = field(default_factory=list)
-    augmentation: np.ndarray | None = None  # uint8 (height, width, 3), BGR: a grid, the original first
+    augmentation: list[np.ndarray] = field(default_factory=list)  # uint8 (height, width, 3), BGR, the original first
     filters: list[np.ndarray] = field(default_factory=list)  # uint8 (height, width, 3), BGR
     layers: list[LayerShape] = field(default_factory=list)
     exports: list[ExportFigures] = field(default_factory=list)

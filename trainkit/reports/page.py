@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from trainkit.errors import RunError
 from trainkit.files import write_text
@@ -62,7 +63,7 @@ def render(template: str, **content: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(percent=_percent, duration=_duration, count=_count, sides=_sides, words=to_words)
-    environment.filters.update(picture=_picture, milliseconds=_milliseconds)
+    environment.filters.update(picture=_picture, milliseconds=_milliseconds, breakable=_breakable)
     return environment.get_template(template).render(content)
 
 
@@ -70,6 +71,8 @@ def _content(folder: Path, findings: Findings) -> dict[str, Any]:
     settings = dict(flatten(_read(folder / "config.toml", tomllib.loads)))
     stored = dict.fromkeys(_RESULT_KEYS) | {"status": "unknown"} | _read(folder / "result.json", json.loads)
     result = stored | dict(findings.figures)
+    if result["status"] == "running" and not Run(folder).is_training():
+        result["status"] = "killed"
     rows = Run(folder).metrics
     if not result["epochs"]:  # `result.json` may be as old as the start of the run
         result["epochs"] = len(rows)
@@ -159,6 +162,11 @@ def to_words(value: object) -> str:
 
 def _percent(share: float | None) -> str:
     return MISSING if share is None else f"{share:.1%}"
+
+
+def _breakable(key: str) -> Markup:
+    """Let a setting's key go on in the next line after a dot or an underscore, and nowhere else."""
+    return Markup(re.sub(r"([._])", r"\1<wbr>", str(escape(key))))
 
 
 def _milliseconds(value: float | None) -> str:

@@ -17,14 +17,15 @@ _MARGIN = 10  # pixels, around a picture
 _MOST_FILTERS = 64
 
 
-def thumbnail(image_bgr: np.ndarray) -> np.ndarray:
-    """Return an image with its longer side at most `SIDE` pixels, its proportions kept; it is never enlarged.
+def thumbnail(image_bgr: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """Return an image with its longer side at most `side` pixels, its proportions kept; it is never enlarged.
 
     Args:
         image_bgr: uint8 `(height, width, 3)`.
+        side: pixels.
     """
     height, width = image_bgr.shape[:2]
-    scale = SIDE / max(height, width)
+    scale = side / max(height, width)
     if scale >= 1:
         return image_bgr
     size = (max(1, round(scale * width)), max(1, round(scale * height)))

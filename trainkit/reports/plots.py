@@ -165,7 +165,7 @@ def confusion_figure(matrix: Sequence[Sequence[int]], class_names: Sequence[str]
     """
     counts = np.array(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)  # a class without images is a row of 0
-    side = min(MAX_SIDE, 2.6 + 0.24 * max(len(class_names), 4))
+    side = min(MAX_SIDE, 2.6 + 0.24 * max(len(class_names), 8))
     figure = Figure(figsize=(side, 0.94 * side), layout="constrained")
     axes = figure.subplots()
     _style(axes, grid=False)
@@ -307,12 +307,13 @@ def _show_phases(axes: Axes, rows: Sequence[Row]) -> None:
         if before.get("phase") != after.get("phase"):
             axes.axvline((before["epoch"] + after["epoch"]) / 2, color=SOFT, linewidth=1, linestyle=":")
             axes.annotate(
-                f" {after.get('phase')}",
+                f"{after.get('phase')}",
                 ((before["epoch"] + after["epoch"]) / 2, 1),
                 xycoords=("data", "axes fraction"),
                 color=SOFT,
                 fontsize=8,
-                va="top",
+                ha="center",
+                va="bottom",
             )
 
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from trainkit.bundles import EXPORTED
@@ -17,8 +16,8 @@ from trainkit.data.dataset import Dataset, Part
 from trainkit.errors import DataError, TrainkitError
 from trainkit.files import check_writable
 from trainkit.manifest import read_manifest
-from trainkit.reports.answers import Answers, judge, measure_labels, name_classes
-from trainkit.reports.augmentations import grid
+from trainkit.reports.answers import Answers, judge, name_classes
+from trainkit.reports.augmentations import tiles
 from trainkit.reports.calibration import measure_reliability
 from trainkit.reports.findings import ExportFigures, Findings, Mistake, Samples
 from trainkit.reports.page import write_report
@@ -36,6 +35,7 @@ from trainkit.runs import EXPERIMENTS, Run, find_run
 
 _MOST_MISTAKES = 24
 _MOST_SAMPLES, _MOST_OF_A_CLASS, _MOST_SAMPLED_CLASSES = 120, 8, 60
+_EPOCHS_SHOWN, _AUGMENTED_SIDE = 11, 256  # of one image; pixels
 _BENCH_SECONDS = 2.0  # of all bundles together
 
 log = logging.getLogger("trainkit")
@@ -136,12 +136,10 @@ def _predict(run: Run, model: Any, dataset: Dataset) -> dict[str, Any]:
         )
     part, names = dataset.parts[side], dataset.class_names
     output = predict_pixels(model, read_pixels(part, run.preprocessing), run.preprocessing)
-    several = part.labels.ndim == 2
-    probabilities = output if several else class_probabilities(output)
+    probabilities = output if dataset.multi_label else class_probabilities(output)
     answers = judge(probabilities, part.labels)
-    figures = measure_labels(answers, names) if several else measure(probabilities, part.labels, names)
     return {
-        "figures": {"test_split": side, **figures},
+        "figures": {"test_split": side, **measure(probabilities, part.labels, names)},
         "reliability": measure_reliability(answers.confidence.ravel(), answers.right.ravel()),
         "mistakes": _choose_mistakes(part, answers, names, Path(run.config["data"])),
         "mistakes_in_all": len(answers.mistakes()[0]),
@@ -155,17 +153,18 @@ def _choose_mistakes(part: Part, answers: Answers, class_names: list[str], data:
             truth=name_classes(answers.truth[index], class_names),
             predicted=name_classes(answers.predicted[index], class_names),
             confidence=float(confidence),
-            file=_below(part.path(int(index)), data),
+            file=_short(part.path(int(index)), data),
         )
         for index, confidence in list(zip(*answers.mistakes(), strict=True))[:_MOST_MISTAKES]
     ]
 
 
-def _below(path: Path | None, folder: Path) -> str | None:
-    """Return a path as it is written below a folder; the whole one where it lies elsewhere."""
+def _short(path: Path | None, data: Path) -> str | None:
+    """Return a path as it is written below the data, a folder or a table in it; of one elsewhere, its end."""
     if path is None:
         return None
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+    folder = data if data.is_dir() else data.parent
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else f"…/{path.parent.name}/{path.name}"
 
 
 def _choose_samples(dataset: Dataset) -> list[Samples]:
@@ -182,13 +181,14 @@ def _choose_samples(dataset: Dataset) -> list[Samples]:
     return samples
 
 
-def _draw_augmentations(run: Run, part: Part) -> np.ndarray | None:
-    """Return an image and what the first epochs made of it; `None` where a run left its images as they were."""
+def _draw_augmentations(run: Run, part: Part) -> list[np.ndarray]:
+    """Return an image and what the first epochs made of it; nothing where a run left its images as they were."""
     augmentation = Augmentation(**run.config.section("augmentation"))
     if not (augmentation.moves_pixels or augmentation.mixes):
-        return None
+        return []
     seed = run.config["training.seed"]
-    return grid(part, run.preprocessing, augmentation, index=len(part) // 2, count=11, seed=seed)
+    pictures = tiles(part, run.preprocessing, augmentation, index=len(part) // 2, count=_EPOCHS_SHOWN, seed=seed)
+    return [thumbnail(picture, _AUGMENTED_SIDE) for picture in pictures]
 
 
 def _find_exports(run: Run, exported: Path, notes: list[str]) -> list[ExportFigures]:
@@ -253,8 +253,9 @@ def _draw_pictures(run: Run, findings: Findings) -> None:
         )
     if findings.filters:
         _save_mosaic(_in_rows([(picture, "") for picture in findings.filters], 8), folder / "filters.png", side=64)
-    if findings.augmentation is not None:
-        save_figure(mosaic_figure(cv2.cvtColor(findings.augmentation, cv2.COLOR_BGR2RGBA)), folder / "augmentation.png")
+    if findings.augmentation:
+        captioned = [(picture, "" if number else "original") for number, picture in enumerate(findings.augmentation)]
+        _save_mosaic(_in_rows(captioned, 4), folder / "augmentation.png")
 
 
 Captioned = tuple[np.ndarray, str]
