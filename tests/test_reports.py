@@ -10,6 +10,7 @@ from PIL import Image, ImageChops
 
 from trainkit.errors import OutputError, RunError
 from trainkit.reports import draw_confusion_matrix, draw_curves, write_report
+from trainkit.runs import Run
 
 ODD_NAMES = [
     "$x$",
@@ -216,14 +217,22 @@ def test_report_of_a_run_that_left_only_its_config(tmp_path: Path) -> None:
     assert not re.search("Learning curves|Confusion matrix|<table|Settings|Preprocessing|Environment|Test", page)
 
 
-@pytest.mark.parametrize("status", ["interrupted", "failed", "running"])
-def test_report_of_an_unfinished_run(tmp_path: Path, status: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "shown"), [("interrupted", "interrupted"), ("failed", "failed"), ("running", "killed")]
+)
+def test_report_of_an_unfinished_run(tmp_path: Path, status: str, shown: str) -> None:
     folder = save_run(tmp_path / "run", result={"status": status, "epochs": 0, "message": "The loss is not finite."})
     (folder / "metrics.csv").write_text("epoch,loss\n1,2.0\n2,1.0\n")
     page = page_of(folder)
-    assert f'<span class="badge {status}">{status}</span>' in page
+    assert f'<span class="badge {shown}">{shown}</span>' in page
     assert '<p class="message">The loss is not finite.</p>' in page
     assert "<dt>Epochs</dt><dd>2</dd>" in page
+
+
+def test_report_of_a_run_that_is_being_trained(tmp_path: Path) -> None:
+    folder = save_run(tmp_path / "run", result={"status": "running"})
+    with Run(folder).training():
+        assert '<span class="badge running">running</span>' in page_of(folder)
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.2, "under 1 s"), (59.7, "1 min"), (61, "1 min 1 s"), (None, "–")])

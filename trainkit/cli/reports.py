@@ -48,7 +48,7 @@ def compare(
     """Put runs side by side: settings that differ, figures, curves."""
     from trainkit.reports.comparison import compare as compare_runs
     from trainkit.reports.comparison import sparkline
-    from trainkit.reports.page import to_words
+    from trainkit.reports.templates import to_words
 
     found = compare_runs(runs, experiments=experiments, html=html)
     for note in found.notes:

@@ -10,8 +10,9 @@ from typing import Any
 
 from trainkit.errors import TrainkitError, UsageError
 from trainkit.files import check_new, write_text
-from trainkit.reports.page import chart, render
+from trainkit.reports.page import chart
 from trainkit.reports.plots import overlaid_figures
+from trainkit.reports.templates import render
 from trainkit.runs import EXPERIMENTS, Run, find_run
 
 _FIGURES = ("status", "epochs", "best_epoch", "seconds", "test_split", "test_accuracy", "test_loss")

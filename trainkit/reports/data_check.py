@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from trainkit.data.check import DataCheck, to_text
 from trainkit.data.inspection import read_image
 from trainkit.data.repeats import Group, LabelledFile
 from trainkit.errors import DataError
 from trainkit.files import write_text
+from trainkit.reports.templates import render
 
 _GROUPS = 60  # of a kind, with pictures: a thumbnail takes some 8 kB
 _PICTURES = 12  # of a group
@@ -28,14 +28,7 @@ def write_data_check(check: DataCheck, path: Path) -> None:
     Raises:
         OutputError: the page cannot be written.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    write_text(path, environment.get_template("data_check.html").render(_content(check)))
+    write_text(path, render("data_check.html", **_content(check)))
 
 
 def _content(check: DataCheck) -> dict[str, Any]:
