@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,13 +45,25 @@ def test_page_has_the_curves_and_loads_nothing(runs: list[Run], tmp_path: Path) 
 
 
 def test_damaged_run_is_said_and_shown(runs: list[Run], tmp_path: Path) -> None:
-    import shutil
-
     damaged = Run(shutil.copytree(runs[0].path, tmp_path / "damaged"))
     (damaged.path / "result.json").write_text("{")
     found = trainkit.compare([damaged, runs[1]])
     assert found.figures["status"] == ["damaged", "finished"]
     assert "damaged" in found.notes[0]
+
+
+def test_settings_of_a_damaged_run_are_not_held_against_the_others(runs: list[Run], tmp_path: Path) -> None:
+    damaged = Run(shutil.copytree(runs[0].path, tmp_path / "damaged"))
+    (damaged.path / "config.toml").write_text("[", encoding="utf-8")
+    assert trainkit.compare([damaged, *runs]).settings == {"training.epochs": [None, 1, 3]}
+
+
+def test_what_is_no_number_is_left_out_of_the_curves(runs: list[Run], tmp_path: Path) -> None:
+    astray = Run(shutil.copytree(runs[0].path, tmp_path / "astray"))
+    (astray.path / "metrics.csv").write_text("epoch,loss\n1,2.5\n2,nan\n3,inf\n4,x\n", encoding="utf-8")
+    found = trainkit.compare([astray, runs[1]], html=tmp_path / "page.html")
+    assert found.curves["loss"][0] == [(1, 2.5)]
+    json.dumps(found.to_json(), allow_nan=False)
 
 
 def test_one_run_is_too_few(runs: list[Run]) -> None:

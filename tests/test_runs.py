@@ -359,8 +359,10 @@ def test_summary_of_a_run_without_a_model_is_as_it_was(experiments: Path, status
 
 
 def test_summary_of_a_run_whose_process_has_gone_says_killed(experiments: Path) -> None:
-    make_run(experiments).set_result(status="running")
-    assert [row["status"] for row in summarize_runs(experiments)] == ["killed"]
+    run = make_run(experiments)
+    run.set_result(status="running")
+    (run.path / "metrics.csv").write_text("epoch,loss\n1,2.0\n2,1.0\n3")
+    assert [(row["status"], row["epochs"]) for row in summarize_runs(experiments)] == [("killed", 3)]
 
 
 def test_metrics_are_numbers_where_they_are_numbers(experiments: Path) -> None:

@@ -195,6 +195,8 @@ class Run:
             **{key: result[key] for key in ("epochs", "test_accuracy", "test_split", "seconds")},
             "status": self.status,
         }
+        if row["status"] in ("running", "killed"):
+            row["epochs"] = len(self.metrics)  # `result.json` is as old as the start of the training
         if result["keras_sha256"] and not zipfile.is_zipfile(self.model_path):  # looks at the end of the file only
             row["status"] = "damaged"
         return row

@@ -88,6 +88,7 @@ def _read(run: Run, notes: list[str]) -> tuple[dict[str, Any], dict[str, Any], l
         settings = dict(run.config.values)
         result = {**run.result, "status": run.status}
         rows = run.metrics
+        result["epochs"] = result["epochs"] or len(rows)  # `result.json` may be as old as the start of the run
     except TrainkitError as error:
         notes.append(str(error))
     return settings, result, rows
