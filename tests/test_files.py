@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from trainkit.errors import OutputError
-from trainkit.files import cannot_write, make_folder, replacing, sha256_of, write_json, write_text
+from trainkit.files import cannot_write, make_folder, remove_leftovers, replacing, sha256_of, write_json, write_text
 
 
 def names_in(folder: Path) -> list[str]:
@@ -147,3 +147,12 @@ def test_sha256_of_a_file(tmp_path: Path, content: bytes) -> None:
 def test_sha256_is_lower_case_hexadecimal(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     assert sha256_of(tmp_path / "file") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    for name in (".0123456789abcdef.keras", "state/.0123456789abcdef.npz", ".lock", ".hidden", "model.keras"):
+        (tmp_path / name).write_text("x")
+    remove_leftovers(tmp_path)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {".lock", ".hidden", "model.keras"}

@@ -292,6 +292,14 @@ def test_two_devices_train_like_one(tmp_path: Path) -> None:
         assert float(one["val_loss"]) == pytest.approx(float(two["val_loss"]), abs=1e-4)
 
 
+def test_one_device_is_enough_to_be_mirrored(tiny_dataset: Path, tmp_path: Path) -> None:
+    losses = []
+    for distribute in ("none", "mirrored"):
+        run = trainkit.train(tiny_dataset, **TINY, epochs=2, distribute=distribute, experiments=tmp_path)
+        losses.append([float(row["loss"]) for row in rows(run)])
+    np.testing.assert_allclose(losses[0], losses[1], atol=1e-4)
+
+
 def test_tensorboard_gets_its_logs(tiny_dataset: Path, tmp_path: Path) -> None:
     run = trainkit.train(tiny_dataset, **TINY, epochs=1, tensorboard=True, experiments=tmp_path)
     assert list((run.path / "tensorboard" / "train").glob("events*"))

@@ -109,7 +109,7 @@ def test_run_killed_at_any_moment_goes_on_bit_for_bit(whole: Run, tmp_path: Path
             break
         time.sleep(0.05)
     kills = 0
-    while kill_after(process, generator.uniform(0.2, 9)):
+    while kill_after(process, generator.uniform(0.2, 9) if kills else generator.uniform(0, 2)):
         kills += 1
         process = start(tmp_path, "--resume", "killed")
     run = trainkit.find_run("killed", tmp_path / "experiments")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from trainkit.errors import OutputError
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}(\..{1,31})?")
 
 
 @contextmanager
@@ -34,6 +37,14 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # where it could not be made, it cannot be removed
             temporary.unlink()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what `replacing` leaves behind below a folder where its process was killed."""
+    for path in folder.rglob(".*"):
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            with suppress(OSError):
+                path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

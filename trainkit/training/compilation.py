@@ -92,7 +92,7 @@ def _counted(metric: type) -> type:
 
     class Counted(metric):  # type: ignore[misc]
         def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-            real = keras.ops.cast(sample_weight > 0, "float32")
+            real = None if sample_weight is None else keras.ops.cast(sample_weight > 0, "float32")
             return super().update_state(y_true, y_pred, sample_weight=real)
 
     return Counted

@@ -18,7 +18,7 @@ from trainkit.config import Config
 from trainkit.data.dataset import Dataset
 from trainkit.data.sources import load_dataset
 from trainkit.errors import DataError, OutputError, TrainkitError
-from trainkit.files import check_writable, sha256_of
+from trainkit.files import check_writable, remove_leftovers, sha256_of
 from trainkit.reports import draw_confusion_matrix, draw_curves, write_report
 from trainkit.runs import Run, create_run
 from trainkit.training.averaging import AveragedValidation
@@ -91,6 +91,7 @@ def resume(run: Run) -> Run:
     config = run.config
     with run.training(), catching_interrupt() as interruption:
         run.check_resumable()
+        remove_leftovers(run.path)
         dataset, before = run.load_data(), run.environment
         now = describe_environment(seed=config["training.seed"], data=fingerprint(dataset))
         if before.get("data") not in (None, now["data"]):
