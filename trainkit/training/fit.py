@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -273,12 +272,8 @@ def _tensorboard(run: Run) -> Any:
 
 
 def _draw(run: Run) -> None:
-    path = run.path / "metrics.csv"
-    if path.exists():
-        with path.open(encoding="utf-8", newline="") as file:
-            rows: list[Mapping[str, str]] = list(csv.DictReader(file))
-        numbers = [{key: float(value) for key, value in row.items() if key != "phase" and value} for row in rows]
-        draw_curves(numbers, run.path / "curves.png")
+    if rows := run.metrics:
+        draw_curves(rows, run.path / "curves.png")
     if matrix := run.result["confusion_matrix"]:
         draw_confusion_matrix(matrix, run.class_names, run.path / "confusion_matrix.png")
     write_report(run.path)
