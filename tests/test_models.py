@@ -193,12 +193,34 @@ def test_fashion_mnist_is_the_textbook_network() -> None:
         assert layer.activation.__name__ == "relu"
 
 
+@pytest.mark.parametrize(("blocks", "widths"), [(1, [8, 16, 32, 32]), (3, [8, 16, 16, 16, 32, 32, 32, 32])])
+def test_small_resnet_has_its_blocks_in_the_last_two_stages(blocks: int, widths: list[int]) -> None:
+    model = build("small-resnet", (8, 9, 1), 3, width=8, blocks=blocks)
+    assert [layer.filters for layer in model.layers if isinstance(layer, keras.layers.Conv2D)] == widths
+    assert sum(isinstance(layer, keras.layers.Add) for layer in model.layers) == 2 * blocks - 1
+    kinds = [type(layer).__name__ for layer in model.layers[1:5]]
+    assert kinds == ["Conv2D", "MaxPooling2D", "BatchNormalization", "ReLU"]
+    assert model.get_layer(index=-3).input.shape[1:] == (2, 2, 32)
+
+
+def test_small_resnet_block_adds_to_what_it_was_given() -> None:
+    """A block whose normalisation gives nothing lets everything through."""
+    model = build("small-resnet", (28, 28, 1), 3, width=8)
+    add = next(layer for layer in model.layers if isinstance(layer, keras.layers.Add))
+    normalizations = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    normalizations[-1].gamma.assign(np.zeros(32))
+    given, sums = keras.Model(model.input, [add.input[0], add.output])(np.random.default_rng(0).random((2, 28, 28, 1)))
+    assert np.ptp(given) > 0
+    np.testing.assert_array_equal(sums, given)
+
+
 @pytest.mark.parametrize(
     ("name", "shape", "settings", "message"),
     [
         ("small-cnn", (8, 8, 1), {"blocks": 2}, "room for 1 blocks.*model.blocks=2"),
         ("small-cnn", (3, 9, 1), {}, "An image of 9x3 has room for 0 blocks"),
         ("fashion-mnist", (3, 9, 1), {}, "at least 4x4. Received: 9x3"),
+        ("small-resnet", (7, 9, 1), {}, "small-resnet needs images of at least 8x8. Received: --size 9x7"),
         ("vgg16", (31, 64, 3), {}, "vgg16 needs images of at least 32x32. Received: --size 64x31"),
         ("inception-v3", (80, 74, 3), {}, "inception-v3 needs images of at least 75x75. Received: --size 74x80"),
         ("xception", (1, 1, 1), {"weights": "imagenet"}, "at least 71x71"),
