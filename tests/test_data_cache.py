@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -119,17 +120,23 @@ def test_a_file_that_cannot_be_read_leaves_nothing_half_written(folder: Path) ->
     assert list(folder.iterdir()) == []
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[None]:
-    """No file may have more than 4,000 bytes: what a full disk does, in the middle of writing."""
+    """No file may have more than 4,000 bytes: what a full disk does, in the middle of writing.
+
+    That goes for pytest's own output too where it is a file, so it must be over before pytest writes again.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_full_disk_is_one_sentence_and_leaves_nothing(folder: Path, small_files: None) -> None:
-    with pytest.raises(OutputError, match=rf"Cannot keep 0\.00 GB of pixels in {folder}: .*TRAINKIT_CACHE") as caught:
+def test_full_disk_is_one_sentence_and_leaves_nothing(folder: Path) -> None:
+    expected = rf"Cannot keep 0\.00 GB of pixels in {folder}: .*TRAINKIT_CACHE"
+    with pytest.raises(OutputError, match=expected) as caught, small_files():
         map_pixels("a", SHAPE, Reader())
     assert isinstance(caught.value.__cause__, OSError) and caught.value.__cause__.errno == errno.EFBIG
     assert list(folder.iterdir()) == []
