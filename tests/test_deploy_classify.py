@@ -615,7 +615,7 @@ def test_script_ends_quietly_when_its_reader_has_gone(bundle: Path, film: Path) 
 
 
 def test_script_ends_quietly_on_ctrl_c(bundle: Path, film: Path) -> None:
-    command = [sys.executable, "-I", "classify.py", *[str(film)] * 400]
+    command = [sys.executable, "-I", "classify.py", *[str(film)] * 2000]
     process = subprocess.Popen(command, cwd=bundle, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()

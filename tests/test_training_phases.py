@@ -7,10 +7,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import write_class_folders
+from sklearn.datasets import load_digits
 
 import trainkit
 from trainkit.backend import keras
@@ -21,7 +23,15 @@ from trainkit.recipes import find_recipe, list_recipes, recipe_for
 from trainkit.training.averaging import averaged
 from trainkit.training.compilation import choose_steps, class_weights, training_copy
 from trainkit.training.feeding import Feed
+from trainkit.training.learning_rate import STEPS, suggest
 from trainkit.training.preparation import build_targets
+
+
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """Return 200 digits of 8x8 pixels, and what they are."""
+    found = load_digits()
+    return (found.images[:200] * 15.9375).round().astype(np.uint8), found.target[:200]
+
 
 TINY = {"size": (24, 16), "batch_size": 8}
 
@@ -112,7 +122,9 @@ def test_fine_tuning_goes_on_after_a_break(tiny_dataset: Path, backbone: Path, t
 def test_fine_tuning_needs_a_pretrained_backbone(tiny_dataset: Path) -> None:
     with pytest.raises(UsageError, match="Fine-tuning needs a pretrained backbone"):
         build_config({"data": "digits", "model.name": "vgg16", "model.weights": "none", "fine_tuning.epochs": 1})
-    with pytest.raises(UsageError, match="The model small-cnn has no setting `epochs`"):
+    with pytest.raises(
+        UsageError, match=r"small-cnn has no pretrained backbone to tune\. Leave out `fine_"
+    ):
         build_config({"data": "digits", "model.name": "small-cnn", "fine_tuning.epochs": 1})
 
 
@@ -400,6 +412,56 @@ def test_suggested_learning_rate_trains(tmp_path: Path) -> None:
     assert run.result["test_accuracy"] > 0.85
     with pytest.raises(OutputError, match="exists already"):
         trainkit.find_learning_rate("digits", out=tmp_path / "rates.png")
+
+
+def falling(rate: float) -> float:
+    """Return a loss that falls from a rate of 1e-3 on, is lowest at 0.1, and explodes."""
+    return float(2.3 - 2 / (1 + (0.01 / rate) ** 2) + (rate / 0.3) ** 4)
+
+
+def test_suggestion_is_left_of_the_lowest_loss_and_nothing_where_none_falls() -> None:
+    rates = np.geomspace(1e-6, 1.0, STEPS)
+    noise = np.random.default_rng(0).normal(0, 0.05, STEPS)
+    found = suggest(list(rates), [falling(rate) + one for rate, one in zip(rates, noise, strict=True)])
+    assert found.suggestion is not None
+    assert 0.003 < found.suggestion < 0.03
+    # A first loss by chance the lowest, and a steep fall behind an explosion.
+    assert suggest(list(rates), [0.5, *(0.69 + noise[1:-20]), *(9 + noise[-20:-5]), *[0.7] * 5]).suggestion is None
+
+
+def test_learning_rate_of_ones_own_model_and_arrays(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    before = model.get_weights()
+    found = trainkit.find_learning_rate(digits(), model=model, seed=1, batch_size=16, out=tmp_path / "rates.png")
+    assert found.suggestion is not None
+    assert 1e-4 < found.suggestion < 1
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"data": "digits", "class_names": ["a", "b"]}, "`class_names` go with arrays"),
+        ({"data": [1, 2]}, r"`data` must be .* the tuple \(x, y\). Received: list"),
+        ({"model": keras.Sequential([keras.layers.Dense(10)])}, "The model is not built.*keras.Input"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_one_sentence(arguments: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=message):
+        trainkit.train(**({"data": digits()} | arguments), experiments=tmp_path)
+
+
+def test_model_in_memory_that_runs_code_is_named_without_a_file(tmp_path: Path) -> None:
+    layers = [keras.Input((8, 8, 1)), keras.layers.Lambda(lambda x: x), keras.layers.Flatten(), keras.layers.Dense(10)]
+    with pytest.raises(ModelError, match=r"^The model: layer 1 `lambda\w*` is a Lambda.*Activation\)\.$"):
+        trainkit.train(digits(), model=keras.Sequential(layers), experiments=tmp_path)
+
+
+def test_names_of_the_classes_of_arrays_reach_the_run_and_its_repetition(tmp_path: Path) -> None:
+    names = [f"number {digit}" for digit in range(10)]
+    run = trainkit.train(digits(), class_names=names, epochs=1, experiments=tmp_path)
+    assert run.class_names == names
+    assert trainkit.train(config=run.path / "config.toml", experiments=tmp_path).class_names == names
 
 
 def test_resume_takes_no_settings(tmp_path: Path) -> None:

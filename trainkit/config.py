@@ -195,6 +195,10 @@ def build_config(given: Mapping[str, Any]) -> Config:
     weights = str(given.get("model.weights", builder.settings.get("weights", "none")))
     defaults = _defaults(data, model, builder, head=builder.pretrained and weights != "none")
     for key in given:
+        if key.startswith("fine_tuning.") and key in _RULES and key not in defaults:
+            raise UsageError(
+                f"The model {model} has no pretrained backbone to tune. Leave out `{key}`, or take another model."
+            )
         if key in _RULES and key not in defaults:
             own = ", ".join(builder_of(model).settings) or "none"
             raise UsageError(f"The model {model} has no setting `{key.split('.', 1)[1]}`. It has: {own}")

@@ -86,8 +86,14 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`running`, `killed` where its process has gone, `finished`, `interrupted` or `failed`."""
-        status = str(self.result["status"])
+        """`running`, `killed` where its process has gone, `finished`, `interrupted`, `failed`, or `damaged`.
+
+        It is damaged where the model has gone or was cut off. That every byte is as it was saved, a table cannot wait
+        for: `check_usable` sees to it.
+        """
+        status, model = str(self.result["status"]), self.result["keras_sha256"]
+        if model and not zipfile.is_zipfile(self.model_path):  # looks at the end of the file only
+            return "damaged"
         return "killed" if status == "running" and not self.is_training() else status
 
     @property
@@ -181,11 +187,7 @@ class Run:
             raise RunError(f"The run {self.name} is damaged: model.keras is missing or was changed. Train it again.")
 
     def summary(self) -> dict[str, Any]:
-        """Return the run as a row of the table of runs.
-
-        Its status is `damaged` where the model has gone or was cut off. That every byte is as it was saved, a
-        table cannot wait for: `check_usable` sees to it.
-        """
+        """Return the run as a row of the table of runs."""
         config, result = self.config, self.result
         row = {
             "run": self.name,
@@ -197,8 +199,6 @@ class Run:
         }
         if row["status"] in ("running", "killed"):
             row["epochs"] = len(self.metrics)  # `result.json` is as old as the start of the training
-        if result["keras_sha256"] and not zipfile.is_zipfile(self.model_path):  # looks at the end of the file only
-            row["status"] = "damaged"
         return row
 
 

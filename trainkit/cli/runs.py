@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -36,14 +37,21 @@ def runs(
 def _run_row(row: dict[str, Any]) -> list[str]:
     return [
         row["run"],
-        row["data"] or "-",
-        row["model"] or "-",
+        _short(row["data"]),
+        _short(row["model"]),
         to_text(row["epochs"], "{}"),
         to_text(row["test_accuracy"]),
         row["test_split"] or "-",
         to_text(row["seconds"], "{:.1f}"),
         str(row["status"]),
     ]
+
+
+def _short(name: str | None) -> str:
+    """Return a name, or of a path the end, which a filter takes too."""
+    if name is None:
+        return "-"
+    return f".../{Path(name).name}" if Path(name).is_absolute() else name
 
 
 @app.command(epilog="Example: trainkit evaluate latest")

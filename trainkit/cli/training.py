@@ -140,6 +140,11 @@ def find_lr(
     data: Annotated[str, typer.Argument(help="As for train.", metavar="DATA")],
     model: Annotated[str | None, typer.Option(help="As for train.")] = None,
     recipe: Annotated[str | None, typer.Option(help="As for train.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of every random draw.")] = None,
+    size: Annotated[str | None, typer.Option(help="The network's input, pixels.", metavar="WxH")] = None,
+    weights: Annotated[str | None, typer.Option(help="imagenet, none or a file.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="As for train.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Any setting, repeatable.", metavar="KEY=VALUE")
     ] = None,
@@ -151,9 +156,23 @@ def find_lr(
     from trainkit.training import find_learning_rate
 
     picture = out or (None if as_json else Path("learning_rate.png"))
-    settings = dict(map(parse_assignment, set_ or []))
-    found = find_learning_rate(data, model=model, recipe=recipe, settings=settings, out=picture)
+    found = find_learning_rate(
+        data,
+        model=model,
+        recipe=recipe,
+        batch_size=batch_size,
+        seed=seed,
+        size=size,
+        weights=weights,
+        alpha=alpha,
+        settings=dict(map(parse_assignment, set_ or [])),
+        out=picture,
+    )
     if as_json:
         print_json(found.to_json())
-        return
-    print(f"Suggested: --learning-rate {found.suggestion:g} (the loss over the rate: {picture})")
+    elif found.suggestion is None:
+        print(
+            f"Nothing to suggest: at no rate does the loss fall by more than its scatter. Keep the default. ({picture})"
+        )
+    else:
+        print(f"Suggested: --learning-rate {found.suggestion:g} (the loss over the rate: {picture})")

@@ -28,7 +28,7 @@ _NAMES = ("class_names", *(f"{axis}{suffix}" for suffix in _SUFFIXES.values() fo
 _BLOCK = 256  # images that are looked at together
 
 
-def load_arrays(arrays: Arrays, *, validation: float = 0.1) -> Dataset:
+def load_arrays(arrays: Arrays, *, validation: float = 0.1, class_names: Sequence[str] | None = None) -> Dataset:
     """Take images in memory for a data set; the arrays stay as they are.
 
     Args:
@@ -37,20 +37,24 @@ def load_arrays(arrays: Arrays, *, validation: float = 0.1) -> Dataset:
             of the classes `(N,)` or `(N, 1)`, or `(N, classes)` of 0 and 1; where a row has not exactly one 1, an
             image may have several classes.
         validation: the share of the training images that is held out.
+        class_names: of the classes, in the order of their numbers; without them a class is called by its number.
 
     Raises:
         DataError: they are no images, or no classes.
     """
-    return _build(_named(arrays), validation=validation, name="arrays", class_names=None)
+    names = None if class_names is None else _texts(np.asarray(class_names))
+    return _build(_named(arrays), validation=validation, name="arrays", class_names=names)
 
 
-def save_arrays(arrays: Arrays, path: Path) -> None:
+def save_arrays(arrays: Arrays, path: Path, class_names: Sequence[str] | None = None) -> None:
     """Write what `load_arrays` takes to an `.npz` file; the pixels as uint8.
 
     Raises:
         DataError: they are no images.
     """
     named = {name: _pixels(name, array) if name[0] == "x" else array for name, array in _named(arrays).items()}
+    if class_names is not None:
+        named["class_names"] = np.asarray(class_names)
     with path.open("xb") as file:
         np.savez(file, allow_pickle=False, **named)
 
@@ -130,7 +134,10 @@ def _to_array(name: str, array: Any) -> np.ndarray:
     except ValueError as error:  # lists of different lengths
         raise DataError(f"`{name}` is no array ({error}).") from None
     if found.dtype.kind not in "buif":
-        raise DataError(f"`{name}` must be numbers. Received: {found.dtype}")
+        hint = ""
+        if name[0] == "y" and found.dtype.kind in "UO":
+            hint = " Names become numbers by `names, y = numpy.unique(y, return_inverse=True)`; class_names=names."
+        raise DataError(f"`{name}` must be numbers. Received: {found.dtype}.{hint}")
     return found
 
 

@@ -38,6 +38,10 @@ _DROPPED: dict[str, dict[str, Any]] = {
 }
 
 
+class UnsafeModelError(ModelError):
+    """A model's file would run code, which `unsafe` would let it."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     """A Keras model, and what the file says about its training."""
@@ -106,10 +110,7 @@ def check_members(path: Path, members: list[zipfile.ZipInfo], unsafe: bool) -> N
                 "not safe to load."
             )
         if name not in _MEMBERS and not name.endswith("/") and not unsafe:
-            raise ModelError(
-                f"{path} has the member {name!r}. Expected {', '.join(_MEMBERS)} only. "
-                "Load it with --unsafe if you trust the file."
-            )
+            raise UnsafeModelError(f"{path} has the member {name!r}. Expected {', '.join(_MEMBERS)} only.")
     if "config.json" not in names:
         raise ModelError(f"{path} has no config.json, so it is no .keras file. Save the whole model with model.save().")
 
@@ -135,15 +136,14 @@ def check_config(path: Path, config: dict[str, Any], unsafe: bool) -> None:
         if unsafe:
             continue
         if name in _CODE:
-            raise ModelError(
+            raise UnsafeModelError(
                 f"{path}: {place} is a {name}, which runs code from the file. Replace it by Keras' own layers "
-                "(Rescaling, Activation), or load it with --unsafe if you trust the file."
+                "(Rescaling, Activation)."
             )
         if not _is_own(part):
             needed = part.get("config") if name == "function" else name
-            raise ModelError(
-                f"{path}: {place} needs {needed!r:.80}, which is not Keras' own. Replace it by Keras' own layers, or "
-                "register it with Keras and load it with --unsafe."
+            raise UnsafeModelError(
+                f"{path}: {place} needs {needed!r:.80}, which is not Keras' own. Replace it by Keras' own layers."
             )
 
 

@@ -63,7 +63,7 @@ def report(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS, expo
     check_writable(found.path)
     findings = find_out(found, Path(exported))
     for note in findings.notes:
-        log.warning(note)
+        log.warning("Left out of the page: %s", note)
     _draw_pictures(found, findings)
     return write_report(found.path, findings)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,7 @@ from trainkit.config import KEPT_BESIDE, MODEL_SUFFIX, Config, build_config, bui
 from trainkit.data.arrays import load_arrays, save_arrays
 from trainkit.data.dataset import ArrayImages, Dataset
 from trainkit.data.sources import SOURCES, load_dataset
-from trainkit.errors import UsageError
+from trainkit.errors import ModelError, UsageError
 from trainkit.files import check_new
 from trainkit.models.layers import check_weights_file
 from trainkit.models.own import describe_own_model
@@ -25,12 +27,14 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate", "find_learning_rate", "resume", "train"]
 
+_Brought = dict[str, tuple[str, Callable[[Path], None]]]  # see `fit`
 _KEPT_DATA, _KEPT_MODEL = KEPT_BESIDE["data"], KEPT_BESIDE["model.name"]
 
 
 def train(
     data: str | Path | tuple[Any, Any] | None = None,
     *,
+    class_names: Sequence[str] | None = None,
     model: str | Path | Any | None = None,
     recipe: str | None = None,
     epochs: int | None = None,
@@ -58,6 +62,7 @@ def train(
     Args:
         data: `digits`, `fashion-mnist`, a folder of class folders, a `.csv` or `.npz` file, or arrays: `(x, y)`, or
             `((x, y), (x_test, y_test))`, see `trainkit.data.arrays`.
+        class_names: of arrays, in the order of their numbers.
         model: one of `trainkit.models.BUILDERS`, a `.keras` file, or a Keras model, which itself stays as it is.
         recipe: one of `trainkit.recipes`; a data set's own name stands for the recipe of that name.
         epochs: passes over the training images.
@@ -84,16 +89,14 @@ def train(
         TrainkitError: the data, the weights or the folder cannot be used, or the loss is not finite.
         UsageError: a setting is unknown or impossible.
     """
-    arrays = data if isinstance(data, tuple) else None
-    brought: dict[str, tuple[str, Callable[[Path], None]]] = {}
     chosen = {
-        "data": _KEPT_DATA if arrays is not None else data,
+        "data": data,
         "name": name,
-        "model.name": model if model is None or isinstance(model, str) else str(model),
-        "model.weights": None if weights is None else str(weights),
+        "model.name": model,
+        "model.weights": weights,
         "model.alpha": alpha,
         "preprocessing.name": preprocessing,
-        "preprocessing.size": list(size) if isinstance(size, tuple) else size,
+        "preprocessing.size": size,
         "preprocessing.color": color,
         "preprocessing.resize": resize,
         "augmentation.engine": augment_engine,
@@ -106,28 +109,7 @@ def train(
         "training.seed": seed,
         "training.validation": validation,
     }
-    with tempfile.TemporaryDirectory() as folder:
-        if model is not None and not isinstance(model, (str, Path)):
-            chosen["model.name"] = str(_save_own_model(model, Path(folder)))
-        given = _with_own_model(_merge(chosen, recipe, config, settings))
-        if str(given.get("model.name", "")).endswith(MODEL_SUFFIX):
-            brought["model.name"] = (_KEPT_MODEL, partial(_copy, Path(given["model.name"]).absolute()))
-        if arrays is not None:
-            brought["data"] = (_KEPT_DATA, partial(save_arrays, arrays))
-        resolved = build_config(given)
-        # What can be wrong is looked at before TensorFlow is imported, which takes seconds.
-        weights_file = resolved.values.get("model.weights", "none")
-        if weights_file not in ("imagenet", "none"):
-            check_weights_file(weights_file)
-        share = resolved["training.validation"]
-        dataset = None
-        if arrays is not None:
-            dataset = load_arrays(arrays, validation=share)
-        elif resolved["data"] not in SOURCES:
-            dataset = load_dataset(resolved["data"], validation=share)
-        if dataset is not None:
-            resolved = build_config({**_size_of_arrays(dataset, resolved), **given})
-
+    with _understand(chosen, class_names, recipe, config, settings) as (resolved, dataset, brought):
         from trainkit.training.environment import has_bfloat16
         from trainkit.training.fit import fit
 
@@ -135,6 +117,64 @@ def train(
             precision = "bfloat16" if has_bfloat16() else "none"
             resolved = Config({**resolved.values, "training.mixed_precision": precision})
         return fit(resolved, dataset, experiments=Path(experiments), brought=brought)
+
+
+@contextmanager
+def _understand(
+    chosen: Mapping[str, Any],
+    class_names: Sequence[str] | None,
+    recipe: str | None,
+    config: str | Path | None,
+    settings: Mapping[str, Any] | None,
+) -> Iterator[tuple[Config, Dataset | None, _Brought]]:
+    """Give every setting, the data where it must be looked at first, and what a run keeps a copy of.
+
+    What can be wrong is looked at before TensorFlow is imported, which takes seconds.
+
+    Args:
+        chosen: arguments by their dotted keys; data may be arrays, and the model a Keras model.
+        class_names: of arrays.
+        recipe: its name.
+        config: the file of a run.
+        settings: by their dotted keys.
+    """
+    chosen, arrays = dict(chosen), None
+    brought: _Brought = {}
+    if isinstance(chosen["data"], tuple):
+        arrays, chosen["data"] = chosen["data"], _KEPT_DATA
+        brought["data"] = (_KEPT_DATA, partial(save_arrays, arrays, class_names=class_names))
+    elif chosen["data"] is not None and not isinstance(chosen["data"], (str, Path)):
+        raise UsageError(
+            f"`data` must be a name, a path, or arrays as the tuple (x, y). Received: {type(chosen['data']).__name__}"
+        )
+    elif class_names is not None:
+        raise UsageError("`class_names` go with arrays: other data has its own.")
+    with tempfile.TemporaryDirectory() as folder:
+        if chosen["model.name"] is not None and not isinstance(chosen["model.name"], (str, Path)):
+            chosen["model.name"] = _save_own_model(chosen["model.name"], Path(folder))
+        given = _with_own_model(_merge({key: _plain(value) for key, value in chosen.items()}, recipe, config, settings))
+        if str(given.get("model.name", "")).endswith(MODEL_SUFFIX):
+            brought["model.name"] = (_KEPT_MODEL, partial(_copy, Path(given["model.name"]).absolute()))
+        resolved = build_config(given)
+        weights_file = resolved.values.get("model.weights", "none")
+        if weights_file not in ("imagenet", "none"):
+            check_weights_file(weights_file)
+        share = resolved["training.validation"]
+        dataset = None
+        if arrays is not None:
+            dataset = load_arrays(arrays, validation=share, class_names=class_names)
+        elif resolved["data"] not in SOURCES:
+            dataset = load_dataset(resolved["data"], validation=share)
+        if dataset is not None:
+            resolved = build_config({**_size_of_arrays(dataset, resolved), **given})
+        yield resolved, dataset, brought
+
+
+def _plain(value: Any) -> Any:
+    """Return a setting as a config has it: a path as text, a size as a list."""
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _merge(
@@ -172,8 +212,14 @@ def _save_own_model(model: Any, folder: Path) -> Path:
         raise UsageError(
             f"`model` must be a model's name, a .keras file or a Keras model. Received: {type(model).__name__}"
         )
-    path = folder / _KEPT_MODEL
+    if not model.built:
+        raise UsageError("The model is not built, so its input's shape is not known. Begin it with keras.Input(shape).")
+    path = folder / f"{re.sub(r'[^a-zA-Z0-9_-]+', '-', model.name)}{MODEL_SUFFIX}"  # the run is called by it
     model.save(path)
+    try:
+        describe_own_model(path)
+    except ModelError as error:
+        raise ModelError(str(error).replace(str(path), "The model")) from None
     return path
 
 
@@ -201,10 +247,15 @@ def resume(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS) -> R
 
 
 def find_learning_rate(
-    data: str | Path,
+    data: str | Path | tuple[Any, Any],
     *,
-    model: str | Path | None = None,
+    model: str | Path | Any | None = None,
     recipe: str | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    size: tuple[int, int] | str | None = None,
+    weights: str | Path | None = None,
+    alpha: float | None = None,
     settings: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
 ) -> LearningRates:
@@ -214,6 +265,11 @@ def find_learning_rate(
         data: as for `train`.
         model: as for `train`.
         recipe: as for `train`.
+        batch_size: images a step.
+        seed: of every random draw.
+        size: (width, height) of the network's input in pixels, or "WxH".
+        weights: `imagenet`, `none` or a file.
+        alpha: the width of mobilenet, mobilenet-v2 or mobilenet-v3-small.
         settings: further settings by their dotted keys.
         out: where to draw the loss over the rate; its suffix is the format.
 
@@ -223,13 +279,20 @@ def find_learning_rate(
     """
     if out is not None:
         check_new(Path(out))
-    chosen = {"data": str(data), "model.name": None if model is None else str(model)}
-    given = _with_own_model(_merge(chosen, recipe, None, settings))
-    resolved = build_config(given)
+    chosen = {
+        "data": data,
+        "model.name": model,
+        "model.weights": weights,
+        "model.alpha": alpha,
+        "preprocessing.size": size,
+        "training.batch_size": batch_size,
+        "training.seed": seed,
+    }
+    with _understand(chosen, None, recipe, None, settings) as (resolved, dataset, _):
+        from trainkit.training.learning_rate import draw_learning_rates, measure_learning_rates
 
-    from trainkit.training.learning_rate import draw_learning_rates, measure_learning_rates
-
-    found = measure_learning_rates(Config({**resolved.values, "training.mixed_precision": "none"}))
+        resolved = Config({**resolved.values, "training.mixed_precision": "none"})
+        found = measure_learning_rates(resolved, dataset)
     if out is not None:
         draw_learning_rates(found, Path(out))
     return found

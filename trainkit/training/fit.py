@@ -183,11 +183,18 @@ def _train_phases(job: _Job) -> None:
             continue  # it was over when the training was ended
         if index:
             job.model.load_weights(job.run.model_path)  # go on from the best head
-            unfreeze_top(job.model, job.config["fine_tuning.layers"])
-        _train_phase(job, phases[index])
+            layers = job.config["fine_tuning.layers"]
+            log.info(
+                "Fine-tuning the backbone's last %d layers, at a learning rate of %g",
+                layers,
+                phases[index].learning_rate,
+            )
+            unfreeze_top(job.model, layers)
+        _train_phase(job, phases[index], later=sum(phase.epochs for phase in phases[index + 1 :]))
 
 
-def _train_phase(job: _Job, phase: Phase) -> None:
+def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
+    """Train a phase, after which there are up to `later` epochs of others."""
     config, progress, began = job.config, job.progress, time.monotonic()
     with job.prepared.strategy.scope():
         fitted = build_fitted(job.prepared, [job.interruption])
@@ -213,7 +220,7 @@ def _train_phase(job: _Job, phase: Phase) -> None:
         began=began,
     )
     last = progress.epochs + phase.epochs - progress.phase_epochs
-    bar = ProgressBar(last, images=len(feeds["train"].examples), batch_size=config["training.batch_size"])
+    bar = ProgressBar(last + later, images=len(feeds["train"].examples), batch_size=config["training.batch_size"])
     callbacks = [EpochSetter(feeds["train"]), AveragedValidation(), *remembering, recorder, bar]
     if config["training.tensorboard"]:
         callbacks.append(_tensorboard(job.run))

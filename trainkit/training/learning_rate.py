@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,10 @@ STEPS = 150
 _MEMORY = 0.9  # of the average that smooths the loss
 _DIVERGED = 4.0  # times the lowest loss: no need to go on
 _SAFETY = 10.0  # the rate of the lowest loss is on the brink
+_UNSETTLED = 10  # the first steps, over which the average is of too few losses to tell
+_CLEAR = 5.0  # times the scatter that is left in the average: less may be chance
+
+log = logging.getLogger("trainkit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,7 @@ class LearningRates:
 
     rates: list[float]
     losses: list[float]  # smoothed
-    suggestion: float
+    suggestion: float | None  # `None` where the loss falls at none of them
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON has them."""
@@ -51,6 +56,7 @@ def measure_learning_rates(config: Config, dataset: Dataset | None = None) -> Le
     dataset = dataset or load_dataset(config["data"], validation=config["training.validation"])
     plain = Config({**config.values, "training.schedule": "constant", "training.warmup": 0.0, "training.ema": 0.0})
     prepared = prepare(plain, dataset)
+    log.info("Training up to %d steps at rising learning rates, %g to %g", STEPS, LOWEST, HIGHEST)
     fitted = build_fitted(prepared)
     feed = fitted.feeds["train"]
     compile_model(
@@ -79,11 +85,23 @@ def _losses(model: Any, feed: Feed) -> tuple[list[float], list[float]]:
         model.optimizer.learning_rate = rate
         inputs, targets, *weights = map(keras.ops.convert_to_tensor, batch)
         loss = float(step(inputs, targets, weights[0] if weights else None))
-        if not np.isfinite(loss) or (len(losses) > STEPS // 5 and loss > _DIVERGED * min(losses)):
+        if not np.isfinite(loss):
             break
         used.append(float(rate))
         losses.append(loss)
+        smoothed = _smooth(losses)
+        if len(losses) > STEPS // 5 and smoothed[-1] > _DIVERGED * min(smoothed[_UNSETTLED:]):
+            break
     return used, losses
+
+
+def _smooth(losses: list[float]) -> list[float]:
+    """Return an exponential average at each of them, without the bias of the zero it begins with."""
+    average, smoothed = 0.0, []
+    for number, loss in enumerate(losses, 1):
+        average = _MEMORY * average + (1 - _MEMORY) * loss
+        smoothed.append(average / (1 - _MEMORY**number))
+    return smoothed
 
 
 def _endless(feed: Feed) -> Iterator[tuple[np.ndarray, ...]]:
@@ -95,7 +113,8 @@ def _endless(feed: Feed) -> Iterator[tuple[np.ndarray, ...]]:
 def suggest(rates: list[float], losses: list[float]) -> LearningRates:
     """Return the geometric mean of two rates: a cautious one, where the smoothed loss falls fastest, and a bold one.
 
-    The bold one is a tenth of that at which the loss is lowest.
+    The bold one is a tenth of that at which the loss is lowest. Where the loss does not fall by more than its scatter
+    from batch to batch explains, there is nothing to suggest.
 
     Args:
         rates: rising.
@@ -109,12 +128,15 @@ def suggest(rates: list[float], losses: list[float]) -> LearningRates:
             f"The loss is not finite from a learning rate of {LOWEST:g} on: the inputs are likely not scaled. "
             "Try --preprocessing standardize."
         )
-    average, smoothed = 0.0, []
-    for number, loss in enumerate(losses, 1):
-        average = _MEMORY * average + (1 - _MEMORY) * loss
-        smoothed.append(average / (1 - _MEMORY**number))  # without the bias of the zero it began with
-    steepest = rates[int(np.argmin(np.gradient(smoothed)))]
-    bold = rates[int(np.argmin(smoothed))] / _SAFETY
+    smoothed = _smooth(losses)
+    lowest = _UNSETTLED + int(np.argmin(smoothed[_UNSETTLED:]))
+    before = np.array(smoothed[_UNSETTLED : lowest + 1])
+    # Of independent losses, an exponential average keeps this share of the standard deviation.
+    scatter = np.std(np.diff(losses[: lowest + 1])) / np.sqrt(2) * np.sqrt((1 - _MEMORY) / (1 + _MEMORY))
+    if len(before) < 2 or before[0] - before[-1] < _CLEAR * scatter:
+        return LearningRates(rates, smoothed, None)
+    steepest = rates[_UNSETTLED + int(np.argmin(np.gradient(before)))]
+    bold = rates[lowest] / _SAFETY
     return LearningRates(rates, smoothed, float(f"{np.sqrt(steepest * bold):.2g}"))
 
 
@@ -127,11 +149,18 @@ def draw_learning_rates(found: LearningRates, path: Path) -> None:
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     axes.semilogx(found.rates, found.losses)
-    axes.axvline(found.suggestion, color="C1", linestyle="--", label=f"suggested: {found.suggestion:g}")
-    lowest, first = min(found.losses), found.losses[0]
-    axes.set_ylim(lowest - 0.1 * (first - lowest + 1e-6), first + 0.5 * (first - lowest + 1e-6))
+    if found.suggestion is None:
+        axes.set_title("No clear fall", fontsize="medium")
+    else:
+        axes.axvline(found.suggestion, color="C1", linestyle="--", label=f"suggested: {found.suggestion:g}")
+        axes.legend()
+    # The end, where it explodes, would hide all the rest.
+    settled = found.losses[_UNSETTLED:]
+    lowest = int(np.argmin(settled))
+    low, high = settled[lowest], max(settled[: lowest + 1])
+    room = max(high - low, 0.05 * abs(high), 1e-6)
+    axes.set_ylim(low - 0.1 * room, high + 0.3 * room)
     axes.set(xlabel="learning rate", ylabel="loss (smoothed)")
     axes.grid(alpha=0.3)
-    axes.legend()
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
