@@ -158,6 +158,7 @@ def test_agreement_with_other_pixels_is_none() -> None:
     assert not Agreement(images=1, max_abs_pixel_difference=1e-7, runtimes={"opencv": difference()}).ok
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_transfer_learning_leaves_with_the_same_answers(shared: Path, tmp_path: Path) -> None:
     run = trainkit.train(

@@ -122,9 +122,7 @@ def test_fine_tuning_goes_on_after_a_break(tiny_dataset: Path, backbone: Path, t
 def test_fine_tuning_needs_a_pretrained_backbone(tiny_dataset: Path) -> None:
     with pytest.raises(UsageError, match="Fine-tuning needs a pretrained backbone"):
         build_config({"data": "digits", "model.name": "vgg16", "model.weights": "none", "fine_tuning.epochs": 1})
-    with pytest.raises(
-        UsageError, match=r"small-cnn has no pretrained backbone to tune\. Leave out `fine_"
-    ):
+    with pytest.raises(UsageError, match=r"small-cnn has no pretrained backbone to tune\. Leave out `fine_"):
         build_config({"data": "digits", "model.name": "small-cnn", "fine_tuning.epochs": 1})
 
 

@@ -362,10 +362,11 @@ def find_keras_model(client: Classifier, keras: Path | None, experiments: Path) 
 def load_model(path: Path | None, source: dict[str, Any], preprocessing: Preprocessing, unsafe: bool = False) -> Any:
     """Load the Keras model that `find_keras_model` found, or build the one of keras.applications again."""
     from trainkit.models.applications import build_application, check_application
-    from trainkit.models.loading import at_size, load_model_file
+    from trainkit.models.loading import at_size, load_model_file, offering_unsafe
 
     if path is not None:
-        return at_size(load_model_file(path, unsafe=unsafe).model, preprocessing.shape)
+        with offering_unsafe():
+            return at_size(load_model_file(path, unsafe=unsafe).model, preprocessing.shape)
     check_application(source["application"])
     return build_application(
         source["application"],

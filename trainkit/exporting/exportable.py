@@ -14,13 +14,13 @@ from trainkit.files import sha256_of
 from trainkit.models import BUILDERS
 from trainkit.models.applications import build_application, load_imagenet_names
 from trainkit.models.loading import (
-    UnsafeModelError,
     at_size,
     check_precision,
     class_units,
     ends_linear,
     image_shape,
     load_model_file,
+    offering_unsafe,
 )
 from trainkit.models.outputs import load_keras_model
 from trainkit.preprocessing import Preprocessing, build_preprocessing
@@ -69,12 +69,8 @@ def exportable_from_file(path: Path, description: Description, *, unsafe: bool =
         ModelError: the file is missing, damaged, not safe to load, or the model is no classifier of such images.
         UsageError: the model needs a size.
     """
-    try:
+    with offering_unsafe():
         loaded = load_model_file(path, unsafe=unsafe)
-    except UnsafeModelError as error:
-        raise ModelError(
-            f"{error} Or, if you trust the file, register with Keras what is not its own, and load it with --unsafe."
-        ) from None
     from_logits = description.from_logits or loaded.from_logits
     source = {"keras": path.name, "keras_sha256": sha256_of(path)}
     return exportable_from_model(loaded.model, replace(description, from_logits=from_logits), source=source)

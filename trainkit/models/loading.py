@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,17 @@ class LoadedModel:
 
     model: Any
     from_logits: bool  # whether it was compiled with a loss for a model that ends without its softmax or sigmoid
+
+
+@contextmanager
+def offering_unsafe() -> Iterator[None]:
+    """Name the option `--unsafe` to who could not load a file without it."""
+    try:
+        yield
+    except UnsafeModelError as error:
+        raise ModelError(
+            f"{error} Or, if you trust the file, register with Keras what is not its own, and load it with --unsafe."
+        ) from None
 
 
 def load_model_file(path: Path, *, unsafe: bool = False) -> LoadedModel:
