@@ -2,6 +2,7 @@
 # make test   the tests, but for the slow ones: make test-slow
 # make lint   ruff and mypy
 # make compat every OpenCV from 4.5.5 to 5.0 reads every network; writes the table of README.md
+# make notebooks  every lesson, from top to bottom
 # make bench  data, training and exported graphs beside what one would have used; make bench BENCH="augmentation --json"
 # make test PYTHON=python3.12   with another Python (3.11 to 3.13)
 
@@ -11,7 +12,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.12 python3.11 python3.13 py
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint compat compat-quick compat-all bench clean
+.PHONY: demo test test-slow lint compat compat-quick compat-all notebooks bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(call RUNS,$(PYTHON))" || { echo "trainkit needs Python 3.11 to 3.13. Install one, or name it: make PYTHON=python3.12" >&2; exit 1; }
@@ -42,6 +43,9 @@ compat-quick: $(VENV)/installed
 
 compat-all: $(VENV)/installed
 	$(BIN)/python tests/compat --all
+
+notebooks: $(VENV)/installed
+	$(BIN)/python tests/notebooks
 
 bench: $(VENV)/installed
 	@$(BIN)/python tests/bench $(BENCH)

@@ -1,0 +1,52 @@
+"""The notebooks as they are committed: whole, run, and small. `make notebooks` runs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture(params=PATHS, ids=[path.stem for path in PATHS])
+def notebook(request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
+    found = nbformat.read(request.param, as_version=4)
+    nbformat.validate(found)
+    return found
+
+
+def test_every_cell_was_run_in_order_and_none_failed(notebook) -> None:  # type: ignore[no-untyped-def]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert any("image/png" in output.get("data", {}) or "image/jpeg" in output.get("data", {}) for output in outputs)
+
+
+def test_a_cell_that_ends_in_a_call_for_show_has_something_to_show(notebook) -> None:  # type: ignore[no-untyped-def]
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and ("print(" in cell.source or "plt.show()" in cell.source):
+            if cell.source.lstrip().startswith(("def ", "class ", "@", "%%writefile")):
+                continue
+            assert cell.outputs, cell.source
+
+
+def test_it_says_what_one_learns_and_has_a_task_and_its_solution(notebook) -> None:  # type: ignore[no-untyped-def]
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    assert text.startswith("# ")
+    assert "## Task" in text
+    assert "what you will learn" in text.lower()
+    assert "## What comes next" in text
+    assert text.count("<details>") == text.count("</details>") >= 1
+    assert "```python" in text[text.index("<details>") : text.index("</details>")]
+
+
+def test_no_output_names_this_checkout(notebook) -> None:  # type: ignore[no-untyped-def]
+    assert str(ROOT) not in nbformat.writes(notebook)
+
+
+def test_the_folder_is_small() -> None:
+    assert sum(path.stat().st_size for path in PATHS) < 6e6
