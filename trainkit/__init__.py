@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trainkit.benchmark import bench
     from trainkit.checks import check
+    from trainkit.convolution import convolve
     from trainkit.data.augmentation import Augmentation
     from trainkit.data.transforms import apply_transform
     from trainkit.deploy import Classifier
@@ -35,6 +36,7 @@ __all__ = [
     "bench",
     "check",
     "compare",
+    "convolve",
     "evaluate",
     "export",
     "find_learning_rate",
@@ -53,6 +55,7 @@ _HOMES = {
     "bench": "trainkit.benchmark",
     "check": "trainkit.checks",
     "compare": "trainkit.reports.comparison",
+    "convolve": "trainkit.convolution",
     "evaluate": "trainkit.training",
     "export": "trainkit.exporting",
     "find_learning_rate": "trainkit.training",
