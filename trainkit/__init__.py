@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from trainkit.deploy import Classifier
     from trainkit.exporting import export
     from trainkit.preprocessing import Preprocessing
+    from trainkit.recognition import classify
     from trainkit.reports.comparison import compare
     from trainkit.reports.report import report
     from trainkit.runs import find_run, list_runs
+    from trainkit.shapes import shapes
     from trainkit.training import evaluate, find_learning_rate, resume, train
 
 __version__ = "0.1.0"
@@ -35,6 +37,7 @@ __all__ = [
     "apply_transform",
     "bench",
     "check",
+    "classify",
     "compare",
     "convolve",
     "evaluate",
@@ -44,6 +47,7 @@ __all__ = [
     "list_runs",
     "report",
     "resume",
+    "shapes",
     "train",
 ]
 
@@ -54,6 +58,7 @@ _HOMES = {
     "Preprocessing": "trainkit.preprocessing",
     "bench": "trainkit.benchmark",
     "check": "trainkit.checks",
+    "classify": "trainkit.recognition",
     "compare": "trainkit.reports.comparison",
     "convolve": "trainkit.convolution",
     "evaluate": "trainkit.training",
@@ -63,6 +68,7 @@ _HOMES = {
     "list_runs": "trainkit.runs",
     "resume": "trainkit.training",
     "report": "trainkit.reports.report",
+    "shapes": "trainkit.shapes",
     "train": "trainkit.training",
 }
 

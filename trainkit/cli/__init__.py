@@ -12,7 +12,7 @@ import warnings
 
 import typer
 
-from trainkit.cli import convolution, data, exporting, prediction, reports, runs, training
+from trainkit.cli import convolution, data, exporting, networks, prediction, reports, runs, training
 from trainkit.cli.app import app
 from trainkit.errors import TrainkitError, UsageError
 

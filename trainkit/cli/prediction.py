@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from trainkit.cli.app import app
-from trainkit.cli.output import EXPORTED, AsJson, BundleArgument, Exported, print_json, print_table, to_text
+from trainkit.cli.output import EXPORTED, AsJson, BundleArgument, Exported, print_predictions
 
 
 @app.command(epilog="Example: trainkit predict digits photo.jpg --top 3")
@@ -24,8 +24,7 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Classify images through cv2.dnn; TensorFlow is not needed and not loaded."""
-    from trainkit.errors import DataError
-    from trainkit.prediction import classify_files, find_problems
+    from trainkit.prediction import classify_files, find_problems, refuse
 
     problems = find_problems(images)
     usable = [image for image in images if image not in problems]
@@ -33,19 +32,5 @@ def predict(
         results = classify_files(
             bundle, usable, top=top, min_confidence=min_confidence, annotate=annotate, exported=exported
         )
-        _print_predictions(usable, results, as_json)
-    if problems:
-        left_out = f"Left out {len(problems)} of {len(images)} images: " if len(images) > 1 else ""
-        raise DataError(left_out + "; ".join(problems.values()))
-
-
-def _print_predictions(images: list[Path], results: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        print_json(results)
-        return
-    rows = [
-        [str(image), found["label"], to_text(found["probability"])]
-        for image, result in zip(images, results, strict=True)
-        for found in result["predictions"] or [{"label": "-", "probability": None}]
-    ]
-    print_table(["image", "label", "probability"], rows)
+        print_predictions(usable, results, as_json)
+    refuse(problems, len(images))
