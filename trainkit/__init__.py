@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from trainkit.data.transforms import apply_transform
     from trainkit.deploy import Classifier
     from trainkit.exporting import export
+    from trainkit.layer_table import shapes
     from trainkit.preprocessing import Preprocessing
     from trainkit.recognition import classify
     from trainkit.reports.comparison import compare
     from trainkit.reports.report import report
     from trainkit.runs import find_run, list_runs
-    from trainkit.shapes import shapes
     from trainkit.training import evaluate, find_learning_rate, resume, train
 
 __version__ = "0.1.0"
@@ -68,7 +68,7 @@ _HOMES = {
     "list_runs": "trainkit.runs",
     "resume": "trainkit.training",
     "report": "trainkit.reports.report",
-    "shapes": "trainkit.shapes",
+    "shapes": "trainkit.layer_table",
     "train": "trainkit.training",
 }
 

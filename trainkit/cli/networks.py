@@ -24,8 +24,8 @@ def shapes(
     as_json: AsJson = False,
 ) -> None:
     """Show a network layer by layer: shapes, parameters, multiply-adds, and how much of the image a value sees."""
-    from trainkit.shapes import as_rows
-    from trainkit.shapes import shapes as find_shapes
+    from trainkit.layer_table import as_rows
+    from trainkit.layer_table import shapes as find_shapes
 
     found = find_shapes(source, size=size, color=color, classes=classes, alpha=alpha, experiments=experiments)
     if as_json:
