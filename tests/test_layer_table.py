@@ -78,10 +78,10 @@ def test_a_file_and_a_run_are_shown(tmp_path: Path) -> None:
 def test_sides_that_a_model_leaves_open_are_asked_for() -> None:
     inputs = keras.Input((None, None, 3))
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(inputs)))
-    with pytest.raises(UsageError, match="takes images of any size. Say which: --size"):
+    with pytest.raises(UsageError, match=r"takes images of any size. Say which: --size"):
         trainkit.shapes(model)
     assert trainkit.shapes(model, size="40x30").layers[1].output_shape == (28, 38, 4)
-    with pytest.raises(UsageError, match="takes images of 256x256. Leave out --size"):
+    with pytest.raises(UsageError, match=r"takes images of 256x256. Leave out --size"):
         trainkit.shapes(lesson(), size="40x30")
 
 

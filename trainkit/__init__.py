@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trainkit.convolution import convolve
     from trainkit.data.augmentation import Augmentation
     from trainkit.data.transforms import apply_transform
-    from trainkit.deploy import Classifier
+    from trainkit.deploy import Classifier, Detector
     from trainkit.exporting import export
     from trainkit.layer_table import shapes
     from trainkit.preprocessing import Preprocessing
@@ -33,6 +33,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Augmentation",
     "Classifier",
+    "Detector",
     "Preprocessing",
     "apply_transform",
     "bench",
@@ -55,6 +56,7 @@ _HOMES = {
     "Augmentation": "trainkit.data.augmentation",
     "apply_transform": "trainkit.data.transforms",
     "Classifier": "trainkit.deploy",
+    "Detector": "trainkit.deploy",
     "Preprocessing": "trainkit.preprocessing",
     "bench": "trainkit.benchmark",
     "check": "trainkit.checks",

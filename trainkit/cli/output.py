@@ -14,6 +14,9 @@ Exported = Annotated[Path, typer.Option(help="The folder of bundles.", metavar="
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's path or name, or `latest`.")]
 BundleArgument = Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle's path or name.")]
+ManifestArgument = Annotated[
+    str, typer.Argument(metavar="MANIFEST", help="A bundle's path or name, or a manifest written by hand.")
+]
 
 EXPERIMENTS, EXPORTED = Path("experiments"), Path("exported")
 
