@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from pathlib import Path
@@ -65,10 +66,31 @@ def test_any_kernel_on_floating_numbers(rows: int, columns: int, seed: int, padd
     assert difference(convolve(image, kernel, padding, flip), convolve_by_loop(image, kernel, padding, flip)) < 1e-12
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.sampled_from([1, 3, 5, 11, 25]),
+    columns=st.sampled_from([1, 3, 7, 21]),
+    rank=st.integers(0, 3),
+    seed=st.integers(0, 10**6),
+    padding=st.sampled_from(PADDINGS),
+    image=st.sampled_from(sorted(IMAGES)),
+)
+def test_any_kernel_on_whole_numbers(rows: int, columns: int, rank: int, seed: int, padding: str, image: str) -> None:
+    drawn = np.random.default_rng(seed)
+    kernel = drawn.normal(size=(rows, rank)) @ drawn.normal(size=(rank, columns))  # as few products, or of rank 0
+    assert difference(convolve(IMAGES[image], kernel, padding), reference(IMAGES[image], kernel, padding)) <= 1
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("image", IMAGES)
-def test_the_loop_gives_the_same_picture(image: str) -> None:
-    for kernel in ("sharpen", "sobel-x", "gaussian"):
-        assert difference(convolve(IMAGES[image], kernel), convolve_by_loop(IMAGES[image], kernel)) <= 1
+@pytest.mark.parametrize("kernel", ["sharpen", "sobel-x", "gaussian", "small-blur"])
+def test_the_loop_gives_the_same_picture(kernel: str, image: str, padding: str) -> None:
+    assert difference(convolve(IMAGES[image], kernel, padding), convolve_by_loop(IMAGES[image], kernel, padding)) == 0
+
+
+def test_long_floats_are_not_summed_in_float32() -> None:
+    image = np.array([[1, 1 + 1e-15, 1]], np.longdouble)
+    assert convolve(image, np.array([[1.0]])).tolist() == image.tolist()
 
 
 @pytest.mark.parametrize(("padding", "boundary"), [("zero", "fill"), ("wrap", "wrap")])
@@ -121,6 +143,8 @@ def test_kernel_as_large_as_the_image_is_none_too_large() -> None:
         (np.ones((3, 3, 3)), r"must be a table of numbers. Received: float64 \(3, 3, 3\)"),
         ([[1, 2, 3], [1]], "rows are not all of one length"),
         (np.full((3, 3), np.nan), "not finite"),
+        (np.full((3, 3), -np.inf), "not finite"),
+        (np.full((3, 3), 1e39), "beyond 1e.30"),
         (np.array([["a"]]), "must be a table of numbers"),
         ("sobel", "Unknown kernel `sobel`. Did you mean `sobel-"),
     ],
@@ -151,9 +175,9 @@ def test_kernels_cannot_be_changed_and_the_help_names_them_all() -> None:
     assert trainkit.convolve is convolve
 
 
-@pytest.mark.parametrize("text", ["0 -1 0\n-1 5 -1\n0 -1 0\n", "0,-1,0\n\n-1, 5, -1\n0,-1,0"])
+@pytest.mark.parametrize("text", ["0 -1 0\n-1 5 -1\n0 -1 0\n", "\ufeff0,-1,0\r\n\r\n-1, 5, -1\n0,-1,0"])
 def test_kernel_of_a_text_file(tmp_path: Path, text: str) -> None:
-    (tmp_path / "kernel.txt").write_text(text)
+    (tmp_path / "kernel.txt").write_text(text, encoding="utf-8", newline="")
     np.testing.assert_array_equal(read_kernel(tmp_path / "kernel.txt"), KERNELS["sharpen"])
 
 
@@ -162,24 +186,41 @@ def test_kernel_of_an_npy_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_kernel(tmp_path / "kernel.npy"), KERNELS["sharpen"])
 
 
+def npy(header: str) -> bytes:
+    """Return a file whose header announces what does not come: 72 bytes of zeros."""
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(72)
+
+
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
         ("kernel.txt", b"a b c", "is no kernel .*could not convert"),
-        ("kernel.txt", b"1 2 3\n1", "is no kernel"),
+        ("kernel.txt", b"1 2 3\n1", "is no kernel .*rows are not all of one length"),
         ("kernel.txt", b"1 2", "1 rows and 2 columns. Expected odd"),
-        ("kernel.txt", b"", "must be a table of numbers"),
+        ("kernel.txt", b"", "is no kernel .*it is empty"),
         ("kernel.txt", b"\xff\xfe", "is no kernel"),
-        ("kernel.txt", b"1 " * 10**6, "is too large for a kernel"),
+        ("kernel.txt", b"1 " * 10**6, "has more than 1048576 bytes"),
+        ("kernel.txt", b"x" * 10**6, "^.{,300}$"),
+        ("kernel.txt", b"1e300", "not finite, or beyond 1e.30"),
         ("kernel.npy", b"\x93NUMPY\x01\x00", "is no kernel"),
         ("kernel.npy", b"", "is no kernel"),
         ("kernel.npy", b"cos\nsystem\n(S'true'\ntR.", "is no kernel"),
+        ("kernel.npy", npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000001, 1000001)}"), "is no kernel"),
+        ("kernel.npy", npy("{'descr': '|O', 'fortran_order': False, 'shape': (3, 3)}"), "is no kernel .*Object arrays"),
+        ("kernel.npy", npy("{'descr': '<c8', 'fortran_order': False, 'shape': (1, 1)}"), "must be a table of numbers"),
+        ("kernel.npy", npy("-" * 9000 + "1"), "is no kernel"),
     ],
 )
 def test_file_that_is_no_kernel(tmp_path: Path, name: str, data: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(DataError, match=message):
         read_kernel(tmp_path / name)
+
+
+def test_only_a_file_is_read(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing.txt", tmp_path, Path(os.devnull)):
+        with pytest.raises(DataError, match=r"No such kernel: .* Expected a file, or one of: small-blur, large-blur"):
+            read_kernel(path)
 
 
 @pytest.fixture
@@ -204,6 +245,12 @@ def test_grid_has_a_tile_for_each_kernel(photo: Path, tmp_path: Path) -> None:
     assert grid is not None
     assert grid.shape[0] > 900
     assert grid.shape[1] > 1200
+
+
+def test_what_is_larger_than_the_image_is_named_as_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cv2.imwrite(str(tmp_path / "small.png"), NOISE[:20, :20])
+    app(["convolve", str(tmp_path / "small.png"), "--out", str(tmp_path / "grid.png")], standalone_mode=False)
+    assert "Left out, because they are larger than the image: large-blur\n" in capsys.readouterr().out
 
 
 def test_what_cannot_be_drawn_leaves_nothing(photo: Path, tmp_path: Path) -> None:

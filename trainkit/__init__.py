@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from trainkit.data.transforms import apply_transform
     from trainkit.deploy import Classifier, Detector
     from trainkit.exporting import export
+    from trainkit.layer_table import shapes
     from trainkit.preprocessing import Preprocessing
+    from trainkit.recognition import classify
     from trainkit.reports.comparison import compare
     from trainkit.reports.report import report
     from trainkit.runs import find_run, list_runs
@@ -36,6 +38,7 @@ __all__ = [
     "apply_transform",
     "bench",
     "check",
+    "classify",
     "compare",
     "convolve",
     "evaluate",
@@ -45,6 +48,7 @@ __all__ = [
     "list_runs",
     "report",
     "resume",
+    "shapes",
     "train",
 ]
 
@@ -56,6 +60,7 @@ _HOMES = {
     "Preprocessing": "trainkit.preprocessing",
     "bench": "trainkit.benchmark",
     "check": "trainkit.checks",
+    "classify": "trainkit.recognition",
     "compare": "trainkit.reports.comparison",
     "convolve": "trainkit.convolution",
     "evaluate": "trainkit.training",
@@ -65,6 +70,7 @@ _HOMES = {
     "list_runs": "trainkit.runs",
     "resume": "trainkit.training",
     "report": "trainkit.reports.report",
+    "shapes": "trainkit.layer_table",
     "train": "trainkit.training",
 }
 

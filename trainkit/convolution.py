@@ -6,6 +6,7 @@ What everybody calls so, OpenCV and Keras among them, is mathematically a correl
 
 from __future__ import annotations
 
+import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +27,7 @@ _MODES: dict[str, Literal["constant", "edge", "reflect", "wrap"]] = {
 }
 _STRIP = 2**16  # values that are worked on together: float32 of them stays in the cache of a core
 _MOST_BYTES = 2**20  # of a file that describes a kernel
+_LARGEST = 1e30  # of a kernel's numbers: their sums are made in float32, which ends at 3e38
 
 
 def _gaussian(size: int, sigma: float) -> np.ndarray:
@@ -83,9 +85,11 @@ def convolve(
     factors = _factors(weights)
     height = max(1, _STRIP // max(1, pixels[0].size))
 
+    sums_type = np.float32 if pixels.dtype.itemsize < 8 else np.float64
+
     def work(first: int) -> None:
         last = min(first + height, len(pixels))
-        strip = padded[first : last + rows - 1].astype(np.float64 if pixels.dtype == np.float64 else np.float32)
+        strip = padded[first : last + rows - 1].astype(sums_type)
         _store(_filter(strip, weights, factors, pixels.shape[1]), result[first:last])
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -104,11 +108,13 @@ def convolve_by_loop(
     pixels, weights = _checked(image, kernel, padding, flip)
     rows, columns = weights.shape
     padded = _pad(pixels, rows, columns, padding)
+    if pixels.ndim == 3:
+        weights = weights[:, :, None]  # the same for every channel
     sums = np.zeros(pixels.shape)
     for y in range(pixels.shape[0]):
         for x in range(pixels.shape[1]):
             surroundings = padded[y : y + rows, x : x + columns]
-            sums[y, x] = np.tensordot(weights, surroundings, axes=2)
+            sums[y, x] = (weights * surroundings).sum(axis=(0, 1))
     result = np.empty_like(pixels)
     _store(sums, result)
     return result
@@ -172,8 +178,8 @@ def check_kernel(kernel: np.ndarray) -> np.ndarray:
             f"The kernel has {rows} rows and {columns} columns. Expected odd numbers: else it has no middle."
         )
     weights = weights.astype(np.float64)
-    if not np.isfinite(weights).all():
-        raise UsageError("The kernel has numbers that are not finite.")
+    if not (np.abs(weights) <= _LARGEST).all():
+        raise UsageError(f"The kernel has numbers that are not finite, or beyond {_LARGEST:g}.")
     return weights
 
 
@@ -184,7 +190,7 @@ def _pad(pixels: np.ndarray, rows: int, columns: int, padding: Padding) -> np.nd
 
 def _factors(weights: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]] | None:
     """Return columns and rows whose products add up to a kernel, where that saves work: by its singular values."""
-    left, singular, right = np.linalg.svd(weights)
+    left, singular, right = np.linalg.svd(weights, full_matrices=False)
     rank = int((singular > 1e-12 * singular[0]).sum()) if singular[0] else 0
     if rank * sum(weights.shape) >= np.count_nonzero(weights):
         return None
@@ -232,25 +238,37 @@ def _store(sums: np.ndarray, result: np.ndarray) -> None:
 def read_kernel(path: Path) -> np.ndarray:
     """Read a kernel from a file: `.npy`, or text with a row a line, numbers separated by blanks or commas.
 
+    The file may come from a stranger: no object is unpickled, and no more is read than a kernel can have.
+
+    Returns:
+        float64 `(rows, columns)`.
+
     Raises:
         DataError: there is no such file, or it is no kernel.
     """
+    if not os.path.isfile(path):
+        raise DataError(f"No such kernel: {path}. Expected a file, or one of: {', '.join(KERNELS)}")
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise DataError(f"{path} is too large for a kernel. Expected at most {_MOST_BYTES} bytes.")
-        if path.suffix.lower() == ".npy":
-            return check_kernel(np.load(path, allow_pickle=False))
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return check_kernel(
-            np.array([[float(x) for x in line.replace(",", " ").split()] for line in lines if line.strip()])
-        )
-    except OSError as error:
-        raise DataError(
-            f"Cannot read the kernel {path}: {error.strerror}. Expected a file, or one of: {', '.join(KERNELS)}"
-        ) from None
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise ValueError(f"it has more than {_MOST_BYTES} bytes")
+        table = np.lib.format.read_array(io.BytesIO(data)) if path.suffix.lower() == ".npy" else _read_rows(data)
+        return check_kernel(table)
     except UsageError as error:
         raise DataError(f"{path}: {error}") from None
-    except (ValueError, EOFError) as error:
+    except Exception as error:  # numpy raises whatever its parser meets in a header that is none
+        reason = " ".join(str(error).split())[:120]
         raise DataError(
-            f"{path} is no kernel ({error}). Expected a .npy file, or text with a row a line, such as: 0 -1 0"
+            f"{path} is no kernel ({reason}). Expected a .npy file, or text with a row a line, such as: 0 -1 0"
         ) from None
+
+
+def _read_rows(data: bytes) -> np.ndarray:
+    lines = data.decode("utf-8-sig").replace(",", " ").splitlines()
+    rows = [[float(word) for word in line.split()] for line in lines if line.strip()]
+    if not rows:
+        raise ValueError("it is empty")
+    if len({len(row) for row in rows}) > 1:
+        raise ValueError("its rows are not all of one length")
+    return np.array(rows)

@@ -58,6 +58,17 @@ def find_problems(images: Sequence[Path]) -> dict[Path, str]:
     return problems
 
 
+def refuse(problems: dict[Path, str], count: int) -> None:
+    """Raise where some of `count` images had problems, each with its sentence.
+
+    Raises:
+        DataError: names them.
+    """
+    if problems:
+        left_out = f"Left out {len(problems)} of {count} images: " if count > 1 else ""
+        raise DataError(left_out + "; ".join(problems.values()))
+
+
 def classify_files(
     bundle: str | Path,
     images: Sequence[Path],

@@ -28,7 +28,7 @@ def convolve(
     as_json: AsJson = False,
 ) -> None:
     """Slide a kernel over an image, and draw what comes of it beside the image."""
-    from trainkit.convolution import check_padding
+    from trainkit.convolution import KERNELS, check_padding
     from trainkit.reports.convolutions import draw_convolutions
 
     drawn = draw_convolutions(image, out, kernel=kernel, padding=check_padding(padding), flip=flip, gray=gray)
@@ -36,3 +36,6 @@ def convolve(
         print_json({"picture": str(out.absolute()), "kernels": drawn})
     else:
         print(f"Wrote {out}.")
+        left_out = [name for name in KERNELS if kernel is None and name not in drawn]
+        if left_out:
+            print(f"Left out, because they are larger than the image: {', '.join(left_out)}")

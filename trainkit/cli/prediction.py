@@ -8,7 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from trainkit.cli.app import app
-from trainkit.cli.output import EXPORTED, AsJson, Exported, ManifestArgument, print_json, print_table, to_text
+from trainkit.cli.output import (
+    EXPORTED,
+    AsJson,
+    Exported,
+    ManifestArgument,
+    print_json,
+    print_predictions,
+    print_table,
+    to_text,
+)
 
 
 @app.command(epilog="Example: trainkit predict digits photo.jpg --top 3")
@@ -24,7 +33,7 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Classify images through cv2.dnn; TensorFlow is not needed and not loaded."""
-    from trainkit.prediction import classify_files, find_problems
+    from trainkit.prediction import classify_files, find_problems, refuse
 
     problems = find_problems(images)
     usable = [image for image in images if image not in problems]
@@ -32,8 +41,8 @@ def predict(
         results = classify_files(
             manifest, usable, top=top, min_confidence=min_confidence, annotate=annotate, exported=exported
         )
-        _print_predictions(usable, results, as_json)
-    _report_problems(problems, images)
+        print_predictions(usable, results, as_json)
+    refuse(problems, len(images))
 
 
 @app.command(epilog="Example: trainkit detect faces/manifest.json photo.jpg --annotate found.png")
@@ -52,7 +61,7 @@ def detect(
 ) -> None:
     """Find objects in images through cv2.dnn, with a detector (SSD) that a manifest describes."""
     from trainkit.detection import detect_files
-    from trainkit.prediction import find_problems
+    from trainkit.prediction import find_problems, refuse
 
     problems = find_problems(images)
     usable = [image for image in images if image not in problems]
@@ -61,27 +70,7 @@ def detect(
             manifest, usable, min_confidence=min_confidence, annotate=annotate, batch=batch, exported=exported
         )
         _print_detections(usable, results, as_json)
-    _report_problems(problems, images)
-
-
-def _report_problems(problems: dict[Path, str], images: list[Path]) -> None:
-    from trainkit.errors import DataError
-
-    if problems:
-        left_out = f"Left out {len(problems)} of {len(images)} images: " if len(images) > 1 else ""
-        raise DataError(left_out + "; ".join(problems.values()))
-
-
-def _print_predictions(images: list[Path], results: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        print_json(results)
-        return
-    rows = [
-        [str(image), found["label"], to_text(found["probability"])]
-        for image, result in zip(images, results, strict=True)
-        for found in result["predictions"] or [{"label": "-", "probability": None}]
-    ]
-    print_table(["image", "label", "probability"], rows)
+    refuse(problems, len(images))
 
 
 def _print_detections(images: list[Path], results: list[dict[str, Any]], as_json: bool) -> None:
