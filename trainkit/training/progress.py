@@ -23,7 +23,8 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
         """Show `epochs` of `images` each, trained on in batches of `batch_size`."""
         super().__init__()
         self._epochs, self._images, self._batch_size = epochs, images, batch_size
-        self._console = Console(file=sys.stderr)
+        # Else rich shows each line as an output of its own in Jupyter, whatever the file.
+        self._console = Console(file=sys.stderr, force_jupyter=False)
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=20),
