@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import builtins
+import io
+import sys
 
 import pytest
 
 from trainkit.training.progress import ProgressBar
 
 
-def test_lines_go_to_standard_error_in_a_notebook_too(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+class KernelStream(io.StringIO):
+    """A text stream that calls itself a terminal, as those of Jupyter's kernel do."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_notebook_shows_plain_lines_on_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, err = KernelStream(), KernelStream()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
     kernel = type("ZMQInteractiveShell", (), {})()  # by that name rich knows a notebook
     monkeypatch.setattr(builtins, "get_ipython", lambda: kernel, raising=False)
     bar = ProgressBar(2, images=64, batch_size=32)
@@ -22,6 +32,6 @@ def test_lines_go_to_standard_error_in_a_notebook_too(
         bar.on_train_batch_end(1, {"loss": 0.5})
         bar.on_epoch_end(epoch, {"loss": 0.5})
     bar.close()
-    shown = capsys.readouterr()
-    assert [line[:24] for line in shown.err.splitlines()] == ["epoch 1/2  loss 0.5000  ", "epoch 2/2  loss 0.5000  "]
-    assert shown.out == ""
+    lines = err.getvalue().splitlines()
+    assert [line[:24] for line in lines] == ["epoch 1/2  loss 0.5000  ", "epoch 2/2  loss 0.5000  "]
+    assert out.getvalue() == ""
