@@ -9,13 +9,14 @@ import numpy as np
 
 from trainkit.convolution import KERNELS, Padding, convolve, read_kernel
 from trainkit.data.inspection import check_image_file, read_image
-from trainkit.errors import OutputError, unknown
+from trainkit.errors import OutputError, UsageError, unknown
 from trainkit.files import check_new, replacing
 from trainkit.reports.pictures import compose, thumbnail
 from trainkit.reports.plots import mosaic_figure, save_figure
 
 _SIDE = 320  # pixels of a tile
 _COLUMNS = 4
+_FORMATS = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def draw_convolutions(
@@ -31,8 +32,8 @@ def draw_convolutions(
 
     Args:
         image: a file.
-        out: the picture to write, a new file. With one kernel it is the filtered image itself, in its own size; with
-            all of them a grid, the image first, each tile a part of the image as it is.
+        out: the picture to write, a new file; its suffix is the format. With one kernel it is the filtered image
+            itself, in its own size; with all of them a grid, made small, the image first.
         kernel: one of `KERNELS`, a file that `read_kernel` reads, or `None` for all.
         padding: of `trainkit.convolution.convolve`.
         flip: of `trainkit.convolution.convolve`.
@@ -43,10 +44,12 @@ def draw_convolutions(
 
     Raises:
         DataError: the image or the kernel's file cannot be read.
-        UsageError: kernel and image do not go together, or the padding is unknown.
+        UsageError: kernel and image do not go together, or the padding or the format is unknown.
         OutputError: `out` exists already or cannot be written.
     """
     check_new(out)
+    if out.suffix.lower() not in _FORMATS:
+        raise UsageError(f"The picture must be one of {', '.join(_FORMATS)}. Received: {out}")
     check_image_file(image)
     pixels = np.asarray(read_image(image))
     if gray:
@@ -83,4 +86,4 @@ def _write(picture: np.ndarray, path: Path) -> None:
         except cv2.error:
             written = False
         if not written:
-            raise OutputError(f"OpenCV cannot write {path}. Expected a name that ends in .png or .jpg.")
+            raise OutputError(f"OpenCV cannot write {path}: too large for this format. Name a .png file.")
