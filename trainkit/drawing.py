@@ -80,7 +80,7 @@ def draw_points(image_bgr: np.ndarray, points: Sequence[tuple[float, float]]) ->
     """
     picture = Image.fromarray(np.ascontiguousarray(image_bgr[..., ::-1]))
     draw = ImageDraw.Draw(picture)
-    radius = max(1, round(min(picture.size) / 250))
+    radius = max(2, round(min(picture.size) / 110))
     for x, y in points:
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill="yellow", outline="black")
     return np.ascontiguousarray(np.asarray(picture)[..., ::-1])
