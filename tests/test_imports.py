@@ -17,6 +17,7 @@ LIGHT = [
     "trainkit.models",
     "trainkit.deploy",
     "trainkit.prediction",
+    "trainkit.detection",
     "trainkit.bundles",
     "trainkit.drawing",
     "trainkit.training",

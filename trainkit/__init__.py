@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trainkit.data.transforms import apply_transform
     from trainkit.deploy import Classifier, Detector
     from trainkit.exporting import export
+    from trainkit.faces import find_faces
     from trainkit.layer_table import shapes
     from trainkit.preprocessing import Preprocessing
     from trainkit.recognition import classify
@@ -43,6 +44,7 @@ __all__ = [
     "convolve",
     "evaluate",
     "export",
+    "find_faces",
     "find_learning_rate",
     "find_run",
     "list_runs",
@@ -65,6 +67,7 @@ _HOMES = {
     "convolve": "trainkit.convolution",
     "evaluate": "trainkit.training",
     "export": "trainkit.exporting",
+    "find_faces": "trainkit.faces",
     "find_learning_rate": "trainkit.training",
     "find_run": "trainkit.runs",
     "list_runs": "trainkit.runs",

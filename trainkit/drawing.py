@@ -71,6 +71,21 @@ def draw_boxes(image_bgr: np.ndarray, found: Sequence[tuple[str, float, Sequence
     return np.ascontiguousarray(np.asarray(picture)[..., ::-1])
 
 
+def draw_points(image_bgr: np.ndarray, points: Sequence[tuple[float, float]]) -> np.ndarray:
+    """Return a copy of an image with points, as large as can be seen on it.
+
+    Args:
+        image_bgr: uint8 `(height, width, 3)`.
+        points: x and y of each, in pixels.
+    """
+    picture = Image.fromarray(np.ascontiguousarray(image_bgr[..., ::-1]))
+    draw = ImageDraw.Draw(picture)
+    radius = max(2, round(min(picture.size) / 110))
+    for x, y in points:
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill="yellow", outline="black")
+    return np.ascontiguousarray(np.asarray(picture)[..., ::-1])
+
+
 def find_targets(images: Sequence[Path], annotate: Path | None) -> dict[Path, Path]:
     """Return where the annotated picture of each image goes: a file for one, PNG files in a folder for several.
 

@@ -1,4 +1,4 @@
-"""`trainkit shapes` and `trainkit classify`."""
+"""`trainkit shapes`, `trainkit classify` and `trainkit faces`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from trainkit.cli.app import app
-from trainkit.cli.output import EXPERIMENTS, AsJson, Experiments, print_json, print_predictions, print_table
+from trainkit.cli.output import EXPERIMENTS, AsJson, Experiments, print_json, print_predictions, print_table, to_text
 
 
 @app.command(epilog="Example: trainkit shapes vgg16")
@@ -58,4 +58,34 @@ def classify(
     if usable:
         results = classify_images(usable, model=model, weights=weights, alpha=alpha, top=top)
         print_predictions(usable, results, as_json)
+    refuse(problems, len(images))
+
+
+@app.command(epilog="Example: trainkit faces party.jpg --annotate found.png --crop faces/")
+def faces(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Files to look at.")],
+    min_confidence: Annotated[float, typer.Option(help="Lowest confidence to show.", min=0, max=1)] = 0.9,
+    annotate: Annotated[
+        Path | None, typer.Option(help="Draw boxes and landmarks on the image; a folder for several.", metavar="OUT")
+    ] = None,
+    crop: Annotated[Path | None, typer.Option(help="A folder for a PNG file of each face.", metavar="DIR")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find faces and their eyes, noses and mouths, by MTCNN."""
+    from trainkit.faces import find_faces
+    from trainkit.prediction import find_problems, refuse
+
+    problems = find_problems(images)
+    usable = [image for image in images if image not in problems]
+    if usable:
+        results = find_faces(usable, min_confidence=min_confidence, annotate=annotate, crop=crop)
+        if as_json:
+            print_json(results)
+        else:
+            rows = [
+                [str(image), to_text(face["confidence"]), " ".join(map(str, face["box"]))]
+                for image, result in zip(usable, results, strict=True)
+                for face in result["faces"] or [{"confidence": None, "box": ["-"]}]
+            ]
+            print_table(["image", "confidence", "x y width height"], rows)
     refuse(problems, len(images))

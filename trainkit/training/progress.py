@@ -23,7 +23,10 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
         """Show `epochs` of `images` each, trained on in batches of `batch_size`."""
         super().__init__()
         self._epochs, self._images, self._batch_size = epochs, images, batch_size
-        self._console = Console(file=sys.stderr)
+        # In Jupyter rich shows each line as an output of its own, whatever the file; and the kernel's standard error
+        # says that it is a terminal, but knows none of what moves the bar.
+        terminal = False if Console().is_jupyter else None
+        self._console = Console(file=sys.stderr, force_jupyter=False, force_terminal=terminal)
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=20),
