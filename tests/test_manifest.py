@@ -165,7 +165,7 @@ def test_optional_key_may_be_left_out(keys: str) -> None:
 )
 def test_required_key_that_is_missing_is_named(tmp_path: Path, keys: str) -> None:
     section, _, key = keys.rpartition(".")
-    refused(without(keys), f"`{section or 'manifest'}` needs the key `{key}`. Export the bundle again", tmp_path)
+    refused(without(keys), f"`{section or 'manifest'}` needs the key `{key}`. Add it, or export the bundle", tmp_path)
 
 
 def test_pad_without_its_color_is_refused(tmp_path: Path) -> None:
@@ -202,14 +202,25 @@ def test_unknown_key_of_a_step_is_named(tmp_path: Path, step: int) -> None:
         ("model.input", "a text", ["", 1, None, [], "x" * 4000, "é" * 2000]),
         ("source.run", "a text", ["", True]),
         ("blob.scalefactor", "a number other than 0", [0, 0.0, True, "1", None, [1], HUGE, -HUGE]),
-        ("blob.mean", "1 to 4 numbers", [[], [0] * 5, 0, "0", [True], ["0"], [None], [[0]], [HUGE, 0, 0], {}]),
+        (
+            "blob.mean",
+            "1 to 4 numbers",
+            [[], [0] * 5, 0, "0", "../mean.npy", "mean.npz", [True], ["0"], [None], [[0]], [HUGE, 0, 0], {}],
+        ),
         ("blob.size", "width, height", [[4], [4, 3, 2], [0, 3], [4, -3], [4, 16385], [4.0, 3], [True, 3], "4x3", 4]),
         ("blob.size", "width, height", [[HUGE, 3], [2**31, 2**31], {"width": 4, "height": 3}]),
         ("blob.swapRB", "true or false", [0, 1, "true", None, []]),
         ("blob.crop", "true or false", [0, "false"]),
-        ("output.kind", "one of softmax, sigmoid", ["ssd", "", None, 0]),
-        ("output.class_names", "a list of different texts", [[], ["a", "a"], ["a", ""], ["a", 1], ["a", None], "ab"]),
-        ("output.class_names", "a list of different texts", [["a", "x" * 4000], [["a"], ["b"]], {"a": 0}, None]),
+        ("output.kind", "one of softmax, sigmoid, logits, ssd", ["SSD", "", None, 0]),
+        ("output.background", "a class's number, from 0", [-1, 1.0, "0", True, None, HUGE]),
+        ("output.min_confidence", "a number from 0 to 1", [-0.1, 1.1, "0.5", True, None, [0.5]]),
+        ("model.graph", "the plain name of a file", ["../graph.pbtxt", "/etc/passwd", "a/b", "", None, 1]),
+        (
+            "output.class_names",
+            "a list of different texts",
+            [[], ["a", "a"], ["a", ""], ["a", 1], ["a", None], "../names.txt", "a/b"],
+        ),
+        ("output.class_names", "a list of different texts", [["a", "x" * 4000], [["a"], ["b"]], {"a": 0}, None, ""]),
         ("output.multi_label", "true or false", [1, "no"]),
         ("preprocessing.height", "pixels, 1 to 16384", [0, -1, 16385, 1.0, "3", True, None, HUGE]),
         ("preprocessing.width", "pixels, 1 to 16384", [0, [4]]),
@@ -263,6 +274,24 @@ def test_model_file_outside_the_folder_is_refused(tmp_path: Path, name: Any) -> 
 @pytest.mark.parametrize("name", ["...", "model v2.onnx", "模型.onnx", "-", "%2e%2e"])
 def test_model_file_may_have_any_plain_name(name: str) -> None:
     check_manifest(changed("model.file", name))
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"model.format": "caffe"}, r"a Caffe model needs the key `model\.graph`, the name of its \.prototxt\. Add it"),
+        ({"model.graph": "graph.pbtxt"}, r"an ONNX model has its graph inside\. Take the key `model\.graph` out"),
+        ({"output.background": 0}, r"an output of the kind softmax has no `output\.background`\. Take it out"),
+        ({"output.min_confidence": 0.5}, r"an output of the kind softmax has no `output\.min_confidence`"),
+        ({"output.kind": "ssd", "output.multi_label": True}, r"an output of the kind ssd has no `output\.multi_label`"),
+    ],
+)
+def test_keys_that_do_not_go_together_are_refused(parts: dict[str, Any], message: str, tmp_path: Path) -> None:
+    manifest = copy.deepcopy(MINIMAL)
+    for keys, value in parts.items():
+        section, key = keys.split(".")
+        manifest[section][key] = value
+    refused(manifest, message, tmp_path)
 
 
 @pytest.mark.parametrize("schema", ["trainkit/2", "trainkit/1 ", "", None, 1, ["trainkit/1"]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -16,6 +18,18 @@ def notebook(request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
     found = nbformat.read(request.param, as_version=4)
     nbformat.validate(found)
     return found
+
+
+def test_there_are_eleven_and_each_is_in_the_list() -> None:
+    assert [path.name[:3] for path in PATHS] == [f"{number:02}_" for number in range(1, 12)]
+    listed = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"\]\((\w+\.ipynb)\)", listed) == [path.name for path in PATHS]
+
+
+def test_each_leads_to_the_next() -> None:
+    for path, following in pairwise(PATHS):
+        text = path.read_text(encoding="utf-8")
+        assert f"({following.name})" in text[text.index("What comes next") :], path.name
 
 
 def test_every_cell_was_run_in_order_and_none_failed(notebook) -> None:  # type: ignore[no-untyped-def]

@@ -41,6 +41,13 @@ def test_mosaic_is_transparent_around_the_pictures(street_image: np.ndarray) -> 
     assert mosaic[y, x, :3].tolist() == street_image[7, 7, ::-1].tolist()  # red comes first
 
 
+def test_rows_of_a_mosaic_are_no_higher_than_their_pictures(street_image: np.ndarray) -> None:
+    mosaic, texts = compose([[(street_image, "a")], [(street_image, "b")]], side=40)
+    (_, first, _), (_, second, _) = texts
+    assert second - first == 24 + 10 + 20  # of the picture, the margin, and a line of text
+    assert not (mosaic[..., 3] > 0)[int(first) : int(first) + 20].any()
+
+
 @pytest.mark.parametrize("color", ["rgb", "bgr", "gray"])
 def test_filters_have_the_colours_that_they_look_for(color: str) -> None:
     from trainkit.backend import keras

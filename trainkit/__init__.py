@@ -16,11 +16,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trainkit.benchmark import bench
     from trainkit.checks import check
+    from trainkit.convolution import convolve
     from trainkit.data.augmentation import Augmentation
     from trainkit.data.transforms import apply_transform
-    from trainkit.deploy import Classifier
+    from trainkit.deploy import Classifier, Detector
     from trainkit.exporting import export
+    from trainkit.faces import find_faces
+    from trainkit.layer_table import shapes
     from trainkit.preprocessing import Preprocessing
+    from trainkit.recognition import classify
     from trainkit.reports.comparison import compare
     from trainkit.reports.report import report
     from trainkit.runs import find_run, list_runs
@@ -30,18 +34,23 @@ __version__ = "0.1.0"
 __all__ = [
     "Augmentation",
     "Classifier",
+    "Detector",
     "Preprocessing",
     "apply_transform",
     "bench",
     "check",
+    "classify",
     "compare",
+    "convolve",
     "evaluate",
     "export",
+    "find_faces",
     "find_learning_rate",
     "find_run",
     "list_runs",
     "report",
     "resume",
+    "shapes",
     "train",
 ]
 
@@ -49,17 +58,22 @@ _HOMES = {
     "Augmentation": "trainkit.data.augmentation",
     "apply_transform": "trainkit.data.transforms",
     "Classifier": "trainkit.deploy",
+    "Detector": "trainkit.deploy",
     "Preprocessing": "trainkit.preprocessing",
     "bench": "trainkit.benchmark",
     "check": "trainkit.checks",
+    "classify": "trainkit.recognition",
     "compare": "trainkit.reports.comparison",
+    "convolve": "trainkit.convolution",
     "evaluate": "trainkit.training",
     "export": "trainkit.exporting",
+    "find_faces": "trainkit.faces",
     "find_learning_rate": "trainkit.training",
     "find_run": "trainkit.runs",
     "list_runs": "trainkit.runs",
     "resume": "trainkit.training",
     "report": "trainkit.reports.report",
+    "shapes": "trainkit.layer_table",
     "train": "trainkit.training",
 }
 

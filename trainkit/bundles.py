@@ -29,6 +29,16 @@ def find_bundle(bundle: str | Path, exported: Path = EXPORTED) -> Path:
     )
 
 
+def find_manifest(manifest: str | Path, exported: Path = EXPORTED) -> Path:
+    """Find what `Classifier` and `Detector` open: a bundle as `find_bundle` does, or any `.json` file.
+
+    Raises:
+        BundleError: there is none.
+    """
+    path = Path(manifest)
+    return path if path.suffix == ".json" and os.path.isfile(path) else find_bundle(manifest, exported)
+
+
 def check_free(target: Path) -> None:
     """Raise if there is anything at the place of a new bundle.
 

@@ -12,12 +12,13 @@ import warnings
 
 import typer
 
-from trainkit.cli import data, exporting, prediction, reports, runs, training
+from trainkit.cli import convolution, data, exporting, networks, prediction, reports, runs, training
 from trainkit.cli.app import app
 from trainkit.errors import TrainkitError, UsageError
 
 __all__ = ["app", "main"]
-_MODULES = (data, training, runs, reports, exporting, prediction)  # each adds its commands to `app` as it is imported
+# Each adds its commands to `app` as it is imported.
+_MODULES = (data, training, runs, reports, exporting, prediction, networks, convolution)
 
 
 def main() -> None:

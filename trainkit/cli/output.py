@@ -14,6 +14,9 @@ Exported = Annotated[Path, typer.Option(help="The folder of bundles.", metavar="
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's path or name, or `latest`.")]
 BundleArgument = Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle's path or name.")]
+ManifestArgument = Annotated[
+    str, typer.Argument(metavar="MANIFEST", help="A bundle's path or name, or a manifest written by hand.")
+]
 
 EXPERIMENTS, EXPORTED = Path("experiments"), Path("exported")
 
@@ -43,3 +46,16 @@ def print_table(columns: list[str], rows: list[list[str]]) -> None:
 def to_text(value: float | None, form: str = "{:.4f}") -> str:
     """Write a number, or a dash for none."""
     return "-" if value is None else form.format(value)
+
+
+def print_predictions(images: list[Path], results: list[dict[str, Any]], as_json: bool) -> None:
+    """Print the labels of images, a row each."""
+    if as_json:
+        print_json(results)
+        return
+    rows = [
+        [str(image), found["label"], to_text(found["probability"])]
+        for image, result in zip(images, results, strict=True)
+        for found in result["predictions"] or [{"label": "-", "probability": None}]
+    ]
+    print_table(["image", "label", "probability"], rows)

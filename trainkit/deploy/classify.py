@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import json
 import os
 import re
@@ -39,7 +40,9 @@ SCHEMA = "trainkit/1"
 MAX_WHOLE = 2**31 - 1
 MAX_SIDE = 16384  # pixels; beyond it no classifier reads, and a hostile manifest would only fill the memory
 MAX_PIXELS = 2**28  # of a padded image
-MAX_MANIFEST_BYTES = 16 * 2**20
+MAX_MANIFEST_BYTES = 16 * 2**20  # and of a text beside it: class names, a graph
+MAX_MEAN_BYTES = 2**26
+MAX_CLASSES = 10**6
 PROBABILITY_TOLERANCE = 1e-5
 MAX_TOLERANCE = 1e-3  # that a self-test may ask for; what is further off is another answer
 OLDEST_OPENCV = "4.5.5"
@@ -90,6 +93,7 @@ _TEXT = _Check("a text of 1 to 3999 bytes", _is_text)
 _BOOL = _Check("true or false", lambda value: isinstance(value, bool))
 _COUNT = _Check("a positive whole number", _is_count)
 _NUMBERS = _Check("1 to 4 numbers", lambda value: _are(value, _is_number, 1, 4))
+_SHARE = _Check("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)
 _POSITIVE = _Check("1 to 4 numbers above 0", lambda value: _are(value, lambda v: _is_number(v) and v > 0, 1, 4))
 _SIDE = _Check(f"pixels, 1 to {MAX_SIDE}", lambda value: _is_count(value, MAX_SIDE))
 _SIZE = _Check(
@@ -107,7 +111,12 @@ _FILE = _Check(
 _OBJECT = _Check("an object", lambda value: isinstance(value, dict))
 _LIST = _Check("a list", lambda value: isinstance(value, list))
 _NAMES = _Check(
-    "a list of different texts", lambda value: _are(value, _is_text, 1, 10**6) and len(set(value)) == len(value)
+    "a list of different texts, or the name of a text file in the same folder",
+    lambda value: (_are(value, _is_text, 1, MAX_CLASSES) and len(set(value)) == len(value)) or _FILE.holds(value),
+)
+_MEAN = _Check(
+    "1 to 4 numbers, or the name of an .npy or .binaryproto file in the same folder",
+    lambda value: _NUMBERS.holds(value) or (_FILE.holds(value) and value.endswith((".npy", ".binaryproto"))),
 )
 _VERSION = _Check(
     "a version such as 4.10.0",
@@ -121,20 +130,27 @@ _SECTIONS: Dict[str, Any] = {
         {"source": _OBJECT, "preprocessing": _OBJECT, "before_blob": _LIST, "opencv": _OBJECT},
     ),
     "model": (
-        {"file": _FILE, "format": _one_of("onnx", "frozen-graph")},
-        {"bytes": _COUNT, "sha256": _SHA256, "input": _TEXT, "output": _TEXT, "opset": _COUNT},
+        {"file": _FILE, "format": _one_of("onnx", "frozen-graph", "caffe")},
+        {"graph": _FILE, "bytes": _COUNT, "sha256": _SHA256, "input": _TEXT, "output": _TEXT, "opset": _COUNT},
     ),
     "blob": (
         {
             "scalefactor": _Check("a number other than 0", lambda value: _is_number(value) and value != 0),
             "size": _SIZE,
-            "mean": _NUMBERS,
+            "mean": _MEAN,
             "swapRB": _BOOL,
             "crop": _BOOL,
         },
         {},
     ),
-    "output": ({"kind": _one_of("softmax", "sigmoid"), "class_names": _NAMES}, {"multi_label": _BOOL}),
+    "output": (
+        {"kind": _one_of("softmax", "sigmoid", "logits", "ssd"), "class_names": _NAMES},
+        {
+            "multi_label": _BOOL,
+            "background": _Check("a class's number, from 0", lambda value: value == 0 or _is_count(value, MAX_CLASSES)),
+            "min_confidence": _SHARE,
+        },
+    ),
     "source": (
         {},
         {
@@ -168,7 +184,7 @@ def _check_section(section: str, data: Dict[str, Any], where: Any) -> None:
     required, optional = _SECTIONS[section]
     for key in required:
         if key not in data:
-            raise BundleError(f"{where}: `{section}` needs the key `{key}`. Export the bundle again.")
+            raise BundleError(f"{where}: `{section}` needs the key `{key}`. Add it, or export the bundle again.")
     for key, value in data.items():
         check = required.get(key) or optional.get(key)
         if check is None:
@@ -202,6 +218,17 @@ def check_manifest(data: Any, where: Any = "manifest") -> None:
         raise BundleError(f"{where}: `before_blob` has each step once, pad before gray. Received: {names!r:.80}")
     for name, step in zip(names, data.get("before_blob", [])):
         _check_section(f"before_blob: {name}", step, where)
+    _check_together(data["model"], data["output"], where)
+
+
+def _check_together(model: Dict[str, Any], output: Dict[str, Any], where: Any) -> None:
+    if model["format"] == "caffe" and "graph" not in model:
+        raise BundleError(f"{where}: a Caffe model needs the key `model.graph`, the name of its .prototxt. Add it.")
+    if model["format"] == "onnx" and "graph" in model:
+        raise BundleError(f"{where}: an ONNX model has its graph inside. Take the key `model.graph` out.")
+    for key in ("multi_label",) if output["kind"] == "ssd" else ("background", "min_confidence"):
+        if key in output:
+            raise BundleError(f"{where}: an output of the kind {output['kind']} has no `output.{key}`. Take it out.")
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -216,13 +243,16 @@ def _no_constant(name: str) -> Any:
 
 
 def read_manifest(bundle: str | Path) -> Dict[str, Any]:
-    """Read and check the manifest of a bundle.
+    """Read and check the manifest of a bundle, or one that was written by hand.
 
     Args:
         bundle: the folder, or its manifest.
 
+    Returns:
+        The manifest; where it names a file of class names, with the names that are in it.
+
     Raises:
-        BundleError: there is none, or it is no manifest of this schema.
+        BundleError: there is none, it is no manifest of this schema, or its class names cannot be read.
     """
     path = Path(bundle)
     if os.path.isdir(path):
@@ -236,15 +266,192 @@ def read_manifest(bundle: str | Path) -> Dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not valid JSON in UTF-8 ({error}). Export the bundle again.") from None
     check_manifest(data, path)
+    output = data["output"]
+    if isinstance(output["class_names"], str):
+        output["class_names"] = read_class_names(path.parent, output["class_names"])
+    if output.get("background", 0) >= len(output["class_names"]):
+        raise BundleError(
+            f"{path}: `output.background` is the class {output['background']}, and there are "
+            f"{len(output['class_names'])} class names, counted from 0. Correct it."
+        )
     return data
 
 
+def _read_beside(folder: Path, name: str, purpose: str, most: int | None = None) -> bytes:
+    """Return the bytes of a file that a manifest names; a link must not lead out of the folder."""
+    path = folder / name
+    if path.resolve().parent != folder.resolve():
+        raise BundleError(f"{path} is a link that leaves the bundle. Put the file itself there.")
+    if not os.path.isfile(path):
+        raise BundleError(f"{path} is missing: the manifest names it as the {purpose}. Copy it there.")
+    if most is not None and path.stat().st_size > most:
+        raise BundleError(f"{path} has more than {most} bytes, too many for the {purpose}. Name another file.")
+    return _read_bytes(path)
+
+
+def read_class_names(folder: Path, name: str) -> List[str]:
+    """Read class names from a text file in UTF-8, one a line.
+
+    Where every line begins with a WordNet number, as in ImageNet's `synset_words.txt` (`n01440764 tench, Tinca tinca`),
+    that column is left out. Names may repeat: ImageNet has two cranes.
+
+    Raises:
+        BundleError: says which line is no name.
+    """
+    path = folder / name
+    try:
+        text = _read_beside(folder, name, "class names", MAX_MANIFEST_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}). Convert it.") from None
+    lines = [line.strip() for line in text.rstrip().split("\n")]
+    if all(re.match(r"n[0-9]+\s+\S", line) for line in lines):
+        lines = [line.split(maxsplit=1)[1] for line in lines]
+    if len(lines) > MAX_CLASSES:
+        raise BundleError(f"{path} has {len(lines)} lines. Expected at most {MAX_CLASSES} class names.")
+    for number, line in enumerate(lines, 1):
+        if not _is_text(line) or re.search("[\x00-\x1f\x7f-\x9f]", line):
+            raise BundleError(
+                f"{path}: line {number} must be a class name of 1 to 3999 bytes without control characters. "
+                f"Received: {line[:80]!r}"
+            )
+    return lines
+
+
+def read_mean(folder: Path, name: str, *, swap: bool = False) -> np.ndarray:
+    """Read a mean from a file.
+
+    Args:
+        folder: where the file is.
+        name: `*.npy`: `(channels,)`, `(height, width)`, `(channels, height, width)` or `(height, width, channels)`, in
+            the model's order of colours; or `*.binaryproto`, as Caffe's `compute_image_mean` writes it, which is blue,
+            green, red.
+        swap: whether the model sees RGB; the colours of a `.binaryproto` are then turned round.
+
+    Returns:
+        float32 `(channels, height, width)`, finite; height and width are 1 where there is one number a channel.
+
+    Raises:
+        BundleError: says what is wrong with the file.
+    """
+    data = _read_beside(folder, name, "mean", MAX_MEAN_BYTES)
+    try:
+        if name.endswith(".npy"):
+            mean = _channels_first(_parse_npy(data))
+        else:
+            mean = _channels_first(_parse_binaryproto(data))[:: -1 if swap else 1]
+        with np.errstate(over="ignore"):
+            mean = np.ascontiguousarray(mean, np.float32)
+        if not np.isfinite(mean).all():
+            raise ValueError("it has numbers that are not finite")
+    except Exception as error:  # numpy's reader of headers raises whatever it meets
+        raise BundleError(f"{folder / name} holds no mean that can be read ({error}). Write it again.") from None
+    return mean
+
+
+def _channels_first(values: np.ndarray) -> np.ndarray:
+    while values.ndim > 3 and values.shape[0] == 1:
+        values = values[0]
+    if values.ndim == 1:
+        values = values[:, None, None]
+    if values.ndim == 2:
+        values = values[None]
+    if values.ndim == 3 and values.shape[0] not in (1, 3):
+        values = values.transpose(2, 0, 1)
+    if values.ndim != 3 or values.shape[0] not in (1, 3) or values.size == 0:
+        raise ValueError(f"expected one or three channels. Received: the shape {values.shape}")
+    return values
+
+
+def _parse_npy(data: bytes) -> np.ndarray:
+    """Return what is in an `.npy` file; unlike `np.load` it believes no size before it has seen so many bytes."""
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError("expected version 1.0 or 2.0 of the format")
+    shape, fortran_order, dtype = readers[version](file)
+    if dtype.kind not in "fiu":
+        raise ValueError(f"expected numbers. Received: {dtype}")
+    if any(side < 0 for side in shape):
+        raise ValueError("it has sides below 0")
+    values = np.frombuffer(data[file.tell() :], dtype)
+    return values.reshape(shape, order="F" if fortran_order else "C")
+
+
+def _parse_binaryproto(data: bytes) -> np.ndarray:
+    """Return the array in a `BlobProto` of Caffe (caffe.proto).
+
+    Its numbers are the field 5, or 8 as doubles. Its sides are the field 7, or in older files the fields 1 to 4: num,
+    channels, height, width.
+    """
+    fields: Dict[int, List[Any]] = {}
+    for number, value in _protobuf_fields(data):
+        fields.setdefault(number, []).append(value)
+    shape = [fields[number][-1] if number in fields else 1 for number in (1, 2, 3, 4)]
+    if 7 in fields:
+        shape = [side for number, value in _protobuf_fields(fields[7][-1]) if number == 1 for side in _varints(value)]
+    kind, number = ("<f8", 8) if 8 in fields else ("<f4", 5)
+    return np.frombuffer(b"".join(fields.get(number, [])), kind).reshape(shape)
+
+
+def _protobuf_fields(data: bytes) -> Iterator[Tuple[int, Any]]:
+    """Yield the fields of a message: its number, and a whole number or bytes.
+
+    Source: https://protobuf.dev/programming-guides/encoding
+    """
+    position = 0
+    while position < len(data):
+        key, position = _varint(data, position)
+        kind = key & 7
+        if kind == 0:
+            value, position = _varint(data, position)
+            yield key >> 3, value
+            continue
+        if kind == 2:
+            size, position = _varint(data, position)
+        else:
+            size = {1: 8, 5: 4}.get(kind, len(data))  # there are no other kinds in Caffe's files
+        if position + size > len(data):
+            raise ValueError("it is no BlobProto, or ends in the middle")
+        yield key >> 3, data[position : position + size]
+        position += size
+
+
+def _varint(data: bytes, position: int) -> Tuple[int, int]:
+    """Return a whole number of 7 bits a byte, the lowest first, and the position behind it."""
+    value = 0
+    for shift, byte in enumerate(data[position : position + 10]):
+        value |= (byte & 127) << (7 * shift)
+        if byte < 128:
+            return value, position + shift + 1
+    raise ValueError("it is no BlobProto, or ends in the middle")
+
+
+def _varints(value: Any) -> List[int]:
+    """Return the whole numbers of a repeated field, packed into bytes or a single one."""
+    if isinstance(value, int):
+        return [value]
+    numbers, position = [], 0
+    while position < len(value):
+        number, position = _varint(value, position)
+        numbers.append(number)
+    return numbers
+
+
 def pad_to_aspect(image_bgr: np.ndarray, width: int, height: int, color_bgr: Sequence[float]) -> np.ndarray:
-    """Extend an image to the aspect ratio `width:height`; centred, an odd pixel going right or down.
+    """Extend an image to the aspect ratio `width:height`; centred, an odd pixel going right or down."""
+    left, top, right, bottom = padding_to_aspect(image_bgr.shape[1], image_bgr.shape[0], width, height)
+    padded: np.ndarray = cv2.copyMakeBorder(
+        image_bgr, top, bottom, left, right, cv2.BORDER_CONSTANT, value=tuple(color_bgr)
+    )
+    return padded
+
+
+def padding_to_aspect(columns: int, rows: int, width: int, height: int) -> Tuple[int, int, int, int]:
+    """Return how many pixels an image of `columns` and `rows` gets at its left, top, right and bottom.
 
     The new side is rounded to the nearest whole pixel, halves up, in whole numbers, so that every language agrees.
     """
-    rows, columns = image_bgr.shape[:2]
     new_columns = max(columns, (2 * rows * width + height) // (2 * height))
     new_rows = max(rows, (2 * columns * height + width) // (2 * width))
     if new_columns * new_rows > MAX_PIXELS:
@@ -252,11 +459,7 @@ def pad_to_aspect(image_bgr: np.ndarray, width: int, height: int, color_bgr: Seq
             f"An image of {columns}x{rows} padded to {width}:{height} has more than {MAX_PIXELS} pixels. Cut it."
         )
     left, top = (new_columns - columns) // 2, (new_rows - rows) // 2
-    right, bottom = new_columns - columns - left, new_rows - rows - top
-    padded: np.ndarray = cv2.copyMakeBorder(
-        image_bgr, top, bottom, left, right, cv2.BORDER_CONSTANT, value=tuple(color_bgr)
-    )
-    return padded
+    return left, top, new_columns - columns - left, new_rows - rows - top
 
 
 def apply_before_blob(image_bgr: np.ndarray, steps: Sequence[Dict[str, Any]], size: Sequence[int]) -> np.ndarray:
@@ -323,12 +526,8 @@ def has_engines() -> bool:
 
 
 def _read_model(folder: Path, model: Dict[str, Any]) -> bytes:
-    path: Path = folder / model["file"]
-    if path.resolve().parent != folder.resolve():
-        raise BundleError(f"{path} is a link that leaves the bundle. Put the file itself there.")
-    if not os.path.isfile(path):
-        raise BundleError(f"{path} is missing: the manifest names it as the model. Copy the whole bundle again.")
-    data = _read_bytes(path)
+    path = folder / model["file"]
+    data = _read_beside(folder, model["file"], "model")
     if len(data) != model.get("bytes", len(data)):
         raise BundleError(f"{path} has {len(data)} bytes; the manifest says {model['bytes']}. Copy the bundle again.")
     if hashlib.sha256(data).hexdigest() != model.get("sha256", hashlib.sha256(data).hexdigest()):
@@ -341,14 +540,15 @@ def _reason(error: Exception) -> str:
     return re.sub(r"^OpenCV\([^)]*\) \S+ ", "", " ".join(str(error).split()))[:200]
 
 
-def read_net(data: bytes, model_format: str, engine: str | None = None) -> Any:
+def read_net(data: bytes, model_format: str, engine: str | None = None, *, graph: bytes | None = None) -> Any:
     """Load a network into cv2.dnn.
 
     Args:
         data: the bytes of the model file. Not its path: what was checked is what is loaded.
-        model_format: `onnx` or `frozen-graph`.
+        model_format: `onnx`, `frozen-graph` or `caffe`.
         engine: `classic`, `new` or `auto`; OpenCV 4 has no such choice and ignores it. A frozen graph needs `classic`:
             the new engine of 5.0 ends the process on some of them.
+        graph: the bytes of a frozen graph's `.pbtxt`, where it has one, or of Caffe's `.prototxt`.
 
     Raises:
         BundleError: OpenCV cannot read the model.
@@ -358,10 +558,19 @@ def read_net(data: bytes, model_format: str, engine: str | None = None) -> Any:
         raise ValueError(f"`engine` must be classic, new or auto. Received: {engine!r}")
     if model_format == "frozen-graph":
         engine = "classic"
+    read_caffe = getattr(cv2.dnn, "readNetFromCaffe", None)
+    if model_format == "caffe" and read_caffe is None:
+        raise BundleError(
+            f"OpenCV {cv2.__version__} reads no Caffe models any more. Take an OpenCV before 5.0, or convert the model "
+            "to ONNX."
+        )
     arguments = [getattr(cv2.dnn, "ENGINE_" + engine.upper())] if engine and has_engines() else []
+    text = np.frombuffer(_shift_channels(graph), np.uint8) if graph else np.empty(0, np.uint8)
     try:
+        if read_caffe is not None and model_format == "caffe":
+            return read_caffe(text, np.frombuffer(data, np.uint8))
         if model_format == "frozen-graph":
-            return cv2.dnn.readNetFromTensorflow(np.frombuffer(data, np.uint8), np.empty(0, np.uint8), *arguments)
+            return cv2.dnn.readNetFromTensorflow(np.frombuffer(data, np.uint8), text, *arguments)
         if engine and has_engines():
             return _read_onnx_by_path(data, arguments)
         return cv2.dnn.readNetFromONNX(np.frombuffer(data, np.uint8), *arguments)
@@ -369,6 +578,21 @@ def read_net(data: bytes, model_format: str, engine: str | None = None) -> Any:
         raise BundleError(
             f"OpenCV {cv2.__version__} cannot read the model ({_reason(error)}). Copy or export the bundle again."
         ) from None
+
+
+def _shift_channels(graph: bytes) -> bytes:
+    """Let a graph's biases behind a product work for several images at once.
+
+    OpenCV reads a BiasAdd that follows no convolution as a Shift along the batch, which is right for one image only and
+    fails for more (https://github.com/opencv/opencv/issues/13626). As a Scale along the channels it is right for all.
+    """
+    products = set(re.findall(rb'name:\s*"([^"]*)"\s*op:\s*"Mul"', graph))
+    scale = b' attr { key: "axis" value { i: 1 } } attr { key: "bias_term" value { b: true } }'
+    return re.sub(
+        rb'op:\s*"BiasAdd"(\s*input:\s*"([^"]*)"\s*input:\s*"[^"]*")',
+        lambda node: b'op: "Scale"' + node[1] + scale if node[2] in products else node[0],
+        graph,
+    )
 
 
 def _read_onnx_by_path(data: bytes, arguments: List[Any]) -> Any:
@@ -379,11 +603,11 @@ def _read_onnx_by_path(data: bytes, arguments: List[Any]) -> Any:
         return cv2.dnn.readNetFromONNX(str(path), *arguments)
 
 
-class Classifier:
-    """A bundle, opened. Use one in each thread: a `cv2.dnn.Net` must not be shared between threads.
+class Network:
+    """A manifest and its network, opened. Use one in each thread: a `cv2.dnn.Net` must not be shared between threads.
 
     Args:
-        bundle: the folder that `trainkit export` wrote, or its manifest.
+        bundle: the folder that `trainkit export` wrote, one with a manifest written by hand, or the manifest.
         engine: see `read_net`; by default what the manifest says.
 
     Raises:
@@ -397,13 +621,35 @@ class Classifier:
         self.manifest = read_manifest(path)
         self.folder = path if os.path.isdir(path) else path.parent
         opencv = self.manifest.get("opencv", {})
+        self._check_kind(self.manifest["output"]["kind"])
         _check_opencv(opencv, engine)
+        self._mean, self._mean_image = self._read_mean()
         model = self.manifest["model"]
-        self._net = read_net(_read_model(self.folder, model), model["format"], engine or opencv.get("engine"))
+        graph = _read_beside(self.folder, model["graph"], "graph", MAX_MANIFEST_BYTES) if "graph" in model else None
+        data = _read_model(self.folder, model)
+        self._net = read_net(data, model["format"], engine or opencv.get("engine"), graph=graph)
+
+    def _check_kind(self, kind: str) -> None:
+        """Raise where the manifest describes another kind of network."""
+
+    def _read_mean(self) -> Tuple[Tuple[float, ...], np.ndarray | None]:
+        """Return the mean as numbers, and as an image where there is one of the blob's own size."""
+        blob = self.manifest["blob"]
+        if not isinstance(blob["mean"], str):
+            return tuple(blob["mean"]), None
+        mean = read_mean(self.folder, blob["mean"], swap=blob["swapRB"])
+        channels = 1 if {"step": "gray"} in self.manifest.get("before_blob", []) else 3
+        if len(mean) != channels:
+            raise BundleError(
+                f"{self.folder / blob['mean']} is a mean of {len(mean)} channels. The model sees {channels}."
+            )
+        if mean.shape[1:] == (blob["size"][1], blob["size"][0]):
+            return (0.0,) * 4, mean
+        return tuple(float(value) for value in mean.mean(axis=(1, 2), dtype=np.float64)), None
 
     @property
     def class_names(self) -> List[str]:
-        """The class names, in the order of the probabilities."""
+        """The class names, by their numbers in the output."""
         return list(self.manifest["output"]["class_names"])
 
     def prepare(self, image_bgr: np.ndarray) -> np.ndarray:
@@ -419,23 +665,24 @@ class Classifier:
         """
         images = [self.prepare(image) for image in images_bgr]
         try:
-            return np.asarray(cv2.dnn.blobFromImages(images, **self._blob_arguments()))
+            blob = np.asarray(cv2.dnn.blobFromImages(images, **self._blob_arguments()))
         except cv2.error as error:
             raise BundleError(f"OpenCV cannot make a blob of this image ({_reason(error)}). Cut or scale it.") from None
+        if self._mean_image is None:
+            return blob
+        return np.asarray((blob - self._mean_image) * np.float32(self.manifest["blob"]["scalefactor"]))
 
     def _blob_arguments(self) -> Dict[str, Any]:
-        blob = dict(self.manifest["blob"])
         # A bare number would reach only the first channel, and a list is no Scalar in every version.
-        blob["mean"], blob["size"] = tuple(blob["mean"]), tuple(blob["size"])
-        return blob
+        blob = dict(self.manifest["blob"], mean=self._mean, size=tuple(self.manifest["blob"]["size"]))
+        return blob if self._mean_image is None else dict(blob, scalefactor=1.0)  # the mean is taken off before
 
-    def forward(self, blob_nchw: np.ndarray) -> np.ndarray:
-        """Run the network on `(N, C, H, W)` and return float32 `(N, classes)`, a copy of its own.
+    def run(self, blob_nchw: np.ndarray) -> np.ndarray:
+        """Run the network on `(N, C, H, W)` and return what comes out of it, as it is, float32.
 
         Raises:
-            BundleError: the network fails, or its output is not one row of classes an image.
+            BundleError: the network fails, or nothing comes out.
         """
-        shape = (blob_nchw.shape[0], len(self.manifest["output"]["class_names"]))
         try:
             self._net.setInput(blob_nchw)
             output = self._net.forward()
@@ -443,10 +690,39 @@ class Classifier:
             raise BundleError(
                 f"OpenCV {cv2.__version__} cannot run the model ({_reason(error)}). Copy or export the bundle again."
             ) from None
-        if output is None or output.size != shape[0] * shape[1]:
-            received = None if output is None else output.shape
-            raise BundleError(f"The model's output has the shape {received}; the manifest's class names need {shape}.")
-        return np.array(output, np.float32).reshape(shape)
+        return np.array([] if output is None else output, np.float32)
+
+
+class Classifier(Network):
+    """A classifier and its manifest, opened; see `Network` for the arguments and what is raised."""
+
+    def _check_kind(self, kind: str) -> None:
+        if kind == "ssd":
+            raise BundleError("The manifest describes a detector (`output.kind` is ssd). Use trainkit detect.")
+
+    def forward(self, blob_nchw: np.ndarray) -> np.ndarray:
+        """Run the network on `(N, C, H, W)` and return the probabilities, float32 `(N, classes)`, a copy of its own.
+
+        Raises:
+            BundleError: the network fails, or its output is not one row of probabilities (or logits) an image.
+        """
+        kind = self.manifest["output"]["kind"]
+        shape = (blob_nchw.shape[0], len(self.manifest["output"]["class_names"]))
+        output = self.run(blob_nchw)
+        if output.size != shape[0] * shape[1]:
+            raise BundleError(
+                f"The model's output has the shape {output.shape}; the manifest's class names need {shape}."
+            )
+        rows = output.reshape(shape)
+        if kind == "logits":
+            rows = _squash(rows, each=self.manifest["output"].get("multi_label", False))
+        least, most = rows.min(), rows.max()
+        if not (least >= -MAX_TOLERANCE and most <= 1 + MAX_TOLERANCE):  # so written, NaN is refused too
+            raise BundleError(
+                f"The model's output goes from {least:.4g} to {most:.4g}. Expected probabilities for the kind {kind}. "
+                "If the network ends without a softmax, write `logits` as `output.kind`."
+            )
+        return rows
 
     def probabilities(self, image_bgr: np.ndarray) -> np.ndarray:
         """Return the probability of each class, float32 `(classes,)`, for a uint8 BGR image of any size."""
@@ -471,6 +747,15 @@ class Classifier:
         names = self.manifest["output"]["class_names"]
         best = np.argsort(-probabilities, kind="stable")[:top]
         return [Prediction(names[i], float(probabilities[i])) for i in best if probabilities[i] >= min_confidence]
+
+
+def _squash(logits: np.ndarray, *, each: bool) -> np.ndarray:
+    """Return probabilities: the softmax of each row, or the sigmoid of each number."""
+    with np.errstate(all="ignore"):  # what is not finite is found in the result
+        if each:
+            return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
 def is_utf8(path: str | Path) -> bool:

@@ -150,6 +150,8 @@ def _from_manifest(path: Path) -> tuple[Preprocessing, list[str]]:
 def _from_blob(manifest: dict[str, Any]) -> Preprocessing:
     """Return what a manifest without `preprocessing` says by its blob and the steps before it."""
     blob = manifest["blob"]
+    if isinstance(blob["mean"], str):
+        raise UsageError(f"its mean is the file {blob['mean']}. Write the numbers there.")
     steps = {step["step"]: step for step in manifest.get("before_blob", [])}
     if "pad" in steps and blob["crop"]:
         raise UsageError("it pads and crops.")

@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,8 @@ def _check_arguments(
 
 def _load_body(name: str, build: Callable[..., Any], input_shape: tuple[int, int, int], weights: str) -> Any:
     if weights == "imagenet":
-        return _load_imagenet(name, build, input_shape)
+        chosen = partial(build, include_top=False, input_shape=input_shape)
+        return load_imagenet(name, chosen, otherwise="take --weights none or a file")
     if weights == "none":
         return build(include_top=False, weights=None, input_shape=input_shape)
     path = check_weights_file(weights)
@@ -143,8 +145,7 @@ def _load_body(name: str, build: Callable[..., Any], input_shape: tuple[int, int
         body.load_weights(path)
     except Exception as error:  # h5py and Keras raise what they meet in a file of another shape
         _load_from_whole(body, name, build, path, error)
-    if name == "efficientnet-b0":
-        _correct_normalization(body)
+    correct_normalization(name, body)
     return body
 
 
@@ -168,13 +169,15 @@ def _copy_weights(whole: Any, body: Any) -> None:
             layer.finalize_state()  # Normalization goes on with its old mean until it is told
 
 
-def _correct_normalization(body: Any) -> None:
-    """Divide by the deviation that EfficientNet's ImageNet weights were trained with.
+def correct_normalization(name: str, body: Any) -> None:
+    """Divide by the deviation that EfficientNet's ImageNet weights were trained with; other networks stay as they are.
 
     Their Normalization layer divides by its square root. Keras adds a layer for the other half only where it loads
     the weights itself, and says so in `keras/src/applications/efficientnet.py`. A file that was trained from the
     beginning has the mean 0 there, and is left as it is.
     """
+    if not name.startswith("efficientnet-b"):
+        return
     (layer,) = [layer for layer in body.layers if type(layer).__name__ == "Normalization"]
     mean, variance, count = layer.get_weights()
     if mean.shape == (3,) and np.allclose(mean, (0.485, 0.456, 0.406), atol=1e-3):
@@ -182,14 +185,24 @@ def _correct_normalization(body: Any) -> None:
         layer.finalize_state()
 
 
-def _load_imagenet(name: str, build: Callable[..., Any], input_shape: tuple[int, int, int]) -> Any:
+def load_imagenet(name: str, build: Callable[..., Any], *, otherwise: str) -> Any:
+    """Build a network with ImageNet's weights.
+
+    Args:
+        name: of the network, for the message.
+        build: takes `weights`.
+        otherwise: what the user can do where they cannot be had.
+
+    Raises:
+        WeightsError: they are not here and cannot be downloaded; says which file goes where.
+    """
     from trainkit.backend import downloading
 
     try:
         with downloading(), warnings.catch_warnings():
             # For a size that MobileNet was not trained at, Keras takes the weights for 224 and warns.
             warnings.simplefilter("ignore")
-            return build(include_top=False, weights="imagenet", input_shape=input_shape)
+            return build(weights="imagenet")
     except Exception as error:
         url = re.search(r"https?://\S+?\.h5", str(error))
         if url is None:
@@ -197,5 +210,5 @@ def _load_imagenet(name: str, build: Callable[..., Any], input_shape: tuple[int,
         folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"), "models")
         raise WeightsError(
             f"The ImageNet weights of {name} are not here and cannot be downloaded. "
-            f"Put {url[0].rsplit('/', 1)[1]} from {url[0]} into {folder}, or take --weights none or a file."
+            f"Put {url[0].rsplit('/', 1)[1]} from {url[0]} into {folder}, or {otherwise}."
         ) from None

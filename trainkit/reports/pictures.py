@@ -51,24 +51,25 @@ def compose(
 
     Args:
         rows: of pictures, uint8 `(height, width, 3)`, BGR, of any size, with their captions; a picture is brought to
-            fill a square of `side`, a small one by a whole factor.
+            fill a square of `side`, a small one by a whole factor. Rows are as high as the highest of them.
         side: pixels.
 
     Returns:
         The mosaic, uint8 `(height, width, 4)`, red, green, blue, opacity, and where the captions go.
     """
     lines = max((caption.count("\n") + 1 for row in rows for _, caption in row if caption), default=0)
-    wide, high = side + _MARGIN, side + _MARGIN + lines * _LINE
+    fitted_rows = [[(_fitted(picture, side), caption) for picture, caption in row] for row in rows]
+    tall = max(len(fitted) for row in fitted_rows for fitted, _ in row)
+    wide, high = side + _MARGIN, tall + _MARGIN + lines * _LINE
     columns = max(map(len, rows))
     mosaic = np.zeros((len(rows) * high + _MARGIN, columns * wide + _MARGIN, 4), np.uint8)
     texts: list[tuple[float, float, str]] = []
-    for top, row in zip(range(_MARGIN, len(mosaic), high), rows, strict=False):
-        for left, (picture, caption) in zip(range(_MARGIN, mosaic.shape[1], wide), row, strict=False):
-            fitted = _fitted(picture, side)
+    for top, row in zip(range(_MARGIN, len(mosaic), high), fitted_rows, strict=False):
+        for left, (fitted, caption) in zip(range(_MARGIN, mosaic.shape[1], wide), row, strict=False):
             height, width = fitted.shape[:2]
-            y, x = top + (side - height) // 2, left + (side - width) // 2
+            y, x = top + (tall - height) // 2, left + (side - width) // 2
             mosaic[y : y + height, x : x + width] = cv2.cvtColor(fitted, cv2.COLOR_BGR2RGBA)
-            texts.append((left, top + side + 3, caption))
+            texts.append((left, top + tall + 3, caption))
     return mosaic, texts
 
 
