@@ -169,6 +169,22 @@ def test_manifest_that_no_preprocessing_fits_is_refused(tiny_bundle: Path, tmp_p
         build_description(manifest=tmp_path)
 
 
+def test_manifest_by_hand_may_name_its_class_names_and_not_its_mean(tmp_path: Path) -> None:
+    manifest = {
+        "schema": "trainkit/1",
+        "model": {"file": "model.onnx", "format": "onnx"},
+        "blob": {"scalefactor": 1, "size": [10, 8], "mean": [1, 2, 3], "swapRB": False, "crop": False},
+        "output": {"kind": "softmax", "class_names": "names.txt"},
+    }
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert build_description(manifest=tmp_path).class_names == ["cat", "dog"]
+    manifest["blob"]["mean"] = "mean.npy"  # type: ignore[index]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=r"its mean is the file mean\.npy\. Write the numbers there"):
+        build_description(manifest=tmp_path)
+
+
 def test_images_come_from_a_folder_or_from_memory(tmp_path: Path) -> None:
     folder = write_class_folders(tmp_path / "photos", count=3)
     assert len(build_description(data=folder).images) == 9

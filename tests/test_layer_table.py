@@ -61,6 +61,7 @@ def test_names_build_what_train_builds_where_classes_are_given() -> None:
     assert trainkit.shapes("mobilenet", classes=3).layers[-1].output_shape == (3,)
     assert trainkit.shapes("small-cnn").layers[0].output_shape == (96, 96, 3)
     assert trainkit.shapes("small-cnn", color="gray", size=(28, 20)).layers[0].output_shape == (20, 28, 1)
+    assert trainkit.shapes("mobilenet", color="gray").layers[0].output_shape == (224, 224, 1)
     assert set(BUILDERS) & set(APPLICATIONS) >= {"vgg16", "mobilenet"}
 
 
@@ -85,6 +86,26 @@ def test_sides_that_a_model_leaves_open_are_asked_for() -> None:
         trainkit.shapes(lesson(), size="40x30")
 
 
+def test_model_that_cannot_be_followed_is_refused() -> None:
+    class Own(keras.Model):
+        def call(self, inputs):  # type: ignore[no-untyped-def]
+            return inputs
+
+    with pytest.raises(UsageError, match=r"does not know its image yet. Begin it with keras.Input"):
+        trainkit.shapes(keras.Sequential([keras.layers.Conv2D(3, 3)]))
+    with pytest.raises(UsageError, match=r"Build it with keras.Sequential or keras.Model\(inputs"):
+        trainkit.shapes(Own())
+    with pytest.raises(UsageError, match=r"Expected a model's name, a file, a run or a Keras model. Received: int"):
+        trainkit.shapes(3)
+
+
+def test_name_of_keras_means_the_same_and_open_sides_are_those_of_its_weights() -> None:
+    found = trainkit.shapes("MobileNetV3Small", alpha=0.75)
+    network = keras.applications.MobileNetV3Small(alpha=0.75, weights=None)
+    assert (found.model, found.parameters) == ("mobilenet-v3-small", network.count_params())
+    assert found.layers[0].output_shape == (224, 224, 3)
+
+
 @pytest.mark.parametrize(
     ("source", "options", "error", "message"),
     [
@@ -97,6 +118,13 @@ def test_sides_that_a_model_leaves_open_are_asked_for() -> None:
         ("small-cnn", {"size": "large"}, UsageError, "must be WIDTHxHEIGHT"),
         ("small-cnn", {"color": "blue"}, UsageError, "Unknown color `blue`"),
         ("small-cnn", {"classes": 1}, UsageError, "at least 2"),
+        ("small-cnn", {"classes": 0}, UsageError, "at least 2"),
+        ("mobilenet", {"alpha": float("nan"), "classes": 3}, UsageError, "above 0 and at most 4. Received: nan"),
+        ("resnet101", {"classes": 3}, UsageError, "1,000 classes, in colour. Leave out --classes and --color"),
+        pytest.param(
+            *("vgg16", {"size": "16384x16384"}, UsageError, "more parameters than fit into memory at this size"),
+            marks=pytest.mark.slow,
+        ),
         ("inception-v3", {"size": "20x20"}, UsageError, "does not come so"),
     ],
 )
@@ -105,9 +133,13 @@ def test_what_cannot_be_shown(source: str, options: dict, error: type, message: 
         trainkit.shapes(source, experiments=tmp_path, **options)
 
 
-def test_table_has_a_row_a_layer_and_the_command_the_sums() -> None:
+def test_table_has_a_row_a_layer() -> None:
     rows = as_rows(trainkit.shapes(lesson()).layers)
     assert rows[1][1:] == ["Conv2D", "254x254x32", "320", "18,580,608", "3x3"]
+
+
+@pytest.mark.slow
+def test_command_prints_the_sums_and_one_document() -> None:
     command = [sys.executable, "-m", "trainkit", "shapes", "fashion-mnist"]
     table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert table.splitlines()[-1].split() == ["all", "542,230", "736,488"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -18,6 +20,18 @@ def notebook(request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
     return found
 
 
+def test_there_are_eleven_and_each_is_in_the_list() -> None:
+    assert [path.name[:3] for path in PATHS] == [f"{number:02}_" for number in range(1, 12)]
+    listed = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"\]\((\w+\.ipynb)\)", listed) == [path.name for path in PATHS]
+
+
+def test_each_leads_to_the_next() -> None:
+    for path, following in pairwise(PATHS):
+        text = path.read_text(encoding="utf-8")
+        assert f"({following.name})" in text[text.index("What comes next") :], path.name
+
+
 def test_every_cell_was_run_in_order_and_none_failed(notebook) -> None:  # type: ignore[no-untyped-def]
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
@@ -26,11 +40,9 @@ def test_every_cell_was_run_in_order_and_none_failed(notebook) -> None:  # type:
     assert any("image/png" in output.get("data", {}) or "image/jpeg" in output.get("data", {}) for output in outputs)
 
 
-def test_a_cell_that_ends_in_a_call_for_show_has_something_to_show(notebook) -> None:  # type: ignore[no-untyped-def]
+def test_a_cell_that_prints_or_shows_has_an_output(notebook) -> None:  # type: ignore[no-untyped-def]
     for cell in notebook.cells:
-        if cell.cell_type == "code" and ("print(" in cell.source or "plt.show()" in cell.source):
-            if cell.source.lstrip().startswith(("def ", "class ", "@", "%%writefile")):
-                continue
+        if cell.cell_type == "code" and re.search(r"^(print\(|plt\.show\(\)|!)", cell.source, flags=re.M):
             assert cell.outputs, cell.source
 
 

@@ -61,29 +61,53 @@ def draw_boxes(image_bgr: np.ndarray, found: Sequence[tuple[str, float, Sequence
         color = _COLORS[labels.index(label) % len(_COLORS)]
         left, top, right, bottom = (round(edge * factor) for edge in box)
         draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=color, width=line)
-        caption = f"{label} {confidence:.1%}"
-        width, height = draw.textbbox((0, 0), caption, font=font)[2:]
-        # Above the box, inside it where there is no room; never over the right edge where it fits at all.
-        x = max(0, min(left, picture.width - int(width) - 4))
-        y = top - int(height) - 4 if top >= height + 4 else top
-        draw.rectangle((x, y, x + width + 4, y + height + 4), fill=color)
-        draw.text((x + 2, y + 1), caption, fill="black", font=font)
+        _write_caption(draw, f"{label} {confidence:.1%}", (left, top), font, color, picture.width)
     return np.ascontiguousarray(np.asarray(picture)[..., ::-1])
 
 
-def draw_points(image_bgr: np.ndarray, points: Sequence[tuple[float, float]]) -> np.ndarray:
-    """Return a copy of an image with points, as large as can be seen on it.
+def draw_faces(
+    image_bgr: np.ndarray, found: Sequence[tuple[float, Sequence[float], Sequence[Sequence[float]]]]
+) -> np.ndarray:
+    """Return a copy of an image with a box round each face, its landmarks and its confidence, all of the face's size.
+
+    An image too small for any text is enlarged by a whole factor first, as `draw_lines` does it.
 
     Args:
         image_bgr: uint8 `(height, width, 3)`.
-        points: x and y of each, in pixels.
+        found: confidence; left, top, right, bottom; and x, y of each landmark, in pixels.
     """
-    picture = Image.fromarray(np.ascontiguousarray(image_bgr[..., ::-1]))
+    picture, factor = _enlarged(image_bgr)
     draw = ImageDraw.Draw(picture)
-    radius = max(2, round(min(picture.size) / 110))
-    for x, y in points:
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill="yellow", outline="black")
+    file = str(_font_file("100%"))
+    for confidence, box, points in reversed(found):
+        left, top, right, bottom = (round(edge * factor) for edge in box)
+        line = max(1, min(min(picture.size) // 200, (bottom - top) // 25))
+        draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=_COLORS[0], width=line)
+        radius = max(1, round((bottom - top) / 35))
+        for x, y in ((int((x + 0.5) * factor), int((y + 0.5) * factor)) for x, y in points):
+            draw.ellipse(
+                (x - radius, y - radius, x + radius, y + radius), fill="yellow", outline="black" if radius > 1 else None
+            )
+        font = ImageFont.truetype(file, max(10, min(picture.width // 40, (right - left) // 4)))
+        _write_caption(draw, f"{confidence:.1%}", (left, top), font, _COLORS[0], picture.width)
     return np.ascontiguousarray(np.asarray(picture)[..., ::-1])
+
+
+def _write_caption(
+    draw: ImageDraw.ImageDraw,
+    caption: str,
+    corner: tuple[int, int],
+    font: ImageFont.FreeTypeFont,
+    color: tuple[int, int, int],
+    picture_width: int,
+) -> None:
+    """Write above the upper left corner of a box, inside it where there is no room; never over the right edge."""
+    left, top = corner
+    width, height = (int(side) for side in draw.textbbox((0, 0), caption, font=font)[2:])
+    x = max(0, min(left, picture_width - width - 4))
+    y = top - height - 4 if top >= height + 4 else top
+    draw.rectangle((x, y, x + width + 4, y + height + 4), fill=color)
+    draw.text((x + 2, y + 1), caption, fill="black", font=font)
 
 
 def find_targets(images: Sequence[Path], annotate: Path | None) -> dict[Path, Path]:

@@ -1,23 +1,22 @@
-"""Faces on photographs, with five landmarks each: MTCNN (Zhang et al. 2016, arXiv:1604.02878), by the package mtcnn."""
+"""Faces on photographs, with five landmarks each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+import re
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
+from trainkit.cascade import find_candidates
 from trainkit.data.inspection import check_image_file, read_image
-from trainkit.drawing import NOTHING_FOUND, draw_boxes, draw_lines, draw_points, find_targets, save_picture
+from trainkit.drawing import NOTHING_FOUND, draw_faces, draw_lines, find_targets, save_picture
 from trainkit.errors import OutputError, TrainkitError, UsageError
+from trainkit.files import check_writable
 
 LANDMARKS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
-# MTCNN looks at an image in many sizes at once, which takes a hundred bytes and more of memory for each of its pixels.
-_MOST_PIXELS = 2_500_000
 
 
 def find_faces(
@@ -27,11 +26,11 @@ def find_faces(
     annotate: str | Path | None = None,
     crop: str | Path | None = None,
 ) -> list[dict[str, Any]]:
-    """Find the faces on image files.
+    """Find the faces on image files, by MTCNN.
 
     Args:
         images: files; one of them alone may be given as it is.
-        min_confidence: the lowest confidence to report, 0 to 1.
+        min_confidence: the lowest confidence to report, 0 to 1; MTCNN itself reports nothing up to 0.8.
         annotate: where to write the image with boxes and landmarks drawn on it; a folder where there are several.
         crop: a folder for a PNG file of each face, `<image>-<number>.png`.
 
@@ -40,6 +39,7 @@ def find_faces(
         pixels; the keypoints are `LANDMARKS`, `[x, y]` each, left as one sees it on the picture.
 
     Raises:
+        UsageError: `min_confidence` is not from 0 to 1.
         DataError: a file is no image.
         OutputError: a picture exists already or cannot be written.
         TrainkitError: the package mtcnn is not installed.
@@ -51,16 +51,17 @@ def find_faces(
         check_image_file(path)
     check_installed()
     targets = find_targets(paths, None if annotate is None else Path(annotate))
-    if crop is not None and len({path.stem for path in paths}) < len(paths):
-        raise OutputError("Two of the images have the same name and would share crops. Crop them one by one.")
+    crops = None if crop is None else Path(crop)
+    if crops is not None:
+        _check_crops(paths, crops, targets.values())
     results = []
     for path in paths:
-        picture = np.asarray(read_image(path))
-        found = [face for face in detect_faces(picture) if face["confidence"] >= min_confidence]
+        image = np.asarray(read_image(path))
+        found = [face for face in detect_faces(image) if face["confidence"] >= min_confidence]
         if path in targets:
-            save_picture(targets[path], _draw(picture, found))
-        if crop is not None:
-            _save_crops(Path(crop), path, picture, found)
+            save_picture(targets[path], _draw(image, found))
+        if crops is not None:
+            _save_crops(crops, path, image, found)
         results.append({"image": str(path.absolute()), "faces": found})
     return results
 
@@ -68,36 +69,21 @@ def find_faces(
 def detect_faces(image_bgr: np.ndarray) -> list[dict[str, Any]]:
     """Return what MTCNN takes for faces on an image, in its own order: boxes, confidences, landmarks.
 
-    An image of more than 2.5 million pixels is looked at in a smaller copy: the smallest face that can be found, 20
-    pixels otherwise, is then larger by as much.
+    A landmark may lie outside the image, where the face does; a box does not.
 
     Args:
         image_bgr: uint8 `(height, width, 3)`.
     """
-    height, width = image_bgr.shape[:2]
-    scale = max(1.0, (height * width / _MOST_PIXELS) ** 0.5)
-    looked_at = image_bgr
-    if scale > 1:
-        size = (max(1, round(width / scale)), max(1, round(height / scale)))
-        looked_at = np.asarray(cv2.resize(image_bgr, size, interpolation=cv2.INTER_AREA))
-    factors = (width / looked_at.shape[1], height / looked_at.shape[0])
-    found = _detector().detect_faces(np.ascontiguousarray(looked_at[..., ::-1]))
-    faces = [_to_face(face, factors, width, height) for face in found]
+    faces = [_to_face(candidate) for candidate in find_candidates(image_bgr)]
     return [face for face in faces if min(face["box"][2:]) > 0]
 
 
-def _to_face(face: dict[str, Any], factors: tuple[float, float], width: int, height: int) -> dict[str, Any]:
-    """Return a face of the package in plain numbers and pixels of the whole image, its box within that."""
-    x, y, box_width, box_height = (int(value) for value in face["box"])
-    left, right = (min(max(round(edge * factors[0]), 0), width) for edge in (x, x + box_width))
-    top, bottom = (min(max(round(edge * factors[1]), 0), height) for edge in (y, y + box_height))
+def _to_face(candidate: dict[str, Any]) -> dict[str, Any]:
+    """Return a face of the package in plain numbers."""
     return {
-        "box": [left, top, right - left, bottom - top],
-        "confidence": float(face["confidence"]),
-        "keypoints": {
-            name: [round(int(value) * factor) for value, factor in zip(face["keypoints"][name], factors, strict=True)]
-            for name in LANDMARKS
-        },
+        "box": [int(value) for value in candidate["box"]],
+        "confidence": float(candidate["confidence"]),
+        "keypoints": {name: [int(value) for value in candidate["keypoints"][name]] for name in LANDMARKS},
     }
 
 
@@ -111,37 +97,37 @@ def check_installed() -> None:
         raise TrainkitError("Finding faces needs the package mtcnn. Install it: pip install mtcnn")
 
 
-@cache
-def _detector() -> Any:
-    from trainkit.backend import silent_stderr
+def _check_crops(images: Sequence[Path], folder: Path, pictures: Iterable[Path]) -> None:
+    """Raise where a crop, however many there will be, could meet a file or another picture.
 
-    with silent_stderr():
-        from mtcnn import MTCNN
-
-        return MTCNN()
+    Raises:
+        OutputError: says which.
+    """
+    check_writable(folder)
+    if len({path.stem for path in images}) < len(images):
+        raise OutputError("Two of the images have the same name and would share crops. Crop them one by one.")
+    there = list(folder.iterdir()) if folder.is_dir() else []
+    planned = [picture for picture in pictures if picture.parent.absolute() == folder.absolute()]
+    for stem in (path.stem for path in images):
+        for taken in (*there, *planned):
+            if re.fullmatch(rf"{re.escape(stem)}-\d+\.png", taken.name):
+                raise OutputError(
+                    f"{taken} has the name of a crop, and nothing is overwritten. Choose another --crop, or move it."
+                )
 
 
 def _save_crops(folder: Path, image: Path, picture: np.ndarray, faces: Sequence[dict[str, Any]]) -> None:
-    """Write each face of an image, or none of them where one would overwrite something."""
-    targets = [folder / f"{image.stem}-{number}.png" for number in range(1, len(faces) + 1)]
-    for target in targets:
-        if target.exists():
-            raise OutputError(
-                f"{target} exists already, and nothing is overwritten. Choose another --crop, or move it."
-            )
-    for target, face in zip(targets, faces, strict=True):
-        left, top, right, bottom = _edges(face["box"])
-        save_picture(target, picture[top:bottom, left:right])
+    for number, face in enumerate(faces, 1):
+        left, top, right, bottom = _edges(face)
+        save_picture(folder / f"{image.stem}-{number}.png", picture[top:bottom, left:right])
 
 
 def _draw(picture: np.ndarray, found: list[dict[str, Any]]) -> np.ndarray:
     if not found:
         return draw_lines(picture, [NOTHING_FOUND])
-    points = [tuple(point) for face in found for point in face["keypoints"].values()]
-    boxes = [("face", face["confidence"], _edges(face["box"])) for face in found]
-    return draw_boxes(draw_points(picture, points), boxes)
+    return draw_faces(picture, [(face["confidence"], _edges(face), list(face["keypoints"].values())) for face in found])
 
 
-def _edges(box: Sequence[int]) -> tuple[int, int, int, int]:
-    x, y, width, height = box
+def _edges(face: dict[str, Any]) -> tuple[int, int, int, int]:
+    x, y, width, height = face["box"]
     return x, y, x + width, y + height

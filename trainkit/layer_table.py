@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trainkit.models.shapes import LayerShape
 
 _FILES = (".keras", ".h5")
+_KERAS_NAMES = {keras_name: own for own, keras_name in APPLICATIONS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,9 @@ def shapes(
     """Return the layers of a network with their shapes, parameters, multiply-adds and receptive fields.
 
     Args:
-        source: a model's name, a `.keras` or `.h5` file, a run (its path, its name, or `latest`), or a Keras model. A
-            network of `keras.applications` comes with its 1,000 classes of ImageNet where `classes` is not given.
+        source: a model's name, here or in Keras, a `.keras` or `.h5` file, a run (its path, its name, or `latest`), or
+            a Keras model. A network of `keras.applications` comes with its 1,000 classes of ImageNet where `classes`
+            is not given.
         size: (width, height) of the image in pixels, or "WxH"; default: the network's own.
         color: `gray`, or `rgb` and `bgr`, which are three channels either way; default: the network's own.
         classes: how many; default 10.
@@ -78,29 +80,69 @@ def shapes(
         TrainkitError: there is no such model, file or run, or it cannot be used.
         UsageError: the model does not come so.
     """
-    from trainkit.models.shapes import trace_shapes
-
     sides = _parse_size(size)
+    _check_choices(color, classes, alpha)
     if not isinstance(source, (str, Path, Run)):
-        return Shapes(source.name, trace_shapes(source, input_shape=_with_sides(source, sides)))
-    name = source.name if isinstance(source, Run) else str(source)
-    if name in APPLICATIONS and classes is None and color in (None, "rgb"):
-        from trainkit.models.applications import build_application
-
-        width, height = sides or (None, None)
-        return Shapes(
-            name, trace_shapes(build_application(name, width=width, height=height, weights="none", alpha=alpha))
-        )
-    if name in BUILDERS:
-        return Shapes(name, trace_shapes(_build(name, sides, color, classes or 10, alpha)))
+        return _shapes_of_model(source, sides)
+    name = _KERAS_NAMES.get(str(source), str(source))
+    if name in APPLICATIONS or name in BUILDERS:
+        return _shapes_of_name(name, sides, color, classes, alpha)
     if any(value is not None for value in (color, classes, alpha)):
         raise UsageError("A file or a run knows its colours and classes. Leave out --color, --classes and --alpha.")
-    if name.endswith(_FILES):
+    if not isinstance(source, Run) and name.endswith(_FILES):
         from trainkit.models.loading import load_model_file
 
-        model = load_model_file(Path(name)).model
-        return Shapes(name, trace_shapes(model, input_shape=_with_sides(model, sides)))
+        return replace(_shapes_of_model(load_model_file(Path(name)).model, sides), model=name)
     return _shapes_of_run(source, Path(experiments))
+
+
+def _check_choices(color: str | None, classes: int | None, alpha: float | None) -> None:
+    if color not in (None, "gray", "rgb", "bgr"):
+        raise UsageError(f"Unknown color `{color}`. Expected one of: bgr, gray, rgb")
+    if classes is not None and classes < 2:
+        raise UsageError(f"`classes` must be at least 2. Received: {classes}")
+    if alpha is not None and not 0 < alpha <= 4:
+        raise UsageError(f"`alpha` must be above 0 and at most 4. Received: {alpha:g}")
+
+
+def _shapes_of_model(model: Any, sides: tuple[int, int] | None) -> Shapes:
+    from trainkit.backend import keras
+    from trainkit.models.shapes import trace_shapes
+
+    if not isinstance(model, keras.Model):
+        kind = type(model).__name__
+        raise UsageError(f"Expected a model's name, a file, a run or a Keras model. Received: {kind}")
+    if isinstance(model, keras.Sequential) and not model.built:
+        raise UsageError(f"{model.name} does not know its image yet. Begin it with keras.Input((height, width, 3)).")
+    if not getattr(model, "inputs", None):
+        raise UsageError(
+            f"{model.name} is not made of layers that can be followed. Build it with keras.Sequential or "
+            "keras.Model(inputs, outputs)."
+        )
+    return Shapes(model.name, trace_shapes(model, input_shape=_with_sides(model, sides)))
+
+
+def _shapes_of_name(
+    name: str, sides: tuple[int, int] | None, color: str | None, classes: int | None, alpha: float | None
+) -> Shapes:
+    from trainkit.backend import tf
+    from trainkit.models.shapes import trace_shapes
+
+    try:
+        if name in APPLICATIONS and classes is None and color != "gray":
+            from trainkit.models.applications import build_application
+
+            width, height = sides or (None, None)
+            model = build_application(name, width=width, height=height, weights="none", alpha=alpha)
+        elif name in BUILDERS:
+            model = _build(name, sides, color, classes or 10, alpha)
+        else:
+            raise UsageError(f"{name} comes with ImageNet's 1,000 classes, in colour. Leave out --classes and --color.")
+    except tf.errors.ResourceExhaustedError:
+        raise UsageError(
+            f"{name} has more parameters than fit into memory at this size. Take a smaller --size."
+        ) from None
+    return Shapes(name, trace_shapes(model))
 
 
 def _shapes_of_run(source: str | Path | Run, experiments: Path) -> Shapes:
@@ -160,10 +202,6 @@ def _build(name: str, sides: tuple[int, int] | None, color: str | None, classes:
         if "alpha" not in settings:
             raise UsageError(f"{name} comes in one width. Received: --alpha {alpha:g}. Leave it out.")
         settings["alpha"] = alpha
-    if color not in (None, "gray", "rgb", "bgr"):
-        raise UsageError(f"Unknown color `{color}`. Expected one of: bgr, gray, rgb")
-    if classes < 2:
-        raise UsageError(f"`classes` must be at least 2. Received: {classes}")
     color = color or builder.color or (source.color if source else None) or "rgb"
     settings["weights"] = "none"
     return builder.build((height, width, 1 if color == "gray" else 3), classes, **settings)

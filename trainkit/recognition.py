@@ -52,7 +52,8 @@ def classify(
     results = []
     for first in range(0, len(paths), _BATCH):
         some = paths[first : first + _BATCH]
-        for path, probabilities in zip(some, network.predict([read_image(path) for path in some]), strict=True):
+        pixels = np.stack([network.resize(read_image(path)) for path in some])
+        for path, probabilities in zip(some, network.predict(pixels), strict=True):
             best = np.argsort(-probabilities, kind="stable")[:top]
             found = [{"label": network.class_names[i], "probability": float(probabilities[i])} for i in best]
             results.append({"image": str(path.absolute()), "predictions": found})
@@ -73,9 +74,12 @@ class _Network:
         home = getattr(keras.applications, APPLICATIONS[name]).__module__
         self._preprocess = sys.modules[home].preprocess_input  # of the module that the network is made in
 
-    def predict(self, images_bgr: Sequence[np.ndarray]) -> np.ndarray:
-        """Return `(N, 1000)` for images of any size, uint8 `(height, width, 3)`, BGR."""
+    def resize(self, image_bgr: np.ndarray) -> np.ndarray:
+        """Return an image, uint8 `(height, width, 3)`, in the network's size."""
         height, width = self._model.input_shape[1:3]
-        resized = [cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR) for image in images_bgr]
-        rgb = np.stack(resized)[..., ::-1].astype(np.float32)
+        return np.asarray(cv2.resize(image_bgr, (width, height), interpolation=cv2.INTER_LINEAR))
+
+    def predict(self, pixels_bgr: np.ndarray) -> np.ndarray:
+        """Return `(N, 1000)` for uint8 `(N, height, width, 3)`, BGR, in the network's size."""
+        rgb = pixels_bgr[..., ::-1].astype(np.float32)
         return np.asarray(self._model.predict(self._preprocess(rgb), verbose=0))

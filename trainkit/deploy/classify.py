@@ -372,6 +372,8 @@ def _parse_npy(data: bytes) -> np.ndarray:
     shape, fortran_order, dtype = readers[version](file)
     if dtype.kind not in "fiu":
         raise ValueError(f"expected numbers. Received: {dtype}")
+    if any(side < 0 for side in shape):
+        raise ValueError("it has sides below 0")
     values = np.frombuffer(data[file.tell() :], dtype)
     return values.reshape(shape, order="F" if fortran_order else "C")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import warnings
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -59,6 +60,7 @@ APPLICATIONS = {
     "convnext-large": "ConvNeXtLarge",
     "convnext-xlarge": "ConvNeXtXLarge",
 }
+_OPEN_SIZE = 224  # of MobileNetV3, pixels: Keras builds it for images of any size, unless told
 
 
 def find_application(name: str) -> str:
@@ -106,6 +108,8 @@ def build_application(
     if alpha is not None and "alpha" not in inspect.signature(application).parameters:
         raise UsageError(f"{name} comes in one width. Received: --alpha {alpha:g}. Leave it out.")
     path = check_weights_file(weights) if weights not in ("imagenet", "none") else None
+    if name.startswith("mobilenet-v3") and not (width and height):
+        width = height = _OPEN_SIZE
     build = partial(application, input_shape=(height, width, 3) if width and height else None)
     if alpha is not None:
         build = partial(build, alpha=alpha)
@@ -118,7 +122,9 @@ def build_application(
         raise UsageError(f"{name} with its 1,000 classes does not come so ({reason}).") from None
     if path is not None:
         try:
-            model.load_weights(path)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # many, before the error that says the same
+                model.load_weights(path)
         except Exception as error:  # h5py and Keras raise what they meet in a file of another shape
             raise does_not_fit(path, name, error) from None
         correct_normalization(name, model)
