@@ -50,7 +50,7 @@ def commands_of(group: Any, prefix: str = "") -> dict[str, Any]:
 
 COMMANDS = commands_of(typer.main.get_command(app))
 # Their examples need weights or photographs that are not here; their own tests compare what they print.
-NEED_DOWNLOADS = {"classify", "faces", "detect"}
+NEED_DOWNLOADS = {"classify", "faces"}
 RUN_HERE = [command for command in COMMANDS if command not in NEED_DOWNLOADS]
 
 
