@@ -180,6 +180,7 @@ def test_twelve_megapixels_need_little_memory(tmp_path: Path, shape: tuple[int, 
     [
         ({"images": "no.jpg"}, DataError, "No such image: no.jpg"),
         ({"min_confidence": 2}, UsageError, "from 0 to 1"),
+        ({"annotate": "out"}, OutputError, r"cannot write out\. Expected a name that ends in \.png or \.jpg"),
     ],
 )
 def test_what_cannot_be_looked_at(photo: Path, arguments: dict, error: type, message: str) -> None:

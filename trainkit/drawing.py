@@ -114,7 +114,7 @@ def find_targets(images: Sequence[Path], annotate: Path | None) -> dict[Path, Pa
     """Return where the annotated picture of each image goes: a file for one, PNG files in a folder for several.
 
     Raises:
-        OutputError: a picture exists already, or two images would share one.
+        OutputError: a picture exists already, two images would share one, or the name is that of no picture.
     """
     if annotate is None:
         return {}
@@ -130,6 +130,9 @@ def find_targets(images: Sequence[Path], annotate: Path | None) -> dict[Path, Pa
             )
     if len(set(targets.values())) < len(set(images)):
         raise OutputError("Two of the images have the same name and would share a picture. Annotate them one by one.")
+    for target in targets.values():
+        if not cv2.haveImageWriter(f"picture{target.suffix}"):
+            raise _no_picture(target)
     return targets
 
 
@@ -146,8 +149,12 @@ def save_picture(path: Path, picture_bgr: np.ndarray) -> None:
         except cv2.error:
             written = False
         if not written:
-            raise OutputError(f"OpenCV cannot write {path}. Expected a name that ends in .png or .jpg.")
+            raise _no_picture(path)
     log.info("Wrote %s", path)
+
+
+def _no_picture(path: Path) -> OutputError:
+    return OutputError(f"OpenCV cannot write {path}. Expected a name that ends in .png or .jpg.")
 
 
 def _enlarged(image_bgr: np.ndarray) -> tuple[Image.Image, int]:
