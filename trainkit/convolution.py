@@ -25,7 +25,7 @@ _MODES: dict[str, Literal["constant", "edge", "reflect", "wrap"]] = {
     "reflect": "reflect",
     "wrap": "wrap",
 }
-_STRIP = 2**16  # values that are worked on together: float32 of them stays in the cache of a core
+_STRIP = 2**18  # values that are worked on together: with fewer, cores wait for Python's lock; with more, for memory
 _MOST_BYTES = 2**20  # of a file that describes a kernel
 _LARGEST = 1e30  # of a kernel's numbers: their sums are made in float32, which ends at 3e38
 
@@ -83,17 +83,23 @@ def convolve(
     padded = _pad(pixels, rows, columns, padding)
     result = np.empty_like(pixels)
     factors = _factors(weights)
-    height = max(1, _STRIP // max(1, pixels[0].size))
+    height = min(len(pixels), max(1, _STRIP // padded[0].size))
+    strips = range(0, len(pixels), height)
+    workers = min(len(strips), os.cpu_count() or 1)
 
-    sums_type = np.float32 if pixels.dtype.itemsize < 8 else np.float64
+    def work(worker: int) -> None:
+        # The same memory for all strips, as new memory costs more than the sums; with one row more than they need, as a
+        # kernel's last columns look beyond the last row.
+        shape = (height + rows, *padded.shape[1:])
+        memory = np.zeros((4, *shape), np.float32 if pixels.dtype.itemsize < 8 else np.float64)
+        for first in strips[worker::workers]:
+            count = min(height, len(pixels) - first)
+            memory[0, : count + rows - 1] = padded[first : first + count + rows - 1]
+            sums = _filter(memory, weights, factors, count)
+            _store(sums[:, : pixels.shape[1]], result[first : first + count])
 
-    def work(first: int) -> None:
-        last = min(first + height, len(pixels))
-        strip = padded[first : last + rows - 1].astype(sums_type)
-        _store(_filter(strip, weights, factors, pixels.shape[1]), result[first:last])
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in pool.map(work, range(0, len(pixels), height)):
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in pool.map(work, range(workers)):
             pass
     return result
 
@@ -198,24 +204,38 @@ def _factors(weights: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]] | None:
 
 
 def _filter(
-    strip: np.ndarray, weights: np.ndarray, factors: list[tuple[np.ndarray, np.ndarray]] | None, width: int
+    memory: np.ndarray, weights: np.ndarray, factors: list[tuple[np.ndarray, np.ndarray]] | None, height: int
 ) -> np.ndarray:
-    """Return the weighted sums of a strip that has its surroundings: `(rows of the strip - rows + 1, width, ...)`."""
-    height = len(strip) - len(weights) + 1
-    total = np.zeros((height, width, *strip.shape[2:]), strip.dtype)
-    product = np.empty_like(total)
+    """Return the weighted sums of a strip that has its surroundings.
+
+    Rows lie end to end, so that a step down is a step of a row's length, and every sum one long sum.
+
+    Args:
+        memory: `(4, rows, columns, ...)`: the strip, and room for three more.
+        weights: the kernel.
+        factors: columns and rows whose products add up to it, if these are to be used.
+        height: how many rows of sums.
+
+    Returns:
+        `(height, columns, ...)`; what begins too far right for the kernel is of no use.
+    """
+    shape = (height, *memory.shape[2:])
+    across = int(np.prod(memory.shape[3:]))
+    down = across * memory.shape[2]
+    strip, total, between, product = memory.reshape(4, -1)
+    size = height * down
+    total[:size] = 0
     if factors is None:
         for y, x in zip(*np.nonzero(weights), strict=True):
-            _add(strip[y : y + height, x : x + width], weights[y, x], total, product)
-        return total
-    for column, row in factors:
-        down = np.zeros((height, *strip.shape[1:]), strip.dtype)
-        scaled = np.empty_like(down)
-        for y in np.flatnonzero(column):
-            _add(strip[y : y + height], column[y], down, scaled)
-        for x in np.flatnonzero(row):
-            _add(down[:, x : x + width], row[x], total, product)
-    return total
+            _add(strip[y * down + x * across :][:size], weights[y, x], total[:size], product[:size])
+    else:
+        for column, row in factors:
+            between[:size] = 0
+            for y in np.flatnonzero(column):
+                _add(strip[y * down :][:size], column[y], between[:size], product[:size])
+            for x in np.flatnonzero(row):
+                _add(between[x * across :][:size], row[x], total[:size], product[:size])
+    return total[:size].reshape(shape)
 
 
 def _add(values: np.ndarray, weight: float, total: np.ndarray, product: np.ndarray) -> None:
