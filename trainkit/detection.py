@@ -10,7 +10,7 @@ import numpy as np
 
 from trainkit.bundles import EXPORTED, find_manifest
 from trainkit.data.inspection import read_image
-from trainkit.deploy.detect import Detection, Detector
+from trainkit.deploy.classify import Detection, Detector
 from trainkit.drawing import NOTHING_FOUND, draw_boxes, draw_lines, find_targets, save_picture
 
 
