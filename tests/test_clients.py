@@ -88,7 +88,7 @@ def test_python_goes_beside_a_manifest_written_by_hand(bundle: Path) -> None:
 
 def test_client_that_cannot_do_what_the_manifest_says_is_refused(bundle: Path) -> None:
     edit(bundle, "blob", "mean", "mean.npy")
-    with pytest.raises(BundleError, match="which the Python client alone reads. Received: --add cpp"):
+    with pytest.raises(BundleError, match=r"which the Python client alone reads\. Received: --add cpp"):
         add_clients(bundle, "cpp")
     edit(bundle, "blob", "mean", [0.0])
     edit(bundle, "output", "kind", "ssd")
