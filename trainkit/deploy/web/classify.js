@@ -69,7 +69,6 @@ const SECTIONS = {
     ],
     "multi_label?": BOOL,
   },
-  source: { "run?": TEXT, "keras?": TEXT, "application?": TEXT },
   opencv: {
     "minimum?": [
       "a version such as 4.10.0",
@@ -106,7 +105,7 @@ function checkManifest(data, where) {
     throw new Refusal(`${where}: this client reads schema ${SCHEMA}. Received: ${schema.slice(0, 80)}. Take a newer client.`);
   }
   checkSection("manifest", data, where);
-  for (const section of ["model", "blob", "output", "source", "opencv"]) {
+  for (const section of ["model", "blob", "output", "opencv"]) {
     if (Object.hasOwn(data, section)) checkSection(section, data[section], where);
   }
   const steps = data.before_blob ?? [];
@@ -273,7 +272,7 @@ function loadOpenCV() {
     };
     if (loading instanceof Promise) return loading.then(ready).catch((error) => refuse(error.message)); // 5.0
     if (!isObject(loading)) return refuse("it is no build of OpenCV");
-    loading.onRuntimeInitialized = () => ready(loading); // 4.12
+    Object.assign(loading, { onRuntimeInitialized: () => ready(loading), onAbort: refuse }); // 4.12
   });
 }
 
@@ -339,8 +338,8 @@ async function open(_, progress) {
   const { data, checked } = await readModel(manifest.model, progress);
   progress("Opening the network");
   network = { manifest, checked, net: readNet(data, graph, manifest.model, manifest.opencv?.engine) };
-  const { source = {}, blob, output } = manifest;
-  const name = source.application ?? source.keras ?? source.run;
+  const { source: { application, keras, run } = {}, blob, output } = manifest;
+  const name = String(application ?? keras ?? run ?? "").replace(/^\d{8}-\d{6}-/, ""); // a run begins with its time
   return { name, size: blob.size, classes: output.class_names.length, version };
 }
 
@@ -447,20 +446,26 @@ function toPixels(bitmap, name) {
   try {
     const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
     context.drawImage(bitmap, 0, 0);
-    let rgba = context.getImageData(0, 0, width, height).data;
-    if (rgba.some((value, index) => index % 4 === 3 && value < 255)) rgba = readBehindAlpha(bitmap) ?? rgba;
-    const bgr = new Uint8Array(width * height * 3);
-    for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) {
-      bgr[to] = rgba[from + 2];
-      bgr[to + 1] = rgba[from + 1];
-      bgr[to + 2] = rgba[from];
-    }
+    let { bgr, opaque } = toBGR(context.getImageData(0, 0, width, height).data);
+    if (!opaque) bgr = readBehindAlpha(bitmap) ?? bgr;
     return { width, height, bgr };
   } catch (error) {
     throw new Refusal(`${name} has ${width}x${height} pixels, too many for this browser (${error.message}). Scale it.`);
   } finally {
     bitmap.close();
   }
+}
+
+function toBGR(rgba) {
+  const bgr = new Uint8Array((rgba.length / 4) * 3);
+  let opaque = true;
+  for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) {
+    bgr[to] = rgba[from + 2];
+    bgr[to + 1] = rgba[from + 1];
+    bgr[to + 2] = rgba[from];
+    if (rgba[from + 3] !== 255) opaque = false;
+  }
+  return { bgr, opaque };
 }
 
 /** Return the pixels of a translucent bitmap as they are: a canvas multiplies them by their alpha, WebGL does not. */
@@ -478,7 +483,7 @@ function readBehindAlpha(bitmap) {
   gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, rgba);
   const failed = gl.getError() !== gl.NO_ERROR;
   gl.getExtension("WEBGL_lose_context")?.loseContext();
-  return failed ? null : rgba;
+  return failed ? null : toBGR(rgba).bgr;
 }
 
 /** Turn the blob's planes into pixels for a canvas. */
@@ -597,6 +602,7 @@ function startWorker() {
 /* ---------------------------------------------------------- the page --------------------------------------------- */
 
 const TOP = 5; // labels to show
+const EXAMPLES = 8; // pictures to offer
 const FRAME_MS = 100; // at least, from one frame of the camera to the next
 const SPEAK_MS = 3000; // at least, from one label of the camera that is read aloud to the next
 
@@ -668,7 +674,7 @@ function startPage() {
 
   /** Offer the pictures of the self-test to try. */
   function offer(cases) {
-    for (const { png, label } of cases) {
+    for (const { png, label } of cases.slice(0, EXAMPLES)) {
       const button = document.createElement("button");
       const image = document.createElement("img");
       const url = `../selftest/${encodeURIComponent(png)}`;
@@ -738,11 +744,13 @@ function startPage() {
   function showStage(name) {
     for (const other of ["photo", "video"]) show($(other), other === name);
     document.body.classList.toggle("filled", name !== "");
+    $("invitation").textContent = name === "" ? "Drop a photograph" : "Drop or choose another";
   }
 
   async function startCamera() {
     complain("");
     if (!navigator.mediaDevices) return complain("The browser gives the camera to https and localhost only. Serve the page so.");
+    $("camera").disabled = true; // until the browser has asked
     try {
       camera = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
     } catch (error) {
@@ -751,7 +759,13 @@ function startPage() {
         NotFoundError: "There is no camera. Connect one, or choose a photograph.",
       };
       return complain(reasons[error.name] ?? `The camera does not start (${error.message}). Does another program use it?`);
+    } finally {
+      $("camera").disabled = false;
     }
+    camera.getVideoTracks()[0].onended = () => {
+      stopCamera();
+      complain("The camera stopped. Connect it again, or choose a photograph.");
+    };
     $("camera").textContent = "Stop the camera";
     $("video").srcObject = camera;
     await $("video").play();
