@@ -1,4 +1,4 @@
-"""Every client of a bundle tests itself: Python, C++, Node.js and a page in a browser, on three networks in two formats.
+"""Every client of a bundle tests itself, Python, C++, Node.js, a page in a browser: three networks in two formats.
 
     python tests/clients [--quick] [--latency]
 
