@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +28,24 @@ _LINE = re.compile(
     r"Model file: (?P<file>[^.]+)\."
 )
 
+_CHOOSE_FILES = """
+const done = arguments[0], times = [];
+(async () => {
+  const photo = await (await fetch("photo.jpg")).blob();
+  for (let i = 0; i < 60; i++) {
+    const chosen = new DataTransfer();
+    chosen.items.add(new File([photo], `${i}.jpg`, { type: "image/jpeg" }));
+    file.files = chosen.files;
+    const said = new Promise((resolve) => new MutationObserver(resolve).observe(spoken, { childList: true }));
+    const started = performance.now();
+    file.dispatchEvent(new Event("change"));
+    await said;
+    times.push(performance.now() - started);
+  }
+  done(times.slice(10));
+})();
+"""
+
 
 class MissingError(Exception):
     """A client cannot be run here; says what is missing and where it comes from."""
@@ -40,6 +59,7 @@ class Client:
     selftest: Callable[[Path], str]  # of a bundle: the line that it says, or the error
     formats: tuple[str, ...] = ("onnx", "frozen-graph")
     classify: Callable[[Path, list[Path]], Any] | None = None  # some images, as a whole process
+    milliseconds: Callable[[Path, Path], float] | None = None  # from a photograph to its labels, in a page
 
 
 def read_line(line: str) -> dict[str, str] | None:
@@ -199,7 +219,16 @@ def web_client(version: str, folder: Path) -> Client:
             errors = [entry["message"] for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
             return str(line) + "".join(f" CONSOLE: {error}" for error in errors)
 
-    return Client(f"web, opencv.js {version}", selftest)
+    def milliseconds(bundle: Path, photo: Path) -> float:
+        shutil.copyfile(script, bundle / "web" / "opencv.js")
+        shutil.copyfile(photo, bundle / "web" / "photo.jpg")
+        with served(bundle) as address, browser() as page:
+            page.set_script_timeout(120)
+            page.get(f"{address}web/")
+            WebDriverWait(page, 120).until(lambda it: it.execute_script("return line.textContent"))
+            return statistics.median(page.execute_async_script(_CHOOSE_FILES))
+
+    return Client(f"web, opencv.js {version}", selftest, milliseconds=milliseconds)
 
 
 def find_clients(folder: Path, *, quick: bool) -> tuple[list[Client], dict[str, str]]:
