@@ -138,7 +138,9 @@ std::vector<Case> readCases(const string& folder, size_t classes, double& tolera
         }
         if (cases.empty()) throw Failure("it needs at least one image");
     } catch (const Failure& error) {
-        throw Failure(folder + " holds no self-test that can be read (" + error.what() + "). Copy the bundle again.");
+        const string what = error.what();  // less what it advises
+        throw Failure(folder + " holds no self-test that can be read (" + what.substr(0, what.rfind(". ")) +
+                      "). Copy the bundle again.");
     }
     for (size_t i = 0; i < cases.size(); ++i) cases[i].image = readImage(cv::utils::fs::join(folder, files[i]));
     return cases;

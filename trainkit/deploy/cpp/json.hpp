@@ -24,6 +24,7 @@ using std::size_t;
 using std::string;
 
 const int MAX_DEPTH = 100;  // of nested JSON: cv::FileStorage goes down by recursion, until the stack ends
+const size_t MAX_NAME_BYTES = 3999;  // of a text in JSON, which cv::FileStorage reads into 4096
 
 // What the user can put right, in one sentence.
 struct Failure : std::runtime_error {
@@ -157,6 +158,7 @@ private:
             else take(next());
         }
         take('"');
+        if (out.size() - start > MAX_NAME_BYTES + 2) fail("a text of more than 3999 bytes");
         if (out.compare(start, 9, "\"$base64$") == 0) fail("a text that cv::FileStorage takes for numbers");
         return out.substr(start);
     }

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <regex>
 #include <vector>
 
 #include <opencv2/core/utils/filesystem.hpp>
@@ -13,7 +12,6 @@
 const char* const SCHEMA = "trainkit/1";
 const int MAX_SIDE = 16384;                    // pixels; beyond it a hostile manifest would only fill the memory
 const std::int64_t MAX_TEXT_BYTES = 16 << 20;  // of a manifest, and of a text beside it: class names, a graph
-const size_t MAX_NAME_BYTES = 3999;
 const int MAX_CLASSES = 1000000;
 const double MAX_NUMBER = 1e300;
 
@@ -92,7 +90,9 @@ struct Section {
     static string show(const cv::FileNode& value) {
         if (value.isString()) return "'" + string(value) + "'";
         if (value.isMap()) return "an object";
+        if (value.isNone()) return "nothing";
         std::ostringstream shown;
+        shown.precision(10);
         if (!value.isSeq()) shown << numberIn(value);
         else
             for (const cv::FileNode& one : value)
@@ -210,10 +210,23 @@ inline void readOutput(Manifest& manifest, const Section& output) {
         throw output.refuse("class_names", "a list of different texts, or the name of a text file in the same folder");
 }
 
+// Whether a text is such as 4.10.0 or 5.0.0-pre.
+inline bool isVersion(const string& text) {
+    const size_t dash = std::min(text.find('-'), text.size());
+    const string tail = dash < text.size() ? text.substr(dash + 1) : "none";
+    if (tail.empty() || tail.find_first_not_of(".0123456789abcdefghijklmnopqrstuvwxyz") != string::npos) return false;
+    std::istringstream parts(text.substr(0, dash) + ".");
+    size_t count = 0;
+    for (string part; std::getline(parts, part, '.'); ++count)
+        if (part.empty() || part.size() > 9 || part.find_first_not_of("0123456789") != string::npos) return false;
+    return count >= 1 && count <= 4;
+}
+
 inline void readOpenCv(Manifest& manifest, const Section& opencv) {
-    if (opencv.has("minimum")) manifest.minimum = opencv.text("minimum");
-    if (!std::regex_match(manifest.minimum, std::regex("[0-9]{1,9}(\\.[0-9]{1,9}){0,3}(-[0-9a-z.]{1,99})?")))
-        throw opencv.refuse("minimum", "a version such as 4.10.0");
+    if (opencv.has("minimum")) {
+        manifest.minimum = opencv.node["minimum"].isString() ? string(opencv.node["minimum"]) : "";
+        if (!isVersion(manifest.minimum)) throw opencv.refuse("minimum", "a version such as 4.10.0");
+    }
     if (opencv.has("engine")) manifest.engine = opencv.oneOf("engine", {"classic", "new", "auto"});
 }
 
