@@ -26,8 +26,8 @@ NOTEBOOKS = ROOT / "notebooks"
 _TIMEOUT_S = 300  # of one cell
 _SOLUTION = re.compile(r"<details>.*?</details>", re.DOTALL)
 _CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
-# Warnings of trainkit and of the cells, whose module is `__main__`, are errors; what other packages warn each other of is
-# theirs. So are commands that fail, with which Jupyter by itself goes on.
+# Errors, too: warnings of trainkit and of the cells, whose module is `__main__` (what other packages warn each other of
+# is theirs), and commands that fail, after which Jupyter by itself goes on.
 _STRICT = r"""
 import warnings
 
