@@ -20,7 +20,9 @@ _SOURCES = Path(trainkit.deploy.__file__).parent
 CLIENTS: dict[str, tuple[str, ...]] = {
     "python": ("classify.py",),
     "cpp": ("cpp/classify.cpp", "cpp/network.hpp", "cpp/manifest.hpp", "cpp/json.hpp", "cpp/CMakeLists.txt"),
-    "node": ("node/classify.mjs", "node/package.json"),
+    "node": tuple(
+        f"node/{name}" for name in ("classify.mjs", "manifest.mjs", "network.mjs", "pictures.mjs", "package.json")
+    ),
     "web": ("web/index.html", "web/classify.js", "web/style.css", "web/package.json"),
 }
 
