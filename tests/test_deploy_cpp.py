@@ -1,5 +1,7 @@
 """The C++ client, built once: its answers are those of the Python client, its refusals too, and nothing ends it."""
 
+# ruff: noqa: E501 (sentences are compared word by word, and easier to find whole)
+
 from __future__ import annotations
 
 import json
@@ -96,7 +98,9 @@ def edit(bundle: Path, section: str, **values: Any) -> None:
     """Change keys of a section of a manifest; `None` takes one out."""
     path = bundle / "manifest.json"
     manifest = json.loads(path.read_text(encoding="utf-8"))
-    manifest[section] = {key: value for key, value in {**manifest.get(section, {}), **values}.items() if value is not None}
+    manifest[section] = {
+        key: value for key, value in {**manifest.get(section, {}), **values}.items() if value is not None
+    }
     path.write_text(json.dumps(manifest), encoding="utf-8")
 
 
@@ -150,8 +154,9 @@ def test_two_classes_with_a_sigmoid(program: Path, model_format: str, tmp_path: 
     for old, new in (("blue", ODD_NAMES[0]), ("red", "猫")):
         (dataset / old).rename(dataset / new)
     keras.utils.set_random_seed(1)
-    layers = [keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.Flatten(), keras.layers.Dense(1, "sigmoid")]
-    model = keras.Sequential([keras.Input((24, 32, 3)), *layers])
+    image = keras.Input((24, 32, 3))
+    flat = keras.layers.Flatten()(keras.layers.Conv2D(4, 3, activation="relu")(image))
+    model = keras.Model(image, keras.layers.Dense(1, "sigmoid")(flat))
     spread_weights(model)
     saved = save_run(tmp_path / "experiments", model, preprocessing, dataset, [ODD_NAMES[0], "猫"])
     bundle = trainkit.export(saved, format=model_format, exported=tmp_path, clients="cpp").path
@@ -196,8 +201,7 @@ def test_manifest_is_obeyed(program: Path, bundle: Path, photo: Path, section: s
         [{"step": "pad", "color_bgr": [0, 128, 255]}, {"step": "gray"}],
     ],
 )
-@pytest.mark.parametrize("sides", [(3, 100), (101, 7), (50, 40), (1, 1)])
-def test_padding_and_grey(program: Path, steps: list[Any], sides: tuple[int, int], tmp_path: Path) -> None:
+def test_padding_and_grey(program: Path, steps: list[Any], tmp_path: Path) -> None:
     from onnx import TensorProto, helper
 
     channels = 1 if {"step": "gray"} in steps else 3
@@ -211,8 +215,10 @@ def test_padding_and_grey(program: Path, steps: list[Any], sides: tuple[int, int
     model.ir_version = 6
     (folder / "net.onnx").write_bytes(model.SerializeToString())
     edit(folder, "output", class_names=[str(number) for number in range(count)])
-    cv2.imwrite(str(tmp_path / "photo.png"), draw_photo(3, (30, 120, 210), *sides))
-    assert_same_answers(program, folder, [tmp_path / "photo.png"])
+    images = [tmp_path / f"{number}.png" for number in range(4)]
+    for path, sides in zip(images, [(3, 100), (101, 7), (50, 40), (1, 1)], strict=True):
+        cv2.imwrite(str(path), draw_photo(3, (30, 120, 210), *sides))
+    assert_same_answers(program, folder, images)
 
 
 @pytest.mark.parametrize(
@@ -272,21 +278,20 @@ def said_by_python(folder: Path, image: Path, **choices: Any) -> str:
 
 @pytest.mark.parametrize("steps", [[], [{"step": "pad", "color_bgr": [90, 90, 90]}]])
 @pytest.mark.parametrize("crop", [False, True])
-@pytest.mark.parametrize("sides", [(90, 120), (121, 100)])
-def test_detector_finds_what_python_finds(
-    program: Path, tmp_path: Path, steps: list[Any], crop: bool, sides: tuple[int, int]
-) -> None:
+def test_detector_finds_what_python_finds(program: Path, tmp_path: Path, steps: list[Any], crop: bool) -> None:
     folder = write_color_detector(tmp_path / "colors", blob={"crop": crop})
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "before_blob": steps}))
     cells = colored_cells({(1, 1): "red", (3, 3): "blue", (2, 1): "red", (0, 2): "blue"})
-    photo = tmp_path / "photo.png"
-    cv2.imwrite(str(photo), cv2.resize(cells, sides[::-1], interpolation=cv2.INTER_NEAREST))
-    done = run(program, folder, photo, "--annotate", tmp_path / "drawn.png")
-    assert (done.returncode, done.stderr, done.stdout) == (0, "", said_by_python(folder, photo))
-    assert " at " in done.stdout
-    drawn = classify.read_image(tmp_path / "drawn.png")
-    assert drawn.shape == (*sides, 3)
+    images = [tmp_path / "0.png", tmp_path / "1.png"]
+    for path, sides in zip(images, [(120, 90), (100, 121)], strict=True):
+        cv2.imwrite(str(path), cv2.resize(cells, sides, interpolation=cv2.INTER_NEAREST))
+    done = run(program, folder, *images, "--annotate", tmp_path / "drawn")
+    expected = "".join(said_by_python(folder, path) for path in images)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", expected)
+    assert expected.count(" at ") >= 4
+    drawn = classify.read_image(tmp_path / "drawn" / "0.png")
+    assert drawn.shape == (90, 120, 3)
     assert (drawn == (90, 220, 0)).all(axis=2).sum() > 20
 
 
@@ -337,7 +342,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("output", {"kind": "ssd"}, "The model's output has the shape (1, 3). That of an SSD is (1, 1, N, 7)."),
     ("opencv", {"minimum": "four"}, "{where}: `opencv.minimum` must be a version such as 4.10.0. Received: 'four'"),
     ("opencv", {"engine": "steam"}, "{where}: `opencv.engine` must be one of classic, new, auto. Received: 'steam'"),
-]  # fmt: skip  # ruff: noqa: E501
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("section", "values", "message"), REFUSED)
@@ -369,9 +374,7 @@ STEPS: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("steps", "message"), STEPS)
-def test_steps_that_are_none_are_refused(
-    program: Path, photo: Path, tmp_path: Path, steps: Any, message: str
-) -> None:
+def test_steps_that_are_none_are_refused(program: Path, photo: Path, tmp_path: Path, steps: Any, message: str) -> None:
     folder = write_manifest(tmp_path, {**BY_HAND, "before_blob": steps})
     assert run(program, folder, photo).stderr == f"{folder / 'manifest.json'}: {message}\n"
 
@@ -385,7 +388,9 @@ def test_other_schemas_are_refused(program: Path, photo: Path, tmp_path: Path, s
     assert (done.returncode, done.stdout, done.stderr) == (1, "", sentence)
 
 
-def test_older_opencv_than_the_manifest_needs_is_refused(program: Path, opencv: str, photo: Path, tmp_path: Path) -> None:
+def test_older_opencv_than_the_manifest_needs_is_refused(
+    program: Path, opencv: str, photo: Path, tmp_path: Path
+) -> None:
     major, minor, patch = (int("".join(filter(str.isdigit, part))) for part in opencv.split("-")[0].split("."))
     for minimum, refused in (
         (f"{major}.{minor}.{patch}", False), (f"{major}.{minor}.{patch + 1}", True), (f"{major}.{minor + 1}", True),
@@ -421,7 +426,9 @@ def test_numbers_that_are_not_finite_are_refused(program: Path, photo: Path, tmp
 
 
 @pytest.mark.parametrize(("section", "key"), [("model", "file"), ("output", "class_names"), ("model", "graph")])
-def test_links_out_of_the_folder_are_refused(program: Path, photo: Path, tmp_path: Path, section: str, key: str) -> None:
+def test_links_out_of_the_folder_are_refused(
+    program: Path, photo: Path, tmp_path: Path, section: str, key: str
+) -> None:
     folder = answering(tmp_path / "net", [1, 0, 0], **{section: {key: "link"}})
     if key == "graph":
         edit(folder, "model", format="frozen-graph")
@@ -481,9 +488,7 @@ def test_what_is_no_json_ends_with_a_sentence(
     done = run(program, tmp_path, photo)
     sentence = f"{path} is not valid JSON in UTF-8 ({reason}). Export the bundle again.\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", sentence)
-    with pytest.raises(BundleError) if b"schema" not in content[:40] or content.count(b"schema") < 2 else pytest.raises(
-        BundleError, match="reads schema"
-    ):
+    with pytest.raises(BundleError):
         Classifier(tmp_path)
 
 
@@ -504,6 +509,7 @@ def test_manifests_that_are_too_much_end_with_a_sentence(program: Path, photo: P
         assert run(program, bundle, photo).stderr == sentence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["manifest.json", "selftest/selftest.json"])
 def test_damage_ends_with_one_line(program: Path, bundle: Path, name: str) -> None:
     original = (bundle / name).read_bytes()
@@ -553,7 +559,9 @@ def test_self_test_that_cannot_be_read_is_refused(program: Path, bundle: Path) -
 
 def test_self_test_says_what_differs(program: Path, bundle: Path) -> None:
     images = bundle / "selftest"
-    cv2.imwrite(str(images / json.loads((images / "selftest.json").read_text())["images"][0]["original"]), np.zeros((9, 9)))
+    cv2.imwrite(
+        str(images / json.loads((images / "selftest.json").read_text())["images"][0]["original"]), np.zeros((9, 9))
+    )
     done = run(program, bundle, "--selftest")
     assert done.returncode == 0
     assert "the same answers as Keras. 8 of 8 labels" in done.stdout
@@ -587,7 +595,9 @@ def test_detector_has_no_self_test(program: Path, tmp_path: Path) -> None:
 # Inputs
 
 
-def test_inputs_that_cannot_be_read_do_not_stop_the_others(program: Path, opencv: str, bundle: Path, photo: Path) -> None:
+def test_inputs_that_cannot_be_read_do_not_stop_the_others(
+    program: Path, opencv: str, bundle: Path, photo: Path
+) -> None:
     (bundle / "empty").mkdir()
     (bundle / "noise.jpg").write_bytes(os.urandom(999))
     done = run(program, bundle, "none.png", bundle / "noise.jpg", bundle / "empty", photo, "none.mp4")
