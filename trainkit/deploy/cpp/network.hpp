@@ -101,16 +101,16 @@ struct Network {
     // What comes out of the network, as it is, for a BGR image of any size, as cv::imread returns it.
     cv::Mat run(const cv::Mat& image) {
         cv::Mat prepared = image, blob, output;
-        if (manifest.pad) {
-            const Padding by = paddingToAspect(image.size(), manifest.size);
-            cv::copyMakeBorder(image, prepared, by.top, by.bottom, by.left, by.right, cv::BORDER_CONSTANT,
-                               manifest.padColor);
-        }
-        if (manifest.gray) cv::cvtColor(prepared, prepared, cv::COLOR_BGR2GRAY);
         try {
+            if (manifest.pad) {
+                const Padding by = paddingToAspect(image.size(), manifest.size);
+                cv::copyMakeBorder(image, prepared, by.top, by.bottom, by.left, by.right, cv::BORDER_CONSTANT,
+                                   manifest.padColor);
+            }
+            if (manifest.gray) cv::cvtColor(prepared, prepared, cv::COLOR_BGR2GRAY);
             blob = cv::dnn::blobFromImage(prepared, manifest.scalefactor, manifest.size, manifest.mean, manifest.swapRB,
                                           manifest.crop, CV_32F);
-        } catch (const std::exception& error) {
+        } catch (const cv::Exception& error) {
             throw Failure("OpenCV cannot make a blob of this image (" + reasonOf(error) + "). Cut or scale it.");
         }
         try {
