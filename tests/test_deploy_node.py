@@ -14,10 +14,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from conftest import COLORS_BGR, draw_photo, save_run, spread_weights
+from conftest import COLORS_BGR, draw_photo
 from pictures import png, write_pictures
 from strange_models import (
     COLOR_DETECTOR,
+    FACE_DETECTOR,
     color_detector,
     colored_cells,
     fixed_output,
@@ -130,7 +131,9 @@ def test_selftest_and_answers_agree(
     version: str, tiny_bundle: Path, tmp_path: Path, photos: list[Path], clients: dict[str, Path]
 ) -> None:
     client = with_client(shutil.copytree(tiny_bundle, tmp_path / "bundle"), version)
-    done = subprocess.run(["npm", "run", "--silent", "selftest"], cwd=client, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["npm", "run", "--silent", "selftest"], cwd=client, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"OpenCV {version}: the same answers as Keras. 8 of 8 labels, 8 of 8 inputs equal, ")
     assert done.stdout.endswith("Model file: sha256 checked.\n")
@@ -173,13 +176,14 @@ def test_what_cannot_be_read_alike_is_refused(
     whole = written["rgb.png"].read_bytes()
     damaged = bytearray(whole)
     damaged[len(whole) // 2] ^= 0x55
+    drawing = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><circle r="9"/></svg>'
     files = {
         "empty.jpg": b"",
         "text.jpg": b"no image",
         "cut.png": whole[:-200],
         "damaged.png": bytes(damaged),
-        "drawing.svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>',
-        "drawing.png": b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>',
+        "drawing.svg": drawing,
+        "drawing.png": drawing,
         "header.jpg": written["420.jpg"].read_bytes()[:100],
     }
     for name, data in files.items():
@@ -205,3 +209,410 @@ def test_bomb_is_refused_before_it_is_decoded(tmp_path: Path, clients: dict[str,
     bomb.write_bytes(png(40000, 30000, bits=1, color=0, rows=rows))
     (result,) = answer(clients["4.12.0"], [{"decode": bomb}])
     assert result["error"] == f"{bomb} has 40000x30000 pixels, more than 268435456. Cut or scale it."
+
+
+# Bundles, and manifests written by hand
+
+
+@pytest.fixture(scope="module")
+def two_classes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Both formats of a network with one sigmoid, whose second class has quotes and a letter beyond ASCII."""
+    from trainkit.backend import keras
+
+    layers = keras.layers
+    keras.utils.set_random_seed(3)
+    image = keras.Input((24, 32, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(6, 3, activation="relu")(image))
+    model = keras.Model(image, layers.Dense(1, activation="sigmoid")(x), name="small")
+    model.layers[-1].kernel.assign(model.layers[-1].kernel * 4)
+    exported = tmp_path_factory.mktemp("two-classes")
+    return {
+        model_format: trainkit.export(
+            model, preprocessing="unit", class_names=["plain", 'café "x"'], format=model_format, exported=exported
+        ).path
+        for model_format in ("onnx", "frozen-graph")
+    }
+
+
+@both
+@pytest.mark.parametrize("model_format", ["onnx", "frozen-graph"])
+def test_two_classes_agree_in_both_formats(
+    version: str,
+    model_format: str,
+    two_classes: dict[str, Path],
+    photos: list[Path],
+    clients: dict[str, Path],
+) -> None:
+    bundle = two_classes[model_format]
+    done = run(clients[version], "--selftest", "--bundle", bundle)
+    engine = ", classic engine" if (version, model_format) == ("5.0.0", "frozen-graph") else ""
+    assert done.stdout.startswith(f"OpenCV {version}{engine}: the same answers as Keras. 8 of 8 labels, 8 of 8 inputs")
+    assert ", 2 of 2 originals equal. Model file: sha256 checked." in done.stdout  # the JPEG of scikit-learn
+    assert (done.returncode, done.stderr) == (0, "")
+    assert_same_answers(clients[version], bundle, photos)
+    line = run(clients[version], "--bundle", bundle, photos[0]).stdout
+    found = Classifier(bundle).predict(cv2.imread(str(photos[0])))
+    assert line == f"{photos[0]}: " + ", ".join(f"{label} {probability:.4f}" for label, probability in found) + "\n"
+
+
+def test_selftest_says_when_answers_differ(
+    two_classes: dict[str, Path], tmp_path: Path, clients: dict[str, Path]
+) -> None:
+    bundle = shutil.copytree(two_classes["onnx"], tmp_path / "bundle")
+    path = bundle / "selftest" / "selftest.json"
+    document = json.loads(path.read_text())
+    document["images"][0]["probabilities"].reverse()
+    path.write_text(json.dumps(document))
+    done = run(clients["4.12.0"], "--selftest", "--bundle", bundle)
+    assert "OpenCV 4.12.0: NOT the answers that Keras gave. 8 of 8 labels" in done.stdout
+    assert done.returncode == 1
+    for damage, reason in [
+        ({"tolerance": 0.1, "images": document["images"]}, "`tolerance` must be above 0, at most 0.001"),
+        ({"images": []}, "it needs plain file names"),
+        ({"images": [{**document["images"][0], "png": "../1.png"}]}, "it needs plain file names"),
+    ]:
+        path.write_text(json.dumps(damage))
+        done = run(clients["4.12.0"], "--selftest", "--bundle", bundle)
+        assert done.stderr.startswith(f"{bundle / 'selftest'} holds no self-test that can be read ({reason}")
+        assert (done.returncode, done.stdout) == (1, "")
+    shutil.rmtree(bundle / "selftest")
+    done = run(clients["4.12.0"], "--selftest", "--bundle", bundle)
+    assert done.stderr.startswith(f"There is no {bundle / 'selftest'}. It holds photographs")
+
+
+def fixed(folder: Path, values: list[Any], **sections: Any) -> Path:
+    """Write a bundle that answers the same whatever it sees."""
+    write_manifest(
+        folder,
+        {**BY_HAND, **{k: v for k, v in sections.items() if isinstance(v, list)}},
+        **{k: v for k, v in sections.items() if isinstance(v, dict)},
+    )
+    (folder / "net.onnx").write_bytes(fixed_output(np.array([values]), width=5, height=4))
+    return folder
+
+
+def seeing(folder: Path, *, size: tuple[int, int] = (5, 4), before_blob: list[Any] | None = None, **blob: Any) -> Path:
+    """Write a bundle that answers the mean of each channel of its input, as they come."""
+    manifest = {**BY_HAND, "before_blob": before_blob or []}
+    write_manifest(
+        folder, manifest, blob={"scalefactor": 1 / 255, "size": list(size), **blob}, output={"kind": "sigmoid"}
+    )
+    (folder / "net.onnx").write_bytes(mean_color(width=size[0], height=size[1]))
+    return folder
+
+
+@both
+def test_manifests_by_hand_agree(version: str, tmp_path: Path, photos: list[Path], clients: dict[str, Path]) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "names.txt").write_text("\ufeffn01440764 tench, Tinca\nn02012849  crane\r\nn1 crane\n", "utf-8")
+    pad = {"step": "pad", "color_bgr": [10, 200, 30.5]}
+    bundles = [
+        fixed(tmp_path / "a", [1.5, -2, 0.25], output={"kind": "logits"}),
+        fixed(tmp_path / "b", [1.5, -2, 0.25], output={"kind": "logits", "multi_label": True}),
+        fixed(tmp_path / "c", [0.3, 0.9, 0.9], output={"kind": "sigmoid", "multi_label": True}),
+        fixed(tmp_path / "d", [0.03125, 0.2, 0.76875], output={"class_names": "names.txt"}),
+        fixed(tmp_path / "e", [0.1, 0.2, 0.7], model={"bytes": None}),
+        seeing(tmp_path / "f", swapRB=True, mean=[10, 20.5, 30]),
+        seeing(tmp_path / "g", before_blob=[pad], size=(7, 3)),
+        seeing(tmp_path / "h", before_blob=[pad], size=(3, 8), swapRB=True),
+        seeing(tmp_path / "i", crop=True, size=(9, 9)),
+    ]
+    jobs = [{"bundle": bundle, "images": photos, "probabilities": True} for bundle in bundles]
+    for bundle, result in zip(bundles, answer(clients[version], jobs), strict=True):
+        np.testing.assert_allclose(result["answers"], python_answers(bundle, photos), atol=1e-6, err_msg=bundle.name)
+    jobs = [{"bundle": bundle, "images": photos[:1], "options": {"top": 2}} for bundle in bundles]
+    for bundle, result in zip(bundles, answer(clients[version], jobs), strict=True):
+        found = Classifier(bundle).predict(cv2.imread(str(photos[0])), top=2)
+        assert [one["label"] for one in result["answers"][0]] == [label for label, _ in found]
+    line = run(clients[version], "--bundle", tmp_path / "d", photos[0]).stdout
+    assert line == f"{photos[0]}: crane 0.7688, crane 0.2000, tench, Tinca 0.0312\n"
+
+
+@both
+def test_detectors_agree(version: str, tmp_path: Path, clients: dict[str, Path]) -> None:
+    cells = colored_cells({(0, 0): "red", (2, 1): "blue", (3, 3): "red"})
+    wide = cv2.copyMakeBorder(cells, 3, 11, 40, 25, cv2.BORDER_CONSTANT, value=(90, 90, 90))
+    images = []
+    for name, image in {"cells": cells, "wide": wide, "none": np.full((50, 70, 3), 90, np.uint8)}.items():
+        images.append(tmp_path / f"{name}.png")
+        cv2.imwrite(str(images[-1]), image)
+    pad = [{"step": "pad", "color_bgr": [90, 90, 90]}]
+    bundles = [
+        write_color_detector(tmp_path / "plain"),
+        write_color_detector(tmp_path / "sure", output={"min_confidence": 0.99}),
+        write_color_detector(tmp_path / "crop", blob={"crop": True}),
+        write_manifest(tmp_path / "pad", {**COLOR_DETECTOR, "before_blob": pad}),
+    ]
+    (tmp_path / "pad" / "colors.onnx").write_bytes(color_detector())
+    for options in ({}, {"minConfidence": 0.2}):
+        jobs = [{"bundle": bundle, "images": images, "options": options} for bundle in bundles]
+        for bundle, result in zip(bundles, answer(clients[version], jobs), strict=True):
+            detector = Detector(bundle)
+            for image, found in zip(images, result["answers"], strict=True):
+                expected = detector.predict(cv2.imread(str(image)), min_confidence=options.get("minConfidence"))
+                assert [one["label"] for one in found] == [one.label for one in expected]
+                for one, other in zip(found, expected, strict=True):
+                    assert one["confidence"] == pytest.approx(other.confidence, abs=1e-5)
+                    assert tuple(one["box"].values()) == pytest.approx(other.box, abs=1e-3)
+    done = run(clients[version], "--bundle", tmp_path / "plain", images[0], images[2])
+    lines = done.stdout.splitlines()
+    assert lines[1] == f"{images[2]}: nothing above the confidence asked for"
+    boxes = [one.box for one in Detector(tmp_path / "plain").predict(cells)]
+    assert [part.split(" at ")[1] for part in lines[0].split(", ")] == [
+        f"{a:.0f} {b:.0f} {c:.0f} {d:.0f}" for a, b, c, d in boxes
+    ]
+    assert len(boxes) == 3
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+def test_rows_of_a_detector_that_say_nothing_are_left_out(
+    tmp_path: Path, clients: dict[str, Path], photos: list[Path]
+) -> None:
+    box = [0.1, 0.2, 0.3, 0.4]
+    rows = [[0, 1, 0.6, *box], [1, 1, 0.9, *box], [0, 0, 0.9, *box], [0, 3, 0.9, *box], [0, 1.5, 0.9, *box]]
+    rows += [[0, 2, 1.0005, -1, -1, 2, 2], [0, 1, 1.5, *box], [0, 1, 0.9, 0.3, 0.2, 0.1, 0.4], [0, 1, 0.9, 2, 2, 3, 3]]
+    rows += [[0, 1, -0.5, *box], [-1, 1, 0.9, *box], [0, 1, 0.9, 0.1, 0.2, 1e38, 0.4]]
+    folder = write_manifest(tmp_path / "ssd", COLOR_DETECTOR, blob={"size": [5, 4]})
+    (folder / "colors.onnx").write_bytes(fixed_output(np.array(rows, np.float32)[None, None], width=5, height=4))
+    (result,) = answer(clients["4.12.0"], [{"bundle": folder, "images": photos[:1]}])
+    expected = Detector(folder).predict(cv2.imread(str(photos[0])))
+    assert [(one["label"], round(one["confidence"], 4)) for one in result["answers"][0]] == [
+        (one.label, round(one.confidence, 4)) for one in expected
+    ]
+    assert len(expected) == 3
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+@both
+def test_real_detector_agrees(version: str, shared: Path, tmp_path: Path, clients: dict[str, Path]) -> None:
+    folder = write_manifest(tmp_path / "faces", FACE_DETECTOR)
+    for file in (shared / "data" / "detector").iterdir():
+        shutil.copyfile(file, folder / file.name)
+    images = sorted((shared / "data" / "photos").glob("*.jpg"))[:6]
+    (result,) = answer(clients[version], [{"bundle": folder, "images": images}])
+    detector = Detector(folder)
+    count = 0
+    for image, found in zip(images, result["answers"], strict=True):
+        expected = detector.predict(cv2.imread(str(image)))
+        count += len(expected)
+        assert [one["confidence"] for one in found] == pytest.approx([one.confidence for one in expected], abs=1e-4)
+        for one, other in zip(found, expected, strict=True):
+            assert tuple(one["box"].values()) == pytest.approx(other.box, abs=0.1)
+    assert count > 0
+
+
+def test_caffe_is_read_before_opencv_5(tmp_path: Path, photos: list[Path], clients: dict[str, Path]) -> None:
+    generator = np.random.default_rng(0)
+    kernel, bias = generator.normal(0, 0.02, (3, 60)), generator.normal(0, 0.1, 3)
+    write_caffe_model(tmp_path, kernel, bias, width=5, height=4)
+    model = {"file": "net.caffemodel", "format": "caffe", "graph": "net.prototxt"}
+    write_manifest(tmp_path, {**BY_HAND, "model": model}, blob={"mean": [104, 117, 123]})
+    image = cv2.imread(str(photos[0]))
+    blob = cv2.dnn.blobFromImage(image, 1, (5, 4), (104, 117, 123))
+    logits = kernel @ blob.ravel() + bias
+    expected = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    (result,) = answer(clients["4.12.0"], [{"bundle": tmp_path, "images": photos[:1], "probabilities": True}])
+    np.testing.assert_allclose(result["answers"][0], expected, atol=1e-5)
+    (result,) = answer(clients["5.0.0"], [{"bundle": tmp_path, "images": photos[:1]}])
+    assert result["error"] == (
+        "OpenCV 5.0.0 reads no Caffe models any more. Take an OpenCV before 5.0, or convert the model to ONNX."
+    )
+
+
+# Refusals
+
+
+def refusal(bundle: Path) -> str:
+    """Return what the Python client says of a bundle."""
+    kind = json.loads((bundle / "manifest.json").read_text()).get("output", {}).get("kind")
+    with pytest.raises(BundleError) as caught:
+        (Detector if kind == "ssd" else Classifier)(bundle)
+    return str(caught.value)
+
+
+BROKEN: dict[str, dict[str, Any]] = {
+    "no blob": {"blob": ...},
+    "no size": {"blob": {"size": None}},
+    "no class names": {"output": {"class_names": None}},
+    "kind": {"output": {"kind": "regression"}},
+    "format": {"model": {"format": "darknet"}},
+    "path": {"model": {"file": "../net.onnx"}},
+    "absolute path": {"model": {"file": "/etc/passwd"}},
+    "drive": {"model": {"file": "C:net.onnx"}},
+    "missing": {"model": {"file": "other.onnx"}},
+    "graph missing": {"model": {"format": "frozen-graph", "graph": "no.pbtxt"}},
+    "no graph": {"model": {"format": "caffe"}},
+    "needless graph": {"model": {"graph": "net.pbtxt"}},
+    "bytes": {"model": {"bytes": 7}},
+    "sha256": {"model": {"sha256": "0" * 64}},
+    "no sha256": {"model": {"sha256": "x"}},
+    "scale": {"blob": {"scalefactor": 0}},
+    "huge": {"blob": {"size": [16385, 5]}},
+    "mean": {"blob": {"mean": ["a"]}},
+    "no bool": {"blob": {"crop": 1}},
+    "same names": {"output": {"class_names": ["a", "a", "b"]}},
+    "names missing": {"output": {"class_names": "names.txt"}},
+    "background": {"output": {"background": 0}},
+    "background too high": {"output": {"kind": "ssd", "background": 3}},
+    "ssd of many labels": {"output": {"kind": "ssd", "multi_label": True}},
+    "step": {"before_blob": [{"step": "blur"}]},
+    "steps turned": {"before_blob": [{"step": "gray"}, {"step": "pad", "color_bgr": [0, 0, 0]}]},
+    "pad without color": {"before_blob": [{"step": "pad"}]},
+    "color": {"before_blob": [{"step": "pad", "color_bgr": [0, 0, 256]}]},
+    "minimum": {"opencv": {"minimum": "newest"}},
+    "engine": {"opencv": {"engine": "fast"}},
+}
+
+
+def test_refusals_are_those_of_the_python_client(tmp_path: Path, clients: dict[str, Path]) -> None:
+    bundles = []
+    for name, changes in BROKEN.items():
+        manifest = {**BY_HAND, **{key: value for key, value in changes.items() if isinstance(value, list)}}
+        sections = {key: value for key, value in changes.items() if isinstance(value, dict)}
+        bundles.append(write_manifest(tmp_path / name, manifest, **sections))
+        (bundles[-1] / "net.onnx").write_bytes(fixed_output(np.array([[0.2, 0.3, 0.5]]), width=5, height=4))
+        if ... in changes.values():
+            (bundles[-1] / "manifest.json").write_text(
+                json.dumps({k: v for k, v in BY_HAND.items() if k not in changes})
+            )
+    results = answer(clients["4.12.0"], [{"bundle": bundle, "images": []} for bundle in bundles])
+    for bundle, result in zip(bundles, results, strict=True):
+        expected = refusal(bundle)
+        assert result["name"] == "BundleError", result
+        # What came is written as JSON writes it, with spaces left out, and not as Python does.
+        said, _, received = result["error"].partition(" Received: ")
+        assert said == expected.partition(" Received: ")[0]
+        assert bool(received) == ("Received: " in expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"schema": "trainkit/2"}', "{where}: this client reads schema trainkit/1. Received: trainkit/2. Take a newer client."),
+        ("[1]", "{where}: expected a JSON object. Received: [1]"),
+        ("null", "{where}: expected a JSON object. Received: null"),
+        ("{", "{where} is not valid JSON in UTF-8 ("),
+        ('{"a": NaN}', "{where} is not valid JSON in UTF-8 ("),
+        ("\ufeff{}", "{where} is not valid JSON in UTF-8 ("),
+        ("\udcff", "{where} is not valid JSON in UTF-8 ("),
+        ("[" * 10**6, "{where} is not valid JSON in UTF-8 ("),
+        ("[" * 10**6 + "]" * 10**6, "{where}: expected a JSON object. Received: "),
+        ('{"schema": ' + "[" * 10**5 + "]" * 10**5 + "}", "{where}: this client reads schema trainkit/1. Received: "),
+        ('{"schema": "trainkit/1"}', "{where}: `manifest` needs the key `model`. Add it, or export the bundle again."),
+        ('{"__proto__": {"schema": "trainkit/1"}}', "{where}: `manifest` needs the key `schema`."),
+        (" " * (2**24 + 1), "{where} has more than 16777216 bytes: no manifest. Export the bundle again."),
+    ],
+    ids=str.split("schema list null cut nan bom bytes open deep deep-schema missing proto large"),
+)  # fmt: skip
+def test_what_is_no_manifest(text: str, words: str, tmp_path: Path, clients: dict[str, Path]) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    done = run(clients["4.12.0"], "--bundle", tmp_path, "photo.jpg")
+    assert done.stderr.startswith(words.format(where=path))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+
+
+def test_files_are_checked_before_they_are_read(tmp_path: Path, clients: dict[str, Path]) -> None:
+    bundle = fixed(tmp_path / "bundle", [0.2, 0.3, 0.5], opencv={"minimum": "9.0"})
+    fixed(tmp_path / "link", [0.2, 0.3, 0.5])
+    (tmp_path / "link" / "net.onnx").unlink()
+    (tmp_path / "link" / "net.onnx").symlink_to(bundle / "net.onnx")
+    fixed(tmp_path / "damaged", [0.2, 0.3, 0.5])
+    (tmp_path / "damaged" / "net.onnx").write_bytes((bundle / "net.onnx").read_bytes()[:100])
+    seeing(tmp_path / "mean", mean="mean.npy")
+    fixed(tmp_path / "shape", [0.2, 0.3])
+    fixed(tmp_path / "range", [0.2, -12345.678, 0.00001234])
+    fixed(tmp_path / "nan", [0.2, float("nan"), 0.5], output={"kind": "logits"})
+    fixed(tmp_path / "loop", [0.2, 0.3, 0.5], output={"class_names": "loop"})
+    (tmp_path / "loop" / "loop").symlink_to("loop")
+    fixed(tmp_path / "long", [0.2, 0.3, 0.5], model={"file": "x" * 3000})
+    fixed(tmp_path / "letters", [0.2, 0.3, 0.5], output={"class_names": "names"})
+    (tmp_path / "letters" / "names").write_bytes(b"cat\n\xff\nfish")
+    fixed(tmp_path / "control", [0.2, 0.3, 0.5], output={"class_names": "names"})
+    (tmp_path / "control" / "names").write_bytes(b"cat\nd\x1bog\nfish")
+    image = tmp_path / "image.png"
+    cv2.imwrite(str(image), np.zeros((4, 5, 3), np.uint8))
+    expected = {
+        "bundle": "This bundle needs OpenCV 9.0 or later. Received: 4.12.0. Upgrade OpenCV.",
+        "link": f"{tmp_path}/link/net.onnx is a link that leaves the bundle. Put the file itself there.",
+        "damaged": "OpenCV 4.12.0 cannot read the model (error: (-210:Unsupported format or combination of formats) Failed",
+        "mean": f"{tmp_path}/mean/manifest.json: `blob.mean` names a file, which the Python client alone reads. "
+        "Use classify.py.",
+        "shape": "The model's output has the shape (1, 2); the manifest's class names need (1, 3).",
+        "range": "The model's output goes from -1.235e+04 to 0.2. Expected probabilities for the kind softmax. If the "
+        "network ends without a softmax, write `logits` as `output.kind`.",
+        "nan": "The model's output goes from nan to nan. Expected probabilities for the kind logits.",
+        "loop": f"{tmp_path}/loop/loop is missing: the manifest names it as the class names. Copy it there.",
+        "long": f"{tmp_path}/long/{'x' * 3000} is missing: the manifest names it as the model. Copy it there.",
+        "letters": f"{tmp_path}/letters/names is not UTF-8",
+        "control": f"{tmp_path}/control/names: line 2 must be a class name of 1 to 3999 bytes without control characters.",
+        "none": f"No manifest at {tmp_path}/none. Expected the folder of a bundle, with manifest.json in it.",
+    }
+    jobs = [{"bundle": tmp_path / name, "images": [image]} for name in expected]
+    for words, result in zip(expected.values(), answer(clients["4.12.0"], jobs), strict=True):
+        assert result["error"].startswith(words)
+        assert (result["name"], "\n" in result["error"]) == ("BundleError", False)
+
+
+def mutated(manifest: Any, generator: random.Random) -> Any:
+    """Return a manifest in which one value, somewhere, is another one, or gone."""
+    copy = json.loads(json.dumps(manifest))
+    place = copy
+    while True:
+        key = generator.choice(list(place) if isinstance(place, dict) else range(len(place)))
+        if isinstance(place[key], dict | list) and place[key] and generator.random() < 0.8:
+            place = place[key]
+        else:
+            break
+    strange = [
+        None,
+        True,
+        -1,
+        0,
+        1,
+        3,
+        1e308,
+        2**40,
+        1e-300,
+        "",
+        "x",
+        "..",
+        "net.onnx",
+        "manifest.json",
+        "\ud800",
+        [],
+        {},
+    ]
+    strange += [[[]], [1, 2, 3, 4, 5], {"step": "gray"}, "ssd", "caffe", "logits", "a\nb", "x" * 5000, [16384, 16384]]
+    if generator.random() < 0.1:
+        del place[key]
+    else:
+        place[key] = generator.choice(strange)
+    return copy
+
+
+@both
+def test_hostile_manifests_get_a_sentence(version: str, tmp_path: Path, clients: dict[str, Path]) -> None:
+    generator = random.Random(5)
+    pad = {"step": "pad", "color_bgr": [0, 100, 255]}
+    base = {**BY_HAND, "before_blob": [pad], "opencv": {"minimum": "4.5.5", "engine": "classic"}}
+    cv2.imwrite(str(tmp_path / "image.png"), np.zeros((6, 5, 3), np.uint8))
+    jobs = []
+    for number in range(300):
+        bundle = fixed(tmp_path / str(number), [0.2, 0.3, 0.5])
+        manifest = mutated(mutated(base, generator) if number % 2 else base, generator)
+        (bundle / "manifest.json").write_text(json.dumps(manifest))
+        jobs.append({"bundle": bundle, "images": [tmp_path / "image.png"]})
+    results = answer(clients[version], jobs)
+    assert {result.get("name") for result in results} == {None, "BundleError"}
+    assert 30 < sum("answers" in result for result in results) < 200
+    for job, result in zip(jobs, results, strict=True):
+        assert "\n" not in result.get("error", "")
+        if "answers" in result:  # then the Python client refuses it at most for what this one does not look at
+            try:
+                Classifier(job["bundle"]).probabilities(np.zeros((6, 5, 3), np.uint8))
+            except BundleError as error:
+                assert "unknown key" in str(error), (job, error)
