@@ -189,7 +189,7 @@ export async function writeImage(file, { data, width, height }) {
   if (!format) throw new BundleError(`OpenCV cannot write ${file}. Expected a name that ends in .png or .jpg.`);
   const rgb = toBgr(Buffer.from(data), 3, false); // to turn the colours round twice is to have them back
   const bytes = await load('sharp')(rgb, { raw: { width, height, channels: 3 }, limitInputPixels: false })
-    .toFormat(format, { quality: 95 })
+    .toFormat(format, format === 'jpeg' ? { quality: 95 } : {}) // of a PNG, `quality` would be a palette
     .toBuffer();
   try {
     if (!isFolder(path.dirname(file))) fs.mkdirSync(path.dirname(file)); // `recursive` never ends in /proc
