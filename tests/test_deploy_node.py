@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import random
+import re
 import shutil
+import socket
 import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -491,7 +499,7 @@ def test_refusals_are_those_of_the_python_client(tmp_path: Path, clients: dict[s
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"schema": "trainkit/2"}', "{where}: this client reads schema trainkit/1. Received: trainkit/2. Take a newer"),
+        ('{"schema": "trainkit/2"}', "{where}: this client reads schema trainkit/1. Received: trainkit/2. Take a"),
         ("[1]", "{where}: expected a JSON object. Received: [1]"),
         ("null", "{where}: expected a JSON object. Received: null"),
         ("{", "{where} is not valid JSON in UTF-8 ("),
@@ -752,16 +760,16 @@ def test_boxes_are_drawn(version: str, tmp_path: Path, clients: dict[str, Path])
     image = cv2.resize(colored_cells({(1, 1): "red"}), (640, 640), interpolation=cv2.INTER_NEAREST)
     cv2.imwrite(str(tmp_path / "red.png"), image)
     done = run(
-        clients[version], "--bundle", tmp_path / "colors", tmp_path / "red.png", "--annotate", tmp_path / "o.jpg"
+        clients[version], "--bundle", tmp_path / "colors", tmp_path / "red.png", "--annotate", tmp_path / "o.png"
     )
     assert (done.returncode, done.stderr) == (0, "")
     left, top, right, bottom = (int(edge) for edge in done.stdout.split(" at ")[1].split())
-    drawn = cv2.imread(str(tmp_path / "o.jpg"))
+    drawn = cv2.imread(str(tmp_path / "o.png"))
     assert drawn.shape == image.shape
     for x, y in [(left, bottom - 1), (right - 1, bottom - 1), (right - 1, (top + bottom) // 2)]:
-        np.testing.assert_allclose(drawn[y, x].astype(int), (90, 220, 0), atol=40)
+        np.testing.assert_array_equal(drawn[y, x], (90, 220, 0))
     middle = drawn[(top + bottom) // 2, (left + right) // 2]
-    np.testing.assert_allclose(middle.astype(int), (0, 0, 255), atol=8)
+    np.testing.assert_array_equal(middle, (0, 0, 255))
 
 
 # Videos
@@ -896,3 +904,76 @@ def test_memory_is_given_back(version: str, tiny_bundle: Path, tmp_path: Path, c
         console.log(process.memoryUsage().rss < 1e9);
     """
     assert run_program(clients[version], text) == "true\n"
+
+
+# The README
+
+
+def section() -> str:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    return readme.split("#### Deploy to Node.js\n")[1].split("\n###")[0]
+
+
+def test_service_of_the_readme_answers(client: Path, photos: list[Path], tmp_path: Path) -> None:
+    (script,) = re.findall(r"```js\n(// server\.mjs\n.*?)```", section(), re.DOTALL)
+    (client / "server.mjs").write_text(script)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    command = ["node", "server.mjs"]
+    with subprocess.Popen(command, cwd=client, env={**os.environ, "PORT": str(port)}, stderr=subprocess.PIPE) as server:
+        try:
+            wait_for(port, server)
+            with ThreadPoolExecutor(8) as pool:
+                answers = list(pool.map(lambda path: post(address, path.read_bytes()), photos * 5))
+            serial = [post(address, path.read_bytes()) for path in photos]
+            refused = [post(address, data) for data in (b"", b"no image", photos[0].read_bytes()[:60])]
+        finally:
+            server.terminate()
+    assert answers == serial * 5
+    for path, (code, text) in zip(photos, serial, strict=True):
+        expected = Classifier(client.parent).predict(cv2.imread(str(path)), top=2)
+        assert code == 200
+        assert [one["label"] for one in json.loads(text)] == [label for label, _ in expected]
+        assert [one["probability"] for one in json.loads(text)] == pytest.approx([p for _, p in expected], abs=1e-5)
+    assert refused == [(400, "OpenCV cannot read these bytes as an image. Convert it to JPEG or PNG.")] * 3
+
+
+def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(300):
+        assert server.poll() is None, server.stderr.read() if server.stderr else ""
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.1)
+    raise AssertionError("the service does not start")
+
+
+def post(address: str, data: bytes) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, data), timeout=60) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+@pytest.mark.slow
+def test_commands_of_the_readme_run(tiny_bundle: Path, tmp_path: Path) -> None:
+    installed("4.12.0")  # or skip
+    shutil.copytree(tiny_bundle, tmp_path / "exported" / "digits")
+    commands = re.findall(r"^\$ (.*)$", section().split("```js")[0], re.MULTILINE)
+    assert len(commands) == 5
+    trainkit_command = f"{sys.executable} -m trainkit"
+    script = "\n".join(["set -e", *commands]).replace("trainkit clients", f"{trainkit_command} clients")
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "OpenCV 4.12.0: the same answers as Keras. 8 of 8 labels, 8 of 8 inputs equal" in done.stdout
+    (line,) = lines_of(tiny_bundle, [tiny_bundle / "selftest" / "1.png"], top=2)
+    assert done.stdout.endswith(f"../selftest/1.png: {line.split(': ')[1]}\n")
+    other = re.search(r"npm install (--save-exact\s+\S+)`", section())
+    assert other is not None
+    install = ["npm", "install", "--no-audit", *other[1].split()]
+    assert install[-1] in json.loads((CLIENT / "package.json").read_text())["//"]
+    client = tmp_path / "exported" / "digits" / "node"
+    subprocess.run(install, cwd=client, capture_output=True, check=True)
+    assert run(client, "--selftest").stdout.startswith("OpenCV 5.0.0: the same answers as Keras")
