@@ -1,8 +1,7 @@
 // Classify photographs in the browser, as the manifest of the bundle says. Nothing leaves the machine.
 //
-// This file runs twice: the page starts it as a worker, which holds OpenCV and the network, so that the page never waits;
-// and that worker runs outside the page's Content-Security-Policy, so that the page itself allows no `eval`.
-// The first half is the worker, in the order of classify.py; the second half is the page.
+// This file runs twice. The page starts it as a worker, which holds OpenCV and the network: so the page never waits, and
+// may forbid `eval`, which opencv.js needs. The first half is the worker, in the order of classify.py, the second the page.
 "use strict";
 
 /* ---------------------------------------------- the worker: OpenCV and the network ------------------------------- */
@@ -21,45 +20,49 @@ const OLDEST_OPENCV = "4.5.5";
 /** What the user can put right: its message is a sentence for the page. */
 class Refusal extends Error {}
 
+const shown = (value) => JSON.stringify(value ?? null).slice(0, 80);
+
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 const isCount = (value, most = MAX_WHOLE) => Number.isInteger(value) && value > 0 && value <= most;
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+const byteLength = (text) => new TextEncoder().encode(text).length;
 const isText = (value) =>
-  typeof value === "string" && value !== "" && !/\p{Surrogate}/u.test(value) && new TextEncoder().encode(value).length < 4000;
+  typeof value === "string" && value !== "" && !/\p{Surrogate}/u.test(value) && byteLength(value) < 4000;
 const isFile = (value) => isText(value) && ![".", ".."].includes(value) && !/[/\\:\0]/.test(value);
 const areNumbers = (value, least, most) =>
   Array.isArray(value) && value.length >= least && value.length <= most && value.every(isNumber);
+const areDifferent = (values) => new Set(values).size === values.length;
 const areNames = (value) =>
-  Array.isArray(value) && isCount(value.length, MAX_CLASSES) && value.every(isText) && new Set(value).size === value.length;
+  Array.isArray(value) && isCount(value.length, MAX_CLASSES) && value.every(isText) && areDifferent(value);
 
 const TEXT = ["a text of 1 to 3999 bytes", isText];
 const FILE = ["the plain name of a file in the same folder", isFile];
 const BOOL = ["true or false", (value) => typeof value === "boolean"];
 const OBJECT = ["an object", isObject];
 const oneOf = (...values) => [`one of ${values.join(", ")}`, (value) => values.includes(value)];
+const COUNT = ["a positive whole number", (value) => isCount(value)];
+const SHA256 = ["64 hexadecimal digits", (value) => typeof value === "string" && /^[0-9a-f]{64}$/.test(value)];
+const isSize = (value) => areNumbers(value, 2, 2) && value.every((side) => isCount(side, MAX_SIDE));
+const isColor = (value) => areNumbers(value, 3, 3) && value.every((level) => level >= 0 && level <= 255);
+const isMean = (value) => areNumbers(value, 1, 4) || (isFile(value) && /\.(npy|binaryproto)$/.test(value));
+const isVersion = (value) => isText(value) && /^[0-9]+(\.[0-9]+){0,3}(-[0-9a-z.]+)?$/.test(value);
 
-// section: key: [what is expected, the check]; a key with a `?` is optional. Only what this page uses is here.
+// section: key: what is expected, and the check; a key with a `?` is optional. What this page does not use is not here.
 const SECTIONS = {
   manifest: {
     schema: TEXT, model: OBJECT, blob: OBJECT, output: OBJECT,
     "source?": OBJECT, "opencv?": OBJECT, "before_blob?": ["a list", Array.isArray],
   },
   model: {
-    file: FILE, format: oneOf("onnx", "frozen-graph", "caffe"), "graph?": FILE,
-    "bytes?": ["a positive whole number", (value) => isCount(value)],
-    "sha256?": ["64 hexadecimal digits", (value) => typeof value === "string" && /^[0-9a-f]{64}$/.test(value)],
+    file: FILE, format: oneOf("onnx", "frozen-graph", "caffe"),
+    "graph?": FILE, "bytes?": COUNT, "sha256?": SHA256,
   },
   blob: {
     scalefactor: ["a number other than 0", (value) => isNumber(value) && value !== 0],
-    size: [
-      `[width, height], each 1 to ${MAX_SIDE} pixels`,
-      (value) => areNumbers(value, 2, 2) && value.every((side) => isCount(side, MAX_SIDE)),
-    ],
-    mean: [
-      "1 to 4 numbers, or the name of an .npy or .binaryproto file in the same folder",
-      (value) => areNumbers(value, 1, 4) || (isFile(value) && /\.(npy|binaryproto)$/.test(value)),
-    ],
-    swapRB: BOOL, crop: BOOL,
+    size: [`[width, height], each 1 to ${MAX_SIDE} pixels`, isSize],
+    mean: ["1 to 4 numbers, or the name of an .npy or .binaryproto file in the same folder", isMean],
+    swapRB: BOOL,
+    crop: BOOL,
   },
   output: {
     kind: oneOf("softmax", "sigmoid", "logits", "ssd"),
@@ -69,19 +72,8 @@ const SECTIONS = {
     ],
     "multi_label?": BOOL,
   },
-  opencv: {
-    "minimum?": [
-      "a version such as 4.10.0",
-      (value) => isText(value) && /^[0-9]+(\.[0-9]+){0,3}(-[0-9a-z.]+)?$/.test(value),
-    ],
-    "engine?": oneOf("classic", "new", "auto"),
-  },
-  "before_blob: pad": {
-    color_bgr: [
-      "three numbers 0 to 255",
-      (value) => areNumbers(value, 3, 3) && value.every((level) => level >= 0 && level <= 255),
-    ],
-  },
+  opencv: { "minimum?": ["a version such as 4.10.0", isVersion], "engine?": oneOf("classic", "new", "auto") },
+  "before_blob: pad": { color_bgr: ["three numbers 0 to 255", isColor] },
 };
 
 function checkSection(section, data, where) {
@@ -92,17 +84,16 @@ function checkSection(section, data, where) {
       throw new Refusal(`${where}: \`${section}\` needs the key \`${key}\`. Add it, or export the bundle again.`);
     }
     if (!holds(data[key])) {
-      const received = JSON.stringify(data[key]).slice(0, 80);
-      throw new Refusal(`${where}: \`${section}.${key}\` must be ${expected}. Received: ${received}`);
+      throw new Refusal(`${where}: \`${section}.${key}\` must be ${expected}. Received: ${shown(data[key])}`);
     }
   }
 }
 
 function checkManifest(data, where) {
-  if (!isObject(data)) throw new Refusal(`${where}: expected a JSON object. Received: ${JSON.stringify(data).slice(0, 80)}`);
+  if (!isObject(data)) throw new Refusal(`${where}: expected a JSON object. Received: ${shown(data)}`);
   if (Object.hasOwn(data, "schema") && data.schema !== SCHEMA) {
-    const schema = typeof data.schema === "string" ? data.schema : JSON.stringify(data.schema);
-    throw new Refusal(`${where}: this client reads schema ${SCHEMA}. Received: ${schema.slice(0, 80)}. Take a newer client.`);
+    const schema = typeof data.schema === "string" ? data.schema.slice(0, 80) : shown(data.schema);
+    throw new Refusal(`${where}: this client reads schema ${SCHEMA}. Received: ${schema}. Take a newer client.`);
   }
   checkSection("manifest", data, where);
   for (const section of ["model", "blob", "output", "opencv"]) {
@@ -112,13 +103,11 @@ function checkManifest(data, where) {
   const names = steps.map((step) => (isObject(step) ? step.step : step));
   for (const name of names) {
     if (name !== "pad" && name !== "gray") {
-      const received = JSON.stringify(name ?? null).slice(0, 80);
-      throw new Refusal(`${where}: \`before_blob\` knows the steps pad and gray. Received: ${received}`);
+      throw new Refusal(`${where}: \`before_blob\` knows the steps pad and gray. Received: ${shown(name)}`);
     }
   }
   if (!["", "pad", "gray", "pad,gray"].includes(names.join())) {
-    const received = JSON.stringify(names).slice(0, 80);
-    throw new Refusal(`${where}: \`before_blob\` has each step once, pad before gray. Received: ${received}`);
+    throw new Refusal(`${where}: \`before_blob\` has each step once, pad before gray. Received: ${shown(names)}`);
   }
   if (names[0] === "pad") checkSection("before_blob: pad", steps[0], where);
   checkTogether(data, where);
@@ -126,7 +115,9 @@ function checkManifest(data, where) {
 
 function checkTogether({ model, blob, output }, where) {
   if (output.kind === "ssd") {
-    throw new Refusal("The manifest describes a detector (`output.kind` is ssd). This page classifies only. Use detect.py.");
+    throw new Refusal(
+      "The manifest describes a detector (`output.kind` is ssd). This page classifies only. Use detect.py.",
+    );
   }
   for (const key of ["background", "min_confidence"]) {
     if (Object.hasOwn(output, key)) {
@@ -146,13 +137,14 @@ function checkTogether({ model, blob, output }, where) {
 
 const decodeText = (bytes) => new TextDecoder("utf-8", { fatal: true }).decode(bytes);
 
-/** Return the bytes of a file of the bundle. `missing` and `large` are sentences for the two things that can be wrong. */
+/** Return the bytes of a file of the bundle; `missing` and `large` are what to say otherwise (null: return null). */
 async function readBytes(path, { missing, large, most = MAX_TEXT_BYTES, progress = () => {} }) {
   const parts = [];
   let count = 0;
   try {
     // no-cache: the server is asked whether the file changed, so that a new manifest never meets an old model
     const response = await fetch(BUNDLE + path.split("/").map(encodeURIComponent).join("/"), { cache: "no-cache" });
+    if (response.status === 404 && missing === null) return null;
     if (response.status === 404) throw new Refusal(missing);
     if (!response.ok) throw new Error(`the server answers ${response.status}`);
     for (const reader = response.body.getReader(); ; progress(count)) {
@@ -213,7 +205,7 @@ async function readClassNames(name) {
   if (wrong >= 0) {
     throw new Refusal(
       `${path}: line ${wrong + 1} must be a class name of 1 to 3999 bytes without control characters. ` +
-        `Received: ${JSON.stringify(lines[wrong].slice(0, 80))}`,
+        `Received: ${shown(lines[wrong])}`,
     );
   }
   return lines;
@@ -258,7 +250,8 @@ let network; // { manifest, net, checked }
 /** Load opencv.js. What it gives is no ordinary promise in every version, so it must not be awaited itself. */
 function loadOpenCV() {
   return new Promise((resolve, reject) => {
-    const refuse = (reason) => reject(new Refusal(`opencv.js cannot be loaded (${reason}). Run npm install in the folder web.`));
+    const refuse = (why) =>
+      reject(new Refusal(`opencv.js cannot be loaded (${why}). Run npm install in the folder web.`));
     try {
       importScripts("opencv.js");
     } catch (error) {
@@ -277,12 +270,12 @@ function loadOpenCV() {
 }
 
 const hasEngines = () => cv.ENGINE_CLASSIC !== undefined; // as OpenCV 5 has
-const versionOf = (text) => text.split("-")[0].split(".").slice(0, 3).map(Number);
 
+/** Whether one version is older than another; three numbers count. */
 function isOlder(one, other) {
-  const [left, right] = [versionOf(one), versionOf(other)];
-  const first = [0, 1, 2].find((part) => (left[part] ?? 0) !== (right[part] ?? 0));
-  return first !== undefined && (left[first] ?? 0) < (right[first] ?? 0);
+  const [left, right] = [one, other].map((text) => [...text.split("-")[0].split(".").map(Number), 0, 0]);
+  const first = [0, 1, 2].find((part) => left[part] !== right[part]);
+  return first !== undefined && left[first] < right[first];
 }
 
 /** Return in one line what OpenCV says. Its exceptions come as numbers. */
@@ -372,7 +365,7 @@ function applyBeforeBlob(image, keep) {
   return image;
 }
 
-/** Classify an image: { width, height, bgr }. Return the probabilities, the pixels of the blob, and the milliseconds. */
+/** Run the network on an image: { width, height, bgr }. Return { probabilities, pixels of the blob, milliseconds }. */
 function run({ width, height, bgr }) {
   const { blob, output } = network.manifest;
   const start = performance.now();
@@ -406,14 +399,17 @@ function run({ width, height, bgr }) {
 
 function toProbabilities(answer, { kind, class_names: names, multi_label: each }) {
   if (answer.length !== names.length) {
-    throw new Refusal(`The model's output has ${answer.length} numbers; the manifest's class names need ${names.length}.`);
+    throw new Refusal(
+      `The model's output has ${answer.length} numbers; the manifest's class names need ${names.length}.`,
+    );
   }
   const row = kind === "logits" ? squash(answer, each) : answer;
   const [least, most] = [row.reduce((a, b) => Math.min(a, b)), row.reduce((a, b) => Math.max(a, b))];
   if (!(least >= -MAX_TOLERANCE && most <= 1 + MAX_TOLERANCE)) {
     throw new Refusal(
-      `The model's output goes from ${Number(least.toPrecision(4))} to ${Number(most.toPrecision(4))}. Expected ` +
-        `probabilities for the kind ${kind}. If the network ends without a softmax, write \`logits\` as \`output.kind\`.`,
+      `The model's output goes from ${Number(least.toPrecision(4))} to ${Number(most.toPrecision(4))}. ` +
+        `Expected probabilities for the kind ${kind}. ` +
+        "If the network ends without a softmax, write `logits` as `output.kind`.",
     );
   }
   return row;
@@ -510,13 +506,12 @@ async function classify({ file, name, frame, top }) {
   return { found, milliseconds, seen: { width, height, rgba: toRGBA(pixels) } };
 }
 
-/** Return what selftest.json says: { cases, tolerance }. */
+/** Return what selftest.json says: { cases, tolerance }; null where there is none. */
 async function readSelftest() {
   const folder = `${BUNDLE}selftest`;
-  const bytes = await readBytes("selftest/selftest.json", {
-    missing: `There is no ${folder}. It holds photographs, and may have been taken out for that reason.`,
-    large: `${folder} holds no self-test that can be read. Copy the bundle again.`,
-  });
+  const large = `${folder} holds no self-test that can be read (it is too large). Copy the bundle again.`;
+  const bytes = await readBytes("selftest/selftest.json", { missing: null, large });
+  if (bytes === null) return null;
   try {
     const { images: cases, tolerance = 1e-5 } = JSON.parse(decodeText(bytes));
     if (!isNumber(tolerance) || !(tolerance > 0 && tolerance <= MAX_TOLERANCE)) {
@@ -524,7 +519,7 @@ async function readSelftest() {
     }
     const classes = network.manifest.output.class_names.length;
     const complete = ({ png, original = png, label, pixel_sha256: checksum, probabilities }) =>
-      isFile(png) && isFile(original) && isText(label) && isText(checksum) && areNumbers(probabilities, classes, classes);
+      [png, original].every(isFile) && [label, checksum].every(isText) && areNumbers(probabilities, classes, classes);
     if (cases.length === 0 || !cases.every(complete)) {
       throw new Error("it needs a file, a label, a checksum and a probability for each class, of at least one image");
     }
@@ -543,7 +538,12 @@ async function readPicture(name) {
 
 /** Compare this machine's answers on the bundle's own images with those that Keras gave; one image after another. */
 async function selftest(_, progress) {
-  const { cases, tolerance } = await readSelftest();
+  const test = await readSelftest();
+  if (test === null) {
+    const line = `There is no ${BUNDLE}selftest. It holds photographs, and may have been taken out for that reason.`;
+    return { ok: null, line };
+  }
+  const { cases, tolerance } = test;
   progress(`Testing this machine, 1 of ${cases.length}`, cases.map(({ png, label }) => ({ png, label })));
   const names = network.manifest.output.class_names;
   const tally = { labels: 0, inputs: 0, originals: 0, sameOriginals: 0, difference: 0 };
@@ -569,7 +569,7 @@ async function selftest(_, progress) {
 }
 
 const isSame = (one, other) =>
-  one.width === other.width && one.height === other.height && one.bgr.every((value, index) => value === other.bgr[index]);
+  one.width === other.width && one.bgr.length === other.bgr.length && one.bgr.every((level, i) => level === other.bgr[i]);
 
 function describe({ labels, inputs, originals, sameOriginals, difference }, count, ok) {
   const engine = hasEngines() && network.manifest.opencv?.engine;
@@ -610,7 +610,7 @@ function startPage() {
   const $ = (id) => document.getElementById(id);
   const show = (element, visible) => element.toggleAttribute("hidden", !visible);
   let worker;
-  let waiting = new Map(); // by number, what becomes of the worker's answers
+  const waiting = new Map(); // by number, what becomes of the worker's answers
   let newest = 0; // the number of the last picture; what comes back for an older one is not shown
   let camera = null; // a MediaStream while it runs
 
@@ -635,28 +635,27 @@ function startPage() {
 
   function setBadge(state, text, line = "") {
     $("badge").dataset.state = state;
+    $("badge").ariaBusy = state === "working"; // only what comes out of it is read aloud
     $("badge-text").textContent = text;
     $("line").textContent = line;
   }
 
-  async function start() {
+  /** Open the bundle in the worker. */
+  async function openBundle() {
     if (location.protocol === "file:") {
-      throw new Refusal(
-        "This page needs a web server. Run python -m http.server in the bundle's folder and open http://localhost:8000/web/",
-      );
+      const advice = "Run python -m http.server in the bundle's folder and open http://localhost:8000/web/";
+      throw new Refusal(`This page needs a web server. ${advice}`);
     }
-    worker = new Worker("classify.js");
-    worker.onmessage = receive;
-    worker.onerror = (event) => {
-      complain(`This browser cannot run the page (${event.message}). Take a newer one.`);
-      setBadge("failed", "Not running");
-    };
-    const { name, size, classes, version } = await ask("open", null, { progress: (text) => setBadge("working", text) });
-    $("about").textContent =
-      `${name ? `${name} · ` : ""}${classes.toLocaleString("en")} classes · ${size.join(" × ")} pixels · OpenCV ${version}`;
-    $("file").disabled = $("camera").disabled = false;
-    document.body.classList.add("ready");
-    await testMachine();
+    const broken = new Promise((_, reject) => {
+      worker = new Worker("classify.js");
+      worker.onmessage = receive;
+      worker.onerror = ({ message }) => reject(new Refusal(`This browser cannot run the page (${message}). Take a newer one.`));
+    });
+    const progress = (text) => setBadge("working", text);
+    const { name, size, classes, version } = await Promise.race([ask("open", null, { progress }), broken]);
+    const facts = [name, `${classes.toLocaleString("en")} classes`, `${size.join(" × ")} pixels`, `OpenCV ${version}`];
+    $("about").textContent = facts.filter(Boolean).join(" · ");
+    $("camera").disabled = false;
   }
 
   async function testMachine() {
@@ -666,9 +665,10 @@ function startPage() {
     };
     try {
       const { ok, line } = await ask("selftest", null, { progress });
-      setBadge(ok ? "agreed" : "failed", ok ? "The same answers as Keras" : "Not the answers of Keras", line);
+      if (ok === null) setBadge("untested", "Not tested here", line);
+      else setBadge(ok ? "agreed" : "failed", ok ? "The same answers as Keras" : "Not the answers of Keras", line);
     } catch (error) {
-      setBadge("untested", "Not tested here", error.message);
+      setBadge("failed", "The self-test failed", error.message);
     }
   }
 
@@ -721,6 +721,7 @@ function startPage() {
     const mine = (newest += 1);
     document.body.classList.add("busy");
     try {
+      await opened;
       const answer = await ask("classify", { file, name: file.name, top: TOP });
       if (mine !== newest) return;
       URL.revokeObjectURL($("photo").src);
@@ -736,7 +737,6 @@ function startPage() {
   }
 
   function takeFiles(files) {
-    if (!document.body.classList.contains("ready")) return;
     if (files.length === 0) complain("That is no file. Drop, choose or paste a photograph.");
     else takeFile(files[0]);
   }
@@ -749,7 +749,9 @@ function startPage() {
 
   async function startCamera() {
     complain("");
-    if (!navigator.mediaDevices) return complain("The browser gives the camera to https and localhost only. Serve the page so.");
+    if (!navigator.mediaDevices) {
+      return complain("The browser gives the camera to https and localhost only. Serve the page so.");
+    }
     $("camera").disabled = true; // until the browser has asked
     try {
       camera = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
@@ -758,7 +760,8 @@ function startPage() {
         NotAllowedError: "The camera was denied. Allow it for this page in the browser's settings.",
         NotFoundError: "There is no camera. Connect one, or choose a photograph.",
       };
-      return complain(reasons[error.name] ?? `The camera does not start (${error.message}). Does another program use it?`);
+      const other = `The camera does not start (${error.message}). Close what else uses it.`;
+      return complain(reasons[error.name] ?? other);
     } finally {
       $("camera").disabled = false;
     }
@@ -820,7 +823,8 @@ function startPage() {
       if (name === "drop") takeFiles(event.dataTransfer.files);
     });
   }
-  start().catch((error) => {
+  const opened = openBundle();
+  opened.then(testMachine, (error) => {
     complain(error.message);
     setBadge("failed", "Not running");
   });
