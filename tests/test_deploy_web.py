@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from conftest import COLORS_BGR, draw_photo
 from PIL import Image
+from strange_models import write_caffe_model
 
 import trainkit
 from trainkit.deploy import Classifier, classify
@@ -329,6 +330,7 @@ def write_pictures(folder: Path) -> list[Path]:
         Image.fromarray(smooth).save(folder / f"turned{orientation}.jpg", exif=exif, quality=90)
     Image.fromarray(smooth).save(folder / "progressive.jpg", progressive=True, subsampling=0)
     Image.fromarray(smooth).convert("L").save(folder / "gray.jpg")
+    save(folder / "strips.png", cv2.resize(smooth, (3001, 2999)))  # more than the page reads at once
     return sorted(folder.iterdir())
 
 
@@ -637,6 +639,34 @@ def test_logits_and_class_names_from_a_file(page: Page, site: Site, tiny_bundle:
     page.open(site.url(site.add(each)))
     page.drop(photo)
     assert_same(page.answer("photo.png"), each, photo)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", VERSIONS)
+def test_caffe_model_where_opencv_reads_it(
+    page: Page, site: Site, tmp_path: Path, street_image: np.ndarray, version: str
+) -> None:
+    kernel = np.random.default_rng(3).normal(0, 0.002, (3, 3 * 8 * 12)).astype(np.float32)
+    bundle = tmp_path / "caffe"
+    write_caffe_model(bundle, kernel, np.array([0.1, 0, -0.2], np.float32), width=12, height=8)
+    manifest = {
+        "schema": "trainkit/1",
+        "model": {"file": "net.caffemodel", "format": "caffe", "graph": "net.prototxt"},
+        "blob": {"scalefactor": 1, "size": [12, 8], "mean": [104.5, 117, 123], "swapRB": False, "crop": True},
+        "output": {"kind": "softmax", "class_names": ["one", "two", "three"]},
+    }
+    (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    page.open(site.url(site.add(bundle, version)))
+    page.choose(save(tmp_path / "photo.png", street_image))
+    if version == "5.0.0":
+        assert page.alert() == (
+            "OpenCV 5.0.0 reads no Caffe models any more. Take an OpenCV before 5.0, or convert the model to ONNX."
+        )
+        return
+    found = dict(page.answer("photo.png"))
+    blob = cv2.dnn.blobFromImage(street_image, 1, (12, 8), (104.5, 117, 123, 0), False, True)
+    powers = np.exp(kernel @ blob.ravel() + [0.1, 0, -0.2])
+    assert [found[name] for name in manifest["output"]["class_names"]] == pytest.approx(powers / powers.sum(), abs=1e-5)
 
 
 @pytest.mark.slow

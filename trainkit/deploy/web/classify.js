@@ -1,7 +1,8 @@
 // Classify photographs in the browser, as the manifest of the bundle says. Nothing leaves the machine.
 //
-// This file runs twice. The page starts it as a worker, which holds OpenCV and the network: so the page never waits, and
-// may forbid `eval`, which opencv.js needs. The first half is the worker, in the order of classify.py, the second the page.
+// This file runs twice. The page starts it as a worker, which holds OpenCV and the network: so the page never waits,
+// and may forbid the `eval` that opencv.js needs. The first half is the worker, in the order of classify.py; the second
+// half is the page.
 "use strict";
 
 /* ---------------------------------------------- the worker: OpenCV and the network ------------------------------- */
@@ -12,8 +13,10 @@ const MAX_WHOLE = 2 ** 31 - 1;
 const MAX_SIDE = 16384; // pixels
 const MAX_PIXELS = 2 ** 28; // of a padded image
 const MAX_TEXT_BYTES = 16 * 2 ** 20; // of a manifest, and of a text beside it
-const MAX_MODEL_BYTES = 2 ** 30; // it is held twice while it is loaded, in the 4 GB that WebAssembly can address
+const MAX_MODEL_BYTES = 2 ** 29; // opencv.js has 2 GB and copies the model several times: 300 MB fit, 400 do not
+const LARGE_MODEL_BYTES = 2 ** 26; // from here on it is memory that is lacking where OpenCV stops without a word
 const MAX_CLASSES = 10 ** 6;
+const STRIP_PIXELS = 2 ** 22; // of a canvas; some browsers give no more than 2 ** 24
 const MAX_TOLERANCE = 1e-3; // that a self-test may ask for; what is further off is another answer
 const OLDEST_OPENCV = "4.5.5";
 
@@ -154,7 +157,9 @@ async function readBytes(path, { missing, large, most = MAX_TEXT_BYTES, progress
       if (count > most) throw new RangeError();
       parts.push(value);
     }
-    return new Uint8Array(await new Blob(parts).arrayBuffer());
+    const bytes = new Uint8Array(count);
+    parts.reduce((position, part) => (bytes.set(part, position), position + part.length), 0);
+    return bytes;
   } catch (error) {
     if (error instanceof Refusal) throw error;
     if (error instanceof RangeError) throw new Refusal(large); // for what was agreed, or for the memory
@@ -218,10 +223,13 @@ async function sha256(bytes) {
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+const tooLarge = (file) =>
+  `${BUNDLE}${file} is too large for the memory of a web page. Use classify.py, or a smaller network.`;
+
 /** Return the model's bytes, and how they were checked. */
 async function readModel({ file, bytes: size, sha256: checksum }, progress) {
   const path = BUNDLE + file;
-  const large = `${path} is too large for the memory of a web page. Use classify.py, or a smaller network.`;
+  const large = tooLarge(file);
   if (size > MAX_MODEL_BYTES) throw new Refusal(large);
   const data = await readBytes(file, {
     missing: `${path} is missing: the manifest names it as the model. Copy it there.`,
@@ -278,9 +286,14 @@ function isOlder(one, other) {
   return first !== undefined && left[first] < right[first];
 }
 
-/** Return in one line what OpenCV says. Its exceptions come as numbers. */
+/** Return in one line what OpenCV says. Its exceptions come as numbers; those of C++ itself say nothing. */
 function reason(error) {
-  const text = typeof error === "number" ? cv.exceptionFromPtr(error).msg : String(error?.message ?? error);
+  let text = String(error?.message ?? error);
+  try {
+    if (typeof error === "number") text = cv.exceptionFromPtr(error).msg;
+  } catch {
+    text = "not enough memory, it seems";
+  }
   return text.replace(/\s+/g, " ").replace(/^OpenCV\([^)]*\) \S+ /, "").trim().slice(0, 200);
 }
 
@@ -295,7 +308,7 @@ function withMats(work) {
 }
 
 /** Read the network by path: with a buffer OpenCV 5.0.0 ignores the engine that is asked for. */
-function readNet(data, graph, { format }, engine) {
+function readNet(data, graph, { file, format }, engine) {
   const wanted = format === "frozen-graph" ? "classic" : engine; // the new engine crashes on some frozen graphs
   const engines = wanted && hasEngines() ? [cv[`ENGINE_${wanted.toUpperCase()}`]] : [];
   if (format === "caffe" && !cv.readNetFromCaffe) {
@@ -303,6 +316,7 @@ function readNet(data, graph, { format }, engine) {
       `OpenCV ${version} reads no Caffe models any more. Take an OpenCV before 5.0, or convert the model to ONNX.`,
     );
   }
+  const size = data.length;
   cv.FS_createDataFile("/", "model", data, true, false, true);
   if (graph) cv.FS_createDataFile("/", "graph", graph, true, false, true);
   try {
@@ -310,7 +324,9 @@ function readNet(data, graph, { format }, engine) {
     if (format === "frozen-graph") return cv.readNetFromTensorflow("/model", graph ? "/graph" : "", ...engines);
     return cv.readNetFromONNX("/model", ...engines);
   } catch (error) {
-    throw new Refusal(`OpenCV ${version} cannot read the model (${reason(error)}). Copy or export the bundle again.`);
+    const why = reason(error);
+    if (size > LARGE_MODEL_BYTES && /memory|aborted|unreachable/i.test(why)) throw new Refusal(tooLarge(file));
+    throw new Refusal(`OpenCV ${version} cannot read the model (${why}). Copy or export the bundle again.`);
   } finally {
     cv.FS_unlink("/model");
     if (graph) cv.FS_unlink("/graph");
@@ -436,14 +452,21 @@ async function decode(blob, name) {
   return toPixels(bitmap, name);
 }
 
-/** Return the pixels of a bitmap, which it closes. */
+/** Return the pixels of a bitmap, which it closes; in strips, because a canvas does not hold every photograph. */
 function toPixels(bitmap, name) {
   const { width, height } = bitmap;
   try {
-    const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-    context.drawImage(bitmap, 0, 0);
-    let { bgr, opaque } = toBGR(context.getImageData(0, 0, width, height).data);
-    if (!opaque) bgr = readBehindAlpha(bitmap) ?? bgr;
+    const rows = Math.min(height, Math.ceil(STRIP_PIXELS / width));
+    const context = new OffscreenCanvas(width, rows).getContext("2d", { willReadFrequently: true });
+    context.globalCompositeOperation = "copy"; // one strip replaces the other
+    const bgr = new Uint8Array(width * height * 3);
+    let opaque = true;
+    for (let top = 0; top < height; top += rows) {
+      context.drawImage(bitmap, 0, -top);
+      const { data } = context.getImageData(0, 0, width, Math.min(rows, height - top));
+      opaque = writeBGR(data, bgr, top * width * 3) && opaque;
+    }
+    if (!opaque) writeBehindAlpha(bitmap, bgr);
     return { width, height, bgr };
   } catch (error) {
     throw new Refusal(`${name} has ${width}x${height} pixels, too many for this browser (${error.message}). Scale it.`);
@@ -452,34 +475,33 @@ function toPixels(bitmap, name) {
   }
 }
 
-function toBGR(rgba) {
-  const bgr = new Uint8Array((rgba.length / 4) * 3);
+/** Write pixels into `bgr` from `to` on, without their alpha. Return whether all are opaque. */
+function writeBGR(rgba, bgr, to) {
   let opaque = true;
-  for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) {
+  for (let from = 0; from < rgba.length; from += 4, to += 3) {
     bgr[to] = rgba[from + 2];
     bgr[to + 1] = rgba[from + 1];
     bgr[to + 2] = rgba[from];
     if (rgba[from + 3] !== 255) opaque = false;
   }
-  return { bgr, opaque };
+  return opaque;
 }
 
-/** Return the pixels of a translucent bitmap as they are: a canvas multiplies them by their alpha, WebGL does not. */
-function readBehindAlpha(bitmap) {
+/** Write the pixels of a translucent bitmap as they are: a canvas multiplies them by their alpha, WebGL does not. */
+function writeBehindAlpha(bitmap, bgr) {
   const { width, height } = bitmap;
   const gl = new OffscreenCanvas(1, 1).getContext("webgl");
-  if (!gl || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) return null; // then nearly right must do
+  if (!gl || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) return; // then nearly right must do
+  const texture = gl.createTexture();
   gl.pixelStorei(gl.UNPACK_COLORSPACE_CONVERSION_WEBGL, gl.NONE);
-  gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
+  gl.bindTexture(gl.TEXTURE_2D, texture);
   gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
   gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
-  const texture = gl.getParameter(gl.TEXTURE_BINDING_2D);
   gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, 0);
   const rgba = new Uint8Array(width * height * 4);
   gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, rgba);
-  const failed = gl.getError() !== gl.NO_ERROR;
-  gl.getExtension("WEBGL_lose_context")?.loseContext();
-  return failed ? null : toBGR(rgba).bgr;
+  if (gl.getError() === gl.NO_ERROR) writeBGR(rgba, bgr, 0);
+  gl.getExtension("WEBGL_lose_context")?.loseContext(); // a browser gives only a few
 }
 
 /** Turn the blob's planes into pixels for a canvas. */
@@ -569,7 +591,7 @@ async function selftest(_, progress) {
 }
 
 const isSame = (one, other) =>
-  one.width === other.width && one.bgr.length === other.bgr.length && one.bgr.every((level, i) => level === other.bgr[i]);
+  one.width === other.width && one.height === other.height && one.bgr.every((level, i) => level === other.bgr[i]);
 
 function describe({ labels, inputs, originals, sameOriginals, difference }, count, ok) {
   const engine = hasEngines() && network.manifest.opencv?.engine;
@@ -649,7 +671,8 @@ function startPage() {
     const broken = new Promise((_, reject) => {
       worker = new Worker("classify.js");
       worker.onmessage = receive;
-      worker.onerror = ({ message }) => reject(new Refusal(`This browser cannot run the page (${message}). Take a newer one.`));
+      worker.onerror = ({ message }) =>
+        reject(new Refusal(`This browser cannot run the page (${message}). Take a newer one.`));
     });
     const progress = (text) => setBadge("working", text);
     const { name, size, classes, version } = await Promise.race([ask("open", null, { progress }), broken]);
