@@ -43,6 +43,7 @@ def compile_model(model: Any, config: Config, phase: Phase, *, steps: int, multi
         weight_decay=config["training.weight_decay"],
         clip_norm=config["training.clip_norm"],
         ema=config["training.ema"],
+        fused=config["training.distribute"] == "none",
     )
     optimizer.build(model.trainable_variables)
     if config["training.mixed_precision"] == "float16":
