@@ -392,7 +392,7 @@ REFUSED_BEFORE_OPENCV: list[tuple[dict[str, Any] | Callable[[Path], None], str]]
     ),
     (
         {"output": {"kind": "ssd"}},
-        "The manifest describes a detector (`output.kind` is ssd). This page classifies only. Use detect.py.",
+        "The manifest describes a detector (`output.kind` is ssd). This page classifies only. Use classify.py.",
     ),
     (
         {"blob": {"size": None}},

@@ -119,7 +119,7 @@ function checkManifest(data, where) {
 function checkTogether({ model, blob, output }, where) {
   if (output.kind === "ssd") {
     throw new Refusal(
-      "The manifest describes a detector (`output.kind` is ssd). This page classifies only. Use detect.py.",
+      "The manifest describes a detector (`output.kind` is ssd). This page classifies only. Use classify.py.",
     );
   }
   for (const key of ["background", "min_confidence"]) {
