@@ -504,8 +504,16 @@ def test_model_is_refused_in_a_sentence(
 
 def test_missing_opencv_is_a_sentence(page: Page, site: Site, tiny_bundle: Path, tmp_path: Path) -> None:
     said = refusal(page, site, tiny_bundle, tmp_path, {}, None)
-    assert said.startswith("opencv.js cannot be loaded (")
-    assert said.endswith("Run npm install in the folder web.")
+    assert said == "opencv.js is missing beside this page. Run npm install in the folder web."
+
+
+@pytest.mark.parametrize("script", ["<!doctype html>", "self.cv = 'something else'"])
+def test_other_script_than_opencv_is_a_sentence(page: Page, site: Site, tiny_bundle: Path, script: str) -> None:
+    name = site.add(tiny_bundle, None)
+    (site.folder / name / "web" / "opencv.js").write_text(script, encoding="utf-8")
+    page.open(site.url(name))
+    assert page.alert().startswith("opencv.js cannot be started (")
+    assert page.alert().endswith("). Run npm install in the folder web again.")
 
 
 def test_opened_as_a_file_is_a_sentence(page: Page, site: Site, tiny_bundle: Path) -> None:

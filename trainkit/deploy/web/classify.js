@@ -259,11 +259,12 @@ let network; // { manifest, net, checked }
 function loadOpenCV() {
   return new Promise((resolve, reject) => {
     const refuse = (why) =>
-      reject(new Refusal(`opencv.js cannot be loaded (${why}). Run npm install in the folder web.`));
+      reject(new Refusal(`opencv.js cannot be started (${why}). Run npm install in the folder web again.`));
     try {
       importScripts("opencv.js");
     } catch (error) {
-      return refuse(error.message);
+      if (error.name !== "NetworkError") return refuse(error.message);
+      return reject(new Refusal("opencv.js is missing beside this page. Run npm install in the folder web."));
     }
     const loading = self.cv;
     const ready = (module) => {
