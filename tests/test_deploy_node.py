@@ -916,7 +916,7 @@ def test_memory_is_given_back(version: str, tiny_bundle: Path, tmp_path: Path, c
 
 def section() -> str:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    return readme.split("#### Deploy to Node.js\n")[1].split("\n###")[0]
+    return readme.split("# Deploy to Node.js\n")[1].split("\n#")[0]
 
 
 def test_service_of_the_readme_answers(client: Path, photos: list[Path], tmp_path: Path) -> None:
