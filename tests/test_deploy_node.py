@@ -371,6 +371,9 @@ def test_detectors_agree(version: str, tmp_path: Path, clients: dict[str, Path])
         f"{a:.0f} {b:.0f} {c:.0f} {d:.0f}" for a, b, c, d in boxes
     ]
     assert len(boxes) == 3
+    done = run(clients[version], "--bundle", tmp_path / "plain", "--selftest")
+    words = "The manifest describes a detector (`output.kind` is ssd). Use trainkit detect.\n"
+    assert (done.returncode, done.stderr) == (1, words)
 
 
 NAN, INF = float("nan"), float("inf")
