@@ -3,6 +3,7 @@
 # make lint   ruff and mypy
 # make compat every OpenCV from 4.5.5 to 5.0 reads every network; writes the table of README.md
 # make notebooks  every lesson, from top to bottom
+# make clients    every client of a bundle (Python, C++, Node.js, a web page) tests itself
 # make bench  data, training and exported graphs beside what one would have used; make bench BENCH="augmentation --json"
 # make test PYTHON=python3.12   with another Python (3.11 to 3.13)
 
@@ -12,7 +13,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.12 python3.11 python3.13 py
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint compat compat-quick compat-all notebooks bench clean
+.PHONY: demo test test-slow lint compat compat-quick compat-all notebooks clients clients-quick bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(call RUNS,$(PYTHON))" || { echo "trainkit needs Python 3.11 to 3.13. Install one, or name it: make PYTHON=python3.12" >&2; exit 1; }
@@ -47,8 +48,14 @@ compat-all: $(VENV)/installed
 notebooks: $(VENV)/installed
 	$(BIN)/python tests/notebooks
 
+clients: $(VENV)/installed
+	$(BIN)/python tests/clients $(CLIENTS)
+
+clients-quick: $(VENV)/installed
+	$(BIN)/python tests/clients --quick
+
 bench: $(VENV)/installed
 	@$(BIN)/python tests/bench $(BENCH)
 
 clean:
-	rm -rf $(VENV) .demo .compat .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .demo .compat .clients .mypy_cache .ruff_cache .pytest_cache

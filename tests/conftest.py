@@ -115,3 +115,14 @@ def tiny_bundle(trained_run, tmp_path_factory: pytest.TempPathFactory) -> Path: 
 
     exported = tmp_path_factory.mktemp("bundles") / "exported"
     return trainkit.export(trained_run, experiments=trained_run.path.parent, exported=exported).path
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven frames, of three colours one after the other."""
+    path = tmp_path_factory.mktemp("film") / "film.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (80, 60))
+    for number in range(7):
+        writer.write(draw_photo(number, list(COLORS_BGR.values())[number % 3]))
+    writer.release()
+    return path

@@ -137,6 +137,7 @@ def test_kernel_as_large_as_the_image_is_none_too_large() -> None:
         (np.ones((2, 3)), "has 2 rows and 3 columns. Expected odd numbers"),
         (np.ones((3, 4)), "has 3 rows and 4 columns. Expected odd numbers"),
         (np.ones((0, 0)), "is empty.*Received: 0x0"),
+        ([], "is empty.*Received: 0"),
         (np.ones((35, 3)), "of 3x35 is larger than the image of 27x33"),
         (np.ones((3, 29)), "of 29x3 is larger than the image of 27x33"),
         (np.ones(3), r"must be a table of numbers. Received: float64 \(3,\)"),

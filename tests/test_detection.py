@@ -87,7 +87,7 @@ def test_picture_of_one_image_is_a_file_and_never_overwrites(
 
 def test_file_that_is_no_image_is_named(detector: Path, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("not an image")
-    with pytest.raises(DataError, match=r"OpenCV cannot read .*text\.png as an image"):
+    with pytest.raises(DataError, match=r"text\.png is no image"):
         detect_files(detector, [tmp_path / "text.png"])
 
 
@@ -111,7 +111,8 @@ def test_labels_have_colours_of_their_own() -> None:
 
 def test_command_prints_a_table_or_a_document(detector: Path, photos: list[Path]) -> None:
     done = run("detect", detector, *photos)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert done.stderr.startswith("3 images in ")
     lines = [line.split() for line in done.stdout.splitlines()]
     assert lines[0] == ["image", "label", "confidence", "left", "top", "right", "bottom"]
     assert sorted(line[1] for line in lines[1:]) == ["-", "blue", "red", "red"]
@@ -130,7 +131,7 @@ def test_command_leaves_out_what_is_no_image(detector: Path, photos: list[Path])
     done = run("detect", detector, *photos, "--json")
     assert done.returncode == 1
     assert [Path(result["image"]).name for result in json.loads(done.stdout)] == ["two.png", "one.png"]
-    assert done.stderr.startswith("Left out 1 of 3 images: ")
+    assert done.stderr.splitlines()[1].startswith("Left out 1 of 3 images: ")
 
 
 @pytest.mark.parametrize("arguments", [("--batch", "0"), ("--min-confidence", "2"), ("--nonsense",)])

@@ -46,6 +46,11 @@ def rename_classes(tiny_bundle: Path, tmp_path: Path, names: list[str]) -> Path:
     return bundle
 
 
+def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "trainkit", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
 def files_below(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
@@ -305,3 +310,64 @@ def test_font_is_one_that_has_the_letters(caplog: pytest.LogCaptureFixture) -> N
 def test_font_that_is_none_has_no_letters(tmp_path: Path) -> None:
     (tmp_path / "font.ttf").write_text("no font")
     assert not drawing._has_all_letters(tmp_path / "font.ttf", "a")
+
+
+def test_command_reads_folders_and_videos(tiny_bundle: Path, photo: Path, film: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    (folder / "inside").mkdir(parents=True)
+    shutil.copy(photo, folder / "inside" / "b.png")
+    shutil.copy(photo, folder / "a.png")
+    shutil.copy(film, folder / "c.avi")
+    (folder / "notes.txt").write_text("no image")
+    done = run("predict", tiny_bundle, folder, "--every", "3", "--batch", "2", "--top", "1", "--json")
+    results = json.loads(done.stdout)
+    assert [(Path(one["image"]).name, one.get("frame")) for one in results] == [
+        ("a.png", None),
+        ("c.avi", 0),
+        ("c.avi", 3),
+        ("c.avi", 6),
+        ("b.png", None),
+    ]
+    assert results[0]["predictions"] == predict_files(tiny_bundle, [photo], top=1)[0]["predictions"]
+    assert done.stderr.startswith("5 images in ")
+    lines = run("predict", tiny_bundle, film, "--top", "1").stdout.splitlines()
+    assert [line.split(": ")[0] for line in lines] == [f"{film} frame {number}" for number in range(7)]
+
+
+def test_command_draws_on_frames(tiny_bundle: Path, film: Path, tmp_path: Path) -> None:
+    arguments = ("predict", tiny_bundle, film, "--every", "5", "--annotate", tmp_path / "out")
+    assert run(*arguments).returncode == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["film-0.png", "film-5.png"]
+    again = run(*arguments)
+    assert again.returncode == 1
+    assert "film-0.png exists already" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ((), 2, "Name images, folders or videos, or a camera with --camera N."),
+        (("red.png", "--camera", "0"), 2, "Name images, folders or videos, or a camera"),
+        (("--camera", "97"), 1, "gets no frame from camera 97"),
+        (("empty",), 1, "No images in empty. Expected files that end in"),
+        (("broken.mp4",), 1, "gets no frame from broken.mp4"),
+        (("red.png", "--backend", "CUDA"), 1, "cannot compute with CUDA on this machine. It has: "),
+        (("red.png", "--target", "ABACUS"), 2, "knows no target 'ABACUS'. It knows: CPU"),
+        (("red.png", "--batch", "0"), 2, "batch"),
+    ],
+)
+def test_command_says_what_it_cannot_look_at(
+    tiny_bundle: Path, photo: Path, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    (photo.parent / "empty").mkdir()
+    (photo.parent / "broken.mp4").write_bytes(b"no film")
+    done = run("predict", tiny_bundle, *arguments, cwd=photo.parent)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (code, "", 1)
+    assert message in done.stderr
+
+
+def test_bad_video_does_not_stop_the_others(tiny_bundle: Path, photo: Path) -> None:
+    (photo.parent / "broken.mp4").write_bytes(b"no film")
+    done = run("predict", tiny_bundle, photo.parent / "broken.mp4", photo, "--json")
+    assert (done.returncode, len(json.loads(done.stdout))) == (1, 1)
+    assert "Left out 1 of 2 images: OpenCV" in done.stderr

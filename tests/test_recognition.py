@@ -14,7 +14,7 @@ import pytest
 import trainkit
 from trainkit.backend import keras
 from trainkit.errors import DataError, UsageError, WeightsError
-from trainkit.models.applications import APPLICATIONS, find_application
+from trainkit.models.applications import APPLICATIONS, find_application, load_imagenet_names
 
 
 @pytest.fixture
@@ -118,6 +118,19 @@ def test_missing_weights_say_which_file_from_where_goes_where(
         trainkit.classify(photo, model="vgg19")
 
 
+def test_missing_class_names_say_which_file_from_where_goes_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(keras.src.utils.file_utils, "urlretrieve", _offline)
+    monkeypatch.setattr(keras.src.backend.config, "_KERAS_DIR", str(tmp_path))
+    monkeypatch.setattr(keras.src.applications.imagenet_utils, "CLASS_INDEX", None)
+    with pytest.raises(
+        WeightsError, match=rf"Put imagenet_class_index\.json from https://\S+\.json into {tmp_path}/models, or go onl"
+    ):
+        load_imagenet_names()
+
+
 def _offline(*arguments: object, **named: object) -> None:
     raise URLError("there is no network")
 
@@ -127,6 +140,7 @@ def _offline(*arguments: object, **named: object) -> None:
     [
         ({"model": "vgg17"}, UsageError, "Unknown model `vgg17`. Did you mean `vgg1"),
         ({"weights": "no.h5"}, WeightsError, "No such weights file: no.h5"),
+        ({"weights": "none"}, UsageError, "random weights says nothing about a photograph"),
         ({"model": "vgg16", "alpha": 0.5}, UsageError, "vgg16 comes in one width"),
         ({"top": 0}, UsageError, "at least 1"),
         ({"images": "no.jpg"}, DataError, "No such image: no.jpg"),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trainkit.benchmark import bench
     from trainkit.checks import check
+    from trainkit.clients import add_clients
     from trainkit.convolution import convolve
     from trainkit.data.augmentation import Augmentation
     from trainkit.data.transforms import apply_transform
@@ -36,6 +37,7 @@ __all__ = [
     "Classifier",
     "Detector",
     "Preprocessing",
+    "add_clients",
     "apply_transform",
     "bench",
     "check",
@@ -56,6 +58,7 @@ __all__ = [
 
 _HOMES = {
     "Augmentation": "trainkit.data.augmentation",
+    "add_clients": "trainkit.clients",
     "apply_transform": "trainkit.data.transforms",
     "Classifier": "trainkit.deploy",
     "Detector": "trainkit.deploy",

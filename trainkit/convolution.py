@@ -174,11 +174,12 @@ def check_kernel(kernel: np.ndarray) -> np.ndarray:
         weights = np.asarray(kernel)
     except ValueError:  # rows of different lengths
         raise UsageError("The kernel must be a table of numbers. Its rows are not all of one length.") from None
+    if not weights.size:
+        sides = "x".join(map(str, weights.shape))
+        raise UsageError(f"The kernel is empty. Expected odd numbers of rows and columns. Received: {sides}")
     if weights.dtype.kind not in "biuf" or weights.ndim != 2:
         raise UsageError(f"The kernel must be a table of numbers. Received: {weights.dtype} {weights.shape}")
     rows, columns = weights.shape
-    if not weights.size:
-        raise UsageError(f"The kernel is empty. Expected odd numbers of rows and columns. Received: {rows}x{columns}")
     if rows % 2 == 0 or columns % 2 == 0:
         raise UsageError(
             f"The kernel has {rows} rows and {columns} columns. Expected odd numbers: else it has no middle."

@@ -1,17 +1,18 @@
-"""Find objects in image files through a manifest, and draw what was found."""
+"""Find objects in images through a manifest, and draw what was found."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trainkit.bundles import EXPORTED, find_manifest
-from trainkit.data.inspection import read_image
-from trainkit.deploy.detect import Detection, Detector
-from trainkit.drawing import NOTHING_FOUND, draw_boxes, draw_lines, find_targets, save_picture
+from trainkit.deploy.classify import NOTHING_FOUND, Detection, Detector
+from trainkit.drawing import draw_boxes, draw_lines
+from trainkit.inputs import Inputs, Picture, answer, opened
 
 
 def detect_files(
@@ -23,7 +24,7 @@ def detect_files(
     batch: int = 1,
     exported: Path = EXPORTED,
 ) -> list[dict[str, Any]]:
-    """Find objects in image files; `trainkit.prediction.find_problems` says which files are no images.
+    """Find objects in image files.
 
     Args:
         manifest: the file, its folder, or the folder's name in `exported`.
@@ -43,18 +44,30 @@ def detect_files(
         DataError: OpenCV cannot decode a file.
         OutputError: a picture exists already or cannot be written.
     """
-    detector = Detector(find_manifest(manifest, exported))
-    targets = find_targets(images, annotate)
-    results = []
-    for start in range(0, len(images), batch):
-        paths = images[start : start + batch]
-        pictures = [read_image(path) for path in paths]
-        several = detector.predict_many(pictures, min_confidence=min_confidence)
-        for path, picture, found in zip(paths, pictures, several, strict=True):
-            if path in targets:
-                save_picture(targets[path], _draw(picture, found))
-            results.append({"image": str(path.absolute()), "detections": [_to_json(one) for one in found]})
-    return results
+    inputs = Inputs(paths=images, annotate=annotate, batch=batch)
+    return [result for _, result in detect_inputs(manifest, inputs, min_confidence=min_confidence, exported=exported)]
+
+
+def detect_inputs(
+    manifest: str | Path,
+    inputs: Inputs,
+    *,
+    min_confidence: float | None = None,
+    backend: str | None = None,
+    target: str | None = None,
+    exported: Path = EXPORTED,
+) -> Iterator[tuple[Picture, dict[str, Any]]]:
+    """Find objects in images, folders, videos or what a camera sees; `trainkit.inputs.answer` says what is raised.
+
+    The arguments are those of `detect_files` and of `trainkit.prediction.classify_inputs`.
+
+    Yields:
+        Each picture with what `detect_files` returns for it, and for a frame its number, `frame`.
+    """
+    detector = opened(Detector, find_manifest(manifest, exported), backend=backend, target=target)
+    predict_many = partial(detector.predict_many, min_confidence=min_confidence)
+    for picture, found in answer(inputs, predict_many, _draw):
+        yield picture, {**picture.to_json(), "detections": [_to_json(one) for one in found]}
 
 
 def _to_json(found: Detection) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from trainkit.files import make_folder, replacing
 
 log = logging.getLogger("trainkit")
 
-NOTHING_FOUND = "nothing above the confidence asked for"
+
 _COLORS = ((0, 220, 90), (255, 120, 0), (0, 160, 255), (255, 60, 160), (250, 210, 0), (160, 100, 255))  # RGB
 _READABLE_WIDTH = 200  # pixels
 _MOST_ENLARGED = 2000  # pixels high

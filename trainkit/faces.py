@@ -12,7 +12,8 @@ import numpy as np
 
 from trainkit.cascade import find_candidates
 from trainkit.data.inspection import check_image_file, read_image
-from trainkit.drawing import NOTHING_FOUND, draw_faces, draw_lines, find_targets, save_picture
+from trainkit.deploy.classify import NOTHING_FOUND
+from trainkit.drawing import draw_faces, draw_lines, find_targets, save_picture
 from trainkit.errors import OutputError, TrainkitError, UsageError
 from trainkit.files import check_writable
 

@@ -1,18 +1,19 @@
-"""Classify image files through a bundle or a manifest written by hand, and draw what was found."""
+"""Classify images through a bundle or a manifest written by hand, and draw what was found."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trainkit.bundles import EXPORTED, find_manifest
-from trainkit.data.inspection import check_image_file, read_image
-from trainkit.deploy.classify import Classifier, Prediction
-from trainkit.drawing import NOTHING_FOUND, draw_lines, find_targets, save_picture
-from trainkit.errors import DataError
+from trainkit.data.inspection import check_image_file
+from trainkit.deploy.classify import NOTHING_FOUND, Classifier, Prediction
+from trainkit.drawing import draw_lines
+from trainkit.inputs import Inputs, Picture, answer, opened
 
 
 def predict_files(
@@ -44,51 +45,39 @@ def predict_files(
     """
     for path in images:
         check_image_file(path)
-    return classify_files(bundle, images, top=top, min_confidence=min_confidence, annotate=annotate, exported=exported)
+    inputs = Inputs(paths=images, annotate=annotate)
+    found = classify_inputs(bundle, inputs, top=top, min_confidence=min_confidence, exported=exported)
+    return [result for _, result in found]
 
 
-def find_problems(images: Sequence[Path]) -> dict[Path, str]:
-    """Return the files that are no images every OpenCV since 4.5 reads, each with a sentence that says why."""
-    problems = {}
-    for path in images:
-        try:
-            check_image_file(path)
-        except DataError as error:
-            problems[path] = str(error)
-    return problems
-
-
-def refuse(problems: dict[Path, str], count: int) -> None:
-    """Raise where some of `count` images had problems, each with its sentence.
-
-    Raises:
-        DataError: names them.
-    """
-    if problems:
-        left_out = f"Left out {len(problems)} of {count} images: " if count > 1 else ""
-        raise DataError(left_out + "; ".join(problems.values()))
-
-
-def classify_files(
-    bundle: str | Path,
-    images: Sequence[Path],
+def classify_inputs(
+    manifest: str | Path,
+    inputs: Inputs,
     *,
-    top: int,
-    min_confidence: float,
-    annotate: Path | None,
-    exported: Path,
-) -> list[dict[str, Any]]:
-    """Do what `predict_files` does, with files that were looked at already."""
-    classifier = Classifier(find_manifest(bundle, exported))
-    targets = find_targets(images, annotate)
-    results = []
-    for path in images:
-        image = read_image(path)
-        found = classifier.predict(image, top=top, min_confidence=min_confidence)
-        if path in targets:
-            save_picture(targets[path], _draw_labels(image, found))
-        results.append({"image": str(path.absolute()), "predictions": [prediction._asdict() for prediction in found]})
-    return results
+    top: int = 5,
+    min_confidence: float = 0.0,
+    backend: str | None = None,
+    target: str | None = None,
+    exported: Path = EXPORTED,
+) -> Iterator[tuple[Picture, dict[str, Any]]]:
+    """Classify images, folders, videos or what a camera sees; `trainkit.inputs.answer` says what is raised.
+
+    Args:
+        manifest: the file, its folder, or the folder's name in `exported`.
+        inputs: what is looked at.
+        top: labels an image, at most.
+        min_confidence: the lowest probability to report, 0 to 1.
+        backend: what computes, by OpenCV's name; see `trainkit.deploy.classify.find_backend`.
+        target: on what, likewise.
+        exported: the folder of bundles.
+
+    Yields:
+        Each picture with `{"image", "predictions": [{"label", "probability"}]}`, and for a frame its number, `frame`.
+    """
+    classifier = opened(Classifier, find_manifest(manifest, exported), backend=backend, target=target)
+    predict_many = partial(classifier.predict_many, top=top, min_confidence=min_confidence)
+    for picture, found in answer(inputs, predict_many, _draw_labels):
+        yield picture, {**picture.to_json(), "predictions": [prediction._asdict() for prediction in found]}
 
 
 def _draw_labels(image: np.ndarray, found: list[Prediction]) -> np.ndarray:

@@ -36,7 +36,7 @@ def classify(
         `{"image", "predictions": [{"label", "probability"}]}` for each image, the most probable label first.
 
     Raises:
-        UsageError: the model is unknown, or does not come so.
+        UsageError: the model is unknown, does not come so, or would have random weights.
         DataError: a file is no image.
         WeightsError: the weights or the class names are not here and cannot be downloaded, or do not fit.
     """
@@ -45,6 +45,8 @@ def classify(
     name = find_application(model)
     if top < 1:
         raise UsageError(f"`top` must be at least 1. Received: {top}")
+    if str(weights) == "none":
+        raise UsageError("A network with random weights says nothing about a photograph. Name a file, or leave it out.")
     paths = [Path(images)] if isinstance(images, (str, Path)) else [Path(image) for image in images]
     for path in paths:
         check_image_file(path)

@@ -1,7 +1,7 @@
 """Runs the notebooks from top to bottom, solutions of the tasks included: `python tests/notebooks [NAME ...] [--save]`.
 
-An error ends a notebook, and so does a warning that trainkit or the notebook itself is the cause of. `--save` writes
-the outputs into the notebooks; such a run has nothing but what the packages bring.
+An error ends a notebook, and so does a command that fails, or a warning that trainkit or the notebook itself is the
+cause of. `--save` writes the outputs into the notebooks; such a run has nothing but what the packages bring.
 """
 
 from __future__ import annotations
@@ -26,8 +26,21 @@ NOTEBOOKS = ROOT / "notebooks"
 _TIMEOUT_S = 300  # of one cell
 _SOLUTION = re.compile(r"<details>.*?</details>", re.DOTALL)
 _CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
-# Of trainkit and of the cells, whose module is `__main__`; what other packages warn each other of is theirs.
-_STRICT = 'import warnings\nwarnings.filterwarnings("error", module=r"(trainkit|__main__)\\b")'
+# Errors, too: warnings of trainkit and of the cells, whose module is `__main__` (what other packages warn each other of
+# is theirs), and commands that fail, after which Jupyter by itself goes on.
+_STRICT = r"""
+import warnings
+
+warnings.filterwarnings("error", module=r"(trainkit|__main__)\b")
+
+
+def _run_command(command, run=get_ipython().system):
+    run(command)
+    assert not _exit_code, f"exit code {_exit_code}: {command}"
+
+
+get_ipython().system = _run_command
+"""
 
 
 def main() -> int:

@@ -46,6 +46,9 @@ def export(
     from_logits: Annotated[bool, typer.Option("--from-logits", help="The model ends without its softmax.")] = False,
     data: Annotated[str | None, typer.Option(help="Images to check on: a data set's name or a folder.")] = None,
     opencv: Annotated[str, typer.Option(help="The oldest OpenCV to serve.", metavar="VERSION")] = "4.5.5",
+    clients: Annotated[
+        str, typer.Option(help="Programs to put in: python, cpp, node, web.", metavar="NAME,NAME,...")
+    ] = "python",
     unsafe: Annotated[bool, typer.Option("--unsafe", help="Let the file run code: only if you trust it.")] = False,
     experiments: Experiments = EXPERIMENTS,
     exported: Exported = EXPORTED,
@@ -70,6 +73,7 @@ def export(
         from_logits=from_logits,
         data=data,
         opencv=opencv,
+        clients=clients,
         unsafe=unsafe,
         experiments=experiments,
         exported=exported,
@@ -81,6 +85,24 @@ def export(
     if bundle.needs:
         print(bundle.needs)
     _print_agreement(bundle.agreement)
+
+
+@app.command(epilog="Example: trainkit clients digits --add cpp,web")
+def clients(
+    bundle: BundleArgument,
+    add: Annotated[str, typer.Option(help="python, cpp, node, web.", metavar="NAME,NAME,...")],
+    exported: Exported = EXPORTED,
+    as_json: AsJson = False,
+) -> None:
+    """Put programs for C++, Node.js or a web page into a bundle: each runs it with OpenCV alone."""
+    from trainkit.clients import add_clients
+
+    added = add_clients(bundle, add, exported=exported)
+    if as_json:
+        print_json({name: str(path.absolute()) for name, path in added.items()})
+        return
+    for path in added.values():
+        print(f"Wrote {path}.")
 
 
 @app.command(epilog="Example: trainkit check digits --data digits")

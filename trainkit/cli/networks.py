@@ -50,7 +50,7 @@ def classify(
     as_json: AsJson = False,
 ) -> None:
     """Classify photographs into the thousand classes of ImageNet, by a network of keras.applications."""
-    from trainkit.prediction import find_problems, refuse
+    from trainkit.inputs import find_problems, refuse
     from trainkit.recognition import classify as classify_images
 
     problems = find_problems(images)
@@ -73,7 +73,7 @@ def faces(
 ) -> None:
     """Find faces and their eyes, noses and mouths, by MTCNN."""
     from trainkit.faces import find_faces
-    from trainkit.prediction import find_problems, refuse
+    from trainkit.inputs import find_problems, refuse
 
     problems = find_problems(images)
     usable = [image for image in images if image not in problems]

@@ -2,84 +2,130 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from trainkit.cli.app import app
-from trainkit.cli.output import (
-    EXPORTED,
-    AsJson,
-    Exported,
-    ManifestArgument,
-    print_json,
-    print_predictions,
-    print_table,
-    to_text,
-)
+from trainkit.cli.output import EXPORTED, AsJson, Exported, ManifestArgument, print_json, print_table, to_text
+from trainkit.errors import UsageError
+
+InputsArgument = Annotated[
+    list[Path] | None, typer.Argument(metavar="INPUT...", help="Images, folders of them, videos.", show_default=False)
+]
+Camera = Annotated[int | None, typer.Option(help="What camera N sees instead, until Ctrl-C.", min=0, metavar="N")]
+Every = Annotated[int, typer.Option(help="Of a video or a camera, each Nth frame.", min=1, metavar="N")]
+Batch = Annotated[int, typer.Option(help="Images in one blob.", min=1, metavar="N")]
+Backend = Annotated[
+    str | None, typer.Option(help="What computes, by OpenCV's name, such as OPENCV or CUDA.", metavar="NAME")
+]
+Target = Annotated[
+    str | None, typer.Option(help="On what, by OpenCV's name, such as CPU or CUDA_FP16.", metavar="NAME")
+]
 
 
 @app.command(epilog="Example: trainkit predict digits photo.jpg --top 3")
 def predict(
     manifest: ManifestArgument,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Files to classify.")],
+    inputs: InputsArgument = None,
     top: Annotated[int, typer.Option(help="Labels an image, at most.", min=1)] = 5,
     min_confidence: Annotated[float, typer.Option(help="Lowest probability to show.", min=0, max=1)] = 0.0,
     annotate: Annotated[
         Path | None, typer.Option(help="Draw the labels on the image; a folder for several.", metavar="OUT")
     ] = None,
+    camera: Camera = None,
+    every: Every = 1,
+    batch: Batch = 1,
+    backend: Backend = None,
+    target: Target = None,
     exported: Exported = EXPORTED,
     as_json: AsJson = False,
 ) -> None:
     """Classify images through cv2.dnn; TensorFlow is not needed and not loaded."""
-    from trainkit.prediction import classify_files, find_problems, refuse
+    from trainkit.inputs import Inputs
+    from trainkit.prediction import classify_inputs
 
-    problems = find_problems(images)
-    usable = [image for image in images if image not in problems]
-    if usable:
-        results = classify_files(
-            manifest, usable, top=top, min_confidence=min_confidence, annotate=annotate, exported=exported
-        )
-        print_predictions(usable, results, as_json)
-    refuse(problems, len(images))
+    _check_inputs(inputs, camera)
+    what = Inputs(paths=inputs or (), camera=camera, every=every, batch=batch, annotate=annotate)
+    results = classify_inputs(
+        manifest, what, top=top, min_confidence=min_confidence, backend=backend, target=target, exported=exported
+    )
+    _show(results, ["label", "probability"], _to_labels, as_json=as_json, endless=camera is not None)
 
 
 @app.command(epilog="Example: trainkit detect faces/manifest.json photo.jpg --annotate found.png")
 def detect(
     manifest: ManifestArgument,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Files to look at.")],
+    inputs: InputsArgument = None,
     min_confidence: Annotated[
         float | None, typer.Option(help="Lowest confidence to show; by default the manifest's.", min=0, max=1)
     ] = None,
     annotate: Annotated[
         Path | None, typer.Option(help="Draw the boxes on the image; a folder for several.", metavar="OUT")
     ] = None,
-    batch: Annotated[int, typer.Option(help="Images in one blob.", min=1)] = 1,
+    camera: Camera = None,
+    every: Every = 1,
+    batch: Batch = 1,
+    backend: Backend = None,
+    target: Target = None,
     exported: Exported = EXPORTED,
     as_json: AsJson = False,
 ) -> None:
     """Find objects in images through cv2.dnn, with a detector (SSD) that a manifest describes."""
-    from trainkit.detection import detect_files
-    from trainkit.prediction import find_problems, refuse
+    from trainkit.detection import detect_inputs
+    from trainkit.inputs import Inputs
 
-    problems = find_problems(images)
-    usable = [image for image in images if image not in problems]
-    if usable:
-        results = detect_files(
-            manifest, usable, min_confidence=min_confidence, annotate=annotate, batch=batch, exported=exported
-        )
-        _print_detections(usable, results, as_json)
-    refuse(problems, len(images))
+    _check_inputs(inputs, camera)
+    what = Inputs(paths=inputs or (), camera=camera, every=every, batch=batch, annotate=annotate)
+    results = detect_inputs(
+        manifest, what, min_confidence=min_confidence, backend=backend, target=target, exported=exported
+    )
+    columns = ["label", "confidence", "left top right bottom"]
+    _show(results, columns, _to_boxes, as_json=as_json, endless=camera is not None)
 
 
-def _print_detections(images: list[Path], results: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        print_json(results)
-        return
-    rows = [
-        [str(image), found["label"], to_text(found["confidence"]), " ".join(f"{edge:.0f}" for edge in found["box"])]
-        for image, result in zip(images, results, strict=True)
-        for found in result["detections"] or [{"label": "-", "confidence": None, "box": []}]
+def _check_inputs(inputs: list[Path] | None, camera: int | None) -> None:
+    if bool(inputs) == (camera is not None):
+        raise UsageError("Name images, folders or videos, or a camera with --camera N.")
+
+
+def _to_labels(result: dict[str, Any]) -> list[list[str]]:
+    return [[found["label"], to_text(found["probability"])] for found in result["predictions"]]
+
+
+def _to_boxes(result: dict[str, Any]) -> list[list[str]]:
+    return [
+        [found["label"], to_text(found["confidence"]), " ".join(f"{edge:.0f}" for edge in found["box"])]
+        for found in result["detections"]
     ]
-    print_table(["image", "label", "confidence", "left top right bottom"], rows)
+
+
+def _show(
+    results: Iterator[tuple[Any, dict[str, Any]]],
+    columns: list[str],
+    to_rows: Callable[[dict[str, Any]], list[list[str]]],
+    *,
+    as_json: bool,
+    endless: bool,
+) -> None:
+    """Print results: a table or a document when all are there, a line for each frame as it comes."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    try:
+        for picture, result in results:
+            if picture.frame is None or as_json:
+                found.append((picture.name, result))
+            else:
+                answers = ", ".join(" ".join(row) for row in to_rows(result))
+                print(f"{picture.name}: {answers or '-'}", flush=True)
+    except KeyboardInterrupt:
+        if not endless:
+            raise
+    finally:
+        if found and as_json:
+            print_json([result for _, result in found])
+        elif found:
+            dashes = ["-"] * len(columns)
+            rows = [[name, *row] for name, result in found for row in to_rows(result) or [dashes]]
+            print_table(["image", *columns], rows)

@@ -3,8 +3,9 @@
 
 This one file is all the code a bundle needs: Python 3.8 or later, cv2 4.5.5 or later, and numpy.
 
-    python classify.py photo.jpg ...      labels and probabilities
-    python classify.py film.mp4           the same for each frame; --every 30 for one in thirty
+    python classify.py photo.jpg ...      labels and probabilities, or what a detector finds
+    python classify.py folder/            every image and video in it
+    python classify.py film.mp4           each frame; --every 30 for one in thirty
     python classify.py --camera 0         until Ctrl-C
     python classify.py --selftest         does this machine give the answers that Keras gave?
 
@@ -17,11 +18,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
@@ -46,6 +49,9 @@ MAX_CLASSES = 10**6
 PROBABILITY_TOLERANCE = 1e-5
 MAX_TOLERANCE = 1e-3  # that a self-test may ask for; what is further off is another answer
 OLDEST_OPENCV = "4.5.5"
+NOTHING_FOUND = "nothing above the confidence asked for"
+MIN_DETECTION = 0.5  # confidence, where neither the caller nor the manifest says another
+IMAGE_SUFFIXES = (".bmp", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 VIDEO_SUFFIXES = (
     *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov"),
     *(".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"),
@@ -57,6 +63,23 @@ class Prediction(NamedTuple):
 
     label: str
     probability: float
+
+
+class Box(NamedTuple):
+    """Edges in pixels of the image as it was, from its upper left corner; within the image, and not empty."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+class Detection(NamedTuple):
+    """What a detector found: a class name, how sure it is, 0 to 1, and where."""
+
+    label: str
+    confidence: float
+    box: Box
 
 
 class _Check(NamedTuple):
@@ -205,7 +228,7 @@ def check_manifest(data: Any, where: Any = "manifest") -> None:
         raise BundleError(f"{where}: expected a JSON object. Received: {type(data).__name__}")
     schema = data.get("schema", SCHEMA)
     if schema != SCHEMA:
-        raise BundleError(f"{where}: this client reads schema {SCHEMA}. Received: {schema!r}. Take a newer client.")
+        raise BundleError(f"{where}: this client reads schema {SCHEMA}. Received: {schema!s:.80}. Take a newer client.")
     _check_section("manifest", data, where)
     for section in ("model", "blob", "output", "source", "preprocessing", "opencv"):
         if section in data:
@@ -603,31 +626,104 @@ def _read_onnx_by_path(data: bytes, arguments: List[Any]) -> Any:
         return cv2.dnn.readNetFromONNX(str(path), *arguments)
 
 
+def find_backend(backend: str | None, target: str | None = None) -> Tuple[int, int]:
+    """Return OpenCV's numbers of what computes (a backend) and on what (a target).
+
+    Args:
+        backend: OpenCV's name, such as `OPENCV`, `CUDA` or `INFERENCE_ENGINE`; with `DNN_BACKEND_` before it or
+            without. None: OpenCV's own.
+        target: the same, such as `CPU`, `OPENCL` or `CUDA_FP16`. None: the first one that the backend has here.
+
+    Raises:
+        BundleError: this OpenCV was built without them, or the machine lacks what they need.
+        ValueError: OpenCV knows no such name.
+    """
+    backends, targets = _named("DNN_BACKEND_"), _named("DNN_TARGET_")
+    backend = "OPENCV" if backend is None else backend
+    number = _number_of(backend, "backend", backends)
+    wanted = None if target is None else _number_of(target, "target", targets)
+    there = {name: [int(one) for one in cv2.dnn.getAvailableTargets(value)] for name, value in backends.items()}
+    usable = next(there[name] for name, value in backends.items() if value == number)
+    if usable and wanted in (None, *usable):
+        return number, usable[0] if wanted is None else wanted
+    names = {value: name for name, value in reversed(list(targets.items()))}
+    has = [f"{name} on {', '.join(names[value] for value in values)}" for name, values in there.items() if values]
+    asked = f"{backend}{'' if target is None else f' on {target}'}"
+    raise BundleError(
+        f"OpenCV {cv2.__version__} cannot compute with {asked} on this machine. It has: {'; '.join(has)}. Choose one "
+        "of these, or leave backend and target out."
+    )
+
+
+def _beyond_the_usual(backend: str | None, target: str | None) -> Tuple[int, int] | None:
+    """Return what a network must be told: nothing where it is what OpenCV does anyway."""
+    if backend is target is None:
+        return None
+    found = find_backend(backend, target)
+    usual = (cv2.dnn.DNN_BACKEND_DEFAULT, cv2.dnn.DNN_BACKEND_OPENCV)
+    return None if found[0] in usual and found[1] == cv2.dnn.DNN_TARGET_CPU else found
+
+
+def _named(prefix: str) -> Dict[str, int]:
+    return {name[len(prefix) :]: int(getattr(cv2.dnn, name)) for name in dir(cv2.dnn) if name.startswith(prefix)}
+
+
+def _number_of(name: str, purpose: str, known: Dict[str, int]) -> int:
+    plain = re.sub(f"^DNN_{purpose}_", "", name, flags=re.IGNORECASE).upper()
+    if plain not in known:
+        raise ValueError(f"OpenCV {cv2.__version__} knows no {purpose} {name!r:.80}. It knows: {', '.join(known)}")
+    return known[plain]
+
+
 class Network:
     """A manifest and its network, opened. Use one in each thread: a `cv2.dnn.Net` must not be shared between threads.
 
     Args:
         bundle: the folder that `trainkit export` wrote, one with a manifest written by hand, or the manifest.
         engine: see `read_net`; by default what the manifest says.
+        backend: see `find_backend`; by default OpenCV's own.
+        target: the same; by default the CPU.
 
     Raises:
-        BundleError: a file is missing, changed or damaged, this OpenCV is too old for it, or the engine is another
-            than the one that the manifest names.
-        ValueError: there is no such engine.
+        BundleError: a file is missing, changed or damaged, this OpenCV is too old for it, the engine is another than
+            the one that the manifest names, or backend and target are not to be had here.
+        ValueError: there is no such engine, backend or target.
     """
 
-    def __init__(self, bundle: str | Path, engine: str | None = None) -> None:
+    def __init__(
+        self,
+        bundle: str | Path,
+        engine: str | None = None,
+        *,
+        backend: str | None = None,
+        target: str | None = None,
+    ) -> None:
         path = Path(bundle)
         self.manifest = read_manifest(path)
         self.folder = path if os.path.isdir(path) else path.parent
         opencv = self.manifest.get("opencv", {})
         self._check_kind(self.manifest["output"]["kind"])
         _check_opencv(opencv, engine)
+        computing = _beyond_the_usual(backend, target)
         self._mean, self._mean_image = self._read_mean()
         model = self.manifest["model"]
         graph = _read_beside(self.folder, model["graph"], "graph", MAX_MANIFEST_BYTES) if "graph" in model else None
         data = _read_model(self.folder, model)
+        if computing and engine is None:
+            engine = opencv.get("engine", "classic")  # the new one of OpenCV 5 computes on the CPU only
         self._net = read_net(data, model["format"], engine or opencv.get("engine"), graph=graph)
+        if computing:
+            self._compute_with(*computing)
+
+    def _compute_with(self, backend: int, target: int) -> None:
+        try:
+            self._net.setPreferableBackend(backend)
+            self._net.setPreferableTarget(target)
+        except cv2.error as error:
+            raise BundleError(
+                f"OpenCV {cv2.__version__} takes no such backend or target for this network ({_reason(error)}). "
+                "Leave them out."
+            ) from None
 
     def _check_kind(self, kind: str) -> None:
         """Raise where the manifest describes another kind of network."""
@@ -690,7 +786,20 @@ class Network:
             raise BundleError(
                 f"OpenCV {cv2.__version__} cannot run the model ({_reason(error)}). Copy or export the bundle again."
             ) from None
-        return np.array([] if output is None else output, np.float32)
+        return np.array([] if output is None else output, np.float32)  # a copy: the net writes over its own
+
+    def forward(self, blob_nchw: np.ndarray) -> np.ndarray:
+        """Run the network on `(N, C, H, W)` and return what its kind makes of it."""
+        return self.run(blob_nchw)
+
+    def _forward_many(self, blob_nchw: np.ndarray) -> List[np.ndarray]:
+        """Return the answer to all images of a blob; to each by itself where the network takes no more."""
+        try:
+            return [self.forward(blob_nchw)]
+        except BundleError:
+            if len(blob_nchw) == 1:
+                raise
+        return [self.forward(blob_nchw[i : i + 1]) for i in range(len(blob_nchw))]
 
 
 class Classifier(Network):
@@ -739,14 +848,137 @@ class Classifier(Network):
         Raises:
             ValueError: `top` is below 1, or `min_confidence` not from 0 to 1.
         """
+        return self.predict_many([image_bgr], top=top, min_confidence=min_confidence)[0]
+
+    def predict_many(
+        self, images_bgr: Sequence[np.ndarray], *, top: int = 5, min_confidence: float = 0.0
+    ) -> List[List[Prediction]]:
+        """Return the likeliest classes of each of several images, which become one blob; see `predict`.
+
+        A network that takes one image only gets them one after the other.
+        """
         if top < 1:
             raise ValueError(f"`top` must be at least 1. Received: {top}")
-        if not 0 <= min_confidence <= 1:
-            raise ValueError(f"`min_confidence` must be from 0 to 1. Received: {min_confidence}")
-        probabilities = self.probabilities(image_bgr)
+        _check_share(min_confidence)
+        if not images_bgr:
+            return []
+        rows = np.concatenate(self._forward_many(self.to_blob(images_bgr)))
+        return [self._best(row, top, min_confidence) for row in rows]
+
+    def _best(self, probabilities: np.ndarray, top: int, min_confidence: float) -> List[Prediction]:
         names = self.manifest["output"]["class_names"]
         best = np.argsort(-probabilities, kind="stable")[:top]
         return [Prediction(names[i], float(probabilities[i])) for i in best if probabilities[i] >= min_confidence]
+
+
+def _check_share(min_confidence: float) -> None:
+    if not 0 <= min_confidence <= 1:
+        raise ValueError(f"`min_confidence` must be from 0 to 1. Received: {min_confidence}")
+
+
+class Detector(Network):
+    """A detector and its manifest, opened; see `Network` for the arguments and what is raised.
+
+    Its network answers OpenCV's `(1, 1, N, 7)`: in each row the image's place in the batch, the class, the confidence,
+    and left, top, right, bottom as shares of the blob's width and height.
+    """
+
+    def _check_kind(self, kind: str) -> None:
+        if kind != "ssd":
+            raise BundleError(f"The manifest describes a classifier (`output.kind` is {kind}). Use trainkit predict.")
+
+    def forward(self, blob_nchw: np.ndarray) -> np.ndarray:
+        """Run the network on `(N, C, H, W)` and return its rows, float32 `(rows, 7)`, as they come.
+
+        Raises:
+            BundleError: the network fails, or its output is not that of an SSD.
+        """
+        output = self.run(blob_nchw)
+        if output.ndim < 2 or output.shape[-1] != 7 or output.size != 7 * output.shape[-2]:
+            raise BundleError(f"The model's output has the shape {output.shape}. That of an SSD is (1, 1, N, 7).")
+        return output.reshape(-1, 7)
+
+    def predict(self, image_bgr: np.ndarray, *, min_confidence: float | None = None) -> List[Detection]:
+        """Return what is found in an image, the surest first; see `predict_many`."""
+        return self.predict_many([image_bgr], min_confidence=min_confidence)[0]
+
+    def predict_many(
+        self, images_bgr: Sequence[np.ndarray], *, min_confidence: float | None = None
+    ) -> List[List[Detection]]:
+        """Return what is found in each of several images, which become one blob.
+
+        A network that takes one image only gets them one after the other. Rows that say nothing are left out: numbers
+        that are not finite, no such image or class, the background, a confidence that is none, a box that is empty or
+        outside the image. Boxes are cut at the image's edges.
+
+        Args:
+            images_bgr: uint8 `(height, width, 3)` each, as `cv2.imread` returns them, of any sizes.
+            min_confidence: only what is at least so sure, 0 to 1; by default what the manifest says, or 0.5.
+
+        Returns:
+            A list for each image, the surest first; an empty one where nothing is found.
+
+        Raises:
+            BundleError: the network fails, or its output is not that of an SSD.
+            ValueError: `min_confidence` is not from 0 to 1, or an image is none.
+        """
+        if min_confidence is None:
+            min_confidence = self.manifest["output"].get("min_confidence", MIN_DETECTION)
+        _check_share(min_confidence)
+        if not images_bgr:
+            return []
+        rows = self._usable(self._rows_of(self.to_blob(images_bgr)), images=len(images_bgr))
+        rows = rows[rows[:, 2] >= np.float32(min_confidence)]
+        return [self._detections(rows[rows[:, 0] == i], image) for i, image in enumerate(images_bgr)]
+
+    def _rows_of(self, blob_nchw: np.ndarray) -> np.ndarray:
+        answers = self._forward_many(blob_nchw)
+        if len(answers) > 1:  # to each image by itself, which was the first of its blob
+            for i, rows in enumerate(answers):
+                rows[rows[:, 0] == 0, 0] = i
+        return np.concatenate(answers)
+
+    def _usable(self, rows: np.ndarray, *, images: int) -> np.ndarray:
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        place, number, confidence = rows[:, 0], rows[:, 1], rows[:, 2]
+        known = np.isin(place, range(images)) & np.isin(number, range(len(self.manifest["output"]["class_names"])))
+        # OpenCV's convolutions turn NaN into 3.4e38. What is above 1 by more than rounding is no confidence.
+        likely = (confidence > 0) & (confidence <= 1 + MAX_TOLERANCE)
+        rows = rows[known & likely & (number != self.manifest["output"].get("background", -1))]
+        rows[:, 2] = rows[:, 2].clip(max=1)
+        return rows[np.argsort(-rows[:, 2], kind="stable")]
+
+    def _detections(self, rows: np.ndarray, image: np.ndarray) -> List[Detection]:
+        height, width = image.shape[:2]
+        names = self.manifest["output"]["class_names"]
+        boxes = self._to_pixels(rows[:, 3:].astype(np.float64), width, height)
+        boxes = np.clip(boxes, 0, [width, height, width, height])
+        return [
+            Detection(names[int(row[1])], float(row[2]), Box(*map(float, box)))
+            for row, box in zip(rows, boxes)
+            if box[0] < box[2] and box[1] < box[3]
+        ]
+
+    def _to_pixels(self, boxes: np.ndarray, width: int, height: int) -> np.ndarray:
+        """Turn shares of the blob into pixels of the image that was padded, cropped or stretched to make it."""
+        size = self.manifest["blob"]["size"]
+        left = top = 0
+        if any(step["step"] == "pad" for step in self.manifest.get("before_blob", [])):
+            left, top, right, bottom = padding_to_aspect(width, height, *size)
+            width, height = left + width + right, top + height + bottom
+        if not self.manifest["blob"]["crop"]:
+            return np.asarray(boxes * [width, height, width, height] - [left, top, left, top])
+        # As blobFromImage does it: a float32 factor that lets the image cover the blob, and the middle of that.
+        factor = max(np.float32(size[0]) / np.float32(width), np.float32(size[1]) / np.float32(height))
+        scaled = round(width * float(factor)), round(height * float(factor))
+        cut = int(0.5 * (scaled[0] - size[0])), int(0.5 * (scaled[1] - size[1]))
+        return np.asarray((boxes * [*size, *size] + [*cut, *cut]) / float(factor) - [left, top, left, top])
+
+
+def open_bundle(bundle: str | Path, **choices: Any) -> Classifier | Detector:
+    """Open what a manifest describes; see `Network` for the choices and what is raised."""
+    kind = read_manifest(bundle)["output"]["kind"]
+    return (Detector if kind == "ssd" else Classifier)(bundle, **choices)
 
 
 def _squash(logits: np.ndarray, *, each: bool) -> np.ndarray:
@@ -843,18 +1075,51 @@ def _decodes_to(path: Path, image: np.ndarray) -> bool:
         return False
 
 
+def describe_file_check(model: Dict[str, Any]) -> str:
+    """Say by what a model file was recognised when it was opened."""
+    done = next((name for name in ("sha256", "bytes") if name in model), None)
+    if done is None:
+        return "Model file: not checked, the manifest says neither size nor sha256."
+    return f"Model file: {'size' if done == 'bytes' else done} checked."
+
+
 def _run_selftest(bundle: Path) -> int:
     result = selftest(bundle)
-    engine = read_manifest(bundle).get("opencv", {}).get("engine") if has_engines() else None
+    manifest = read_manifest(bundle)
+    engine = manifest.get("opencv", {}).get("engine") if has_engines() else None
     verdict = "the same answers as Keras" if result["ok"] else "NOT the answers that Keras gave"
     originals = f", {result['same_originals']} of {result['originals']} originals equal" if result["originals"] else ""
     print(
         f"OpenCV {cv2.__version__}{f', {engine} engine' if engine else ''}: {verdict}. "
         f"{result['same_labels']} of {result['images']} labels, "
         f"{result['same_pixels']} of {result['images']} inputs equal, "
-        f"largest difference {result['max_abs_difference']:.1e}{originals}"
+        f"largest difference {result['max_abs_difference']:.1e}{originals}. {describe_file_check(manifest['model'])}"
     )
     return 0 if result["ok"] else 1
+
+
+def list_files(source: str) -> List[str]:
+    """Return the images and videos of a folder and its subfolders, by name; of what is no folder, itself.
+
+    Raises:
+        BundleError: there is none in the folder.
+    """
+    if not os.path.isdir(source):
+        return [source]
+    found = [
+        str(Path(folder, name))
+        for folder, _, names in os.walk(source)
+        for name in names
+        if name.lower().endswith(IMAGE_SUFFIXES + VIDEO_SUFFIXES) and not name.startswith(".")
+    ]
+    if not found:
+        raise BundleError(f"No images in {source}. Expected files that end in {', '.join(IMAGE_SUFFIXES)}, or a video.")
+    return sorted(found)
+
+
+def is_video(source: str) -> bool:
+    """Whether a file is a video, by its name."""
+    return source.lower().endswith(VIDEO_SUFFIXES)
 
 
 def read_frames(source: str | int, every: int = 1) -> Iterator[Tuple[int, np.ndarray]]:
@@ -886,22 +1151,25 @@ def read_frames(source: str | int, every: int = 1) -> Iterator[Tuple[int, np.nda
         raise BundleError(f"OpenCV {cv2.__version__} gets no frame from {name}. Try another file or camera.")
 
 
-def _classify_inputs(classifier: Classifier, options: argparse.Namespace) -> int:
-    """Print a line for each image or frame; say which inputs cannot be read, and go on with the next."""
-    code = 0
-    for source in options.inputs if options.camera is None else [options.camera]:
+def _read_inputs(options: argparse.Namespace, complain: Callable[[BundleError], None]) -> Iterator[Tuple[str, Any]]:
+    """Yield a name and an image for each image or frame; complain of what cannot be read, and go on with the next."""
+    if options.camera is not None:
+        yield from _read_source(options.camera, options.every)
+    for source in options.inputs:
         try:
-            for name, image in _images_of(source, options.every):
-                found = classifier.predict(image, top=options.top, min_confidence=options.min_confidence)
-                print(f"{name}: " + ", ".join(f"{label} {probability:.4f}" for label, probability in found), flush=True)
+            files = list_files(source)
         except BundleError as error:
-            print(error, file=sys.stderr)
-            code = 1
-    return code
+            complain(error)
+            continue
+        for file in files:
+            try:
+                yield from _read_source(file, options.every)
+            except BundleError as error:
+                complain(error)
 
 
-def _images_of(source: str | int, every: int) -> Iterator[Tuple[str, np.ndarray]]:
-    if isinstance(source, int) or source.lower().endswith(VIDEO_SUFFIXES):
+def _read_source(source: str | int, every: int) -> Iterator[Tuple[str, Any]]:
+    if isinstance(source, int) or is_video(source):
         name = f"camera {source}" if isinstance(source, int) else source
         for number, frame in read_frames(source, every):
             yield f"{name} frame {number}", frame
@@ -909,19 +1177,128 @@ def _images_of(source: str | int, every: int) -> Iterator[Tuple[str, np.ndarray]
         yield source, read_image(source)
 
 
+def describe_speed(count: int, seconds: float) -> str:
+    """Say how many images a second were answered."""
+    return f"{count} {'image' if count == 1 else 'images'} in {seconds:.2f} s: {count / seconds:.1f} images/s"
+
+
+def in_batches(items: Iterator[Any], size: int) -> Iterator[List[Any]]:
+    """Yield lists of up to `size` items."""
+    batch = list(itertools.islice(items, size))
+    while batch:
+        yield batch
+        batch = list(itertools.islice(items, size))
+
+
+def _describe(found: Sequence[Prediction | Detection]) -> str:
+    lines = []
+    for one in found:
+        where = f" at {' '.join(f'{edge:.0f}' for edge in one.box)}" if isinstance(one, Detection) else ""
+        lines.append(f"{one[0]} {one[1]:.4f}{where}")
+    return ", ".join(lines) or NOTHING_FOUND
+
+
+def _answer_inputs(network: Any, options: argparse.Namespace) -> int:
+    """Print a line for each image or frame, and at the end how many a second there were."""
+    problems: List[BundleError] = []
+
+    def complain(error: BundleError) -> None:
+        problems.append(error)
+        print(error, file=sys.stderr, flush=True)
+
+    chosen = {} if isinstance(network, Detector) else {"top": options.top}
+    if options.min_confidence is not None:
+        chosen["min_confidence"] = options.min_confidence
+    started, count = time.perf_counter(), 0
+    try:
+        for batch in in_batches(_read_inputs(options, complain), options.batch):
+            try:
+                answers = network.predict_many([image for _, image in batch], **chosen)
+            except BundleError as error:
+                complain(error)
+                continue
+            for (name, image), found in zip(batch, answers):
+                print(f"{name}: {_describe(found)}", flush=True)
+                if options.annotate is not None:
+                    _save_picture(options, name, _draw(image, found))
+            count += len(batch)
+    except BundleError as error:  # no camera, or no place for a picture
+        complain(error)
+    except KeyboardInterrupt:
+        if options.camera is None:
+            raise
+    if count:
+        print(describe_speed(count, time.perf_counter() - started), file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _save_picture(options: argparse.Namespace, name: str, picture_bgr: np.ndarray) -> None:
+    """Write a picture to what --annotate names: a file for one image, else a folder. Nothing is overwritten."""
+    path, frame = Path(options.annotate), re.search(" frame ([0-9]+)$", name)
+    if frame or len(options.inputs) > 1 or os.path.isdir(options.inputs[0]) or os.path.isdir(path):
+        number = f"-{frame[1]}" if frame else ""
+        path = path / f"{Path(name).stem}{number}.png"
+    try:
+        written, data = cv2.imencode(path.suffix, picture_bgr)
+    except cv2.error:
+        written = False
+    if not written:
+        raise BundleError(f"OpenCV cannot write {path}. Expected a name that ends in .png or .jpg.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as file:
+            file.write(data.tobytes())
+    except FileExistsError:
+        raise BundleError(f"{path} exists already, and nothing is overwritten. Choose another --annotate.") from None
+    except OSError as error:
+        raise BundleError(f"Cannot write {path} ({error.strerror}). Choose another --annotate.") from None
+
+
+def _draw(image_bgr: np.ndarray, found: Sequence[Prediction | Detection]) -> np.ndarray:
+    """Return a copy of an image with boxes round what was found, or with its labels in the corner."""
+    picture = np.array(image_bgr)
+    scale = max(0.4, picture.shape[1] / 1200)
+    height = int(30 * scale)
+    if not found:
+        _write(picture, NOTHING_FOUND, (0, 0), scale)
+    for i, one in enumerate(found):
+        text, corner = f"{one[0]} {one[1]:.1%}", (0, i * height)
+        if isinstance(one, Detection):
+            left, top, right, bottom = (int(edge) for edge in one.box)
+            cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), (90, 220, 0), max(1, round(2 * scale)))
+            corner = (left, max(0, top - height))
+        _write(picture, text, corner, scale)
+    return picture
+
+
+def _write(picture: np.ndarray, text: str, corner: Tuple[int, int], scale: float) -> None:
+    plain = text.encode("ascii", "replace").decode()  # OpenCV's fonts have no other letters
+    left, top = corner
+    width = cv2.getTextSize(plain, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0][0]
+    bottom = top + int(30 * scale)
+    cv2.rectangle(picture, corner, (left + width + 4, bottom), (0, 0, 0), cv2.FILLED)
+    cv2.putText(picture, plain, (left + 2, bottom - int(9 * scale)), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255))
+
+
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Classify images with the model beside this file.")
-    parser.add_argument("inputs", nargs="*", metavar="IMAGE|VIDEO", help="files; a video by its suffix, such as .mp4")
-    parser.add_argument("--camera", type=int, metavar="N", help="classify what camera N sees, until Ctrl-C")
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="images, folders, and videos by suffix, as .mp4")
+    parser.add_argument("--camera", type=int, metavar="N", help="what camera N sees, until Ctrl-C")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="of a video or camera, each Nth frame")
     parser.add_argument("--selftest", action="store_true", help="compare this machine's answers with those of Keras")
-    parser.add_argument("--top", type=int, default=5, help="labels an image, at most (default: 5)")
-    parser.add_argument("--min-confidence", type=float, default=0.0, help="lowest probability to show, 0 to 1")
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="labels an image, at most (default: 5)")
+    parser.add_argument("--min-confidence", type=float, metavar="P", help="lowest probability to show, 0 to 1")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at a time (default: 1)")
+    parser.add_argument("--annotate", metavar="OUT", help="draw it on the picture: a file, or a folder for several")
+    parser.add_argument("--backend", metavar="NAME", help="what computes, by OpenCV's name, such as OPENCV or CUDA")
+    parser.add_argument("--target", metavar="NAME", help="on what, by OpenCV's name, such as CPU or CUDA_FP16")
     options = parser.parse_args(arguments)
     if bool(options.inputs) + (options.camera is not None) + options.selftest != 1:
-        parser.error("name at least one IMAGE or VIDEO, or --camera N, or --selftest")
-    if options.top < 1 or options.every < 1 or not 0 <= options.min_confidence <= 1:
-        parser.error("--top and --every must be at least 1, and --min-confidence from 0 to 1")
+        parser.error("name at least one INPUT, or --camera N, or --selftest")
+    if min(options.top, options.every, options.batch) < 1:
+        parser.error("--top, --every and --batch must be at least 1")
+    if options.min_confidence is not None and not 0 <= options.min_confidence <= 1:
+        parser.error("--min-confidence must be from 0 to 1")
     if options.camera is not None and options.camera < 0:
         parser.error("--camera must be 0 or more")
     return options
@@ -934,12 +1311,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a pipe may not know the letters of a class name
     bundle = Path(__file__).resolve().parent
     try:
-        return _run_selftest(bundle) if options.selftest else _classify_inputs(Classifier(bundle), options)
+        if options.selftest:
+            return _run_selftest(bundle)
+        network = open_bundle(bundle, backend=options.backend, target=options.target)
+        return _answer_inputs(network, options)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     except BundleError as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 0 if options.camera is not None else 130  # it is how one turns a camera off
+        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has gone; there is nobody to tell
         return 1

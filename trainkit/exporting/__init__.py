@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainkit.bundles import EXPORTED, check_free
+from trainkit.clients import check_clients
 from trainkit.deploy.classify import OLDEST_OPENCV
 from trainkit.errors import ModelError, UsageError, unknown
 from trainkit.preprocessing import Preprocessing
@@ -46,6 +47,7 @@ def export(
     images: Sequence[np.ndarray] | None = None,
     from_logits: bool = False,
     opencv: str = OLDEST_OPENCV,
+    clients: Sequence[str] | str = ("python",),
     unsafe: bool = False,
     experiments: str | Path = EXPERIMENTS,
     exported: str | Path = EXPORTED,
@@ -73,6 +75,7 @@ def export(
         images: instead of `data`, uint8 `(height, width, 3)`, BGR. With neither, photographs that scikit-learn has.
         from_logits: the model ends without its softmax or sigmoid; a file that was compiled so says it itself.
         opencv: the oldest version that must read the bundle.
+        clients: the programs that the bundle carries: `python`, `cpp`, `node`, `web`.
         unsafe: let a file run code: Lambda layers, and custom classes that were registered with Keras.
         experiments: the folder of runs.
         exported: the folder of bundles.
@@ -88,7 +91,7 @@ def export(
     """
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
-    oldest = _check_opencv(opencv)
+    oldest, carried = _check_opencv(opencv), check_clients(clients)
     said: dict[str, Any] = {
         "preprocessing": preprocessing,
         "size": size,
@@ -114,7 +117,9 @@ def export(
 
     from trainkit.exporting.bundle import write_bundle
 
-    return write_bundle(build(), model_format=format, name=chosen, exported=Path(exported), opencv=oldest)
+    return write_bundle(
+        build(), model_format=format, name=chosen, exported=Path(exported), opencv=oldest, clients=carried
+    )
 
 
 def _source(source: Any, said: dict[str, Any], unsafe: bool, experiments: Path) -> tuple[str, Callable[[], Exportable]]:

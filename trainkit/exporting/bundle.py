@@ -6,6 +6,7 @@ import hashlib
 import logging
 import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 
 from trainkit.bundles import check_free
 from trainkit.checks import Agreement, compare
+from trainkit.clients import copy_clients
 from trainkit.data.dataset import Part
 from trainkit.deploy import classify
 from trainkit.deploy.classify import OLDEST_OPENCV
@@ -66,7 +68,13 @@ class Bundle:
 
 
 def write_bundle(
-    exportable: Exportable, *, model_format: str, name: str, exported: Path, opencv: str = OLDEST_OPENCV
+    exportable: Exportable,
+    *,
+    model_format: str,
+    name: str,
+    exported: Path,
+    opencv: str = OLDEST_OPENCV,
+    clients: Sequence[str] = ("python",),
 ) -> Bundle:
     """Build a bundle in a temporary folder, check it, and only then rename it into `exported`.
 
@@ -76,6 +84,7 @@ def write_bundle(
         name: of the folder.
         exported: the folder of bundles.
         opencv: the oldest version that has to read it.
+        clients: what runs it, see `trainkit.clients`.
 
     Raises:
         OutputError: the folder exists already or cannot be written.
@@ -91,6 +100,7 @@ def write_bundle(
     try:
         temporary.chmod(0o755)
         agreement = _fill(temporary, exportable, model_format, opencv)
+        copy_clients(temporary, clients)
         check_free(target)
         temporary.rename(target)
     except OSError as error:
@@ -151,7 +161,6 @@ def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) 
     manifest["model"] |= {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
     save_manifest(folder / "manifest.json", manifest)
     write_text(folder / "labels.txt", "".join(f"{label}\n" for label in class_names))
-    shutil.copyfile(classify.__file__, folder / "classify.py")
     if preprocessing.mean_image is not None:  # for `trainkit check`; the graph has it inside
         save_mean_image(folder / MEAN_IMAGE_FILE, preprocessing.mean_image)
     if reason := why_not_for_samples(manifest):

@@ -146,11 +146,11 @@ def load_imagenet_names() -> list[str]:
     try:
         with downloading():
             (decoded,) = keras.applications.imagenet_utils.decode_predictions(falling, top=1000)
-    except Exception as error:  # whatever the network, the cache or a damaged file raise
+    except Exception:  # whatever the network, the cache or a damaged file raise
         folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"), "models")
         raise WeightsError(
-            f"ImageNet's class names are not here and cannot be downloaded ({' '.join(str(error).split())[:150]}). "
-            f"Put imagenet_class_index.json into {folder}, or go online once."
+            "ImageNet's class names are not here and cannot be downloaded. Put imagenet_class_index.json from "
+            f"{keras.src.applications.imagenet_utils.CLASS_INDEX_PATH} into {folder}, or go online once."
         ) from None
     names = [name.replace("_", " ") for _, name, _ in decoded]
     counts = Counter(names)
