@@ -135,7 +135,7 @@ def small_files() -> Iterator[None]:
 
 
 def test_full_disk_is_one_sentence_and_leaves_nothing(folder: Path) -> None:
-    expected = rf"Cannot keep 0\.00 GB of pixels in {folder}: .*TRAINKIT_CACHE"
+    expected = rf"Cannot keep \d+\.\d MB of pixels in {folder}: .*TRAINKIT_CACHE"
     with pytest.raises(OutputError, match=expected) as caught, small_files():
         map_pixels("a", SHAPE, Reader())
     assert isinstance(caught.value.__cause__, OSError) and caught.value.__cause__.errno == errno.EFBIG
@@ -144,7 +144,7 @@ def test_full_disk_is_one_sentence_and_leaves_nothing(folder: Path) -> None:
 
 def test_disk_that_is_too_small_is_found_before_anything_is_read(folder: Path) -> None:
     side = 2**15
-    with pytest.raises(OutputError, match=r"Cannot keep \d+\.\d\d GB of pixels in .*: \d+\.\d\d GB are free\. Free"):
+    with pytest.raises(OutputError, match=r"Cannot keep [\d,]+\.\d MB of pixels in .*: [\d,]+\.\d MB are free\. Free"):
         map_pixels("a", (10**9, side, side, 3), never)
     assert list(folder.iterdir()) == []
 

@@ -29,6 +29,15 @@ PICTURES = [
     "reliability.png",
     "samples.png",
 ]
+PICTURES_WITHOUT_IMAGES = ["confusion_matrix.png", "curves.png", "epoch_times.png", "filters.png"]
+PICTURES_WITHOUT_MODEL = [
+    "augmentation.png",
+    "confusion_matrix.png",
+    "curves.png",
+    "epoch_times.png",
+    "mine.png",
+    "samples.png",
+]
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +129,15 @@ def test_images_that_have_gone_are_a_note(reported: Run, tmp_path: Path) -> None
     assert "are no longer at" in page
     assert "Confusion matrix" in page and "way through the layers" in page  # what training left, and the model
     assert "Most confident mistakes" not in page and "Samples" not in page
+    assert sorted(path.name for path in run.path.glob("*.png")) == PICTURES_WITHOUT_IMAGES
+
+
+def test_other_pictures_in_a_run_are_left_alone(reported: Run, tmp_path: Path) -> None:
+    run = Run(shutil.copytree(reported.path, tmp_path / reported.name))
+    shutil.copy(run.path / "samples.png", run.path / "mine.png")
+    run.model_path.unlink()
+    trainkit.report(run, exported=tmp_path)
+    assert sorted(path.name for path in run.path.glob("*.png")) == PICTURES_WITHOUT_MODEL
 
 
 def test_model_that_has_gone_is_a_note(reported: Run, tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ def web_client(version: str, folder: Path) -> Client:
         with served(bundle) as address, browser() as page:
             page.get(f"{address}web/")
             line = WebDriverWait(page, 120).until(
-                lambda it: it.execute_script("return line.textContent || (!alert.hidden && alert.textContent)")
+                lambda it: it.execute_script("return line.textContent || document.getElementById('alert').textContent")
             )
             errors = [entry["message"] for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
             return str(line) + "".join(f" CONSOLE: {error}" for error in errors)

@@ -161,7 +161,7 @@ def _explaining(folder: Path, size: int) -> Iterator[None]:
 
 def _no_room(folder: Path, size: int, reason: str) -> OutputError:
     return OutputError(
-        f"Cannot keep {size / 1e9:.2f} GB of pixels in {folder}: {reason}. Free the space, or name another folder in "
+        f"Cannot keep {size / 1e6:,.1f} MB of pixels in {folder}: {reason}. Free the space, or name another folder in "
         f"the environment variable {FOLDER_VARIABLE}."
     )
 
@@ -181,7 +181,7 @@ def _make_room(folder: Path, needed: int) -> None:
         if (abandoned or crowded) and _delete_unless_used(entry.path):
             total -= entry.size
     if (free := shutil.disk_usage(folder).free) < needed:
-        raise _no_room(folder, needed, f"{free / 1e9:.2f} GB are free")
+        raise _no_room(folder, needed, f"{free / 1e6:,.1f} MB are free")
 
 
 @dataclass(frozen=True, slots=True)

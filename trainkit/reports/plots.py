@@ -71,12 +71,11 @@ def curve_figures(rows: Sequence[Row]) -> dict[str, Figure]:
     return figures
 
 
-def draw_curves(rows: Sequence[Row], path: Path) -> None:
-    """Draw loss and accuracy, of training and of validation where there is one, and the learning rate by epoch.
+def curves_figure(rows: Sequence[Row]) -> Figure:
+    """Return loss and accuracy, of training and of validation where there is one, and the learning rate by epoch.
 
     Args:
         rows: an epoch each, as `Run.metrics` has them.
-        path: the picture to write; its suffix is the format.
     """
     metrics = _metrics_of(rows) or ["loss", "accuracy"]
     heights = [1 if metric == "learning_rate" else 2 for metric in metrics]
@@ -86,7 +85,12 @@ def draw_curves(rows: Sequence[Row], path: Path) -> None:
         _style(axes)
         _draw_metric(axes, rows, metric)
         axes.tick_params(labelbottom=True)
-    save_figure(figure, path)
+    return figure
+
+
+def draw_curves(rows: Sequence[Row], path: Path) -> None:
+    """Draw `curves_figure` into a file, whose suffix is the format."""
+    save_figure(curves_figure(rows), path)
 
 
 def overlaid_figures(curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]) -> dict[str, Figure]:

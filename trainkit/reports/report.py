@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from trainkit.bundles import EXPORTED
 from trainkit.data.augmentation import Augmentation
 from trainkit.data.dataset import Dataset, Part
-from trainkit.errors import DataError, TrainkitError
+from trainkit.errors import DataError, OutputError, TrainkitError
 from trainkit.files import check_writable
 from trainkit.manifest import read_manifest
 from trainkit.reports.answers import Answers, judge, name_classes
@@ -23,8 +24,8 @@ from trainkit.reports.findings import ExportFigures, Findings, Mistake, Samples
 from trainkit.reports.page import write_report
 from trainkit.reports.pictures import compose, filter_pictures, thumbnail
 from trainkit.reports.plots import (
-    draw_confusion_matrix,
-    draw_curves,
+    confusion_figure,
+    curves_figure,
     epoch_times_figure,
     mosaic_figure,
     reliability_figure,
@@ -37,6 +38,16 @@ _MOST_MISTAKES = 24
 _MOST_SAMPLES, _MOST_OF_A_CLASS, _MOST_SAMPLED_CLASSES = 120, 8, 60
 _EPOCHS_SHOWN, _AUGMENTED_SIDE = 11, 256  # of one image; pixels
 _BENCH_SECONDS = 2.0  # of all bundles together
+_PICTURES = (
+    "augmentation.png",
+    "confusion_matrix.png",
+    "curves.png",
+    "epoch_times.png",
+    "filters.png",
+    "mistakes.png",
+    "reliability.png",
+    "samples.png",
+)
 
 log = logging.getLogger("trainkit")
 
@@ -225,37 +236,39 @@ def _measure_latency(bundle: Path, run: Run, seconds: float, notes: list[str]) -
 
 
 def _draw_pictures(run: Run, findings: Findings) -> None:
-    """Write what the page shows as PNG files; of what there is nothing, none."""
-    folder, rows = run.path, run.metrics
-    figures = {**run.result, **findings.figures}
-    if rows:
-        draw_curves(rows, folder / "curves.png")
-        save_figure(epoch_times_figure(rows), folder / "epoch_times.png")
-    if figures["confusion_matrix"]:
-        draw_confusion_matrix(figures["confusion_matrix"], run.class_names, folder / "confusion_matrix.png")
+    """Write what the page shows as PNG files, and take away those of an earlier page that this one has nothing for."""
+    left = set(_PICTURES)
+    for name, figure in _draw(run, findings):
+        save_figure(figure, run.path / name)
+        left.remove(name)
+    for path in (run.path / name for name in left):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"Cannot remove {path}, of an earlier report: {error.strerror}.") from error
+
+
+def _draw(run: Run, findings: Findings) -> Iterator[tuple[str, Figure]]:
+    """Yield names from `_PICTURES` and charts; of what there is nothing, none."""
+    confusion_matrix = {**run.result, **findings.figures}["confusion_matrix"]
+    if run.metrics:
+        yield "curves.png", curves_figure(run.metrics)
+        yield "epoch_times.png", epoch_times_figure(run.metrics)
+    if confusion_matrix:
+        yield "confusion_matrix.png", confusion_figure(confusion_matrix, run.class_names)
     if findings.reliability:
-        save_figure(reliability_figure(findings.reliability), folder / "reliability.png")
+        yield "reliability.png", reliability_figure(findings.reliability)
     if findings.mistakes:
         captioned = [
             (m.picture, f"{shorten(m.truth)}\n→ {shorten(m.predicted)}\n{m.confidence:.1%}") for m in findings.mistakes
         ]
-        _save_mosaic(_in_rows(captioned, 6), folder / "mistakes.png")
+        yield "mistakes.png", _mosaic(_in_rows(captioned, 6))
     if findings.samples:
-        _save_mosaic(
-            [
-                [
-                    (picture, "" if position else shorten(sample.class_name))
-                    for position, picture in enumerate(sample.pictures)
-                ]
-                for sample in findings.samples
-            ],
-            folder / "samples.png",
-        )
+        yield "samples.png", _mosaic([_captioned_once(one.pictures, one.class_name) for one in findings.samples])
     if findings.filters:
-        _save_mosaic(_in_rows([(picture, "") for picture in findings.filters], 8), folder / "filters.png", side=64)
+        yield "filters.png", _mosaic(_in_rows([(picture, "") for picture in findings.filters], 8), side=64)
     if findings.augmentation:
-        captioned = [(picture, "" if number else "original") for number, picture in enumerate(findings.augmentation)]
-        _save_mosaic(_in_rows(captioned, 4), folder / "augmentation.png")
+        yield "augmentation.png", _mosaic(_in_rows(_captioned_once(findings.augmentation, "original"), 4))
 
 
 Captioned = tuple[np.ndarray, str]
@@ -265,5 +278,9 @@ def _in_rows(captioned: list[Captioned], columns: int) -> list[list[Captioned]]:
     return [captioned[start : start + columns] for start in range(0, len(captioned), columns)]
 
 
-def _save_mosaic(rows: list[list[Captioned]], path: Path, **size: int) -> None:
-    save_figure(mosaic_figure(*compose(rows, **size)), path)
+def _captioned_once(pictures: list[np.ndarray], caption: str) -> list[Captioned]:
+    return [(picture, "" if position else shorten(caption)) for position, picture in enumerate(pictures)]
+
+
+def _mosaic(rows: list[list[Captioned]], **size: int) -> Figure:
+    return mosaic_figure(*compose(rows, **size))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -83,7 +84,16 @@ def _strategy(config: Config) -> Any:
     if config["training.distribute"] == "none":
         return tf.distribute.get_strategy()
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    return tf.distribute.MirroredStrategy([device.name for device in devices])
+    return _mirrored(tuple(device.name for device in devices))
+
+
+@cache
+def _mirrored(devices: tuple[str, ...]) -> Any:
+    """Return the strategy of these devices: one a process, because those of a second one take the first one's keys.
+
+    The devices then wait for sums of other shapes: "Shape mismatch in the collective instance" (TensorFlow 2.21).
+    """
+    return tf.distribute.MirroredStrategy(list(devices))
 
 
 def _build_preprocessing(config: Config, dataset: Dataset) -> tuple[Preprocessing, np.ndarray]:

@@ -41,7 +41,7 @@ export { BundleError, open };
 export async function selftest(bundle) {
   const { manifest } = readManifest(bundle);
   if (manifest.output.kind === 'ssd') {
-    throw new BundleError('The manifest describes a detector (`output.kind` is ssd), which has no self-test.');
+    throw new BundleError('The manifest describes a detector (`output.kind` is ssd). Use trainkit detect.');
   }
   const network = await open(bundle);
   try {

@@ -12,6 +12,10 @@ export const MAX_TEXT_BYTES = 16 * 2 ** 20; // of a manifest, and of a text besi
 /** A bundle, an image or a machine that cannot do what is asked: its message is one sentence for the user. */
 export class BundleError extends Error {
   name = 'BundleError';
+
+  constructor(message) {
+    super(message.replace(/[\0-\x1f\x7f-\x9f]+/g, ' ')); // which a manifest may have put there, for the terminal
+  }
 }
 
 const stat = (file) => {

@@ -10,20 +10,15 @@ export const MAX_TOLERANCE = 1e-3; // beyond rounding: what is further off is an
 const NOTHING_FOUND = 'nothing above the confidence asked for';
 
 let cv; // the module of opencv-js, once it has started
+let version; // its own, such as 4.12.0
 let starting;
+let isCrashed = false;
 
 /** Start OpenCV, once for the whole process. */
 const startOpenCv = () => (starting ??= start());
 
 async function start() {
-  // 4.12 would abort itself on any promise that the program around it lets fail, so its listeners are taken off.
-  const events = ['uncaughtException', 'unhandledRejection'];
-  const before = events.map((event) => process.listeners(event));
-  const loaded = load('@techstark/opencv-js');
-  events.forEach((event, i) => {
-    const added = process.listeners(event).filter((listener) => !before[i].includes(listener));
-    added.forEach((listener) => process.off(event, listener));
-  });
+  const loaded = loadQuietly();
   // 5.0 gives a promise of the module. 4.12 gives the module, with a `then` that hands on itself: to await it never ends.
   if (loaded instanceof Promise) cv = await loaded;
   else if (loaded.Mat) cv = loaded;
@@ -34,30 +29,46 @@ async function start() {
     });
     cv = loaded;
   }
+  version = /OpenCV (\d\S*)/.exec(cv.getBuildInformation())[1];
+}
+
+/** Load OpenCV without what it does to the program around it. */
+function loadQuietly() {
+  const events = ['uncaughtException', 'unhandledRejection'];
+  const before = events.map((event) => process.listeners(event));
+  const { log, warn, error } = console;
+  console.log = console.warn = console.error = () => {}; // it keeps these for its own log, of which we tell the end
+  try {
+    return load('@techstark/opencv-js');
+  } finally {
+    Object.assign(console, { log, warn, error });
+    // 4.12 would end itself over any promise that fails in the program.
+    events.forEach((event, i) => {
+      const added = process.listeners(event).filter((listener) => !before[i].includes(listener));
+      added.forEach((listener) => process.off(event, listener));
+    });
+  }
 }
 
 /** Whether this OpenCV has engines to choose from, as 5.0 has. */
 export const hasEngines = () => cv.ENGINE_CLASSIC !== undefined;
-export const openCvVersion = () => /OpenCV (\d\S*)/.exec(cv.getBuildInformation())[1];
+export const openCvVersion = () => version;
 
 /** Run calls of OpenCV and delete what they keep, with `keep`; the sentence for a failure comes from `describe`. */
 function withOpenCv(describe, calls) {
+  if (isCrashed) throw new BundleError(`OpenCV ${version} has crashed in this process. Start it again.`);
   const kept = [];
   try {
     return calls((mat) => (kept.push(mat), mat));
   } catch (error) {
-    // What OpenCV throws arrives as the address of a C++ exception; a damaged model may crash the machine code too.
-    if (typeof error !== 'number' && !(error instanceof WebAssembly.RuntimeError)) throw error;
-    if (typeof error !== 'number') kept.length = 0; // nothing can be deleted after a crash
-    const text = typeof error === 'number' ? cv.exceptionFromPtr(error).msg : error.message;
-    const reason = text
-      .replace(/\s+/g, ' ')
-      .trim()
-      .replace(/^OpenCV\([^)]*\) \S+ /, '')
-      .slice(0, 200);
-    throw new BundleError(describe(reason));
+    // What OpenCV throws arrives as the address of a C++ exception; a damaged model may also crash its machine.
+    isCrashed = error instanceof WebAssembly.RuntimeError;
+    if (typeof error !== 'number' && !isCrashed) throw error;
+    const text = isCrashed ? error.message : cv.exceptionFromPtr(error).msg;
+    const reason = text.replace(/\s+/g, ' ').replace(/^OpenCV\([^)]*\) \S+ /, '');
+    throw new BundleError(describe(reason.slice(0, 200).trim()));
   } finally {
-    kept.forEach((mat) => mat.delete());
+    if (!isCrashed) kept.forEach((mat) => mat.delete());
   }
 }
 
@@ -69,12 +80,10 @@ function checkOpenCv({ minimum = '4.5.5' }) {
       .slice(0, 3)
       .map((part) => parseInt(part, 10));
   const needed = parts(minimum);
-  const received = parts(openCvVersion());
+  const received = parts(version);
   const i = needed.findIndex((part, at) => part !== received[at]);
   if (i >= 0 && needed[i] > received[i]) {
-    throw new BundleError(
-      `This bundle needs OpenCV ${minimum} or later. Received: ${openCvVersion()}. Upgrade OpenCV.`,
-    );
+    throw new BundleError(`This bundle needs OpenCV ${minimum} or later. Received: ${version}. Upgrade OpenCV.`);
   }
 }
 
@@ -94,14 +103,13 @@ function readModel(folder, model) {
 function readNet(data, { format }, engine, graph) {
   if (format === 'caffe' && !cv.readNetFromCaffe) {
     throw new BundleError(
-      `OpenCV ${openCvVersion()} reads no Caffe models any more. Take an OpenCV before 5.0, or convert the model to ONNX.`,
+      `OpenCV ${version} reads no Caffe models any more. Take an OpenCV before 5.0, or convert the model to ONNX.`,
     );
   }
   const chosen = format === 'frozen-graph' ? 'classic' : engine;
   const choice = chosen && hasEngines() ? [cv[`ENGINE_${chosen.toUpperCase()}`]] : [];
   const files = { model: data, ...(graph && { graph }) };
-  const describe = (reason) =>
-    `OpenCV ${openCvVersion()} cannot read the model (${reason}). Copy or export the bundle again.`;
+  const describe = (reason) => `OpenCV ${version} cannot read the model (${reason}). Copy or export the bundle again.`;
   for (const [name, bytes] of Object.entries(files)) cv.FS_createDataFile('/', name, bytes, true, true, true);
   try {
     return withOpenCv(describe, () => {
@@ -199,7 +207,7 @@ class Network {
   /** Free the network, after the predictions that are under way. */
   close() {
     return this.#next(async () => {
-      this.#net?.delete();
+      if (!isCrashed) this.#net?.delete();
       this.#net = undefined;
     });
   }
@@ -243,8 +251,7 @@ class Network {
 
   /** Return what the network makes of an image: its numbers, a copy of their own, and their shape. */
   #run(pixels) {
-    const describe = (reason) =>
-      `OpenCV ${openCvVersion()} cannot run the model (${reason}). Copy or export the bundle again.`;
+    const describe = (reason) => `OpenCV ${version} cannot run the model (${reason}). Copy or export the bundle again.`;
     return this.#withBlob(pixels, {}, (blob) =>
       withOpenCv(describe, (keep) => {
         this.#net.setInput(blob);

@@ -121,26 +121,10 @@ function toBgr(data, channels, isCmyk) {
 export async function* readFrames(source, every = 1) {
   const name = typeof source === 'number' ? `camera ${source}` : source;
   if (typeof source !== 'number' && !isFile(source)) throw new BundleError(`No such video: ${source}`);
-  // One time step a frame: otherwise ffmpeg repeats and drops frames to keep its own time.
-  const filter = `select=not(mod(n\\,${every})),settb=1/25,setpts=N`;
-  const output = [
-    '-map',
-    '0:v:0',
-    '-vf',
-    filter,
-    '-r',
-    '25',
-    '-pix_fmt',
-    'rgb24',
-    '-c:v',
-    'ppm',
-    '-f',
-    'image2pipe',
-    '-',
-  ];
-  const program = spawn('ffmpeg', ['-nostdin', '-loglevel', 'error', ...inputArguments(source), ...output], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const chosen = ['-map', '0:v:0', '-vf', `select=not(mod(n\\,${every}))`];
+  const output = '-fps_mode passthrough -pix_fmt rgb24 -c:v ppm -f image2pipe -'.split(' ');
+  const args = ['-nostdin', '-loglevel', 'error', ...inputArguments(source), ...chosen, ...output];
+  const program = spawn('ffmpeg', args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let complaint = '';
   let failure;
   program.stderr.on('data', (text) => (complaint = (complaint + text).slice(0, 4000)));
@@ -205,10 +189,10 @@ export async function writeImage(file, { data, width, height }) {
   if (!format) throw new BundleError(`OpenCV cannot write ${file}. Expected a name that ends in .png or .jpg.`);
   const rgb = toBgr(Buffer.from(data), 3, false); // to turn the colours round twice is to have them back
   const bytes = await load('sharp')(rgb, { raw: { width, height, channels: 3 }, limitInputPixels: false })
-    .toFormat(format, { quality: 95 })
+    .toFormat(format, format === 'jpeg' ? { quality: 95 } : {}) // of a PNG, `quality` would be a palette
     .toBuffer();
   try {
-    fs.mkdirSync(path.dirname(file), { recursive: true });
+    if (!isFolder(path.dirname(file))) fs.mkdirSync(path.dirname(file)); // `recursive` never ends in /proc
     fs.writeFileSync(file, bytes, { flag: 'wx' });
   } catch (error) {
     if (error.code === 'EEXIST') {

@@ -1,8 +1,8 @@
 // Classify photographs in the browser, as the manifest of the bundle says. Nothing leaves the machine.
 //
-// This file runs twice: the page starts it as a worker, which holds OpenCV and the network, so that the page never waits;
-// and that worker runs outside the page's Content-Security-Policy, so that the page itself allows no `eval`.
-// The first half is the worker, in the order of classify.py; the second half is the page.
+// This file runs twice. The page starts it as a worker, which holds OpenCV and the network: so the page never waits,
+// and may forbid the `eval` that opencv.js needs. The first half is the worker, in the order of classify.py; the second
+// half is the page.
 "use strict";
 
 /* ---------------------------------------------- the worker: OpenCV and the network ------------------------------- */
@@ -13,53 +13,59 @@ const MAX_WHOLE = 2 ** 31 - 1;
 const MAX_SIDE = 16384; // pixels
 const MAX_PIXELS = 2 ** 28; // of a padded image
 const MAX_TEXT_BYTES = 16 * 2 ** 20; // of a manifest, and of a text beside it
-const MAX_MODEL_BYTES = 2 ** 30; // it is held twice while it is loaded, in the 4 GB that WebAssembly can address
+const MAX_MODEL_BYTES = 2 ** 29; // opencv.js has 2 GB and copies the model several times: 300 MB fit, 400 do not
+const LARGE_MODEL_BYTES = 2 ** 26; // from here on it is memory that is lacking where OpenCV stops without a word
 const MAX_CLASSES = 10 ** 6;
+const STRIP_PIXELS = 2 ** 22; // of a canvas; some browsers give no more than 2 ** 24
 const MAX_TOLERANCE = 1e-3; // that a self-test may ask for; what is further off is another answer
 const OLDEST_OPENCV = "4.5.5";
 
 /** What the user can put right: its message is a sentence for the page. */
 class Refusal extends Error {}
 
+const shown = (value) => JSON.stringify(value ?? null).slice(0, 80);
+
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 const isCount = (value, most = MAX_WHOLE) => Number.isInteger(value) && value > 0 && value <= most;
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+const byteLength = (text) => new TextEncoder().encode(text).length;
 const isText = (value) =>
-  typeof value === "string" && value !== "" && !/\p{Surrogate}/u.test(value) && new TextEncoder().encode(value).length < 4000;
+  typeof value === "string" && value !== "" && !/\p{Surrogate}/u.test(value) && byteLength(value) < 4000;
 const isFile = (value) => isText(value) && ![".", ".."].includes(value) && !/[/\\:\0]/.test(value);
 const areNumbers = (value, least, most) =>
   Array.isArray(value) && value.length >= least && value.length <= most && value.every(isNumber);
+const areDifferent = (values) => new Set(values).size === values.length;
 const areNames = (value) =>
-  Array.isArray(value) && isCount(value.length, MAX_CLASSES) && value.every(isText) && new Set(value).size === value.length;
+  Array.isArray(value) && isCount(value.length, MAX_CLASSES) && value.every(isText) && areDifferent(value);
 
 const TEXT = ["a text of 1 to 3999 bytes", isText];
 const FILE = ["the plain name of a file in the same folder", isFile];
 const BOOL = ["true or false", (value) => typeof value === "boolean"];
 const OBJECT = ["an object", isObject];
 const oneOf = (...values) => [`one of ${values.join(", ")}`, (value) => values.includes(value)];
+const COUNT = ["a positive whole number", (value) => isCount(value)];
+const SHA256 = ["64 hexadecimal digits", (value) => typeof value === "string" && /^[0-9a-f]{64}$/.test(value)];
+const isSize = (value) => areNumbers(value, 2, 2) && value.every((side) => isCount(side, MAX_SIDE));
+const isColor = (value) => areNumbers(value, 3, 3) && value.every((level) => level >= 0 && level <= 255);
+const isMean = (value) => areNumbers(value, 1, 4) || (isFile(value) && /\.(npy|binaryproto)$/.test(value));
+const isVersion = (value) => isText(value) && /^[0-9]+(\.[0-9]+){0,3}(-[0-9a-z.]+)?$/.test(value);
 
-// section: key: [what is expected, the check]; a key with a `?` is optional. Only what this page uses is here.
+// section: key: what is expected, and the check; a key with a `?` is optional. What this page does not use is not here.
 const SECTIONS = {
   manifest: {
     schema: TEXT, model: OBJECT, blob: OBJECT, output: OBJECT,
     "source?": OBJECT, "opencv?": OBJECT, "before_blob?": ["a list", Array.isArray],
   },
   model: {
-    file: FILE, format: oneOf("onnx", "frozen-graph", "caffe"), "graph?": FILE,
-    "bytes?": ["a positive whole number", (value) => isCount(value)],
-    "sha256?": ["64 hexadecimal digits", (value) => typeof value === "string" && /^[0-9a-f]{64}$/.test(value)],
+    file: FILE, format: oneOf("onnx", "frozen-graph", "caffe"),
+    "graph?": FILE, "bytes?": COUNT, "sha256?": SHA256,
   },
   blob: {
     scalefactor: ["a number other than 0", (value) => isNumber(value) && value !== 0],
-    size: [
-      `[width, height], each 1 to ${MAX_SIDE} pixels`,
-      (value) => areNumbers(value, 2, 2) && value.every((side) => isCount(side, MAX_SIDE)),
-    ],
-    mean: [
-      "1 to 4 numbers, or the name of an .npy or .binaryproto file in the same folder",
-      (value) => areNumbers(value, 1, 4) || (isFile(value) && /\.(npy|binaryproto)$/.test(value)),
-    ],
-    swapRB: BOOL, crop: BOOL,
+    size: [`[width, height], each 1 to ${MAX_SIDE} pixels`, isSize],
+    mean: ["1 to 4 numbers, or the name of an .npy or .binaryproto file in the same folder", isMean],
+    swapRB: BOOL,
+    crop: BOOL,
   },
   output: {
     kind: oneOf("softmax", "sigmoid", "logits", "ssd"),
@@ -69,19 +75,8 @@ const SECTIONS = {
     ],
     "multi_label?": BOOL,
   },
-  opencv: {
-    "minimum?": [
-      "a version such as 4.10.0",
-      (value) => isText(value) && /^[0-9]+(\.[0-9]+){0,3}(-[0-9a-z.]+)?$/.test(value),
-    ],
-    "engine?": oneOf("classic", "new", "auto"),
-  },
-  "before_blob: pad": {
-    color_bgr: [
-      "three numbers 0 to 255",
-      (value) => areNumbers(value, 3, 3) && value.every((level) => level >= 0 && level <= 255),
-    ],
-  },
+  opencv: { "minimum?": ["a version such as 4.10.0", isVersion], "engine?": oneOf("classic", "new", "auto") },
+  "before_blob: pad": { color_bgr: ["three numbers 0 to 255", isColor] },
 };
 
 function checkSection(section, data, where) {
@@ -92,17 +87,16 @@ function checkSection(section, data, where) {
       throw new Refusal(`${where}: \`${section}\` needs the key \`${key}\`. Add it, or export the bundle again.`);
     }
     if (!holds(data[key])) {
-      const received = JSON.stringify(data[key]).slice(0, 80);
-      throw new Refusal(`${where}: \`${section}.${key}\` must be ${expected}. Received: ${received}`);
+      throw new Refusal(`${where}: \`${section}.${key}\` must be ${expected}. Received: ${shown(data[key])}`);
     }
   }
 }
 
 function checkManifest(data, where) {
-  if (!isObject(data)) throw new Refusal(`${where}: expected a JSON object. Received: ${JSON.stringify(data).slice(0, 80)}`);
+  if (!isObject(data)) throw new Refusal(`${where}: expected a JSON object. Received: ${shown(data)}`);
   if (Object.hasOwn(data, "schema") && data.schema !== SCHEMA) {
-    const schema = typeof data.schema === "string" ? data.schema : JSON.stringify(data.schema);
-    throw new Refusal(`${where}: this client reads schema ${SCHEMA}. Received: ${schema.slice(0, 80)}. Take a newer client.`);
+    const schema = typeof data.schema === "string" ? data.schema.slice(0, 80) : shown(data.schema);
+    throw new Refusal(`${where}: this client reads schema ${SCHEMA}. Received: ${schema}. Take a newer client.`);
   }
   checkSection("manifest", data, where);
   for (const section of ["model", "blob", "output", "opencv"]) {
@@ -112,13 +106,11 @@ function checkManifest(data, where) {
   const names = steps.map((step) => (isObject(step) ? step.step : step));
   for (const name of names) {
     if (name !== "pad" && name !== "gray") {
-      const received = JSON.stringify(name ?? null).slice(0, 80);
-      throw new Refusal(`${where}: \`before_blob\` knows the steps pad and gray. Received: ${received}`);
+      throw new Refusal(`${where}: \`before_blob\` knows the steps pad and gray. Received: ${shown(name)}`);
     }
   }
   if (!["", "pad", "gray", "pad,gray"].includes(names.join())) {
-    const received = JSON.stringify(names).slice(0, 80);
-    throw new Refusal(`${where}: \`before_blob\` has each step once, pad before gray. Received: ${received}`);
+    throw new Refusal(`${where}: \`before_blob\` has each step once, pad before gray. Received: ${shown(names)}`);
   }
   if (names[0] === "pad") checkSection("before_blob: pad", steps[0], where);
   checkTogether(data, where);
@@ -126,7 +118,9 @@ function checkManifest(data, where) {
 
 function checkTogether({ model, blob, output }, where) {
   if (output.kind === "ssd") {
-    throw new Refusal("The manifest describes a detector (`output.kind` is ssd). This page classifies only. Use detect.py.");
+    throw new Refusal(
+      "The manifest describes a detector (`output.kind` is ssd). This page classifies only. Use classify.py.",
+    );
   }
   for (const key of ["background", "min_confidence"]) {
     if (Object.hasOwn(output, key)) {
@@ -146,13 +140,14 @@ function checkTogether({ model, blob, output }, where) {
 
 const decodeText = (bytes) => new TextDecoder("utf-8", { fatal: true }).decode(bytes);
 
-/** Return the bytes of a file of the bundle. `missing` and `large` are sentences for the two things that can be wrong. */
+/** Return the bytes of a file of the bundle; `missing` and `large` are what to say otherwise (null: return null). */
 async function readBytes(path, { missing, large, most = MAX_TEXT_BYTES, progress = () => {} }) {
   const parts = [];
   let count = 0;
   try {
     // no-cache: the server is asked whether the file changed, so that a new manifest never meets an old model
     const response = await fetch(BUNDLE + path.split("/").map(encodeURIComponent).join("/"), { cache: "no-cache" });
+    if (response.status === 404 && missing === null) return null;
     if (response.status === 404) throw new Refusal(missing);
     if (!response.ok) throw new Error(`the server answers ${response.status}`);
     for (const reader = response.body.getReader(); ; progress(count)) {
@@ -162,7 +157,9 @@ async function readBytes(path, { missing, large, most = MAX_TEXT_BYTES, progress
       if (count > most) throw new RangeError();
       parts.push(value);
     }
-    return new Uint8Array(await new Blob(parts).arrayBuffer());
+    const bytes = new Uint8Array(count);
+    parts.reduce((position, part) => (bytes.set(part, position), position + part.length), 0);
+    return bytes;
   } catch (error) {
     if (error instanceof Refusal) throw error;
     if (error instanceof RangeError) throw new Refusal(large); // for what was agreed, or for the memory
@@ -213,7 +210,7 @@ async function readClassNames(name) {
   if (wrong >= 0) {
     throw new Refusal(
       `${path}: line ${wrong + 1} must be a class name of 1 to 3999 bytes without control characters. ` +
-        `Received: ${JSON.stringify(lines[wrong].slice(0, 80))}`,
+        `Received: ${shown(lines[wrong])}`,
     );
   }
   return lines;
@@ -226,10 +223,13 @@ async function sha256(bytes) {
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+const tooLarge = (file) =>
+  `${BUNDLE}${file} is too large for the memory of a web page. Use classify.py, or a smaller network.`;
+
 /** Return the model's bytes, and how they were checked. */
 async function readModel({ file, bytes: size, sha256: checksum }, progress) {
   const path = BUNDLE + file;
-  const large = `${path} is too large for the memory of a web page. Use classify.py, or a smaller network.`;
+  const large = tooLarge(file);
   if (size > MAX_MODEL_BYTES) throw new Refusal(large);
   const data = await readBytes(file, {
     missing: `${path} is missing: the manifest names it as the model. Copy it there.`,
@@ -258,11 +258,13 @@ let network; // { manifest, net, checked }
 /** Load opencv.js. What it gives is no ordinary promise in every version, so it must not be awaited itself. */
 function loadOpenCV() {
   return new Promise((resolve, reject) => {
-    const refuse = (reason) => reject(new Refusal(`opencv.js cannot be loaded (${reason}). Run npm install in the folder web.`));
+    const refuse = (why) =>
+      reject(new Refusal(`opencv.js cannot be started (${why}). Run npm install in the folder web again.`));
     try {
       importScripts("opencv.js");
     } catch (error) {
-      return refuse(error.message);
+      if (error.name !== "NetworkError") return refuse(error.message);
+      return reject(new Refusal("opencv.js is missing beside this page. Run npm install in the folder web."));
     }
     const loading = self.cv;
     const ready = (module) => {
@@ -277,17 +279,22 @@ function loadOpenCV() {
 }
 
 const hasEngines = () => cv.ENGINE_CLASSIC !== undefined; // as OpenCV 5 has
-const versionOf = (text) => text.split("-")[0].split(".").slice(0, 3).map(Number);
 
+/** Whether one version is older than another; three numbers count. */
 function isOlder(one, other) {
-  const [left, right] = [versionOf(one), versionOf(other)];
-  const first = [0, 1, 2].find((part) => (left[part] ?? 0) !== (right[part] ?? 0));
-  return first !== undefined && (left[first] ?? 0) < (right[first] ?? 0);
+  const [left, right] = [one, other].map((text) => [...text.split("-")[0].split(".").map(Number), 0, 0]);
+  const first = [0, 1, 2].find((part) => left[part] !== right[part]);
+  return first !== undefined && left[first] < right[first];
 }
 
-/** Return in one line what OpenCV says. Its exceptions come as numbers. */
+/** Return in one line what OpenCV says. Its exceptions come as numbers; those of C++ itself say nothing. */
 function reason(error) {
-  const text = typeof error === "number" ? cv.exceptionFromPtr(error).msg : String(error?.message ?? error);
+  let text = String(error?.message ?? error);
+  try {
+    if (typeof error === "number") text = cv.exceptionFromPtr(error).msg;
+  } catch {
+    text = "not enough memory, it seems";
+  }
   return text.replace(/\s+/g, " ").replace(/^OpenCV\([^)]*\) \S+ /, "").trim().slice(0, 200);
 }
 
@@ -302,7 +309,7 @@ function withMats(work) {
 }
 
 /** Read the network by path: with a buffer OpenCV 5.0.0 ignores the engine that is asked for. */
-function readNet(data, graph, { format }, engine) {
+function readNet(data, graph, { file, format }, engine) {
   const wanted = format === "frozen-graph" ? "classic" : engine; // the new engine crashes on some frozen graphs
   const engines = wanted && hasEngines() ? [cv[`ENGINE_${wanted.toUpperCase()}`]] : [];
   if (format === "caffe" && !cv.readNetFromCaffe) {
@@ -310,6 +317,7 @@ function readNet(data, graph, { format }, engine) {
       `OpenCV ${version} reads no Caffe models any more. Take an OpenCV before 5.0, or convert the model to ONNX.`,
     );
   }
+  const size = data.length;
   cv.FS_createDataFile("/", "model", data, true, false, true);
   if (graph) cv.FS_createDataFile("/", "graph", graph, true, false, true);
   try {
@@ -317,7 +325,9 @@ function readNet(data, graph, { format }, engine) {
     if (format === "frozen-graph") return cv.readNetFromTensorflow("/model", graph ? "/graph" : "", ...engines);
     return cv.readNetFromONNX("/model", ...engines);
   } catch (error) {
-    throw new Refusal(`OpenCV ${version} cannot read the model (${reason(error)}). Copy or export the bundle again.`);
+    const why = reason(error);
+    if (size > LARGE_MODEL_BYTES && /memory|aborted|unreachable/i.test(why)) throw new Refusal(tooLarge(file));
+    throw new Refusal(`OpenCV ${version} cannot read the model (${why}). Copy or export the bundle again.`);
   } finally {
     cv.FS_unlink("/model");
     if (graph) cv.FS_unlink("/graph");
@@ -372,7 +382,7 @@ function applyBeforeBlob(image, keep) {
   return image;
 }
 
-/** Classify an image: { width, height, bgr }. Return the probabilities, the pixels of the blob, and the milliseconds. */
+/** Run the network on an image: { width, height, bgr }. Return { probabilities, pixels of the blob, milliseconds }. */
 function run({ width, height, bgr }) {
   const { blob, output } = network.manifest;
   const start = performance.now();
@@ -406,14 +416,17 @@ function run({ width, height, bgr }) {
 
 function toProbabilities(answer, { kind, class_names: names, multi_label: each }) {
   if (answer.length !== names.length) {
-    throw new Refusal(`The model's output has ${answer.length} numbers; the manifest's class names need ${names.length}.`);
+    throw new Refusal(
+      `The model's output has ${answer.length} numbers; the manifest's class names need ${names.length}.`,
+    );
   }
   const row = kind === "logits" ? squash(answer, each) : answer;
   const [least, most] = [row.reduce((a, b) => Math.min(a, b)), row.reduce((a, b) => Math.max(a, b))];
   if (!(least >= -MAX_TOLERANCE && most <= 1 + MAX_TOLERANCE)) {
     throw new Refusal(
-      `The model's output goes from ${Number(least.toPrecision(4))} to ${Number(most.toPrecision(4))}. Expected ` +
-        `probabilities for the kind ${kind}. If the network ends without a softmax, write \`logits\` as \`output.kind\`.`,
+      `The model's output goes from ${Number(least.toPrecision(4))} to ${Number(most.toPrecision(4))}. ` +
+        `Expected probabilities for the kind ${kind}. ` +
+        "If the network ends without a softmax, write `logits` as `output.kind`.",
     );
   }
   return row;
@@ -440,14 +453,21 @@ async function decode(blob, name) {
   return toPixels(bitmap, name);
 }
 
-/** Return the pixels of a bitmap, which it closes. */
+/** Return the pixels of a bitmap, which it closes; in strips, because a canvas does not hold every photograph. */
 function toPixels(bitmap, name) {
   const { width, height } = bitmap;
   try {
-    const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-    context.drawImage(bitmap, 0, 0);
-    let { bgr, opaque } = toBGR(context.getImageData(0, 0, width, height).data);
-    if (!opaque) bgr = readBehindAlpha(bitmap) ?? bgr;
+    const rows = Math.min(height, Math.ceil(STRIP_PIXELS / width));
+    const context = new OffscreenCanvas(width, rows).getContext("2d", { willReadFrequently: true });
+    context.globalCompositeOperation = "copy"; // one strip replaces the other
+    const bgr = new Uint8Array(width * height * 3);
+    let opaque = true;
+    for (let top = 0; top < height; top += rows) {
+      context.drawImage(bitmap, 0, -top);
+      const { data } = context.getImageData(0, 0, width, Math.min(rows, height - top));
+      opaque = writeBGR(data, bgr, top * width * 3) && opaque;
+    }
+    if (!opaque) writeBehindAlpha(bitmap, bgr);
     return { width, height, bgr };
   } catch (error) {
     throw new Refusal(`${name} has ${width}x${height} pixels, too many for this browser (${error.message}). Scale it.`);
@@ -456,34 +476,33 @@ function toPixels(bitmap, name) {
   }
 }
 
-function toBGR(rgba) {
-  const bgr = new Uint8Array((rgba.length / 4) * 3);
+/** Write pixels into `bgr` from `to` on, without their alpha. Return whether all are opaque. */
+function writeBGR(rgba, bgr, to) {
   let opaque = true;
-  for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) {
+  for (let from = 0; from < rgba.length; from += 4, to += 3) {
     bgr[to] = rgba[from + 2];
     bgr[to + 1] = rgba[from + 1];
     bgr[to + 2] = rgba[from];
     if (rgba[from + 3] !== 255) opaque = false;
   }
-  return { bgr, opaque };
+  return opaque;
 }
 
-/** Return the pixels of a translucent bitmap as they are: a canvas multiplies them by their alpha, WebGL does not. */
-function readBehindAlpha(bitmap) {
+/** Write the pixels of a translucent bitmap as they are: a canvas multiplies them by their alpha, WebGL does not. */
+function writeBehindAlpha(bitmap, bgr) {
   const { width, height } = bitmap;
   const gl = new OffscreenCanvas(1, 1).getContext("webgl");
-  if (!gl || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) return null; // then nearly right must do
+  if (!gl || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) return; // then nearly right must do
+  const texture = gl.createTexture();
   gl.pixelStorei(gl.UNPACK_COLORSPACE_CONVERSION_WEBGL, gl.NONE);
-  gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
+  gl.bindTexture(gl.TEXTURE_2D, texture);
   gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
   gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
-  const texture = gl.getParameter(gl.TEXTURE_BINDING_2D);
   gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, 0);
   const rgba = new Uint8Array(width * height * 4);
   gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, rgba);
-  const failed = gl.getError() !== gl.NO_ERROR;
-  gl.getExtension("WEBGL_lose_context")?.loseContext();
-  return failed ? null : toBGR(rgba).bgr;
+  if (gl.getError() === gl.NO_ERROR) writeBGR(rgba, bgr, 0);
+  gl.getExtension("WEBGL_lose_context")?.loseContext(); // a browser gives only a few
 }
 
 /** Turn the blob's planes into pixels for a canvas. */
@@ -510,13 +529,12 @@ async function classify({ file, name, frame, top }) {
   return { found, milliseconds, seen: { width, height, rgba: toRGBA(pixels) } };
 }
 
-/** Return what selftest.json says: { cases, tolerance }. */
+/** Return what selftest.json says: { cases, tolerance }; null where there is none. */
 async function readSelftest() {
   const folder = `${BUNDLE}selftest`;
-  const bytes = await readBytes("selftest/selftest.json", {
-    missing: `There is no ${folder}. It holds photographs, and may have been taken out for that reason.`,
-    large: `${folder} holds no self-test that can be read. Copy the bundle again.`,
-  });
+  const large = `${folder} holds no self-test that can be read (it is too large). Copy the bundle again.`;
+  const bytes = await readBytes("selftest/selftest.json", { missing: null, large });
+  if (bytes === null) return null;
   try {
     const { images: cases, tolerance = 1e-5 } = JSON.parse(decodeText(bytes));
     if (!isNumber(tolerance) || !(tolerance > 0 && tolerance <= MAX_TOLERANCE)) {
@@ -524,7 +542,7 @@ async function readSelftest() {
     }
     const classes = network.manifest.output.class_names.length;
     const complete = ({ png, original = png, label, pixel_sha256: checksum, probabilities }) =>
-      isFile(png) && isFile(original) && isText(label) && isText(checksum) && areNumbers(probabilities, classes, classes);
+      [png, original].every(isFile) && [label, checksum].every(isText) && areNumbers(probabilities, classes, classes);
     if (cases.length === 0 || !cases.every(complete)) {
       throw new Error("it needs a file, a label, a checksum and a probability for each class, of at least one image");
     }
@@ -543,7 +561,12 @@ async function readPicture(name) {
 
 /** Compare this machine's answers on the bundle's own images with those that Keras gave; one image after another. */
 async function selftest(_, progress) {
-  const { cases, tolerance } = await readSelftest();
+  const test = await readSelftest();
+  if (test === null) {
+    const line = `There is no ${BUNDLE}selftest. It holds photographs, and may have been taken out for that reason.`;
+    return { ok: null, line };
+  }
+  const { cases, tolerance } = test;
   progress(`Testing this machine, 1 of ${cases.length}`, cases.map(({ png, label }) => ({ png, label })));
   const names = network.manifest.output.class_names;
   const tally = { labels: 0, inputs: 0, originals: 0, sameOriginals: 0, difference: 0 };
@@ -569,7 +592,7 @@ async function selftest(_, progress) {
 }
 
 const isSame = (one, other) =>
-  one.width === other.width && one.height === other.height && one.bgr.every((value, index) => value === other.bgr[index]);
+  one.width === other.width && one.height === other.height && one.bgr.every((level, i) => level === other.bgr[i]);
 
 function describe({ labels, inputs, originals, sameOriginals, difference }, count, ok) {
   const engine = hasEngines() && network.manifest.opencv?.engine;
@@ -610,7 +633,7 @@ function startPage() {
   const $ = (id) => document.getElementById(id);
   const show = (element, visible) => element.toggleAttribute("hidden", !visible);
   let worker;
-  let waiting = new Map(); // by number, what becomes of the worker's answers
+  const waiting = new Map(); // by number, what becomes of the worker's answers
   let newest = 0; // the number of the last picture; what comes back for an older one is not shown
   let camera = null; // a MediaStream while it runs
 
@@ -635,28 +658,28 @@ function startPage() {
 
   function setBadge(state, text, line = "") {
     $("badge").dataset.state = state;
+    $("badge").ariaBusy = state === "working"; // only what comes out of it is read aloud
     $("badge-text").textContent = text;
     $("line").textContent = line;
   }
 
-  async function start() {
+  /** Open the bundle in the worker. */
+  async function openBundle() {
     if (location.protocol === "file:") {
-      throw new Refusal(
-        "This page needs a web server. Run python -m http.server in the bundle's folder and open http://localhost:8000/web/",
-      );
+      const advice = "Run python -m http.server in the bundle's folder and open http://localhost:8000/web/";
+      throw new Refusal(`This page needs a web server. ${advice}`);
     }
-    worker = new Worker("classify.js");
-    worker.onmessage = receive;
-    worker.onerror = (event) => {
-      complain(`This browser cannot run the page (${event.message}). Take a newer one.`);
-      setBadge("failed", "Not running");
-    };
-    const { name, size, classes, version } = await ask("open", null, { progress: (text) => setBadge("working", text) });
-    $("about").textContent =
-      `${name ? `${name} · ` : ""}${classes.toLocaleString("en")} classes · ${size.join(" × ")} pixels · OpenCV ${version}`;
-    $("file").disabled = $("camera").disabled = false;
-    document.body.classList.add("ready");
-    await testMachine();
+    const broken = new Promise((_, reject) => {
+      worker = new Worker("classify.js");
+      worker.onmessage = receive;
+      worker.onerror = ({ message }) =>
+        reject(new Refusal(`This browser cannot run the page (${message}). Take a newer one.`));
+    });
+    const progress = (text) => setBadge("working", text);
+    const { name, size, classes, version } = await Promise.race([ask("open", null, { progress }), broken]);
+    const facts = [name, `${classes.toLocaleString("en")} classes`, `${size.join(" × ")} pixels`, `OpenCV ${version}`];
+    $("about").textContent = facts.filter(Boolean).join(" · ");
+    $("camera").disabled = false;
   }
 
   async function testMachine() {
@@ -666,9 +689,10 @@ function startPage() {
     };
     try {
       const { ok, line } = await ask("selftest", null, { progress });
-      setBadge(ok ? "agreed" : "failed", ok ? "The same answers as Keras" : "Not the answers of Keras", line);
+      if (ok === null) setBadge("untested", "Not tested here", line);
+      else setBadge(ok ? "agreed" : "failed", ok ? "The same answers as Keras" : "Not the answers of Keras", line);
     } catch (error) {
-      setBadge("untested", "Not tested here", error.message);
+      setBadge("failed", "The self-test failed", error.message);
     }
   }
 
@@ -721,6 +745,7 @@ function startPage() {
     const mine = (newest += 1);
     document.body.classList.add("busy");
     try {
+      await opened;
       const answer = await ask("classify", { file, name: file.name, top: TOP });
       if (mine !== newest) return;
       URL.revokeObjectURL($("photo").src);
@@ -736,7 +761,6 @@ function startPage() {
   }
 
   function takeFiles(files) {
-    if (!document.body.classList.contains("ready")) return;
     if (files.length === 0) complain("That is no file. Drop, choose or paste a photograph.");
     else takeFile(files[0]);
   }
@@ -749,7 +773,9 @@ function startPage() {
 
   async function startCamera() {
     complain("");
-    if (!navigator.mediaDevices) return complain("The browser gives the camera to https and localhost only. Serve the page so.");
+    if (!navigator.mediaDevices) {
+      return complain("The browser gives the camera to https and localhost only. Serve the page so.");
+    }
     $("camera").disabled = true; // until the browser has asked
     try {
       camera = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
@@ -758,7 +784,8 @@ function startPage() {
         NotAllowedError: "The camera was denied. Allow it for this page in the browser's settings.",
         NotFoundError: "There is no camera. Connect one, or choose a photograph.",
       };
-      return complain(reasons[error.name] ?? `The camera does not start (${error.message}). Does another program use it?`);
+      const other = `The camera does not start (${error.message}). Close what else uses it.`;
+      return complain(reasons[error.name] ?? other);
     } finally {
       $("camera").disabled = false;
     }
@@ -820,7 +847,8 @@ function startPage() {
       if (name === "drop") takeFiles(event.dataTransfer.files);
     });
   }
-  start().catch((error) => {
+  const opened = openBundle();
+  opened.then(testMachine, (error) => {
     complain(error.message);
     setBadge("failed", "Not running");
   });
