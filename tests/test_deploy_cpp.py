@@ -588,7 +588,7 @@ def test_damaged_model_is_found_by_its_size_or_by_opencv(program: Path, opencv: 
 
 def test_detector_has_no_self_test(program: Path, tmp_path: Path) -> None:
     done = run(program, write_color_detector(tmp_path), "--selftest")
-    sentence = "The manifest describes a detector (`output.kind` is ssd), which has no self-test.\n"
+    sentence = "The manifest describes a detector (`output.kind` is ssd). Use trainkit detect.\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", sentence)
 
 

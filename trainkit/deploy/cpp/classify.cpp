@@ -161,7 +161,7 @@ int selfTest(const string& bundle) {
     Network network(bundle);
     const Manifest& manifest = network.manifest;
     if (manifest.isDetector())
-        throw Failure("The manifest describes a detector (`output.kind` is ssd), which has no self-test.");
+        throw Failure("The manifest describes a detector (`output.kind` is ssd). Use trainkit detect.");
     const string folder = cv::utils::fs::join(manifest.folder, "selftest");
     if (!isFolder(folder))
         throw Failure("There is no " + folder + ". It holds photographs, and may have been taken out for that reason.");
