@@ -19,7 +19,7 @@ _SOURCES = Path(trainkit.deploy.__file__).parent
 # What is copied, from the folder of `trainkit.deploy`, which is the bundle's own to the first of them.
 CLIENTS: dict[str, tuple[str, ...]] = {
     "python": ("classify.py",),
-    "cpp": ("cpp/classify.cpp", "cpp/CMakeLists.txt"),
+    "cpp": ("cpp/classify.cpp", "cpp/network.hpp", "cpp/manifest.hpp", "cpp/json.hpp", "cpp/CMakeLists.txt"),
     "node": tuple(
         f"node/{name}" for name in ("classify.mjs", "manifest.mjs", "network.mjs", "pictures.mjs", "package.json")
     ),
