@@ -287,6 +287,11 @@ for side in (8, 16):  # the second training's sums have other shapes
         name=f"{side}-on-{devices}", distribute="mirrored" if devices > 1 else "none", validation=0.3,
         settings={"training.optimizer": "sgd", "training.ema": 0.9}, experiments=sys.argv[2],
     )
+trainkit.train(  # batch normalisation looks at the whole batch
+    "digits", model="small-resnet", size=(32, 32), epochs=1, learning_rate=0.001, name=f"normalised-on-{devices}",
+    distribute="mirrored" if devices > 1 else "none", validation=0.3, experiments=sys.argv[2],
+    settings={"training.optimizer": "sgd", "model.blocks": 1, "model.width": 8},
+)
 """
 
 
@@ -301,6 +306,8 @@ def test_two_devices_train_like_one_and_twice(tmp_path: Path) -> None:
         for one, two in zip(*found, strict=True):
             assert float(one["loss"]) == pytest.approx(float(two["loss"]), abs=1e-4)
             assert float(one["val_loss"]) == pytest.approx(float(two["val_loss"]), abs=1e-4)
+    one, two = (rows(trainkit.find_run(f"normalised-on-{devices}", tmp_path))[0] for devices in (1, 2))
+    assert float(one["loss"]) == pytest.approx(float(two["loss"]), abs=1e-4)
 
 
 def test_one_device_is_enough_to_be_mirrored(tiny_dataset: Path, tmp_path: Path) -> None:

@@ -124,17 +124,19 @@ def _multiply_adds(model: Any) -> float:
     return total
 
 
-def training_copy(model: Any, precision: str) -> Any:
+def training_copy(model: Any, precision: str, *, shared: bool = False) -> Any:
     """Return what is trained in a model's place: the same layers where that is as well, else a copy of them.
 
     Args:
         model: in float32, as it is saved.
         precision: `float16` or `bfloat16` for what every layer but the last computes in; `none` for float32.
+        shared: whether several devices share a batch.
 
     Returns:
-        A model with the same weights, float32, and layers trained where they were. Batch normalisation is fused.
+        A model with the same weights, float32, and layers trained where they were. Batch normalisation is fused, or
+        looks at the whole of a batch that is shared.
     """
-    if precision == "none" and not any(map(can_be_fused, model.layers)):
+    if precision == "none" and not shared and not any(map(can_be_fused, model.layers)):
         return keras.Model(model.inputs, model.outputs)  # a second one, so that what is saved carries no optimizer
     last = model.layers[-1]
 
@@ -142,7 +144,9 @@ def training_copy(model: Any, precision: str) -> Any:
         config = layer.get_config()
         if precision != "none" and layer is not last and not isinstance(layer, keras.layers.InputLayer):
             config["dtype"] = f"mixed_{precision}"
-        kind = FusedBatchNormalization if can_be_fused(layer) else layer.__class__
+        if shared and type(layer) is keras.layers.BatchNormalization:
+            config["synchronized"] = True
+        kind = FusedBatchNormalization if can_be_fused(layer) and not shared else layer.__class__
         return kind.from_config(config)
 
     clone = keras.models.clone_model(model, clone_function=copy)

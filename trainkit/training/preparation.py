@@ -150,7 +150,9 @@ def build_fitted(prepared: Prepared, callbacks: list[Any] | None = None) -> Fitt
 
         head = compute_features(prepared.model, predict, {side: len(of_side) for side, of_side in pixels.items()})
         return Fitted(head.model, _build_feeds(prepared, head.features, np.asarray, head.model))
-    model = training_copy(prepared.model, config["training.mixed_precision"])
+    model = training_copy(
+        prepared.model, config["training.mixed_precision"], shared=config["training.distribute"] != "none"
+    )
     return Fitted(model, _build_feeds(prepared, pixels, to_input, model))
 
 
