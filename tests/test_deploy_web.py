@@ -400,7 +400,7 @@ REFUSED_BEFORE_OPENCV: list[tuple[dict[str, Any] | Callable[[Path], None], str]]
     ),
     (
         {"blob": {"size": [32, 16385]}},
-        "../manifest.json: `blob.size` must be [width, height], each 1 to 16384 pixels. Received: [32,16385]",
+        "../manifest.json: `blob.size` must be [width, height], each 1 to 16384 pixels. Received: [32, 16385]",
     ),
     (
         {"blob": {"mean": "mean.npy"}},
@@ -408,7 +408,7 @@ REFUSED_BEFORE_OPENCV: list[tuple[dict[str, Any] | Callable[[Path], None], str]]
     ),
     (
         {"model": {"file": "../model.onnx"}},
-        '../manifest.json: `model.file` must be the plain name of a file in the same folder. Received: "../model.onnx"',
+        "../manifest.json: `model.file` must be the plain name of a file in the same folder. Received: '../model.onnx'",
     ),
     (
         {"model": {"format": "caffe"}},
@@ -416,11 +416,11 @@ REFUSED_BEFORE_OPENCV: list[tuple[dict[str, Any] | Callable[[Path], None], str]]
     ),
     (
         {"before_blob": [{"step": "blur"}]},
-        '../manifest.json: `before_blob` knows the steps pad and gray. Received: "blur"',
+        "../manifest.json: `before_blob` knows the steps pad and gray. Received: 'blur'",
     ),
     (
         {"before_blob": [{"step": "gray"}, {"step": "gray"}]},
-        '../manifest.json: `before_blob` has each step once, pad before gray. Received: ["gray","gray"]',
+        "../manifest.json: `before_blob` has each step once, pad before gray. Received: ['gray', 'gray']",
     ),
     (
         {"before_blob": [{"step": "pad"}]},

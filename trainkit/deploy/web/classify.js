@@ -23,7 +23,21 @@ const OLDEST_OPENCV = "4.5.5";
 /** What the user can put right: its message is a sentence for the page. */
 class Refusal extends Error {}
 
-const shown = (value) => JSON.stringify(value ?? null).slice(0, 80);
+/** Show a value of the manifest in a sentence, as Python writes it. */
+function shown(value) {
+  try {
+    return toPython(value).slice(0, 80);
+  } catch {
+    return "what is nested too deeply"; // JSON.parse reads deeper than this goes
+  }
+}
+
+function toPython(value) {
+  if (typeof value === "string") return `'${value}'`;
+  if (Array.isArray(value)) return `[${value.map(toPython).join(", ")}]`;
+  if (isObject(value)) return `{${Object.keys(value).map((key) => `'${key}': ${toPython(value[key])}`).join(", ")}}`;
+  return { undefined: "None", null: "None", true: "True", false: "False" }[value] ?? String(value);
+}
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 const isCount = (value, most = MAX_WHOLE) => Number.isInteger(value) && value > 0 && value <= most;
