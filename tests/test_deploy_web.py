@@ -7,6 +7,7 @@ import functools
 import hashlib
 import http.server
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -492,6 +493,16 @@ def test_manifest_is_refused_in_a_sentence(
     page: Page, site: Site, tiny_bundle: Path, tmp_path: Path, wrong: Any, sentence: str
 ) -> None:
     assert refusal(page, site, tiny_bundle, tmp_path, wrong, None).startswith(sentence)
+
+
+def test_manifest_changed_within_a_second_is_read_anew(page: Page, site: Site, tiny_bundle: Path) -> None:
+    name = site.add(tiny_bundle, None)
+    manifest = site.folder / name / "manifest.json"
+    for schema in ("trainkit/2", "trainkit/3"):
+        manifest.write_text(json.dumps({"schema": schema}), encoding="utf-8")
+        os.utime(manifest, (1e9, 1e9))  # the server tells whole seconds only
+        page.open(site.url(name))
+        assert f"Received: {schema}." in page.alert()
 
 
 @pytest.mark.slow

@@ -90,7 +90,7 @@ const SECTIONS = {
     "multi_label?": BOOL,
   },
   opencv: { "minimum?": ["a version such as 4.10.0", isVersion], "engine?": oneOf("classic", "new", "auto") },
-  "before_blob: pad": { color_bgr: ["three numbers 0 to 255", isColor] },
+  "before_blob: pad": { step: TEXT, color_bgr: ["three numbers 0 to 255", isColor] },
 };
 
 function checkSection(section, data, where) {
@@ -159,8 +159,10 @@ async function readBytes(path, { missing, large, most = MAX_TEXT_BYTES, progress
   const parts = [];
   let count = 0;
   try {
-    // no-cache: the server is asked whether the file changed, so that a new manifest never meets an old model
-    const response = await fetch(BUNDLE + path.split("/").map(encodeURIComponent).join("/"), { cache: "no-cache" });
+    // The server is asked whether a file changed, so that a new manifest never meets an old model. It knows whole
+    // seconds only, so what is small is fetched anew.
+    const cache = most > MAX_TEXT_BYTES ? "no-cache" : "no-store";
+    const response = await fetch(BUNDLE + path.split("/").map(encodeURIComponent).join("/"), { cache });
     if (response.status === 404 && missing === null) return null;
     if (response.status === 404) throw new Refusal(missing);
     if (!response.ok) throw new Error(`the server answers ${response.status}`);
