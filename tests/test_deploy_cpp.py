@@ -205,7 +205,8 @@ def test_padding_and_grey(program: Path, steps: list[Any], tmp_path: Path) -> No
     from onnx import TensorProto, helper
 
     channels = 1 if {"step": "gray"} in steps else 3
-    blob = {"scalefactor": 1 / (255 * channels * WIDTH * HEIGHT), "mean": [0] * channels}
+    scale = 1 / (300 * channels * WIDTH * HEIGHT)
+    blob = {"scalefactor": scale, "mean": [-20.5, -9, 0][:channels], "swapRB": True}  # which a grey image does not need
     folder = write_manifest(tmp_path / "by-hand", {**BY_HAND, "before_blob": steps}, blob=blob)
     count = channels * WIDTH * HEIGHT  # the network answers the blob itself, so each pixel is compared
     shapes = [helper.make_tensor_value_info("in", TensorProto.FLOAT, [1, channels, HEIGHT, WIDTH])]

@@ -493,12 +493,8 @@ def test_refusals_are_those_of_the_python_client(tmp_path: Path, clients: dict[s
             )
     results = answer(clients["4.12.0"], [{"bundle": bundle, "images": []} for bundle in bundles])
     for bundle, result in zip(bundles, results, strict=True):
-        expected = refusal(bundle)
         assert result["name"] == "BundleError", result
-        # What came is written as JSON writes it, with spaces left out, and not as Python does.
-        said, _, received = result["error"].partition(" Received: ")
-        assert said == expected.partition(" Received: ")[0]
-        assert bool(received) == ("Received: " in expected)
+        assert result["error"] == refusal(bundle)
 
 
 @pytest.mark.parametrize(
@@ -506,7 +502,7 @@ def test_refusals_are_those_of_the_python_client(tmp_path: Path, clients: dict[s
     [
         ('{"schema": "trainkit/2"}', "{where}: this client reads schema trainkit/1. Received: trainkit/2. Take a"),
         ("[1]", "{where}: expected a JSON object. Received: [1]"),
-        ("null", "{where}: expected a JSON object. Received: null"),
+        ("null", "{where}: expected a JSON object. Received: None"),
         ("{", "{where} is not valid JSON in UTF-8 ("),
         ('{"a": NaN}', "{where} is not valid JSON in UTF-8 ("),
         ("\ufeff{}", "{where} is not valid JSON in UTF-8 ("),

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import http.server
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -400,7 +401,7 @@ REFUSED_BEFORE_OPENCV: list[tuple[dict[str, Any] | Callable[[Path], None], str]]
     ),
     (
         {"blob": {"size": [32, 16385]}},
-        "../manifest.json: `blob.size` must be [width, height], each 1 to 16384 pixels. Received: [32,16385]",
+        "../manifest.json: `blob.size` must be [width, height], each 1 to 16384 pixels. Received: [32, 16385]",
     ),
     (
         {"blob": {"mean": "mean.npy"}},
@@ -408,7 +409,7 @@ REFUSED_BEFORE_OPENCV: list[tuple[dict[str, Any] | Callable[[Path], None], str]]
     ),
     (
         {"model": {"file": "../model.onnx"}},
-        '../manifest.json: `model.file` must be the plain name of a file in the same folder. Received: "../model.onnx"',
+        "../manifest.json: `model.file` must be the plain name of a file in the same folder. Received: '../model.onnx'",
     ),
     (
         {"model": {"format": "caffe"}},
@@ -416,11 +417,11 @@ REFUSED_BEFORE_OPENCV: list[tuple[dict[str, Any] | Callable[[Path], None], str]]
     ),
     (
         {"before_blob": [{"step": "blur"}]},
-        '../manifest.json: `before_blob` knows the steps pad and gray. Received: "blur"',
+        "../manifest.json: `before_blob` knows the steps pad and gray. Received: 'blur'",
     ),
     (
         {"before_blob": [{"step": "gray"}, {"step": "gray"}]},
-        '../manifest.json: `before_blob` has each step once, pad before gray. Received: ["gray","gray"]',
+        "../manifest.json: `before_blob` has each step once, pad before gray. Received: ['gray', 'gray']",
     ),
     (
         {"before_blob": [{"step": "pad"}]},
@@ -492,6 +493,16 @@ def test_manifest_is_refused_in_a_sentence(
     page: Page, site: Site, tiny_bundle: Path, tmp_path: Path, wrong: Any, sentence: str
 ) -> None:
     assert refusal(page, site, tiny_bundle, tmp_path, wrong, None).startswith(sentence)
+
+
+def test_manifest_changed_within_a_second_is_read_anew(page: Page, site: Site, tiny_bundle: Path) -> None:
+    name = site.add(tiny_bundle, None)
+    manifest = site.folder / name / "manifest.json"
+    for schema in ("trainkit/2", "trainkit/3"):
+        manifest.write_text(json.dumps({"schema": schema}), encoding="utf-8")
+        os.utime(manifest, (1e9, 1e9))  # the server tells whole seconds only
+        page.open(site.url(name))
+        assert f"Received: {schema}." in page.alert()
 
 
 @pytest.mark.slow

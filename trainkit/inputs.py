@@ -115,6 +115,7 @@ def answer(
     files = _list(inputs.paths, problems)
     problems |= find_problems([file for file in files if not is_video(str(file))])
     usable = [file for file in files if file not in problems]
+    inputs_count = len(usable) + len(problems)  # a video turns out to be none only when it is read
     targets = _targets(inputs, usable)
     started, count = time.perf_counter(), 0
     try:
@@ -127,7 +128,7 @@ def answer(
     finally:
         if count:
             log.info(describe_speed(count, time.perf_counter() - started))
-    refuse(problems, max(len(files), len(problems)))
+    refuse(problems, inputs_count)
 
 
 def _list(paths: Sequence[Path], problems: dict[Path, str]) -> list[Path]:

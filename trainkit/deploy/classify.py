@@ -771,6 +771,8 @@ class Network:
     def _blob_arguments(self) -> Dict[str, Any]:
         # A bare number would reach only the first channel, and a list is no Scalar in every version.
         blob = dict(self.manifest["blob"], mean=self._mean, size=tuple(self.manifest["blob"]["size"]))
+        if {"step": "gray"} in self.manifest.get("before_blob", []):
+            blob["swapRB"] = False  # there is nothing to swap, but OpenCV 4.6 swaps the means even so
         return blob if self._mean_image is None else dict(blob, scalefactor=1.0)  # the mean is taken off before
 
     def run(self, blob_nchw: np.ndarray) -> np.ndarray:

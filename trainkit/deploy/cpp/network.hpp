@@ -108,8 +108,9 @@ struct Network {
                                    manifest.padColor);
             }
             if (manifest.gray) cv::cvtColor(prepared, prepared, cv::COLOR_BGR2GRAY);
-            blob = cv::dnn::blobFromImage(prepared, manifest.scalefactor, manifest.size, manifest.mean, manifest.swapRB,
-                                          manifest.crop, CV_32F);
+            // Of a grey image there is nothing to swap, but OpenCV 4.6 swaps the means even so.
+            blob = cv::dnn::blobFromImage(prepared, manifest.scalefactor, manifest.size, manifest.mean,
+                                          manifest.swapRB && !manifest.gray, manifest.crop, CV_32F);
         } catch (const cv::Exception& error) {
             throw Failure("OpenCV cannot make a blob of this image (" + reasonOf(error) + "). Cut or scale it.");
         }

@@ -87,14 +87,20 @@ const OPTIONAL = {
   },
 };
 
-/** Show a value of the manifest in a sentence. */
+/** Show a value of the manifest in a sentence, as Python writes it. */
 function show(value) {
-  if (typeof value === 'string') return `'${value.slice(0, 80)}'`;
   try {
-    return JSON.stringify(value).slice(0, 80);
+    return toPython(value).slice(0, 80);
   } catch {
-    return 'what is nested too deeply'; // JSON.parse reads deeper than JSON.stringify writes
+    return 'what is nested too deeply'; // JSON.parse reads deeper than this goes
   }
+}
+
+function toPython(value) {
+  if (typeof value === 'string') return `'${value}'`;
+  if (Array.isArray(value)) return `[${value.map(toPython).join(', ')}]`;
+  if (isObject(value)) return `{${Object.keys(value).map((key) => `'${key}': ${toPython(value[key])}`).join(', ')}}`;
+  return { undefined: 'None', null: 'None', true: 'True', false: 'False' }[value] ?? String(value);
 }
 
 function checkSection(section, data, where) {
@@ -124,7 +130,7 @@ function checkManifest(data, where) {
   const names = steps.map((step) => (isObject(step) ? step.step : step));
   for (const name of names) {
     if (name !== 'pad' && name !== 'gray') {
-      throw new BundleError(`${where}: \`before_blob\` knows the steps pad and gray. Received: ${show(name ?? null)}`);
+      throw new BundleError(`${where}: \`before_blob\` knows the steps pad and gray. Received: ${show(name)}`);
     }
   }
   if (!['', 'pad', 'gray', 'pad,gray'].includes(names.join())) {

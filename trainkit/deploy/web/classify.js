@@ -23,7 +23,21 @@ const OLDEST_OPENCV = "4.5.5";
 /** What the user can put right: its message is a sentence for the page. */
 class Refusal extends Error {}
 
-const shown = (value) => JSON.stringify(value ?? null).slice(0, 80);
+/** Show a value of the manifest in a sentence, as Python writes it. */
+function shown(value) {
+  try {
+    return toPython(value).slice(0, 80);
+  } catch {
+    return "what is nested too deeply"; // JSON.parse reads deeper than this goes
+  }
+}
+
+function toPython(value) {
+  if (typeof value === "string") return `'${value}'`;
+  if (Array.isArray(value)) return `[${value.map(toPython).join(", ")}]`;
+  if (isObject(value)) return `{${Object.keys(value).map((key) => `'${key}': ${toPython(value[key])}`).join(", ")}}`;
+  return { undefined: "None", null: "None", true: "True", false: "False" }[value] ?? String(value);
+}
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 const isCount = (value, most = MAX_WHOLE) => Number.isInteger(value) && value > 0 && value <= most;
@@ -76,7 +90,7 @@ const SECTIONS = {
     "multi_label?": BOOL,
   },
   opencv: { "minimum?": ["a version such as 4.10.0", isVersion], "engine?": oneOf("classic", "new", "auto") },
-  "before_blob: pad": { color_bgr: ["three numbers 0 to 255", isColor] },
+  "before_blob: pad": { step: TEXT, color_bgr: ["three numbers 0 to 255", isColor] },
 };
 
 function checkSection(section, data, where) {
@@ -145,8 +159,10 @@ async function readBytes(path, { missing, large, most = MAX_TEXT_BYTES, progress
   const parts = [];
   let count = 0;
   try {
-    // no-cache: the server is asked whether the file changed, so that a new manifest never meets an old model
-    const response = await fetch(BUNDLE + path.split("/").map(encodeURIComponent).join("/"), { cache: "no-cache" });
+    // The server is asked whether a file changed, so that a new manifest never meets an old model. It knows whole
+    // seconds only, so what is small is fetched anew.
+    const cache = most > MAX_TEXT_BYTES ? "no-cache" : "no-store";
+    const response = await fetch(BUNDLE + path.split("/").map(encodeURIComponent).join("/"), { cache });
     if (response.status === 404 && missing === null) return null;
     if (response.status === 404) throw new Refusal(missing);
     if (!response.ok) throw new Error(`the server answers ${response.status}`);
