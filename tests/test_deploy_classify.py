@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import ast
 import filecmp
 import hashlib
@@ -779,6 +780,14 @@ def test_script_draws_what_it_found(bundle: Path, tmp_path: Path) -> None:
     wrong = run_script(bundle, "selftest/1.png", "--annotate", str(tmp_path / "one.txt"))
     assert (wrong.returncode, (tmp_path / "one.txt").exists()) == (1, False)
     assert "one.txt. Expected a name that ends in .png or .jpg." in wrong.stderr
+
+
+def test_script_draws_on_frames(bundle: Path, film: Path, tmp_path: Path) -> None:
+    assert run_script(bundle, str(film), "--every", "5", "--annotate", str(tmp_path / "out")).returncode == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["film-0.png", "film-5.png"]
+    options = argparse.Namespace(annotate=str(tmp_path / "out"), inputs=[])
+    classify._save_picture(options, "camera 0 frame 3", np.zeros((8, 8, 3), np.uint8))
+    assert (tmp_path / "out" / "camera 0-3.png").is_file()
 
 
 def test_script_computes_with_what_is_asked_for(bundle: Path) -> None:

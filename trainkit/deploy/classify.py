@@ -1238,8 +1238,8 @@ def _save_picture(options: argparse.Namespace, name: str, picture_bgr: np.ndarra
     """Write a picture to what --annotate names: a file for one image, else a folder. Nothing is overwritten."""
     path, frame = Path(options.annotate), re.search(" frame ([0-9]+)$", name)
     if frame or len(options.inputs) > 1 or os.path.isdir(options.inputs[0]) or os.path.isdir(path):
-        number = f"-{frame[1]}" if frame else ""
-        path = path / f"{Path(name).stem}{number}.png"
+        stem = f"{Path(name[: frame.start()]).stem}-{frame[1]}" if frame else Path(name).stem
+        path = path / f"{stem}.png"
     try:
         written, data = cv2.imencode(path.suffix, picture_bgr)
     except cv2.error:
