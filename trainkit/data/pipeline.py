@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
-from trainkit.backend import keras
+from trainkit.backend import tf
 from trainkit.data.cache import map_pixels, read_blocks
 from trainkit.data.dataset import ArrayImages, FileImages, Images, Part
 from trainkit.errors import OutputError
@@ -22,6 +22,7 @@ from trainkit.preprocessing import Preprocessing
 
 IN_MEMORY_BYTES = 2**28  # pixels up to so many may stay in memory
 _HASHED = 64  # images of an array at once
+_AHEAD = 3  # batches that are made before they are asked for
 
 log = logging.getLogger("trainkit")
 
@@ -148,50 +149,19 @@ def _ask_for(pixels: np.ndarray, indices: np.ndarray) -> None:
             mapping.madvise(mmap.MADV_WILLNEED, page, start + size - page)
 
 
-class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of network inputs; give it to `fit` with `shuffle=False`, because it orders the images itself.
+def stream(batches: Callable[[], Iterator[tuple[np.ndarray, ...]]], signature: tuple[Any, ...], *, steps: int) -> Any:
+    """Return a `tf.data.Dataset` of batches, made ahead of their use by a thread.
 
-    The order of an epoch depends on (seed, epoch) alone. Keras' own shuffling draws from Python's global generator.
+    Args:
+        batches: begins a pass.
+        signature: a `tf.TensorSpec` for each array of a batch.
+        steps: batches a pass.
     """
-
-    def __init__(
-        self,
-        examples: np.ndarray,
-        labels: np.ndarray | None = None,
-        *,
-        to_input: Callable[[np.ndarray], np.ndarray],
-        batch_size: int,
-        shuffle_seed: int | None = None,
-    ) -> None:
-        """Cut N `examples` (and int64 `(N,)` labels) into batches; without a seed their order stays.
-
-        Args:
-            examples: what `to_input` takes N of: uint8 pixels for `Preprocessing.to_input`, for example.
-            labels: indices of the classes, or none, to predict only.
-            to_input: makes of some examples the float32 array that the model is fed with.
-            batch_size: examples a batch; the last one may have fewer.
-            shuffle_seed: orders every epoch anew.
-        """
-        super().__init__()
-        self._examples, self._labels, self._to_input = examples, labels, to_input
-        self._batch_size, self._seed, self._epoch = batch_size, shuffle_seed, 0
-        self._order = self._draw_order()
-
-    def _draw_order(self) -> np.ndarray:
-        count = len(self._examples)
-        if self._seed is None:
-            return np.arange(count)
-        return np.random.default_rng((self._seed, self._epoch)).permutation(count)
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._examples) / self._batch_size)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
-        chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        inputs = self._to_input(gather(self._examples, chosen))
-        return (inputs,) if self._labels is None else (inputs, self._labels[chosen])
-
-    def on_epoch_end(self) -> None:
-        """Draw the order of the next epoch."""
-        self._epoch += 1
-        self._order = self._draw_order()
+    options = tf.data.Options()
+    options.deterministic = True
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    # There is nothing to tune, and the thread that would do it can miss the end of a pass: it then looks up to a minute
+    # later, and all wait for it (TensorFlow 2.21, `Model::OptimizeLoop`).
+    options.autotune.enabled = False
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(_AHEAD).with_options(options)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from trainkit.backend import tf
 from trainkit.data.dataset import Dataset
-from trainkit.data.pipeline import Batches, read_pixels
+from trainkit.data.pipeline import read_pixels, stream
 from trainkit.errors import DataError
 from trainkit.models.outputs import class_probabilities, load_keras_model
 from trainkit.preprocessing import Preprocessing
@@ -23,8 +24,13 @@ def predict_pixels(
     model: Any, pixels: np.ndarray, preprocessing: Preprocessing, callbacks: Sequence[Any] = ()
 ) -> np.ndarray:
     """Return float32 `(N, outputs)` of a Keras model for uint8 pixels as `Preprocessing.to_pixels` has them."""
-    batches = Batches(pixels, to_input=preprocessing.to_input, batch_size=_BATCH_SIZE)
-    return np.asarray(model.predict(batches, verbose=0, callbacks=list(callbacks)))
+    starts = range(0, len(pixels), _BATCH_SIZE)
+
+    def batches() -> Iterator[tuple[np.ndarray, ...]]:
+        return ((preprocessing.to_input(pixels[start : start + _BATCH_SIZE]),) for start in starts)
+
+    inputs = stream(batches, (tf.TensorSpec((None, *preprocessing.shape), tf.float32),), steps=len(starts))
+    return np.asarray(model.predict(inputs, verbose=0, callbacks=list(callbacks)))
 
 
 def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str]) -> dict[str, Any]:

@@ -16,9 +16,8 @@ from trainkit.backend import keras, tf
 from trainkit.data.augmentation import Augmentation
 from trainkit.data.augmenting import augment_batch
 from trainkit.data.mixing import mix_batch
-from trainkit.data.pipeline import gather
+from trainkit.data.pipeline import gather, stream
 
-_AHEAD = 3  # batches that are made before they are asked for
 NO_AUGMENTATION = Augmentation()
 
 
@@ -55,12 +54,12 @@ class Feed:
         order, epoch = self.order(), self.epoch
         try:
             for start in range(0, len(order), self.batch_size):
-                yield self._batch(order[start : start + self.batch_size], epoch)
+                yield self._batch(order[start : start + self.batch_size], epoch, first=start == 0)
         except Exception as error:  # TensorFlow turns it into one of its own: `raise_error` gives it back
             self.error = error
             raise
 
-    def _batch(self, chosen: np.ndarray, epoch: int) -> tuple[np.ndarray, ...]:
+    def _batch(self, chosen: np.ndarray, epoch: int, *, first: bool) -> tuple[np.ndarray, ...]:
         inputs, targets = self._inputs(chosen, epoch), self.targets[chosen]
         if self.augmentation.mixes:
             inputs, targets = mix_batch(
@@ -75,7 +74,7 @@ class Feed:
             )
         weights = None if self.weights is None else self.weights[chosen]
         if self.replicas > 1:
-            inputs, targets, weights = _share_evenly(inputs, targets, weights, self.replicas)
+            inputs, targets, weights = _share(inputs, targets, weights, self.replicas, evenly=first)
         return (inputs, targets) if weights is None else (inputs, targets, weights)
 
     def _inputs(self, chosen: np.ndarray, epoch: int) -> np.ndarray:
@@ -93,25 +92,27 @@ class Feed:
         ]
         if self.weights is not None or self.replicas > 1:
             signature.append(tf.TensorSpec((None,), tf.float32))
-        dataset = tf.data.Dataset.from_generator(self.batches, output_signature=tuple(signature))
-        options = tf.data.Options()
-        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-        options.deterministic = True
-        return dataset.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(_AHEAD).with_options(options)
+        return stream(self.batches, tuple(signature), steps=self.steps)
 
 
-def _share_evenly(
-    inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, replicas: int
+def _share(
+    inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, devices: int, *, evenly: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fill a batch up with examples of weight 0, so that every device has as many.
+    """Weigh the examples of a batch as if one device took the mean of all.
 
-    Each device takes the mean of its own, and these means are averaged: with 7 and 6 examples, those of the second
-    device would weigh more. The others' weights rise by what the mean loses.
+    TensorFlow gives each device as many, but the last ones what is left. Each takes the mean of its own, and these
+    means are averaged: with 7 and 6 examples, those of the second one would weigh more.
+
+    The batch is filled up with examples of weight 0 where a device would be left with none, and so with no mean; and
+    `evenly` for the first batch of a pass, which Keras adds up over the devices to learn its shape.
     """
-    count, missing = len(inputs), -len(inputs) % replicas
-    weights = np.ones(count, np.float32) if weights is None else weights
-    filled = np.arange(count + missing) % count
-    weights = np.where(np.arange(count + missing) < count, weights[filled] * ((count + missing) / count), 0)
+    count, of_each = len(inputs), -(-len(inputs) // devices)
+    least = of_each * devices if evenly else of_each * (devices - 1) + 1
+    filled = np.arange(max(count, least)) % count
+    sizes = np.bincount(np.arange(len(filled)) // of_each)
+    shares = np.repeat(sizes, sizes) * devices / count
+    shares[count:] = 0
+    weights = shares if weights is None else shares * weights[filled]
     return inputs[filled], targets[filled], weights.astype(np.float32)
 
 
