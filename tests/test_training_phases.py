@@ -22,7 +22,6 @@ from trainkit.models.outputs import load_keras_model
 from trainkit.recipes import find_recipe, list_recipes, recipe_for
 from trainkit.training.averaging import averaged
 from trainkit.training.compilation import choose_steps, class_weights, training_copy
-from trainkit.training.feeding import Feed
 from trainkit.training.learning_rate import STEPS, suggest
 from trainkit.training.preparation import build_targets
 
@@ -246,25 +245,6 @@ def test_many_steps_at_once_for_small_networks_only() -> None:
     assert choose_steps(large, 32) == 1
 
 
-def test_order_of_a_feed_depends_on_seed_and_epoch_alone() -> None:
-    def feed(seed: int, epoch: int, batch_size: int) -> list[int]:
-        examples = np.arange(20, dtype=np.float32)[:, None]
-        one = Feed(
-            examples=examples,
-            targets=np.arange(20),
-            to_input=np.asarray,
-            input_shape=(1,),
-            batch_size=batch_size,
-            shuffle_seed=seed,
-            epoch=epoch,
-        )
-        return [int(value) for inputs, *_ in one.dataset() for value in inputs.numpy()[:, 0]]
-
-    assert feed(1, 2, 4) == feed(1, 2, 7)
-    assert sorted(feed(1, 2, 4)) == list(range(20))
-    assert len({tuple(feed(seed, epoch, 4)) for seed in (0, 1) for epoch in (0, 1)}) == 4
-
-
 def test_steps_at_once_change_nothing(tiny_dataset: Path, tmp_path: Path) -> None:
     losses = []
     for steps in (1, 3):
@@ -272,50 +252,6 @@ def test_steps_at_once_change_nothing(tiny_dataset: Path, tmp_path: Path) -> Non
         run = trainkit.train(tiny_dataset, **TINY, epochs=2, settings=settings, experiments=tmp_path)
         losses.append([(row["loss"], row["val_loss"]) for row in rows(run)])
     assert losses[0] == losses[1]
-
-
-MIRRORED = """
-import sys
-from trainkit.backend import tf
-devices = int(sys.argv[1])
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
-import trainkit
-for side in (8, 16):  # the second training's sums have other shapes
-    trainkit.train(
-        "digits", model="fashion-mnist", size=(side, side), epochs=2, batch_size=32, learning_rate=0.01,
-        name=f"{side}-on-{devices}", distribute="mirrored" if devices > 1 else "none", validation=0.3,
-        settings={"training.optimizer": "sgd", "training.ema": 0.9}, experiments=sys.argv[2],
-    )
-trainkit.train(  # batch normalisation looks at the whole batch
-    "digits", model="small-resnet", size=(32, 32), epochs=1, learning_rate=0.001, name=f"normalised-on-{devices}",
-    distribute="mirrored" if devices > 1 else "none", validation=0.3, experiments=sys.argv[2],
-    settings={"training.optimizer": "sgd", "model.blocks": 1, "model.width": 8},
-)
-"""
-
-
-@pytest.mark.slow
-def test_two_devices_train_like_one_and_twice(tmp_path: Path) -> None:
-    for devices in ("1", "2"):
-        command = [sys.executable, "-c", MIRRORED, devices, str(tmp_path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-    for side in (8, 16):
-        found = [rows(trainkit.find_run(f"{side}-on-{devices}", tmp_path)) for devices in (1, 2)]
-        for one, two in zip(*found, strict=True):
-            assert float(one["loss"]) == pytest.approx(float(two["loss"]), abs=1e-4)
-            assert float(one["val_loss"]) == pytest.approx(float(two["val_loss"]), abs=1e-4)
-    one, two = (rows(trainkit.find_run(f"normalised-on-{devices}", tmp_path))[0] for devices in (1, 2))
-    assert float(one["loss"]) == pytest.approx(float(two["loss"]), abs=1e-4)
-
-
-def test_one_device_is_enough_to_be_mirrored(tiny_dataset: Path, tmp_path: Path) -> None:
-    losses = []
-    for distribute in ("none", "mirrored"):
-        run = trainkit.train(tiny_dataset, **TINY, epochs=2, distribute=distribute, experiments=tmp_path)
-        losses.append([float(row["loss"]) for row in rows(run)])
-    np.testing.assert_allclose(losses[0], losses[1], atol=1e-4)
 
 
 def test_tensorboard_gets_its_logs(tiny_dataset: Path, tmp_path: Path) -> None:

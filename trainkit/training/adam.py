@@ -11,7 +11,7 @@ class FusedAdam(keras.optimizers.Adam):  # type: ignore[misc]
     """Keras' Adam, without AMSGrad, through TensorFlow's own kernel of the same formula.
 
     Kingma and Ba 2015, arXiv:1412.6980, in the order of operations that their section 2 ends with. The weights differ
-    from those of Keras' by rounding. Not for `tf.distribute`, whose variables are several.
+    from those of Keras' by rounding.
     """
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from trainkit.config import Config
 from trainkit.training.normalization import FusedBatchNormalization, can_be_fused
 from trainkit.training.phases import Phase
 from trainkit.training.schedules import build_optimizer, build_schedule
+from trainkit.training.sharing import SharedBatchNormalization, SharedLoss, counting_once, share_noise
 
 # Multiply-adds of the forward passes that Keras makes between two looks at the clock, the progress bar and Ctrl-C: some
 # tenths of a second on two cores. Between two steps of a small network Keras spends more time than in them.
@@ -37,13 +39,14 @@ def compile_model(model: Any, config: Config, phase: Phase, *, steps: int, multi
         epochs=phase.epochs,
         warmup=config["training.warmup"],
     )
+    shared = config["training.distribute"] != "none"
     optimizer = build_optimizer(
         config["training.optimizer"],
         schedule,
         weight_decay=config["training.weight_decay"],
         clip_norm=config["training.clip_norm"],
         ema=config["training.ema"],
-        fused=config["training.distribute"] == "none",
+        shared=shared,
     )
     optimizer.build(model.trainable_variables)
     if config["training.mixed_precision"] == "float16":
@@ -57,15 +60,14 @@ def compile_model(model: Any, config: Config, phase: Phase, *, steps: int, multi
     elif smooth:
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
     accuracy = "binary_accuracy" if binary else "categorical_accuracy" if smooth else "sparse_categorical_accuracy"
-    shared = config["training.distribute"] != "none"
     at_once = config["training.steps_per_execution"] or choose_steps(model, config["training.batch_size"])
     if shared:
         at_once = 1  # TensorFlow 2.21 fails on several under a strategy ("You must feed a value for placeholder")
     metrics = [_METRICS[accuracy](name="accuracy")]
-    if config["training.distribute"] != "none":
+    if shared:
         metrics = [
-            _counted(_METRICS[accuracy])(name="accuracy"),
-            _counted(keras.metrics.MeanMetricWrapper)(_each(loss), name="loss"),
+            counting_once(_METRICS[accuracy])(name="accuracy"),
+            SharedLoss(loss, model),  # takes the place of Keras' own, which has this name
         ]
     model.compile(
         optimizer=optimizer,
@@ -85,27 +87,6 @@ _METRICS = {
 }
 
 
-def _counted(metric: type) -> type:
-    """Return a metric that leaves out the examples of weight 0, with which a batch is filled up, and weighs no other.
-
-    Keras' own mean of the loss counts them; one of the same name takes its place.
-    """
-
-    class Counted(metric):  # type: ignore[misc]
-        def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-            real = None if sample_weight is None else keras.ops.cast(sample_weight > 0, "float32")
-            return super().update_state(y_true, y_pred, sample_weight=real)
-
-    return Counted
-
-
-def _each(loss: Any) -> Any:
-    """Return a loss that gives a value for each example."""
-    if isinstance(loss, str):
-        return keras.losses.get(loss)
-    return lambda y_true, y_pred: loss.call(y_true, y_pred)
-
-
 def choose_steps(model: Any, batch_size: int) -> int:
     """Return how many steps Keras should make at once: many of a small network, one of a large one."""
     work = max(1.0, _multiply_adds(model) * batch_size)
@@ -115,13 +96,16 @@ def choose_steps(model: Any, batch_size: int) -> int:
 def _multiply_adds(model: Any) -> float:
     """Estimate the multiply-adds of one image, near enough to tell small from large."""
     total = 0.0
-    for layer in model.layers:
-        if getattr(layer, "layers", None):
-            total += _multiply_adds(layer)
-            continue
+    for layer in _flatten(model):
         places = math.prod(side or 1 for side in tuple(getattr(layer.output, "shape", ()))[1:-1])
         total += places * sum(math.prod(weight.shape) for weight in layer.weights if len(weight.shape) > 1)
     return total
+
+
+def _flatten(model: Any) -> Iterator[Any]:
+    """Yield the layers of a model, and those of the models among them."""
+    for layer in model.layers:
+        yield from _flatten(layer) if getattr(layer, "layers", None) else (layer,)
 
 
 def training_copy(model: Any, precision: str, *, shared: bool = False) -> Any:
@@ -133,25 +117,26 @@ def training_copy(model: Any, precision: str, *, shared: bool = False) -> Any:
         shared: whether several devices share a batch.
 
     Returns:
-        A model with the same weights, float32, and layers trained where they were. Batch normalisation is fused, or
-        looks at the whole of a batch that is shared.
+        A model with the same weights, float32, and layers trained where they were. Batch normalisation is fused;
+        where a batch is shared, batch normalisation, dropout and noise see the whole of it.
     """
-    if precision == "none" and not shared and not any(map(can_be_fused, model.layers)):
+    if precision == "none" and not shared and not any(map(can_be_fused, _flatten(model))):
         return keras.Model(model.inputs, model.outputs)  # a second one, so that what is saved carries no optimizer
-    last = model.layers[-1]
+    *_, last = _flatten(model)
 
     def copy(layer: Any) -> Any:
-        config = layer.get_config()
-        if precision != "none" and layer is not last and not isinstance(layer, keras.layers.InputLayer):
+        config, kind = layer.get_config(), type(layer)
+        if precision != "none" and layer is not last and kind is not keras.layers.InputLayer:
             config["dtype"] = f"mixed_{precision}"
-        if shared and type(layer) is keras.layers.BatchNormalization:
-            config["synchronized"] = True
-        kind = FusedBatchNormalization if can_be_fused(layer) and not shared else layer.__class__
+        if shared and kind is keras.layers.BatchNormalization:
+            kind = SharedBatchNormalization
+        elif can_be_fused(layer):
+            kind = FusedBatchNormalization
         return kind.from_config(config)
 
-    clone = keras.models.clone_model(model, clone_function=copy)
+    clone = keras.models.clone_model(model, clone_function=copy, recursive=True)
     clone.set_weights(model.get_weights())
-    return clone
+    return share_noise(clone) if shared else clone
 
 
 def class_weights(labels: np.ndarray, class_count: int) -> np.ndarray:

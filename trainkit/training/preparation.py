@@ -23,6 +23,7 @@ from trainkit.training.compilation import class_weights, training_copy
 from trainkit.training.evaluation import predict_pixels
 from trainkit.training.feeding import Feed
 from trainkit.training.phases import compute_features, is_frozen
+from trainkit.training.sharing import share_noise
 
 _LEAST_DEVIATION = 1e-3  # grey levels
 
@@ -142,17 +143,16 @@ def build_fitted(prepared: Prepared, callbacks: list[Any] | None = None) -> Fitt
         callbacks: of Keras, for the computing of features.
     """
     config, pixels, to_input = prepared.config, prepared.pixels, prepared.preprocessing.to_input
-    augmentation = augmentation_of(config)
+    augmentation, shared = augmentation_of(config), config["training.distribute"] != "none"
     if is_frozen(prepared.model) and not (augmentation.moves_pixels or augmentation.mixes):
 
         def predict(backbone: Any, side: str) -> np.ndarray:
             return predict_pixels(backbone, pixels[side], prepared.preprocessing, callbacks=callbacks or [])
 
         head = compute_features(prepared.model, predict, {side: len(of_side) for side, of_side in pixels.items()})
-        return Fitted(head.model, _build_feeds(prepared, head.features, np.asarray, head.model))
-    model = training_copy(
-        prepared.model, config["training.mixed_precision"], shared=config["training.distribute"] != "none"
-    )
+        model = share_noise(head.model) if shared else head.model
+        return Fitted(model, _build_feeds(prepared, head.features, np.asarray, model))
+    model = training_copy(prepared.model, config["training.mixed_precision"], shared=shared)
     return Fitted(model, _build_feeds(prepared, pixels, to_input, model))
 
 

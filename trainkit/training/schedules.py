@@ -7,6 +7,7 @@ from typing import Any
 
 from trainkit.backend import keras, tf
 from trainkit.training.adam import FusedAdam
+from trainkit.training.sharing import clipping_together
 
 _CLASSES = {
     "adam": "Adam",
@@ -105,7 +106,7 @@ def build_optimizer(
     weight_decay: float = 0.0,
     clip_norm: float = 0.0,
     ema: float = 0.0,
-    fused: bool = True,
+    shared: bool = False,
 ) -> Any:
     """Return one of Keras' optimizers; `sgd` has a Nesterov momentum of 0.9.
 
@@ -115,7 +116,7 @@ def build_optimizer(
         weight_decay: taken from each kernel in each step, times the rate; 0 for none.
         clip_norm: the longest gradient, over all weights; 0 for any.
         ema: the momentum of the moving average of the weights; 0 for none.
-        fused: Adam in one kernel a weight, which `tf.distribute` cannot take.
+        shared: whether several devices share a batch.
     """
     arguments: dict[str, Any] = {"momentum": 0.9, "nesterov": True} if name == "sgd" else {}
     if weight_decay or name == "adamw":  # Keras' AdamW has a decay of its own otherwise
@@ -126,8 +127,8 @@ def build_optimizer(
         arguments.update(use_ema=True, ema_momentum=ema)
     if clip_norm:
         arguments["global_clipnorm"] = clip_norm
-    plain = getattr(keras.optimizers, _CLASSES[name])
-    optimizer = (FusedAdam if fused and name in ("adam", "adamw") else plain)(learning_rate, **arguments)
+    kind = FusedAdam if name in ("adam", "adamw") else getattr(keras.optimizers, _CLASSES[name])
+    optimizer = (clipping_together(kind) if clip_norm and shared else kind)(learning_rate, **arguments)
     if weight_decay:
         optimizer.exclude_from_weight_decay(var_names=_WITHOUT_DECAY)
     return optimizer
