@@ -54,15 +54,20 @@ for name, case in {CASES!r}.items():
         "digits", **case, epochs=2, validation=0.3, name=f"{{name}}-on-{{devices}}", experiments=sys.argv[2],
         distribute="mirrored" if devices > 1 else "none",
     )
+settings = {{"model.filters": 4, "training.distribute": "mirrored" if devices > 1 else "none"}}
+print(trainkit.find_learning_rate("digits", model="small-cnn", settings=settings).suggestion)
 """
 
 
 @pytest.mark.slow
 def test_two_and_three_devices_train_like_one(tmp_path: Path) -> None:
+    suggestions = []
     for devices in ("1", "2", "3"):
         command = [sys.executable, "-c", TRAIN, devices, str(tmp_path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+        suggestions.append(done.stdout)
+    assert suggestions[0] == suggestions[1] == suggestions[2] != ""
     for name in CASES:
         one, *others = (losses(f"{name}-on-{devices}", tmp_path) for devices in (1, 2, 3))
         for several in others:

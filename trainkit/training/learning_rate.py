@@ -54,7 +54,9 @@ def measure_learning_rates(config: Config, dataset: Dataset | None = None) -> Le
         UsageError: the settings do not go together.
     """
     dataset = dataset or load_dataset(config["data"], validation=config["training.validation"])
-    plain = Config({**config.values, "training.schedule": "constant", "training.warmup": 0.0, "training.ema": 0.0})
+    # The rate is what is looked at; and one device is enough for it, because several train like one.
+    simple = {"schedule": "constant", "warmup": 0.0, "ema": 0.0, "distribute": "none"}
+    plain = Config({**config.values, **{f"training.{key}": value for key, value in simple.items()}})
     prepared = prepare(plain, dataset)
     log.info("Training up to %d steps at rising learning rates, %g to %g", STEPS, LOWEST, HIGHEST)
     fitted = build_fitted(prepared)
