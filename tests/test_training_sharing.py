@@ -78,13 +78,20 @@ def losses(name: str, experiments: Path) -> list[tuple[float, float]]:
     return [(float(row["loss"]), float(row["val_loss"])) for row in trainkit.find_run(name, experiments).metrics]
 
 
-def test_one_device_is_enough_to_be_mirrored(tiny_dataset: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+def test_one_device_is_enough_to_be_mirrored(tmp_path: Path, class_weights: str) -> None:
+    labels = np.arange(60) % 4 // 2  # two classes
+    labels[:20] = 0
+    images = np.random.default_rng(0).integers(0, 100, (60, 12, 16, 3), np.uint8) + (100 * labels)[
+        :, None, None, None
+    ].astype(np.uint8)
     for distribute in ("none", "mirrored"):
         trainkit.train(
-            tiny_dataset,
-            size=(16, 12),
+            (images, labels),
+            model="small-cnn",
             epochs=2,
             batch_size=8,
+            class_weights=class_weights,
             distribute=distribute,
             name=distribute,
             experiments=tmp_path,

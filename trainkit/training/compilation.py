@@ -13,7 +13,7 @@ from trainkit.config import Config
 from trainkit.training.normalization import FusedBatchNormalization, can_be_fused
 from trainkit.training.phases import Phase
 from trainkit.training.schedules import build_optimizer, build_schedule
-from trainkit.training.sharing import SharedBatchNormalization, SharedLoss, counting_once, share_noise
+from trainkit.training.sharing import SharedLoss, counting_once, shared_kind
 
 # Multiply-adds of the forward passes that Keras makes between two looks at the clock, the progress bar and Ctrl-C: some
 # tenths of a second on two cores. Between two steps of a small network Keras spends more time than in them.
@@ -128,15 +128,15 @@ def training_copy(model: Any, precision: str, *, shared: bool = False) -> Any:
         config, kind = layer.get_config(), type(layer)
         if precision != "none" and layer is not last and kind is not keras.layers.InputLayer:
             config["dtype"] = f"mixed_{precision}"
-        if shared and kind is keras.layers.BatchNormalization:
-            kind = SharedBatchNormalization
+        if shared:
+            kind = shared_kind(kind)
         elif can_be_fused(layer):
             kind = FusedBatchNormalization
         return kind.from_config(config)
 
     clone = keras.models.clone_model(model, clone_function=copy, recursive=True)
     clone.set_weights(model.get_weights())
-    return share_noise(clone) if shared else clone
+    return clone
 
 
 def class_weights(labels: np.ndarray, class_count: int) -> np.ndarray:

@@ -21,6 +21,13 @@ _NOISE = {
 }
 
 
+def shared_kind(kind: Any) -> Any:
+    """Return the class of layers that see the whole of a shared batch in the place of `kind`, which may be itself."""
+    if kind is keras.layers.BatchNormalization:
+        return SharedBatchNormalization
+    return _for_whole_batch(kind) if kind in _NOISE else kind
+
+
 def share_noise(model: Any) -> Any:
     """Return a model on the same layers, but that dropout and noise are drawn for the whole of a shared batch."""
 
@@ -28,7 +35,7 @@ def share_noise(model: Any) -> Any:
         kind: Any = type(layer)
         return _for_whole_batch(kind).from_config(layer.get_config()) if kind in _NOISE else layer
 
-    return keras.models.clone_model(model, clone_function=share, recursive=True)
+    return keras.models.clone_model(model, clone_function=share)
 
 
 @cache
@@ -37,8 +44,8 @@ def _for_whole_batch(kind: Any) -> Any:
 
     class ForWholeBatch(kind):  # type: ignore[misc]
         def call(self, inputs: Any, training: bool = False) -> Any:
-            context = tf.distribute.get_replica_context()
-            if not training or context is None or context.num_replicas_in_sync == 1:
+            context = _context()
+            if not training or context is None:
                 return super().call(inputs, training=training)
             counts = tf.cast(_gather_counts(context, inputs), tf.int32)
             number, count = context.replica_id_in_sync_group, tf.shape(inputs)[0]
@@ -47,6 +54,12 @@ def _for_whole_batch(kind: Any) -> Any:
             return super().call(whole, training=training)[before : before + count]
 
     return ForWholeBatch
+
+
+def _context() -> Any:
+    """Return what a device knows of the others, or `None` where there are none, or all are spoken to at once."""
+    context = tf.distribute.get_replica_context()
+    return context if context is not None and context.num_replicas_in_sync > 1 else None
 
 
 def _gather_counts(context: Any, inputs: Any) -> Any:
@@ -63,8 +76,8 @@ class SharedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore
     """
 
     def _moments(self, inputs: Any, mask: Any) -> tuple[Any, Any]:
-        context = tf.distribute.get_replica_context()
-        if mask is not None or context is None or context.num_replicas_in_sync == 1:
+        context = _context()
+        if mask is not None or context is None:
             return super()._moments(inputs, mask)  # type: ignore[no-any-return]
         count = tf.cast(tf.shape(inputs)[0], tf.float32)
         share = count / tf.reduce_sum(_gather_counts(context, inputs))
@@ -83,8 +96,8 @@ def clipping_together(kind: type) -> type:
 
     class ClippingTogether(kind):  # type: ignore[misc]
         def _clip_gradients(self, gradients: list[Any]) -> list[Any]:
-            context = tf.distribute.get_replica_context()
-            if context is None or context.num_replicas_in_sync == 1:
+            context = _context()
+            if context is None:
                 return super()._clip_gradients(gradients)  # type: ignore[no-any-return]
             clipped = super()._clip_gradients(context.all_reduce(tf.distribute.ReduceOp.SUM, gradients))
             return [gradient / context.num_replicas_in_sync for gradient in clipped]  # which Keras adds up
@@ -117,11 +130,11 @@ class SharedLoss(keras.metrics.Mean):  # type: ignore[misc]
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Add the examples of a device: targets, outputs, and weights as `trainkit.training.feeding` has them."""
-        losses, real = self._of_each(y_true, y_pred), _is_real(sample_weight)
-        context = tf.distribute.get_replica_context()
+        losses, real, context = self._of_each(y_true, y_pred), _is_real(sample_weight), _context()
+        if real is not None:
+            losses *= sample_weight
         if context is not None and real is not None:
             # The weights hold the device's share of the batch, which is not the examples' own.
             count = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.reduce_sum(real))
-            size = tf.cast(tf.shape(real)[0], tf.float32)
-            losses *= sample_weight * count / (size * context.num_replicas_in_sync)
+            losses *= count / (tf.cast(tf.shape(real)[0], tf.float32) * context.num_replicas_in_sync)
         return super().update_state(losses + sum(self._model.losses), real)
