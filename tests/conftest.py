@@ -8,8 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-
-COLORS_BGR = {"blue": (200, 60, 30), "green": (40, 190, 60), "red": (30, 50, 210)}
+from photographs import COLORS_BGR, draw_photo, write_class_folders
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,24 +31,6 @@ def shared() -> Path:
     """The folder of real data."""
     folder = Path(os.environ["TRAINKIT_SHARED"]).resolve()
     assert (folder / "data").is_dir(), f"TRAINKIT_SHARED={folder} has no data/ in it"
-    return folder
-
-
-def draw_photo(seed: int, color_bgr: tuple[int, int, int], height: int = 60, width: int = 80) -> np.ndarray:
-    """Return a picture that is not square, noisy, and mostly of one colour."""
-    generator = np.random.default_rng(seed)
-    image = np.clip(np.array(color_bgr) + generator.normal(0, 25, (height, width, 3)), 0, 255).astype(np.uint8)
-    cv2.rectangle(image, (5, 8), (width // 2, height // 3), (int(generator.integers(255)), 128, 10), -1)
-    return image
-
-
-def write_class_folders(folder: Path, *, count: int, colors: tuple[str, ...] = ("blue", "green", "red")) -> Path:
-    """Write `count` photographs for each class, of different sizes, no two alike."""
-    for index, name in enumerate(colors):
-        (folder / name).mkdir(parents=True)
-        for number in range(count):
-            image = draw_photo(1000 * index + number, COLORS_BGR[name], 50 + number % 7, 70 + number % 11)
-            cv2.imwrite(str(folder / name / f"{name}-{number:03}.png"), image)
     return folder
 
 
@@ -79,33 +60,6 @@ def trained_run(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory):  
         epochs=3,
         experiments=tmp_path_factory.mktemp("work") / "experiments",
     )
-
-
-def save_run(folder: Path, model, preprocessing, dataset: Path, class_names: list[str], **settings: object):  # type: ignore[no-untyped-def]
-    """Write a finished run around a Keras model that was never trained."""
-    from trainkit.config import build_config
-    from trainkit.files import sha256_of
-    from trainkit.runs import create_run
-
-    config = build_config({"data": str(dataset), **settings})
-    run = create_run(folder, config=config, preprocessing=preprocessing, class_names=class_names, environment={})
-    model.save(run.model_path)
-    run.set_result(status="finished", keras_sha256=sha256_of(run.model_path))
-    return run
-
-
-def spread_weights(model, seed: int = 0) -> None:  # type: ignore[no-untyped-def]
-    """Give a random network biases, and logits that neither saturate nor flatten the softmax."""
-    generator = np.random.default_rng(seed)
-    for weight in model.weights:
-        if weight.path.endswith(("bias", "beta")):
-            weight.assign(generator.normal(0, 0.1, weight.shape))
-    last = model.layers[-1]
-    inputs = generator.normal(0, 1, (16, *model.input_shape[1:])).astype(np.float32)
-    from trainkit.backend import keras
-
-    spread = float(np.std(keras.Model(model.input, last.input).predict(inputs, verbose=0) @ last.kernel.numpy()))
-    last.kernel.assign(last.kernel.numpy() * (2 / max(spread, 1e-6)))
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from trainkit.backend import keras
-from trainkit.exporting.conversion import build_graph
-from trainkit.exporting.graph import Graph
-from trainkit.exporting.tracing import Traced, trace
+from trainkit.exporting._conversion import build_graph
+from trainkit.exporting._graph import Graph
+from trainkit.exporting._tracing import Traced, trace
 
 layers, ops = keras.layers, keras.ops
 SHAPE = (20, 24, 3)

@@ -20,6 +20,13 @@ FACE_DETECTOR: dict[str, Any] = {
     "blob": {"scalefactor": 1, "size": [300, 300], "mean": [104, 177, 123], "swapRB": False, "crop": False},
     "output": {"kind": "ssd", "class_names": ["background", "face"], "background": 0, "min_confidence": 0.5},
 }
+WIDTH, HEIGHT = 5, 4
+BY_HAND: dict[str, Any] = {
+    "schema": "trainkit/1",
+    "model": {"file": "net.onnx", "format": "onnx"},
+    "blob": {"scalefactor": 1, "size": [WIDTH, HEIGHT], "mean": [0], "swapRB": False, "crop": False},
+    "output": {"kind": "softmax", "class_names": ["a", "b", "c"]},
+}
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any], **sections: dict[str, Any]) -> Path:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from trainkit.data.inspection import read_image
+from trainkit.data._inspection import read_image
 from trainkit.deploy.classify import MAX_PIXELS, MAX_SIDE, apply_before_blob, pad_to_aspect
 from trainkit.errors import BundleError, TrainkitError, UsageError
 from trainkit.preprocessing import (

@@ -10,26 +10,28 @@ Names are imported when they are first used, so that `Classifier` never waits fo
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from trainkit._names import attach
 
 if TYPE_CHECKING:
-    from trainkit.benchmark import bench
-    from trainkit.checks import check
-    from trainkit.clients import add_clients
-    from trainkit.convolution import convolve
-    from trainkit.data.augmentation import Augmentation
-    from trainkit.data.transforms import apply_transform
-    from trainkit.deploy import Classifier, Detector
-    from trainkit.exporting import export
-    from trainkit.faces import find_faces
-    from trainkit.layer_table import shapes
+    from trainkit.bundles._bench import bench
+    from trainkit.bundles._check import check
+    from trainkit.bundles._clients import add_clients
+    from trainkit.bundles._export import export
+    from trainkit.data._augmentation import Augmentation
+    from trainkit.data._transforms import apply_transform
+    from trainkit.deploy.classify import Classifier, Detector
+    from trainkit.lessons._convolution import convolve
+    from trainkit.lessons._faces import find_faces
+    from trainkit.lessons._imagenet import classify
     from trainkit.preprocessing import Preprocessing
-    from trainkit.recognition import classify
-    from trainkit.reports.comparison import compare
-    from trainkit.reports.report import report
-    from trainkit.runs import find_run, list_runs
-    from trainkit.training import evaluate, find_learning_rate, resume, train
+    from trainkit.reports._comparison import compare
+    from trainkit.reports._report import report
+    from trainkit.runs._evaluation import evaluate
+    from trainkit.runs._layer_table import shapes
+    from trainkit.runs._run import find_run, list_runs
+    from trainkit.training._train import find_learning_rate, resume, train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -56,32 +58,29 @@ __all__ = [
     "train",
 ]
 
-_HOMES = {
-    "Augmentation": "trainkit.data.augmentation",
-    "add_clients": "trainkit.clients",
-    "apply_transform": "trainkit.data.transforms",
-    "Classifier": "trainkit.deploy",
-    "Detector": "trainkit.deploy",
-    "Preprocessing": "trainkit.preprocessing",
-    "bench": "trainkit.benchmark",
-    "check": "trainkit.checks",
-    "classify": "trainkit.recognition",
-    "compare": "trainkit.reports.comparison",
-    "convolve": "trainkit.convolution",
-    "evaluate": "trainkit.training",
-    "export": "trainkit.exporting",
-    "find_faces": "trainkit.faces",
-    "find_learning_rate": "trainkit.training",
-    "find_run": "trainkit.runs",
-    "list_runs": "trainkit.runs",
-    "resume": "trainkit.training",
-    "report": "trainkit.reports.report",
-    "shapes": "trainkit.layer_table",
-    "train": "trainkit.training",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module `trainkit` has no attribute `{name}`")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "Augmentation": "trainkit.data._augmentation",
+        "Classifier": "trainkit.deploy.classify",
+        "Detector": "trainkit.deploy.classify",
+        "Preprocessing": "trainkit.preprocessing",
+        "add_clients": "trainkit.bundles._clients",
+        "apply_transform": "trainkit.data._transforms",
+        "bench": "trainkit.bundles._bench",
+        "check": "trainkit.bundles._check",
+        "classify": "trainkit.lessons._imagenet",
+        "compare": "trainkit.reports._comparison",
+        "convolve": "trainkit.lessons._convolution",
+        "evaluate": "trainkit.runs._evaluation",
+        "export": "trainkit.bundles._export",
+        "find_faces": "trainkit.lessons._faces",
+        "find_learning_rate": "trainkit.training._train",
+        "find_run": "trainkit.runs._run",
+        "list_runs": "trainkit.runs._run",
+        "report": "trainkit.reports._report",
+        "resume": "trainkit.training._train",
+        "shapes": "trainkit.runs._layer_table",
+        "train": "trainkit.training._train",
+    },
+)

@@ -31,9 +31,9 @@ MOST_SECONDS = 20.0
 
 def save_ours(model: Any, path: Path, recent: Path) -> None:
     """Write the graph that trainkit exports, for OpenCV 4.5.5 and later, and for 4.10 and later only."""
-    from trainkit.exporting.conversion import build_graph
-    from trainkit.exporting.onnx_graph import save_onnx
-    from trainkit.exporting.tracing import trace
+    from trainkit.exporting._conversion import build_graph
+    from trainkit.exporting._onnx_graph import save_onnx
+    from trainkit.exporting._tracing import trace
 
     traced = trace(model)
     save_onnx(build_graph(traced), traced.kind, path, metadata={})
@@ -75,8 +75,8 @@ def measure(network: str) -> dict[str, Any]:
     import numpy as np
 
     from trainkit.backend import keras
-    from trainkit.benchmark import time_in_turn
-    from trainkit.models import BUILDERS
+    from trainkit.bundles._bench import time_in_turn
+    from trainkit.models._builders import BUILDERS
 
     keras.utils.set_random_seed(0)
     builder = BUILDERS[network]

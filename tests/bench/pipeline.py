@@ -75,8 +75,8 @@ def seconds_of(work: Callable[[], Any]) -> float:
 def measure_first_pass(paths: list[Path], cache: Path) -> tuple[float, float, float]:
     """Return images a second of a bare loop, of the first pass, and of opening what it wrote; the three in turn."""
     from trainkit.data import Part
-    from trainkit.data.dataset import FileImages
-    from trainkit.data.pipeline import read_pixels
+    from trainkit.data._dataset import FileImages
+    from trainkit.data._pipeline import read_pixels
     from trainkit.preprocessing import build_preprocessing
 
     part = Part(FileImages(paths), np.zeros(len(paths), np.int64))
@@ -95,7 +95,7 @@ def measure_first_pass(paths: list[Path], cache: Path) -> tuple[float, float, fl
 
 def write_mapped(cache: Path, count: int) -> np.ndarray:
     """Write a cache of noise and return it, mapped."""
-    from trainkit.data.cache import map_pixels
+    from trainkit.data._cache import map_pixels
 
     noise = np.random.default_rng(0).integers(0, 256, (64, SIDE, SIDE, 3), np.uint8)
 
@@ -108,7 +108,7 @@ def write_mapped(cache: Path, count: int) -> np.ndarray:
 
 def measure_later_passes(pixels: np.ndarray, batch_size: int) -> float:
     """Return images a second of one pass in shuffled batches."""
-    from trainkit.data.pipeline import gather
+    from trainkit.data._pipeline import gather
 
     order = np.random.default_rng(0).permutation(len(pixels))
     out = np.empty((batch_size, *pixels.shape[1:]), np.uint8)

@@ -15,8 +15,8 @@ import cv2
 import skimage.data
 
 import trainkit
+from trainkit.bundles._export import FORMATS
 from trainkit.errors import WeightsError
-from trainkit.exporting import FORMATS
 
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")  # of scikit-image, which carries them
 ODD_NAME = 'café "x"'

@@ -28,7 +28,7 @@ from networks import TESTED, Network, known_networks, write_photographs
 from rich.console import Console
 from table import count, save_results, write_table
 
-from trainkit.exporting import FORMATS
+from trainkit.bundles._export import FORMATS
 from trainkit.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -60,7 +60,8 @@ def write_twin(bundle: Path, twin: Path) -> None:
 
     OpenCV cannot be asked for an inner value where it has fused layers.
     """
-    from trainkit.exporting import frozen_graph, onnx_graph
+    from trainkit.exporting import _frozen_graph as frozen_graph
+    from trainkit.exporting import _onnx_graph as onnx_graph
 
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     model = manifest["model"]

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from trainkit.models import BUILDERS
+from trainkit.models._builders import BUILDERS
 from trainkit.preprocessing import PREPROCESSINGS, Preprocessing, build_preprocessing
 
 PHOTOGRAPHS = 16  # to calibrate on; the first `TESTED` of them are what every reader is asked about
@@ -266,7 +266,7 @@ def _statistics(color: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def _train_for_a_moment(name: str, preprocessing: Preprocessing) -> Any:
-    from trainkit.data.sources import load_dataset
+    from trainkit.data._sources import load_dataset
 
     there = (_keras_home() / "datasets" / "fashion-mnist").is_dir()
     data = "fashion-mnist" if name == "fashion-mnist" and there else "digits"

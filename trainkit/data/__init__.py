@@ -1,6 +1,27 @@
 """Where images come from, which of them can be used, and how they reach the network."""
 
-from trainkit.data.dataset import Dataset, Part
-from trainkit.data.sources import SOURCES, load_dataset
+from __future__ import annotations
 
-__all__ = ["SOURCES", "Dataset", "Part", "load_dataset"]
+from typing import TYPE_CHECKING
+
+from trainkit._names import attach
+
+if TYPE_CHECKING:
+    from trainkit.data._augmentation import Augmentation
+    from trainkit.data._dataset import Dataset, Part
+    from trainkit.data._sources import SOURCES, load_dataset
+    from trainkit.data._transforms import apply_transform
+
+__all__ = ["SOURCES", "Augmentation", "Dataset", "Part", "apply_transform", "load_dataset"]
+
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "Augmentation": "trainkit.data._augmentation",
+        "Dataset": "trainkit.data._dataset",
+        "Part": "trainkit.data._dataset",
+        "SOURCES": "trainkit.data._sources",
+        "apply_transform": "trainkit.data._transforms",
+        "load_dataset": "trainkit.data._sources",
+    },
+)

@@ -1,63 +1,26 @@
-"""The networks that trainkit builds, by name.
-
-To add one, write a function `build_<name>(input_shape, class_count, *, multi_label, **settings) -> keras.Model` in a
-module of its own and give it an entry in `BUILDERS`. A network of `keras.applications` needs no more than a line in
-`trainkit.models.backbones.BACKBONES`. Keras is imported inside the functions, so that reading this table costs nothing.
-"""
+"""The networks that trainkit builds, and Keras files of others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
-from trainkit.models.backbones import BACKBONES, build_backbone
-from trainkit.models.fashion_mnist import build_fashion_mnist
-from trainkit.models.small_cnn import build_small_cnn
-from trainkit.models.small_resnet import build_small_resnet
-from trainkit.preprocessing import Color
+from trainkit._names import attach
 
+if TYPE_CHECKING:
+    from trainkit.models._builders import BUILDERS, Builder
+    from trainkit.models._layers import build_classes, load_weights
+    from trainkit.models._summary import sum_multiply_adds, trace_shapes
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Builder:
-    """A network, and what is right for it unless the user says otherwise."""
+__all__ = ["BUILDERS", "Builder", "build_classes", "load_weights", "sum_multiply_adds", "trace_shapes"]
 
-    build: Callable[..., Any]
-    preprocessing: str
-    size: tuple[int, int] | None = None  # width, height; None: the data's own, else 96x96
-    color: Color | None = None  # None: the data's own, else rgb
-    settings: dict[str, int | float | str] = field(default_factory=dict)  # what `model.<key>` may set
-    pretrained: bool = False  # whether there are ImageNet weights for it
-    epochs: int = 10
-    batch_size: int = 64
-    learning_rate: float = 0.001
-
-
-BUILDERS = {
-    "small-cnn": Builder(
-        build=build_small_cnn,
-        preprocessing="unit",
-        settings={"blocks": 0, "filters": 32, "dropout": 0.25, "weights": "none"},
-        epochs=20,
-        batch_size=32,
-    ),
-    "small-resnet": Builder(
-        build=build_small_resnet,
-        preprocessing="unit",
-        settings={"width": 32, "blocks": 1, "dropout": 0.0, "weights": "none"},
-    ),
-    "fashion-mnist": Builder(build=build_fashion_mnist, preprocessing="unit", settings={"weights": "none"}),
-    **{
-        name: Builder(
-            build=partial(build_backbone, name),
-            preprocessing=backbone.preprocessing,
-            size=(backbone.size, backbone.size),
-            color=backbone.color,
-            pretrained=True,
-            settings=backbone.settings,
-            batch_size=32,
-        )
-        for name, backbone in BACKBONES.items()
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "BUILDERS": "trainkit.models._builders",
+        "Builder": "trainkit.models._builders",
+        "build_classes": "trainkit.models._layers",
+        "load_weights": "trainkit.models._layers",
+        "sum_multiply_adds": "trainkit.models._summary",
+        "trace_shapes": "trainkit.models._summary",
     },
-}
+)

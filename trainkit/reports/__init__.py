@@ -1,6 +1,26 @@
-"""What a run looks like to a person: charts, pictures and one page. `report.py` and `comparison.py` are the way in."""
+"""What a run looks like to a person: charts, pictures and pages."""
 
-from trainkit.reports.page import write_report
-from trainkit.reports.plots import draw_confusion_matrix, draw_curves
+from __future__ import annotations
 
-__all__ = ["draw_confusion_matrix", "draw_curves", "write_report"]
+from typing import TYPE_CHECKING
+
+from trainkit._names import attach
+
+if TYPE_CHECKING:
+    from trainkit.reports._comparison import compare
+    from trainkit.reports._page import write_report
+    from trainkit.reports._plots import draw_confusion_matrix, draw_curves
+    from trainkit.reports._report import report
+
+__all__ = ["compare", "draw_confusion_matrix", "draw_curves", "report", "write_report"]
+
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "compare": "trainkit.reports._comparison",
+        "draw_confusion_matrix": "trainkit.reports._plots",
+        "draw_curves": "trainkit.reports._plots",
+        "report": "trainkit.reports._report",
+        "write_report": "trainkit.reports._page",
+    },
+)

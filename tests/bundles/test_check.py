@@ -1,0 +1,279 @@
+"""Whether a check finds what it must find."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from photographs import write_class_folders
+
+import trainkit
+from trainkit.bundles._check import Agreement, Difference, _in_batches
+from trainkit.deploy import classify
+from trainkit.errors import BundleError, DataError
+
+
+@pytest.fixture(scope="module")
+def bundle(trained_run, tmp_path_factory: pytest.TempPathFactory) -> Path:  # type: ignore[no-untyped-def]
+    """An ONNX bundle of the trained run."""
+    return trainkit.export(trained_run, name="tiny", exported=tmp_path_factory.mktemp("bundles")).path
+
+
+def copy_with(bundle: Path, folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    copy = shutil.copytree(bundle, folder / "copy")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    change(manifest)
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    return copy
+
+
+def test_check_compares_every_runtime(bundle: Path, trained_run) -> None:  # type: ignore[no-untyped-def]
+    agreement = trainkit.check(bundle, experiments=trained_run.path.parent)
+    assert agreement.ok
+    assert agreement.images == len(trained_run.load_data().parts["test"])
+    assert set(agreement.runtimes) == {"keras", "opencv", "onnxruntime"}
+    document = agreement.to_json()
+    assert set(document) == {
+        "images",
+        "top1_agreement",
+        "max_abs_difference",
+        "max_relative_logit_difference",
+        "max_abs_pixel_difference",
+        "probability_tolerance",
+        "logit_tolerance",
+        "runtimes",
+    }
+    assert document["max_abs_pixel_difference"] == 0
+    assert document["max_abs_difference"] <= 1e-5
+    assert document["max_relative_logit_difference"] <= 1e-4
+
+
+def test_check_of_a_frozen_graph_runs_opencv(trained_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    written = trainkit.export(trained_run, format="frozen-graph", exported=tmp_path)
+    agreement = trainkit.check(written.path, experiments=trained_run.path.parent)
+    assert agreement.ok
+    assert set(agreement.runtimes) == {"keras", "opencv"}
+
+
+def test_check_reads_a_folder_of_any_images(bundle: Path, trained_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    folder = write_class_folders(tmp_path / "other", count=5, colors=("blue", "red"))
+    (folder / "notes.txt").write_text("no image")
+    assert trainkit.check(bundle, data=folder, experiments=trained_run.path.parent).images == 10
+
+
+def test_check_takes_at_most_so_many_images(bundle: Path, trained_run) -> None:  # type: ignore[no-untyped-def]
+    assert trainkit.check(bundle, experiments=trained_run.path.parent, max_images=2).images == 2
+
+
+def test_check_finds_another_mean(bundle: Path, trained_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    copy = copy_with(bundle, tmp_path, lambda manifest: manifest["blob"]["mean"].reverse())
+    agreement = trainkit.check(copy, experiments=trained_run.path.parent)
+    assert not agreement.ok
+    assert agreement.max_abs_pixel_difference > 0.1
+
+
+def test_check_finds_swapped_colors(bundle: Path, trained_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    copy = copy_with(bundle, tmp_path, lambda manifest: manifest["blob"].update(swapRB=False))
+    agreement = trainkit.check(copy, experiments=trained_run.path.parent)
+    assert not agreement.ok
+    assert agreement.top1_agreement < 1
+
+
+def test_check_finds_another_padding(bundle: Path, trained_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    step = {"step": "pad", "color_bgr": [255, 255, 255]}
+    copy = copy_with(bundle, tmp_path, lambda manifest: manifest.update(before_blob=[step]))
+    assert trainkit.check(copy, experiments=trained_run.path.parent).max_abs_pixel_difference > 0
+
+
+def test_check_needs_the_run_or_the_keras_model(bundle: Path, trained_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(BundleError, match="name its Keras model with --keras FILE"):
+        trainkit.check(bundle, experiments=tmp_path)
+    with pytest.raises(DataError, match=r"no run to take the data from. Name it with --data"):
+        trainkit.check(bundle, keras=trained_run.model_path, experiments=tmp_path)
+    folder = write_class_folders(tmp_path / "other", count=3)
+    assert trainkit.check(bundle, keras=trained_run.model_path, data=folder, experiments=tmp_path).ok
+
+
+def test_check_with_a_keras_model_still_knows_the_run(bundle: Path, trained_run) -> None:  # type: ignore[no-untyped-def]
+    assert trainkit.check(bundle, keras=trained_run.model_path, experiments=trained_run.path.parent).ok
+
+
+def test_check_of_another_size_is_a_sentence(bundle: Path, trained_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    copy = copy_with(bundle, tmp_path, lambda manifest: manifest["blob"].update(size=[33, 24]))
+    with pytest.raises(BundleError, match=r"The model does not take the blob \(3, 3, 24, 33\)"):
+        trainkit.check(copy, experiments=trained_run.path.parent)
+
+
+def test_check_refuses_another_keras_model(bundle: Path, trained_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    shutil.copyfile(trained_run.model_path, tmp_path / "model.keras")
+    with (tmp_path / "model.keras").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(BundleError, match=r"is not the model that the bundle came from: its sha256 differs"):
+        trainkit.check(bundle, keras=tmp_path / "model.keras")
+    with pytest.raises(BundleError, match="No Keras model at"):
+        trainkit.check(bundle, keras=tmp_path / "missing.keras")
+
+
+@pytest.mark.parametrize("folder", ["missing", "empty"])
+def test_check_without_images_is_refused(bundle: Path, trained_run, tmp_path: Path, folder: str) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"No such folder|No usable image"):
+        trainkit.check(bundle, data=tmp_path / folder, experiments=trained_run.path.parent)
+
+
+def difference(**values: float) -> Difference:
+    equal = {"top1_agreement": 1.0, "max_abs_difference": 0.0, "max_relative_logit_difference": 0.0}
+    return Difference(version="1", **{**equal, **values})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"top1_agreement": 0.9999},
+        {"max_abs_difference": 1.1e-5},
+        {"max_relative_logit_difference": 1.1e-4},
+        {"max_abs_difference": math.nan},
+        {"max_relative_logit_difference": math.inf},
+    ],
+)
+def test_agreement_is_as_good_as_its_worst_runtime(values: dict[str, float]) -> None:
+    agreement = Agreement(
+        images=1, max_abs_pixel_difference=0.0, runtimes={"opencv": difference(), "onnxruntime": difference(**values)}
+    )
+    assert not agreement.ok
+    json.dumps(agreement.to_json(), allow_nan=False)
+    (name,) = values
+    worst = getattr(agreement, name)
+    assert worst == values[name] or (math.isnan(worst) and math.isnan(values[name]))
+
+
+def test_agreement_with_other_pixels_is_none() -> None:
+    assert Agreement(images=1, max_abs_pixel_difference=0.0, runtimes={"opencv": difference()}).ok
+    assert not Agreement(images=1, max_abs_pixel_difference=1e-7, runtimes={"opencv": difference()}).ok
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_transfer_learning_leaves_with_the_same_answers(shared: Path, tmp_path: Path) -> None:
+    run = trainkit.train(
+        shared / "data" / "cats-dogs",
+        model="mobilenet",
+        alpha=0.75,
+        epochs=4,
+        experiments=tmp_path / "experiments",
+    )
+    assert run.result["test_accuracy"] >= 0.95
+    for model_format in ("onnx", "frozen-graph"):
+        path = trainkit.export(run, format=model_format, exported=tmp_path / "exported").path
+        agreement = trainkit.check(path, experiments=tmp_path / "experiments")
+        assert agreement.images == 200
+        assert agreement.ok
+    image = np.ascontiguousarray(run.load_data().parts["test"].images[0])
+    assert trainkit.Classifier(path).predict(image)[0].label in ("cats", "dogs")
+
+
+@pytest.fixture(scope="module")
+def badly_conditioned(street_image: np.ndarray, tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+    """Exports of a network whose logits are small differences of large numbers, by format."""
+    from trainkit.backend import keras
+    from trainkit.preprocessing import build_preprocessing
+
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((24, 36, 3))
+    x = keras.layers.Conv2D(32, 3, activation="relu")(inputs)
+    x = keras.layers.Conv2D(32, 3, activation="relu")(x)
+    dense = keras.layers.Dense(4, activation="softmax")
+    model = keras.Model(inputs, dense(keras.layers.GlobalAveragePooling2D()(x)))
+    images = [np.clip(street_image.astype(int) + 6 * step, 0, 255).astype(np.uint8) for step in range(8)]
+    preprocessing = build_preprocessing("symmetric", height=24, width=36)
+    features = keras.Model(model.input, dense.input)
+    spread = features(preprocessing.to_input([preprocessing.to_pixels(image) for image in images])).numpy()
+    directions = np.linalg.svd(spread - spread.mean(0), full_matrices=False)[2][:4].T
+    dense.kernel.assign(directions / (spread @ directions).std(0) * 2)
+    dense.bias.assign(-(spread @ dense.kernel.numpy()).mean(0))
+    folder = tmp_path_factory.mktemp("badly-conditioned")
+    return {
+        chosen: trainkit.export(
+            model,
+            preprocessing=preprocessing,
+            class_names=list("abcd"),
+            images=images,
+            format=chosen,
+            name=chosen,
+            exported=folder,
+        )
+        for chosen in ("onnx", "frozen-graph")
+    }
+
+
+@pytest.mark.parametrize("chosen", ["onnx", "frozen-graph"])
+def test_check_judges_a_badly_conditioned_network_by_onnxruntime(badly_conditioned, chosen: str) -> None:  # type: ignore[no-untyped-def]
+    bundle = badly_conditioned[chosen]
+    assert bundle.agreement.ok
+    assert 1e-5 < bundle.agreement.max_abs_difference <= bundle.agreement.probability_tolerance <= 1e-3
+    selftest = json.loads((bundle.path / "selftest" / "selftest.json").read_text(encoding="utf-8"))
+    assert selftest["tolerance"] == bundle.agreement.probability_tolerance
+    assert classify.selftest(bundle.path)["ok"]
+
+
+@pytest.mark.parametrize("tolerance", [0, -1e-5, 2e-3, True, "1e-5", None])
+def test_selftest_takes_no_other_tolerance(bundle: Path, tmp_path: Path, tolerance: object) -> None:
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    path = copy / "selftest" / "selftest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "tolerance": tolerance}))
+    with pytest.raises(BundleError, match=r"`tolerance` must be above 0, at most 0\.001"):
+        classify.selftest(copy)
+
+
+def test_check_runs_images_in_batches_of_several_sizes() -> None:
+    sizes: list[int] = []
+
+    def forward(blob: np.ndarray) -> np.ndarray:
+        sizes.append(len(blob))
+        return blob * 2
+
+    blob = np.arange(20.0).reshape(20, 1)
+    assert (_in_batches(forward)(blob) == blob * 2).all()
+    assert sizes == [1, 3, 8, 2, 1, 3, 2]
+
+
+@pytest.mark.parametrize("key", ["png", "original"])
+@pytest.mark.parametrize("name", ["../manifest.json", "/etc/hostname", "a/b.png", ""])
+def test_selftest_reads_no_file_outside_its_folder(bundle: Path, tmp_path: Path, key: str, name: str) -> None:
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    path = copy / "selftest" / "selftest.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["images"][0][key] = name
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(BundleError, match="its files must be the plain name of a file in the same folder"):
+        classify.selftest(copy)
+
+
+@pytest.mark.parametrize("chosen", ["onnx", "frozen-graph"])
+def test_samplewise_scaling_holds_where_there_is_little_contrast(
+    street_image: np.ndarray, tmp_path: Path, chosen: str
+) -> None:
+    from trainkit.backend import keras
+
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(8, 3, activation="relu")(inputs)
+    x = keras.layers.Flatten()(keras.layers.Conv2D(8, 3, strides=2, activation="relu")(x))
+    model = keras.Model(inputs, keras.layers.Dense(4, activation="softmax")(x))
+    images = [np.clip(120 + street_image * scale, 0, 255).astype(np.uint8) for scale in (1, 0.2, 0.05, 0.03, 0.02)]
+    bundle = trainkit.export(
+        model,
+        preprocessing="samplewise-standardize",
+        class_names=list("abcd"),
+        images=images,
+        format=chosen,
+        exported=tmp_path,
+    )
+    assert bundle.agreement.ok
+    assert not bundle.agreement.loosened

@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainkit.backend import tf
+from trainkit.data import Dataset, load_dataset
+from trainkit.data import _arrays as arrays
+from trainkit.data._arrays import load_arrays, load_npz, save_arrays
+from trainkit.data._pipeline import read_pixels
+from trainkit.errors import DataError
+from trainkit.preprocessing import build_preprocessing
+
+COUNT = 90
+GRAY = np.random.default_rng(0).integers(0, 256, (COUNT, 6, 8), np.uint8)
+RGB = np.random.default_rng(1).integers(0, 256, (COUNT, 6, 8, 3), np.uint8)
+LABELS = np.arange(COUNT) % 3
+ONE_HOT = np.eye(3)[LABELS]
+SEVERAL = np.stack([LABELS == 0, LABELS == 1, np.arange(COUNT) % 2 == 0, LABELS == 2], axis=1)
+
+
+def in_color(gray: np.ndarray) -> np.ndarray:
+    return np.repeat(gray[..., None], 3, axis=-1)
+
+
+def images_of(dataset: Dataset) -> dict[bytes, Any]:
+    """Return the label of each image by its bytes, B, G, R."""
+    found = {}
+    for part in dataset.parts.values():
+        assert len(part) == len(part.images)
+        for index in range(len(part)):
+            found[part.images[index].tobytes()] = part.labels[index].tolist()
+    return found
+
+
+@pytest.mark.parametrize(
+    "x", [GRAY, GRAY[..., None], GRAY.astype(np.float32), GRAY.astype(np.int64), tf.constant(GRAY), GRAY.tolist()]
+)
+@pytest.mark.parametrize("y", [LABELS, LABELS[:, None], LABELS.astype(np.float64), ONE_HOT, ONE_HOT.astype(bool)])
+def test_gray_arrays_become_a_data_set_in_any_form(x: Any, y: Any) -> None:
+    dataset = load_arrays((x, y))
+    assert dataset.class_names == ["0", "1", "2"] and not dataset.multi_label and dataset.name == "arrays"
+    assert list(dataset.parts) == ["train", "test", "val"]
+    expected = {in_color(image).tobytes(): label for image, label in zip(GRAY, LABELS, strict=True)}
+    assert images_of(dataset) == expected
+    assert all(part.labels.dtype == np.int64 for part in dataset.parts.values())
+
+
+def test_colours_are_red_green_blue_as_keras_has_them() -> None:
+    dataset = load_arrays((RGB, LABELS))
+    expected = {image[..., ::-1].tobytes(): label for image, label in zip(RGB, LABELS, strict=True)}
+    assert images_of(dataset) == expected
+    part = dataset.parts["train"]
+    pixels = read_pixels(part, build_preprocessing("unit", height=6, width=8))
+    assert all(np.array_equal(pixels[index], part.images[index]) for index in range(len(part)))
+
+
+def test_rows_that_are_not_one_hot_are_several_labels() -> None:
+    dataset = load_arrays((GRAY, SEVERAL))
+    assert dataset.multi_label and dataset.class_names == ["0", "1", "2", "3"]
+    for part in dataset.parts.values():
+        assert part.labels.dtype == np.float32 and (part.labels.sum(axis=0) > 0).all()
+    expected = {
+        np.repeat(image[..., None], 3, axis=-1).tobytes(): row.tolist()
+        for image, row in zip(GRAY, SEVERAL, strict=True)
+    }
+    assert images_of(dataset) == expected
+
+
+def test_arrays_are_neither_copied_nor_changed() -> None:
+    before = RGB.copy()
+    dataset = load_arrays((RGB, LABELS))
+    assert all(np.shares_memory(part.images.pixels, RGB) for part in dataset.parts.values())  # type: ignore[attr-defined]
+    read_pixels(dataset.parts["train"], build_preprocessing("unit", height=6, width=8))
+    np.testing.assert_array_equal(RGB, before)
+
+
+def test_sides_follow_from_the_pixels_and_stay_when_images_are_added() -> None:
+    x = np.random.default_rng(2).integers(0, 256, (900, 3, 3), np.uint8)
+    y = np.arange(900) % 3
+
+    def sides(dataset: Dataset) -> dict[bytes, str]:
+        return {
+            part.images[index].tobytes(): side for side, part in dataset.parts.items() for index in range(len(part))
+        }
+
+    few, every = sides(load_arrays((x[:600], y[:600]))), sides(load_arrays((x, y)))
+    assert few == sides(load_arrays((x[:600][::-1], y[:600][::-1])))
+    assert len(few) == 600 and {image: every[image] for image in few} == few
+    assert set(every.values()) == {"train", "val", "test"}
+
+
+def test_test_arrays_are_the_test_part_as_they_stand() -> None:
+    dataset = load_arrays(((GRAY[:60], LABELS[:60]), (RGB[60:], ONE_HOT[60:])), validation=0.2)
+    assert dataset.parts.keys() == {"train", "val", "test"}
+    assert len(dataset.parts["train"]) + len(dataset.parts["val"]) == 60
+    np.testing.assert_array_equal(dataset.parts["test"].labels, LABELS[60:])
+    assert load_arrays(((GRAY, LABELS), (RGB, LABELS)), validation=0).parts.keys() == {"train", "test"}
+
+
+@pytest.mark.parametrize("given", [(RGB, LABELS), ((GRAY, LABELS), (RGB, LABELS)), (GRAY.astype(float), SEVERAL)])
+def test_saved_arrays_are_the_same_data_set(given: Any, tmp_path: Path) -> None:
+    save_arrays(given, tmp_path / "data.npz")
+    one, other = load_arrays(given), load_dataset(str(tmp_path / "data.npz"))
+    assert (one.class_names, one.multi_label, list(one.parts)) == (
+        other.class_names,
+        other.multi_label,
+        list(other.parts),
+    )
+    for side, part in one.parts.items():
+        np.testing.assert_array_equal(part.labels, other.parts[side].labels)
+        assert all(np.array_equal(part.images[i], other.parts[side].images[i]) for i in range(len(part)))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_npz_has_sides_and_names(save: Callable[..., None], tmp_path: Path) -> None:
+    names = np.array(["Katze", "Hund", "Eule"])
+    save(
+        tmp_path / "a.npz",
+        x=RGB,
+        y=LABELS,
+        x_val=GRAY,
+        y_val=LABELS,
+        x_test=RGB,
+        y_test=ONE_HOT,
+        class_names=names,
+        z=1,
+    )
+    dataset = load_npz(tmp_path / "a.npz")
+    assert dataset.class_names == list(names) and dataset.name == "a"
+    assert {side: len(part) for side, part in dataset.parts.items()} == {"train": COUNT, "val": COUNT, "test": COUNT}
+    pixels = dataset.parts["train"].images.pixels  # type: ignore[attr-defined]
+    assert isinstance(pixels.base, np.memmap) == (save is np.savez)
+    np.testing.assert_array_equal(pixels, RGB)
+
+
+def changed(array: np.ndarray, index: Any, value: float) -> np.ndarray:
+    copy = array.copy()
+    copy[index] = value
+    return copy
+
+
+ERRORS: dict[str, tuple[Any, str]] = {
+    "three": ((GRAY, LABELS, LABELS), r"Expected arrays as \(x, y\), or as"),
+    "one": ((GRAY,), r"Expected arrays as \(x, y\)"),
+    "ragged": (([[[1, 2]], [[1]]], [0, 1]), "`x` is no array"),
+    "objects": ((np.array([None] * 3), [0, 1, 2]), "`x` must be numbers. Received: object"),
+    "texts": ((GRAY, ["a"] * COUNT), "`y` must be numbers. Received: <U1"),
+    "flat": ((GRAY.reshape(COUNT, -1), LABELS), r"`x` must be images: .* Received: \(90, 48\)\.$"),
+    "channels first": ((RGB.transpose(0, 3, 1, 2), LABELS), r"\(90, 3, 6, 8\)\. Move the channels to the end"),
+    "alpha": ((np.zeros((9, 2, 2, 4)), np.zeros(9)), r"`x` must be images"),
+    "no image": ((GRAY[:0], LABELS[:0]), "images of 1 to 16384 pixels a side"),
+    "no pixel": ((GRAY[:, :0], LABELS), "images of 1 to 16384 pixels a side"),
+    "scaled": ((GRAY / 255, LABELS), r"`x` must be whole levels, .* Received: 0 to 1, fractions\. Give the pixels"),
+    "below": ((GRAY.astype(int) - 1, LABELS), "`x` must be grey levels, 0 to 255. Received: -1 to 254"),
+    "above": ((GRAY.astype(float) + 1, LABELS), "`x` must be grey levels, 0 to 255. Received: 1.0 to 256.0"),
+    "nan": ((changed(GRAY.astype(float), 3, np.nan), LABELS), "`x` must be grey levels, .* Received: nan to nan"),
+    "fewer labels": ((GRAY, LABELS[1:]), "`x` has 90 images and `y` 89"),
+    "no labels": ((GRAY, []), r"`y` must be classes: .* Received: \(0,\)"),
+    "three axes": ((GRAY, GRAY), r"`y` must be classes: .* Received: \(90, 6, 8\)"),
+    "negative": ((GRAY, LABELS - 1), "`y` must be numbers of classes, from 0. Received: -1 to 1"),
+    "fraction": ((GRAY, LABELS / 2), "`y` must be numbers of classes, from 0. Received: 0.0 to 1.0"),
+    "nan label": ((GRAY, changed(LABELS.astype(float), 0, np.nan)), "`y` must be numbers of classes"),
+    "shares": ((GRAY, ONE_HOT * 0.9), r"`y` of \(90, 3\) must be 0 and 1"),
+    "one class": ((GRAY, LABELS * 0), "Only one class"),
+    "gap": ((GRAY, LABELS * 2), "`y` has 3 of 5 classes. Expected an image of class 1"),
+    "far class": ((GRAY, LABELS * 10**9), "`y` has 3 of 2000000001 classes"),
+    "empty column": ((GRAY, np.pad(SEVERAL, ((0, 0), (0, 1)))), "`y` has 4 of 5 classes. Expected an image of class 4"),
+    "forms": (((GRAY, SEVERAL), (GRAY, LABELS)), r"one form on all sides\. Received: `y` \(90, 4\), `y_test` \(90,\)"),
+    "columns": (((GRAY, ONE_HOT), (GRAY, SEVERAL)), "one form on all sides"),
+    "new class": (((GRAY, LABELS), (GRAY, LABELS + 1)), "`y_test` has 4 classes. Expected 3"),
+    "small class": ((GRAY, changed(LABELS, 0, 3)), "Class `3` has 1 different images"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_arrays_that_are_wrong_are_one_sentence(name: str) -> None:
+    given, expected = ERRORS[name]
+    if name == "far class":  # would take the memory of two thousand million names
+        given = (GRAY, LABELS * 1000)
+        expected = "`y` has 3 of 2001 classes"
+    with pytest.raises(DataError, match=expected):
+        load_arrays(given)
+
+
+class Hostile:
+    def __reduce__(self) -> Any:
+        raise AssertionError("was unpickled")
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+def write_zip(path: Path, members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def header(shape: tuple[int, ...], descr: str = "|u1") -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+USABLE = {"x.npy": npy(GRAY), "y.npy": npy(LABELS)}
+FILES: dict[str, tuple[dict[str, bytes], str]] = {
+    "no arrays": ({"z.npy": npy(GRAY)}, "Expected arrays `x` and `y`. Received: none"),
+    "no y": ({"x.npy": npy(GRAY)}, "There is `x`, but no `y`. Expected both"),
+    "only test": ({"x_test.npy": npy(GRAY), "y_test.npy": npy(LABELS)}, "Expected arrays `x` and `y`. Received: x_"),
+    "pickle": ({"x.npy": npy(np.array([{1: 2}] * 3))}, r"x\.npy is no plain array"),
+    "no npy": ({"x.npy": b"hello"}, r"is no \.npz file, or damaged"),
+    "promises": ({"x.npy": header((10**6, 10**6)) + b"123"}, r"x\.npy is no plain array, or was cut off"),
+    "negative": ({"x.npy": header((-1, -3)) + b"123"}, "no plain array|damaged"),
+    "names": ({**USABLE, "class_names.npy": npy(np.arange(3))}, "`class_names` must be a list of texts"),
+    "same names": ({**USABLE, "class_names.npy": npy(np.array(["a", "a", "b"]))}, "must be different texts"),
+    "few names": ({**USABLE, "class_names.npy": npy(np.array(["a", "b"]))}, "`y` has 3 classes. Expected 2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_npz_that_is_wrong_is_one_sentence(name: str, tmp_path: Path) -> None:
+    members, expected = FILES[name]
+    with pytest.raises(DataError, match=expected):
+        load_npz(write_zip(tmp_path / "data.npz", members))
+
+
+def test_bomb_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_zip(tmp_path / "data.npz", {"x.npy": npy(np.zeros((2000, 50, 50), np.float32))}, zipfile.ZIP_DEFLATED)
+    monkeypatch.setattr(arrays, "_memory_bytes", lambda: 1e6)
+    with pytest.raises(DataError, match=r"x\.npy has 0 GB, more than the memory\. Save it as uint8"):
+        load_npz(path)
+
+
+@pytest.mark.parametrize("data", [b"", b"no zip", b"PK\x03\x04" + bytes(50)])
+def test_file_that_is_no_npz_is_one_sentence(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "data.npz").write_bytes(data)
+    with pytest.raises(DataError, match=r"is no \.npz file, or damaged"):
+        load_dataset(str(tmp_path / "data.npz"))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_npz_that_was_cut_off_is_one_sentence(save: Callable[..., None], tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    save(path, x=GRAY, y=LABELS)
+    whole = path.read_bytes()
+    for length in (len(whole) // 2, len(whole) - 10):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"data\.npz"):
+            load_npz(path)
+
+
+def test_object_array_is_never_unpickled(tmp_path: Path) -> None:
+    array = np.array([Hostile()] * 3, dtype=object)
+    data = header((3,), "|O") + b"cos\nsystem\n(S'false'\ntR."
+    assert array.dtype.hasobject
+    with pytest.raises(DataError, match="no plain array"):
+        load_npz(write_zip(tmp_path / "data.npz", {"x.npy": data, "y.npy": npy(LABELS)}))

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from photographs import draw_scene, encoded_again
+from PIL import Image
+
+from trainkit.data import _fingerprints as likeness
+from trainkit.data._fingerprints import Look, group_alike, look_at
+from trainkit.data._inspection import inspect_files
+
+
+def look(image_bgr: np.ndarray) -> Look:
+    seen = look_at(image_bgr, height=image_bgr.shape[0], width=image_bgr.shape[1])
+    assert seen is not None
+    return seen
+
+
+def cut(image: np.ndarray, share: float) -> np.ndarray:
+    rows, columns = (round(side * share / 2) for side in image.shape[:2])
+    return np.ascontiguousarray(image[rows : image.shape[0] - rows, columns : image.shape[1] - columns])
+
+
+CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "quality 60": lambda image: encoded_again(image, 60),
+    "quality 95": lambda image: encoded_again(image, 95),
+    "half the size": lambda image: cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
+    "half the size, linear": lambda image: cv2.resize(image, None, fx=0.5, fy=0.5),
+    "stretched": lambda image: cv2.resize(image, (224, 224), interpolation=cv2.INTER_AREA),
+    "cut by 4 %": lambda image: cut(image, 0.04),
+    "cut by 6 %": lambda image: cut(image, 0.06),
+    "brighter": lambda image: np.clip(image.astype(int) + 30, 0, 255).astype(np.uint8),
+    "more contrast": lambda image: np.clip(image * 1.2, 0, 255).astype(np.uint8),
+    "darker": lambda image: (image * 0.7).astype(np.uint8),
+    "grey": lambda image: cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changed_picture_looks_like_its_original_and_no_other(change: str) -> None:
+    scenes = [draw_scene(seed) for seed in range(25)]
+    looks = [look(scene) for scene in scenes] + [look(CHANGES[change](scene)) for scene in scenes]
+    assert group_alike(looks) == [[index, index + 25] for index in range(25)]
+
+
+def test_different_pictures_are_no_group() -> None:
+    assert group_alike([look(draw_scene(seed)) for seed in range(150)]) == []
+
+
+def test_nothing_and_one_are_no_group() -> None:
+    assert group_alike([]) == [] == group_alike([look(draw_scene(0))])
+
+
+def test_group_is_as_large_as_there_are_changes() -> None:
+    scene = draw_scene(3)
+    looks = [
+        look(draw_scene(4)),
+        look(scene),
+        *(look(change(scene)) for change in CHANGES.values()),
+        look(draw_scene(5)),
+    ]
+    assert group_alike(looks) == [list(range(1, len(CHANGES) + 2))]
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_flat_picture_looks_like_nothing(level: int) -> None:
+    assert look_at(np.full((50, 70, 3), level, np.uint8), height=50, width=70) is None
+
+
+def test_plain_walls_do_not_look_alike() -> None:
+    generator = np.random.default_rng(0)
+    rows, columns = np.mgrid[-1:1:60j, -1:1:80j]
+    walls = []
+    for _ in range(100):
+        glow = generator.uniform(100, 200) - generator.uniform(10, 50) * (rows**2 + columns**2) + 20 * rows
+        noise = generator.normal(0, generator.uniform(0, 5), (60, 80, 3))
+        walls.append(encoded_again(np.clip(glow[..., None] + noise, 0, 255).astype(np.uint8), 75))
+    looks = [seen for wall in walls if (seen := look_at(wall, height=60, width=80))]
+    assert group_alike(looks) == []
+
+
+def test_one_icon_in_two_colours_is_two_pictures() -> None:
+    red, blue = (np.full((100, 100, 3), 255, np.uint8) for _ in range(2))
+    cv2.circle(red, (50, 50), 30, (40, 40, 220), -1)
+    cv2.circle(blue, (50, 50), 30, (220, 80, 40), -1)
+    assert group_alike([look(red), look(blue)]) == []
+    assert group_alike([look(red), look(encoded_again(red, 80)), look(blue)]) == [[0, 1]]
+
+
+def test_tiny_pictures_of_one_outline_are_different() -> None:
+    shirts = []
+    for seed in range(60):
+        shirt = np.zeros((28, 28, 3), np.uint8)
+        shirt[3:25, 8:20] = shirt[5:11, 2:26] = 150
+        texture = np.random.default_rng(seed).normal(0, 30, (28, 28, 1))
+        shirts.append(np.where(shirt > 0, np.clip(shirt + texture, 1, 255), 0).astype(np.uint8))
+    assert group_alike(list(map(look, shirts))) == []
+    copies = [encoded_again(shirt, 90) for shirt in shirts]
+    assert group_alike(list(map(look, shirts + copies))) == [[index, index + 60] for index in range(60)]
+
+
+def test_very_many_pictures_of_one_hash_do_not_take_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(likeness, "_MAX_PAIRS", 20_000)
+    generator = np.random.default_rng(0)
+    hashes = generator.integers(0, 2**20, 3000).astype(np.uint64)  # all within 20 bits of each other
+    farthest = likeness._farthest(hashes)
+    assert farthest < 8
+    assert sum(map(len, likeness._close_pairs(hashes))) < 40_000
+    assert likeness._farthest(generator.integers(0, 2**63, 3000).astype(np.uint64)) == likeness._FARTHEST
+
+
+def test_close_pairs_are_those_of_a_plain_loop() -> None:
+    hashes = np.random.default_rng(1).integers(0, 2**22, 200).astype(np.uint64)
+    farthest = likeness._farthest(hashes)
+    expected = {
+        (first, second)
+        for first in range(200)
+        for second in range(first + 1, 200)
+        if int(hashes[first] ^ hashes[second]).bit_count() <= farthest
+    }
+    found = [tuple(pair) for pairs in likeness._close_pairs(hashes) for pair in pairs.tolist()]
+    assert len(found) == len(expected) > 0 and set(found) == expected
+
+
+def save_changed(photo: Path, folder: Path) -> list[Path]:
+    """Write what becomes of a photograph when it is passed around."""
+    image = Image.open(photo).convert("RGB")
+    width, height = image.size
+    rows, columns = round(height * 0.02), round(width * 0.02)
+    changed = {
+        "60": (image, 60),
+        "half": (image.resize((width // 2, height // 2)), 90),
+        "cut": (image.crop((columns, rows, width - columns, height - rows)), 90),
+        "bright": (image.point(lambda level: min(255, int(level * 1.2))), 90),
+        "grey": (image.convert("L"), 90),
+    }
+    paths = []
+    for name, (picture, quality) in changed.items():
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=quality)
+        paths.append(folder / f"{photo.stem}-{name}.jpg")
+        paths[-1].write_bytes(buffer.getvalue())
+    return paths
+
+
+@pytest.mark.shared
+def test_real_photographs_are_found_again_and_not_mixed_up(shared: Path, tmp_path: Path) -> None:
+    photos = sorted((shared / "data" / "cats-dogs").glob("*/*/*.jpg"))
+    assert len(photos) == 800
+    looks = [file.look for file in inspect_files(photos)]
+    assert all(looks)
+    start = time.perf_counter()
+    (twins,) = group_alike([seen for seen in looks if seen])  # one dog was photographed once and is there twice
+    assert time.perf_counter() - start < 2
+    assert [photos[index].name for index in twins] == ["dog.180.jpg", "dog.74.jpg"]
+
+    chosen = photos[5::10]
+    changed = [save_changed(photo, tmp_path) for photo in chosen]
+    files = inspect_files([*photos, *(path for paths in changed for path in paths)])
+    groups = group_alike([file.look for file in files if file.look])
+    names = {frozenset(files[index].path.name for index in group) for group in groups}
+    expected = {
+        frozenset([photo.name, *(path.name for path in paths)]) for photo, paths in zip(chosen, changed, strict=True)
+    }
+    assert names == expected | {frozenset(["dog.180.jpg", "dog.74.jpg"])}

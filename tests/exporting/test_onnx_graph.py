@@ -1,0 +1,132 @@
+"""The form of the ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+from small_networks import NETWORKS, leaving
+
+from trainkit.errors import ExportError
+from trainkit.exporting._onnx_graph import opset_of, save_logits_twin, save_onnx, to_onnx
+
+KNOWN = (
+    "Abs Add AveragePool BatchNormalization Clip Concat Conv ConvTranspose Elu Erf Exp Flatten Gemm GlobalAveragePool "
+    "GlobalMaxPool HardSigmoid LeakyRelu Log Max MaxPool Mul Pad Pow Relu Reshape Resize Selu Sigmoid Slice Softmax "
+    "Softplus Sqrt Sub Tanh Transpose Upsample"
+)
+RESIZED = {"bilinear"}
+
+
+def write(name: str, metadata: dict[str, str] | None = None) -> onnx.ModelProto:
+    it = leaving(name)
+    return to_onnx(it.graph, it.traced.kind, metadata or {})
+
+
+def sides(value: Any) -> list[str | int]:
+    return [side.dim_param or side.dim_value for side in value.type.tensor_type.shape.dim]
+
+
+def attributes(node: Any) -> dict[str, Any]:
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_file_has_the_form_that_old_readers_know(name: str) -> None:
+    proto = write(name)
+    it = leaving(name)
+    height, width, channels = it.model.input_shape[1:]
+    (source,), (target,) = proto.graph.input, proto.graph.output
+    assert (source.name, sides(source)) == ("input", ["N", channels, height, width])
+    assert (target.name, sides(target)) == ("probabilities", ["N", it.traced.classes])
+    assert source.type.tensor_type.elem_type == target.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    opset, ir_version = (11, 6) if name in RESIZED else (9, 4)
+    assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", opset)]
+    assert proto.ir_version == ir_version
+    assert opset_of(it.graph) == opset
+    assert {node.op_type for node in proto.graph.node} <= set(KNOWN.split())
+    assert proto.graph.node[-1].op_type == {"softmax": "Softmax", "sigmoid": "Sigmoid"}[it.traced.kind]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_file_holds_the_constants_that_are_read_and_no_others(name: str) -> None:
+    proto = write(name)
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    read = {name for node in proto.graph.node for name in node.input}
+    made = {name for node in proto.graph.node for name in node.output}
+    assert constants <= read
+    assert read - constants - made == {"input"}
+    assert not len(proto.functions)
+    for tensor in proto.graph.initializer:
+        assert tensor.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.INT64)
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            assert np.isfinite(numpy_helper.to_array(tensor)).all()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_nodes_say_what_old_readers_need_to_be_told(name: str) -> None:
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in write(name).graph.initializer}
+    for node in write(name).graph.node:
+        said = attributes(node)
+        if node.op_type in ("Conv", "ConvTranspose"):
+            assert said["kernel_shape"] == list(shapes[node.input[1]][2:])
+            assert len(node.input) == 3
+        if node.op_type == "Gemm":
+            assert (said["transB"], len(node.input)) == (1, 3)
+            assert len(shapes[node.input[1]]) == 2
+        if node.op_type in ("Add", "Sub", "Mul", "Max"):
+            assert len(node.input) == 2
+            assert not set(node.input) & set(shapes)  # with a constant, several readers fail for a batch
+        assert node.op_type != "Softmax" or said["axis"] == 1
+
+
+def test_no_batch_normalization_stands_where_a_reader_folds_it_wrongly() -> None:
+    proto = write("activations")
+    made_by = {node.output[0]: node.op_type for node in proto.graph.node}
+    before = {made_by[node.input[0]] for node in proto.graph.node if node.op_type == "BatchNormalization"}
+    assert before
+    assert not before & {"Elu", "Sigmoid", "HardSigmoid", "Tanh", "Softplus", "Exp", "Erf", "Abs", "Sqrt", "Log", "Pow"}
+
+
+def test_tiny_shift_is_no_batch_normalization() -> None:
+    proto = write("unit_lengths")
+    tiny = {
+        tensor.name
+        for tensor in proto.graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT
+        and (np.abs(numpy_helper.to_array(tensor)) == np.float32(1e-24)).all()
+    }
+    readers = [node.op_type for node in proto.graph.node if tiny & set(node.input)]
+    assert readers
+    assert set(readers) == {"Conv"}
+
+
+def test_metadata_comes_back(tmp_path: Path) -> None:
+    it = leaving("linear")
+    said = {"manifest": '{"classes": ["café", "日本"]}', "empty": ""}
+    save_onnx(it.graph, it.traced.kind, tmp_path / "model.onnx", metadata=said)
+    read = onnx.load(tmp_path / "model.onnx")
+    assert {entry.key: entry.value for entry in read.metadata_props} == said
+    assert read.producer_name == "trainkit"
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_same_model_makes_the_same_file() -> None:
+    assert write("merges").SerializeToString() == write("merges").SerializeToString()
+
+
+@pytest.mark.parametrize("name", ["linear", "single_sigmoid"])
+def test_twin_ends_before_the_activation(tmp_path: Path, name: str) -> None:
+    it = leaving(name)
+    path, twin = tmp_path / "model.onnx", tmp_path / "twin.onnx"
+    save_onnx(it.graph, it.traced.kind, path, metadata={})
+    save_logits_twin(path, twin)
+    nodes, fewer = onnx.load(path).graph.node, onnx.load(twin).graph.node
+    assert list(fewer) == list(nodes)[:-1]
+    onnx.checker.check_model(onnx.load(twin))
+    with pytest.raises(ExportError, match=r"ends in Gemm\. Expected Softmax or Sigmoid, to find the logits before it"):
+        save_logits_twin(twin, tmp_path / "again.onnx")

@@ -1,0 +1,176 @@
+"""What becomes of an operation, and what is said of one that has no form."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from small_networks import classified, flat, leaving, pooled
+
+from trainkit.backend import keras
+from trainkit.errors import ExportError
+from trainkit.exporting._conversion import build_graph
+from trainkit.exporting._tracing import trace
+
+layers, ops = keras.layers, keras.ops
+SHRINK = {"activation": "soft_shrink"}
+
+
+def convert(build: Any) -> Counter[str]:
+    """Return how often each operation is in the graph of a model of one image."""
+    keras.utils.set_random_seed(1)
+    image = keras.Input((20, 24, 3))
+    return count(keras.Model(image, build(image)))
+
+
+def count(model: Any) -> Counter[str]:
+    return Counter(node.op for node in build_graph(trace(model)).nodes)
+
+
+def convolved(image: Any) -> Any:
+    return layers.Conv2D(4, 3, name="first")(image)
+
+
+def test_layout_leaves_no_trace() -> None:
+    operations = convert(lambda image: flat(layers.MaxPooling2D()(convolved(image))))
+    assert operations == {"Conv": 1, "MaxPool": 1, "Flatten": 1, "Gemm": 1}
+
+
+def test_dense_layer_on_an_image_is_a_convolution() -> None:
+    operations = convert(lambda image: pooled(layers.Dense(6, activation="relu")(convolved(image))))
+    assert operations["Gemm"] == 1
+    assert not {"Reshape", "Transpose"} & set(operations)
+
+
+def test_group_normalization_needs_no_fifth_side() -> None:
+    operations = convert(lambda image: pooled(layers.GroupNormalization(2)(convolved(image))))
+    assert not {"Reshape", "Transpose"} & set(operations)
+
+
+def test_nearest_upsampling_is_one_operation() -> None:
+    operations = convert(lambda image: pooled(layers.UpSampling2D((3, 2))(convolved(image))))
+    assert operations["Upsample"] == 1
+    assert not {"Reshape", "Concat"} & set(operations)
+
+
+def test_single_sigmoid_costs_no_layer() -> None:
+    assert Counter(node.op for node in leaving("single_sigmoid").graph.nodes) == {"Flatten": 1, "Gemm": 2}
+    assert leaving("single_sigmoid").graph.shapes[leaving("single_sigmoid").graph.output] == (2,)
+
+
+def test_three_values_meet_in_pairs() -> None:
+    operations = convert(lambda image: pooled(layers.Maximum()([layers.Conv2D(4, 3)(image) for _ in range(3)])))
+    assert operations["Max"] == 2
+
+
+def test_sizes_computed_from_the_image_are_constants() -> None:
+    operations = convert(lambda image: pooled(ops.roll(convolved(image), 3, axis=1)))
+    assert operations == {"Conv": 1, "Slice": 2, "Concat": 1, "GlobalAveragePool": 1, "Flatten": 1, "Gemm": 1}
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda image: pooled(
+                layers.Conv2D(4, 3)(layers.Activation("soft_shrink", name="shrink")(convolved(image)))
+            ),
+            r"The layer `shrink` \(3 of 6\) needs the operation Greater, which has no form that every OpenCV since "
+            "4.5.5 reads. Replace it by convolutions, pooling, dense layers, normalisations and the usual activations",
+        ),
+        (
+            lambda image: pooled(layers.Conv2D(4, 3, name="second", **SHRINK)(convolved(image))),
+            r"The layer `second` \(3 of 5\) needs the operation Greater",
+        ),
+        (
+            lambda image: flat(layers.UpSampling2D(2, interpolation="bicubic")(convolved(image))),
+            r"in or between the layers `first` \(2 of 5\) and `up_sampling.*` \(3 of 5\) needs a resize of .* cubic",
+        ),
+        (
+            lambda image: flat(ops.sort(convolved(image))),
+            r"What stands in or between the layers `first` \(2 of 4\) and `flatten.*` \(3 of 4\) needs .* TopK",
+        ),
+        (lambda image: flat(ops.cumsum(convolved(image), axis=1)), "needs the operation CumSum"),
+        (
+            lambda image: flat(layers.Dot((2, 2), name="dot")([sequence(image)] * 2)),
+            r"The layer `dot` \(4 of 6\) needs MatMul with weights or sizes that are computed",
+        ),
+        (
+            lambda image: flat(layers.Attention(name="attention")([sequence(image)] * 2)),
+            r"The layer `attention` \(4 of 6\) needs MatMul with weights",
+        ),
+        (
+            lambda image: flat(layers.MultiHeadAttention(2, 3, name="heads")(*[sequence(image)] * 2)),
+            r"The layer `heads` \(4 of 6\) needs the operation Einsum",
+        ),
+        (
+            lambda image: classified(layers.LSTM(5, name="memory")(sequence(image))),
+            r"The layer `memory` \(4 of 5\) needs the operation TensorListReserve of TensorFlow",
+        ),
+        (
+            lambda image: flat(layers.Conv3D(3, 3, name="third")(layers.Reshape((20, 24, 3, 1))(image))),
+            "`third` .* needs a convolution in other than two dimensions",
+        ),
+        (
+            lambda image: flat(ops.cast(ops.cast(convolved(image) * 3, "int32"), "float32")),
+            "needs numbers of another kind than float32",
+        ),
+        (
+            lambda image: flat(ops.minimum(convolved(image), 1e7)),
+            r"needs a bound of 1e\+07, too large for single preci",
+        ),
+        (lambda image: flat(ops.flip(convolved(image), axis=2)), "needs the operation ReverseSequence"),
+        (lambda image: flat(convolved(image)[:, ::-1]), "needs a slice that runs backwards"),
+        (
+            lambda image: flat(ops.pad(convolved(image), ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")),
+            "needs a padding that mirrors the image",
+        ),
+        (
+            lambda image: pooled(ops.max(ops.reshape(convolved(image), (-1, 18, 22, 2, 2)), axis=-1)),
+            "needs an average, sum or maximum over a value of more than four sides",
+        ),
+    ],
+)
+def test_layer_without_a_form_is_named(build: Any, message: str) -> None:
+    with pytest.raises(ExportError, match=message):
+        convert(build)
+
+
+def sequence(image: Any) -> Any:
+    return layers.Reshape((-1, 4))(convolved(image))
+
+
+def test_layer_inside_another_model_is_named_with_both() -> None:
+    inner = [layers.Conv2D(4, 3), layers.Activation("soft_shrink", name="shrink"), layers.GlobalAveragePooling2D()]
+    body = keras.Sequential([keras.Input((20, 24, 3)), *inner], name="body")
+    model = keras.Sequential([keras.Input((20, 24, 3)), body, layers.Dense(3, activation="softmax")])
+    with pytest.raises(
+        ExportError, match=r"The layer `shrink` \(2 of 3\) of `body` \(1 of 2\) needs the operation Grea"
+    ):
+        count(model)
+
+
+def test_layer_is_named_as_its_author_did() -> None:
+    with pytest.raises(ExportError, match=r"The layer `größe 1` \(3 of 5\) needs the operation Greater"):
+        convert(lambda image: pooled(layers.Activation("soft_shrink", name="größe 1")(convolved(image))))
+
+
+def test_model_that_mixes_the_images_of_a_batch_is_refused() -> None:
+    with pytest.raises(ExportError, match=r"mixes its images|over the batch"):
+        convert(lambda image: pooled(image - ops.mean(image, axis=0, keepdims=True)))
+
+
+def test_equal_sides_are_not_taken_for_each_other() -> None:
+    # 18x22 flattened by rows meets itself flattened by columns: as many numbers, in another order.
+    image = keras.Input((20, 24, 3))
+    x = layers.Conv2D(2, 3)(image)
+    model = keras.Model(image, classified(layers.Add()([layers.Flatten()(x), layers.Flatten()(turned(x))])))
+    graph = build_graph(trace(model))
+    assert Counter(node.op for node in graph.nodes)["Transpose"] == 2
+    assert np.prod(graph.shapes[graph.output]) == 5
+
+
+def turned(x: Any) -> Any:
+    return layers.Permute((2, 1, 3))(x)

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import base64
+import io
+import os
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import pytest
+from photographs import add_scenes, draw_scene
+from PIL import Image
+
+from trainkit.data._check import check_folder
+from trainkit.errors import OutputError
+from trainkit.reports import _data_check as data_check
+from trainkit.reports._data_check import write_data_check
+
+HOSTILE = ["<img src=x onerror=alert(1)>", '"><script>alert(1)</script>', "{{ 7 * 7 }}", "a & b", "猫"]
+
+
+class Page(HTMLParser):
+    """The tags of a page and its text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, text: str) -> None:
+        self.text += text
+
+    @property
+    def pictures(self) -> list[Image.Image]:
+        uris = [str(attributes["src"]) for tag, attributes in self.tags if tag == "img"]
+        assert all(uri.startswith("data:image/jpeg;base64,") for uri in uris)
+        return [Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) for uri in uris]
+
+
+def write(folder: Path, to: Path) -> Page:
+    write_data_check(check_folder(folder), to / "check.html")
+    assert [path.name for path in to.glob(".*")] == []
+    return Page(to / "check.html")
+
+
+def test_page_of_a_clean_folder_has_no_pictures(tmp_path: Path) -> None:
+    add_scenes(tmp_path / "photos", ["cats", "dogs"], 5)
+    page = write(tmp_path / "photos", tmp_path)
+    assert page.pictures == [] and "ready" in page.text
+    assert "Near duplicates" in page.text and "Unreadable" in page.text
+
+
+def test_page_shows_the_pictures_of_each_group(tmp_path: Path) -> None:
+    photos = add_scenes(tmp_path / "photos", ["train/cats", "train/dogs", "test/cats", "test/dogs"], 5)
+    shutil.copy(photos / "train" / "cats" / "01.png", photos / "test" / "dogs" / "seen before.png")
+    (photos / "train" / "dogs" / "broken.jpg").touch()
+    page = write(photos, tmp_path)
+    assert "put right first" in page.text
+    assert "seen before.png" in page.text and "is empty" in page.text
+    shown = page.pictures
+    assert len(shown) == 2 * 3, "as a leak, as a contradiction, as a duplicate"
+    assert {picture.size for picture in shown} == {(120, 90)}
+
+
+def test_large_pictures_are_scaled_down(tmp_path: Path) -> None:
+    photos = add_scenes(tmp_path / "photos", ["cats", "dogs"], 4)
+    cv2.imwrite(str(photos / "cats" / "large.png"), draw_scene(50, 900, 1200))
+    shutil.copy(photos / "cats" / "large.png", photos / "cats" / "again.png")
+    page = write(photos, tmp_path)
+    assert [picture.size for picture in page.pictures] == [(224, 168)] * 2
+
+
+def test_page_loads_nothing_and_runs_nothing_whatever_the_names(tmp_path: Path) -> None:
+    photos = add_scenes(tmp_path / "photos", ["dogs", *(name.replace("/", "∕") for name in HOSTILE)], 4)
+    for name in HOSTILE:
+        folder = photos / name.replace("/", "∕")
+        shutil.copy(folder / "00.png", folder / f"{folder.name}.png")
+        (folder / f"{folder.name}.txt").touch()
+        (photos / f"{folder.name}.md").touch()
+        (photos / f".{folder.name}").touch()
+        (folder / "out.png").symlink_to(Path("/") / folder.name)
+    os.close(os.open(os.fsencode(photos / "dogs") + b"/bad\xff.jpg", os.O_CREAT))
+    page = write(photos, tmp_path)
+    for name in HOSTILE:
+        assert page.text.count(name.replace("/", "∕")) > 3
+    assert "bad\\xff.jpg" in page.text
+    tags = {tag for tag, _ in page.tags}
+    assert "script" not in tags and "iframe" not in tags
+    for _, attributes in page.tags:
+        assert not any(name.startswith("on") for name in attributes)
+        assert str(attributes.get("src", "data:")).startswith("data:")
+        assert str(attributes.get("href", "data:")).startswith("data:")
+    assert len(page.pictures) == 2 * len(HOSTILE)
+
+
+def test_file_that_has_gone_since_is_said_to_have_gone(tmp_path: Path) -> None:
+    photos = add_scenes(tmp_path / "photos", ["cats", "dogs"], 4)
+    shutil.copy(photos / "cats" / "00.png", photos / "cats" / "again.png")
+    check = check_folder(photos)
+    (photos / "cats" / "again.png").unlink()
+    write_data_check(check, tmp_path / "check.html")
+    page = Page(tmp_path / "check.html")
+    assert len(page.pictures) == 1 and "has gone" in page.text
+
+
+def test_page_stays_small_where_very_much_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_check, "_GROUPS", 3)
+    monkeypatch.setattr(data_check, "_PICTURES", 2)
+    photos = add_scenes(tmp_path / "photos", ["cats", "dogs"], 6)
+    for number in range(5):
+        for copy in range(3):
+            shutil.copy(photos / "cats" / f"{number:02}.png", photos / "cats" / f"{number:02} copy {copy}.png")
+    page = write(photos, tmp_path)
+    assert len(page.pictures) == 3 * 2
+    assert "and 2 more" in page.text and "And 2 more groups" in page.text
+
+
+def test_page_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    photos = add_scenes(tmp_path / "photos", ["cats", "dogs"], 4)
+    with pytest.raises(OutputError, match=r"Cannot write .*gone/check\.html"):
+        write_data_check(check_folder(photos), tmp_path / "gone" / "check.html")

@@ -1,0 +1,272 @@
+"""A bundle: all that a machine with only OpenCV needs to run a classifier, and the proof that it answers as Keras."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from trainkit.bundles._check import Agreement, compare
+from trainkit.bundles._clients import copy_clients
+from trainkit.bundles._exportable import Exportable
+from trainkit.bundles._find import check_free
+from trainkit.bundles._manifest import build_manifest, check_class_names, embedded_manifest, save_manifest
+from trainkit.data._dataset import Part
+from trainkit.deploy import classify
+from trainkit.deploy.classify import OLDEST_OPENCV
+from trainkit.errors import ExportError
+from trainkit.exporting._conversion import BROADCASTS_SINCE, build_graph
+from trainkit.exporting._frozen_graph import save_frozen_graph
+from trainkit.exporting._graph import INPUT, OUTPUT
+from trainkit.exporting._onnx_graph import opset_of, save_onnx
+from trainkit.exporting._tracing import Traced, finish_in_graph, trace
+from trainkit.files import cannot_write, make_folder, sha256_of, write_json, write_text
+from trainkit.preprocessing import MEAN_IMAGE_FILE, Preprocessing, save_mean_image
+
+log = logging.getLogger("trainkit")
+
+FILES = {"onnx": "model.onnx", "frozen-graph": "model.pb"}
+# What reads a format rightly, as the matrix in the README has measured it: the oldest OpenCV, and in OpenCV 5 the
+# engine, where not every one will do.
+READERS: dict[str, dict[str, str]] = {
+    "onnx": {"minimum": "4.5.5"},
+    "frozen-graph": {"minimum": "4.5.5", "engine": "classic"},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A bundle that was written and has passed its check."""
+
+    path: Path
+    format: str
+    agreement: Agreement
+
+    @property
+    def needs(self) -> str:
+        """What it asks of OpenCV beyond 4.5.5, in sentences; mostly nothing."""
+        return classify.describe_needs(classify.read_manifest(self.path).get("opencv", {}))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `trainkit export --json` prints."""
+        return {
+            "bundle": str(self.path.absolute()),
+            "format": self.format,
+            "max_abs_difference": self.agreement.max_abs_difference,
+            "top1_agreement": self.agreement.top1_agreement,
+            "images": self.agreement.images,
+        }
+
+
+def write_bundle(
+    exportable: Exportable,
+    *,
+    model_format: str,
+    name: str,
+    exported: Path,
+    opencv: str = OLDEST_OPENCV,
+    clients: Sequence[str] = ("python",),
+) -> Bundle:
+    """Build a bundle in a temporary folder, check it, and only then rename it into `exported`.
+
+    Args:
+        exportable: what leaves.
+        model_format: `onnx` or `frozen-graph`.
+        name: of the folder.
+        exported: the folder of bundles.
+        opencv: the oldest version that has to read it.
+        clients: what runs it, see `trainkit.bundles._clients`.
+
+    Raises:
+        OutputError: the folder exists already or cannot be written.
+        ExportError: the model cannot leave in this format, or its answers differ from those of Keras.
+    """
+    check_reader(model_format)
+    check_class_names(exportable.class_names)
+    target = exported / name
+    check_free(target)
+    was_there = exported.exists()
+    make_folder(exported)
+    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=exported))
+    try:
+        temporary.chmod(0o755)
+        agreement = _fill(temporary, exportable, model_format, opencv)
+        copy_clients(temporary, clients)
+        check_free(target)
+        temporary.rename(target)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not was_there:
+            with suppress(OSError):  # there is a bundle in it now
+                exported.rmdir()
+    return Bundle(path=target, format=model_format, agreement=agreement)
+
+
+def check_reader(model_format: str) -> None:
+    """Raise unless the installed OpenCV is one that reads a format: what is not read cannot be checked.
+
+    Raises:
+        ExportError: says what the format needs.
+    """
+    needs = READERS[model_format]
+    too_old = classify.version_of(cv2.__version__) < classify.version_of(needs["minimum"])
+    if model_format == "frozen-graph":
+        has_engine = not classify.has_engines() or hasattr(cv2.dnn, f"ENGINE_{needs['engine'].upper()}")
+        if not hasattr(cv2.dnn, "readNetFromTensorflow") or not has_engine:
+            raise ExportError(
+                f"OpenCV {cv2.__version__} does not read frozen graphs any more: that needs OpenCV "
+                f"{needs['minimum']} or later with the {needs['engine']} engine. Take --format onnx."
+            )
+    if too_old:
+        raise ExportError(
+            f"The format {model_format} needs OpenCV {needs['minimum']} or later. Received: {cv2.__version__}. "
+            "Upgrade OpenCV."
+        )
+
+
+def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) -> Agreement:
+    preprocessing, class_names = exportable.preprocessing, exportable.class_names
+    traced = trace(exportable.model, from_logits=exportable.from_logits, finish=finish_in_graph(preprocessing))
+    broadcast = model_format == "onnx" and tuple(map(int, opencv.split("."))) >= BROADCASTS_SINCE
+    graph = build_graph(traced, broadcast=broadcast)
+    path = folder / FILES[model_format]
+    manifest = build_manifest(
+        model={
+            "file": path.name,
+            "format": model_format,
+            "input": INPUT,
+            "output": OUTPUT,
+            **({"opset": opset_of(graph)} if model_format == "onnx" else {}),
+        },
+        preprocessing=preprocessing,
+        output=_describe_output(traced, class_names),
+        source=exportable.source,
+        opencv={**READERS[model_format], "minimum": opencv},
+    )
+    if model_format == "onnx":
+        save_onnx(graph, traced.kind, path, metadata=embedded_manifest(manifest))
+    else:
+        save_frozen_graph(graph, traced.kind, path)
+    manifest["model"] |= {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+    save_manifest(folder / "manifest.json", manifest)
+    write_text(folder / "labels.txt", "".join(f"{label}\n" for label in class_names))
+    if preprocessing.mean_image is not None:  # for `trainkit check`; the graph has it inside
+        save_mean_image(folder / MEAN_IMAGE_FILE, preprocessing.mean_image)
+    if reason := why_not_for_samples(manifest):
+        log.info("Left out models.yml: %s", reason)
+    else:
+        write_text(folder / "models.yml", describe_for_samples(manifest))
+    cases = _selftest_cases(exportable, traced)
+    agreement = compare(classify.Classifier(folder), traced, exportable.images, preprocessing)
+    _write_selftest(folder / "selftest", exportable.selftest_images, cases, agreement.probability_tolerance)
+    _check_agreement(folder, agreement)
+    manifest["opencv"]["verified"] = {
+        cv2.__version__: {
+            "images": agreement.images,
+            "top1_agreement": agreement.top1_agreement,
+            "max_abs_difference": agreement.max_abs_difference,
+        }
+    }
+    save_manifest(folder / "manifest.json", manifest)
+    return agreement
+
+
+def _describe_output(traced: Traced, class_names: list[str]) -> dict[str, Any]:
+    multi_label = {"multi_label": True} if traced.multi_label else {}
+    return {"kind": traced.kind, "class_names": class_names, **multi_label}
+
+
+def _check_agreement(folder: Path, agreement: Agreement) -> None:
+    if not agreement.ok or not classify.selftest(folder)["ok"]:
+        raise ExportError(
+            f"The exported graph does not answer as Keras does in OpenCV {cv2.__version__}, so nothing was written: "
+            f"{agreement.top1_agreement:.2%} of {agreement.images} labels agree, probabilities differ by up to "
+            f"{agreement.max_abs_difference:.1e}, logits by {agreement.max_relative_logit_difference:.1e} of their "
+            f"standard deviation, pixels by {agreement.max_abs_pixel_difference:g}."
+        )
+
+
+def why_not_for_samples(manifest: dict[str, Any]) -> str | None:
+    """Return why OpenCV's own `samples/dnn/classification` cannot do what a manifest says, `None` where it can."""
+    steps = [step["step"] for step in manifest["before_blob"]]
+    if steps:
+        return f"OpenCV's sample cannot do what comes before the blob ({', '.join(steps)})."
+    if manifest["blob"]["crop"]:
+        return "OpenCV's sample crops only when it is told so by --crop, which the file cannot say."
+    return None
+
+
+def describe_for_samples(manifest: dict[str, Any]) -> str:
+    """Return the `models.yml` that OpenCV's own `samples/dnn/classification` reads with `--zoo`.
+
+    Its keys are those of OpenCV's file: `labels` since 4.11, `classes` before. The sample subtracts `mean`, multiplies
+    by `scale` and divides by `std`. Its C++ form reads `scale` with six decimals.
+    """
+    blob, model = manifest["blob"], manifest["model"]
+    mean = ", ".join(repr(float(value)) for value in blob["mean"][:3])
+    return (
+        "%YAML 1.0\n---\nclassifier:\n"
+        f'  model: "{model["file"]}"\n'
+        f"  mean: [{mean}]\n"
+        f"  scale: {blob['scalefactor']!r}\n"
+        "  std: [1.0, 1.0, 1.0]\n"  # the default of the sample's Python form is 0, by which it would divide
+        f"  width: {blob['size'][0]}\n"
+        f"  height: {blob['size'][1]}\n"
+        f"  rgb: {str(blob['swapRB']).lower()}\n"
+        '  classes: "labels.txt"\n'
+        '  labels: "labels.txt"\n'
+        '  sample: "classification"\n'
+    )
+
+
+def _selftest_cases(exportable: Exportable, traced: Traced) -> list[dict[str, Any]]:
+    """Return what Keras makes of the images that the bundle carries."""
+    part, preprocessing = exportable.selftest_images, exportable.preprocessing
+    pixels = [preprocessing.to_pixels(part.images[index]) for index in range(len(part))]
+    answers = traced.predict(preprocessing.to_input(pixels))
+    if not np.isfinite(answers["logits"]).all():
+        raise ExportError(
+            f"The model {traced.model.name} answers with numbers that are not finite. Train it at a lower rate."
+        )
+    return [
+        {
+            "pixel_sha256": _pixel_sha256(image, preprocessing),
+            "label": exportable.class_names[int(probabilities.argmax())],
+            "logits": logits.tolist(),
+            "probabilities": probabilities.tolist(),
+        }
+        for image, logits, probabilities in zip(pixels, answers["logits"], answers["probabilities"], strict=True)
+    ]
+
+
+def _write_selftest(folder: Path, part: Part, cases: list[dict[str, Any]], tolerance: float) -> None:
+    """Write some images, decoded as PNG and as they were, with what Keras makes of them."""
+    folder.mkdir()
+    documents = []
+    for index, case in enumerate(cases):
+        files = {"png": f"{index + 1}.png"}
+        if not cv2.imwrite(str(folder / files["png"]), part.images[index]):
+            raise ExportError(f"OpenCV cannot write {folder / files['png']}.")
+        if original := part.path(index):
+            files["original"] = f"{index + 1}-original{original.suffix.lower()}"
+            shutil.copyfile(original, folder / files["original"])
+        documents.append({**files, **case})
+    write_json(folder / "selftest.json", {"tolerance": tolerance, "images": documents})
+
+
+def _pixel_sha256(pixels: np.ndarray, preprocessing: Preprocessing) -> str:
+    """Return the checksum that `classify.pixel_sha256` must find."""
+    plain = replace(preprocessing, mean=(0.0,) * preprocessing.channels, std=(1.0,) * preprocessing.channels)
+    blob = plain.to_blob([pixels]).astype(np.uint8)
+    return hashlib.sha256(np.ascontiguousarray(blob).tobytes()).hexdigest()

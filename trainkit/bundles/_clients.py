@@ -1,0 +1,106 @@
+"""The programs that a bundle may carry: each runs it with OpenCV alone, in a language of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import trainkit.deploy
+from trainkit.bundles._find import EXPORTED, find_bundle
+from trainkit.bundles._manifest import read_manifest
+from trainkit.errors import BundleError, OutputError, UsageError, unknown
+from trainkit.files import cannot_write
+
+_SOURCES = Path(trainkit.deploy.__file__).parent
+# What is copied, from the folder of `trainkit.deploy`, which is the bundle's own to the first of them.
+CLIENTS: dict[str, tuple[str, ...]] = {
+    "python": ("classify.py",),
+    "cpp": ("cpp/classify.cpp", "cpp/network.hpp", "cpp/manifest.hpp", "cpp/json.hpp", "cpp/CMakeLists.txt"),
+    "node": tuple(
+        f"node/{name}" for name in ("classify.mjs", "manifest.mjs", "network.mjs", "pictures.mjs", "package.json")
+    ),
+    "web": ("web/index.html", "web/classify.js", "web/style.css", "web/package.json"),
+}
+
+
+def check_clients(clients: Sequence[str] | str) -> list[str]:
+    """Return the names of clients, each once.
+
+    Args:
+        clients: names, or one text with commas between them.
+
+    Raises:
+        UsageError: there is no such client, or none is named.
+    """
+    names = clients.split(",") if isinstance(clients, str) else list(clients)
+    names = list(dict.fromkeys(name.strip() for name in names if name.strip()))
+    for name in names:
+        if name not in CLIENTS:
+            raise unknown("client", name, CLIENTS)
+    if not names:
+        raise UsageError(f"Name at least one client: {', '.join(CLIENTS)}")
+    return names
+
+
+def add_clients(
+    bundle: str | Path, clients: Sequence[str] | str, *, exported: str | Path = EXPORTED
+) -> dict[str, Path]:
+    """Put clients into a bundle that exists, or into the folder of a manifest that was written by hand.
+
+    Args:
+        bundle: its folder, or its name in `exported`.
+        clients: `python`, `cpp`, `node`, `web`.
+        exported: the folder of bundles.
+
+    Returns:
+        The file or folder of each client.
+
+    Raises:
+        UsageError: there is no such client.
+        BundleError: the bundle is missing or damaged, or a client cannot do what its manifest says.
+        OutputError: a client is there already, or cannot be written; then none is.
+    """
+    names = check_clients(clients)
+    folder = find_bundle(bundle, Path(exported))
+    manifest = read_manifest(folder)
+    for name in names:
+        _check_able(name, manifest)
+    targets = {name: folder / (CLIENTS[name][0] if name == "python" else name) for name in names}
+    for target in targets.values():
+        if os.path.lexists(target):
+            raise OutputError(f"{target} exists already, and nothing is overwritten. Remove it to have it anew.")
+    copy_clients(folder, names)
+    return targets
+
+
+def _check_able(client: str, manifest: dict[str, Any]) -> None:
+    if client != "python" and isinstance(manifest["blob"]["mean"], str):
+        raise BundleError(
+            f"The mean of this manifest is a file, which the Python client alone reads. Received: --add {client}. "
+            "Write the mean as numbers, or take the Python client."
+        )
+    if client == "web" and manifest["output"]["kind"] == "ssd":
+        raise BundleError("The page classifies, and this manifest describes a detector. Take another client.")
+
+
+def copy_clients(folder: Path, names: Sequence[str]) -> None:
+    """Copy clients into a folder in which they are not yet, all of them or none.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as temporary:
+            for name in names:
+                for file in CLIENTS[name]:
+                    copy = Path(temporary, file)
+                    copy.parent.mkdir(exist_ok=True)
+                    shutil.copyfile(_SOURCES / file, copy)
+            for made in sorted(Path(temporary).iterdir()):
+                made.rename(folder / made.name)
+    except OSError as error:
+        raise cannot_write(folder, error) from error

@@ -1,0 +1,231 @@
+"""From a run, or any Keras model, to a bundle that OpenCV alone can use."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainkit.bundles._clients import check_clients
+from trainkit.bundles._find import EXPORTED, check_free
+from trainkit.deploy.classify import OLDEST_OPENCV
+from trainkit.errors import ModelError, UsageError, unknown
+from trainkit.preprocessing import Preprocessing
+from trainkit.runs._run import EXPERIMENTS, Run, find_run
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from trainkit.bundles._bundle import Bundle
+    from trainkit.bundles._description import Description
+    from trainkit.bundles._exportable import Exportable
+
+__all__ = ["FORMATS", "export"]
+
+FORMATS = ("onnx", "frozen-graph")
+KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
+
+
+def export(
+    source: Any = None,
+    *,
+    format: str = "onnx",
+    name: str | None = None,
+    model: str | None = None,
+    weights: str | Path | None = None,
+    alpha: float | None = None,
+    preprocessing: Preprocessing | str | None = None,
+    size: tuple[int, int] | str | None = None,
+    color: str | None = None,
+    resize: str | None = None,
+    class_names: Sequence[str] | str | Path | None = None,
+    manifest: str | Path | None = None,
+    data: str | Path | None = None,
+    images: Sequence[np.ndarray] | None = None,
+    from_logits: bool = False,
+    opencv: str = OLDEST_OPENCV,
+    clients: Sequence[str] | str = ("python",),
+    unsafe: bool = False,
+    experiments: str | Path = EXPERIMENTS,
+    exported: str | Path = EXPORTED,
+) -> Bundle:
+    """Write a bundle, checked against Keras in the installed OpenCV before it appears in `exported`.
+
+    A run knows everything about itself. For a model that is no run's, say how pixels become its input
+    (`preprocessing`, and `size`, `color`, `resize` where they differ from what its input shape says) and what its
+    outputs mean (`class_names`); or both by the `manifest` of a bundle.
+
+    Args:
+        source: a run (its path, its name, or `latest`), a `.keras` or `.h5` file, or a `keras.Model`.
+        format: `onnx`, or `frozen-graph` for deployments that read TensorFlow 1 graphs only.
+        name: of the bundle's folder; `<run, file or model>-<format>` by default.
+        model: instead of `source`, a whole network of keras.applications, with ImageNet's 1,000 classes.
+        weights: of `model`: `imagenet`, or a file.
+        alpha: of `model`, the width.
+        preprocessing: one of `PREPROCESSINGS`, or an object with everything in it.
+        size: of the input: (width, height) or `"WxH"`.
+        color: what the model sees: `rgb`, `bgr` or `gray`.
+        resize: how an image comes to that size; `stretch` by default.
+        class_names: in the order of the outputs, or a file with one a line.
+        manifest: the manifest of a bundle, whose preprocessing and class names hold.
+        data: a data set's name or a folder of images, for the self-test and the check.
+        images: instead of `data`, uint8 `(height, width, 3)`, BGR. With neither, photographs that scikit-learn has.
+        from_logits: the model ends without its softmax or sigmoid; a file that was compiled so says it itself.
+        opencv: the oldest version that must read the bundle.
+        clients: the programs that the bundle carries: `python`, `cpp`, `node`, `web`.
+        unsafe: let a file run code: Lambda layers, and custom classes that were registered with Keras.
+        experiments: the folder of runs.
+        exported: the folder of bundles.
+
+    Raises:
+        UsageError: an argument is impossible, or does not go with the source.
+        OutputError: a folder of this name exists already, or cannot be written.
+        RunError: the run is missing, unfinished or damaged.
+        ModelError: the file is missing, damaged or not safe, or holds no classifier of such images.
+        WeightsError: the weights of `model` cannot be had.
+        DataError: the images or the class names cannot be read.
+        ExportError: the model cannot leave in this format, or its answers would differ.
+    """
+    if format not in FORMATS:
+        raise unknown("format", format, FORMATS)
+    oldest, carried = _check_opencv(opencv), check_clients(clients)
+    said: dict[str, Any] = {
+        "preprocessing": preprocessing,
+        "size": size,
+        "color": color,
+        "resize": resize,
+        "class_names": class_names,
+        "manifest": manifest,
+        "data": data,
+        "images": images,
+        "from_logits": from_logits or None,
+    }
+    said = {key: value for key, value in said.items() if value is not None}
+    if model is not None:
+        _refuse("With --model, a network of keras.applications leaves", source=source, unsafe=unsafe or None)
+        stem, build = _application(model, weights, alpha, said)
+    else:
+        _refuse("Only a network of keras.applications (--model) has these", weights=weights, alpha=alpha)
+        stem, build = _source(source, said, unsafe, Path(experiments))
+    chosen = name or f"{stem}-{format}"
+    if not re.fullmatch(r"\w[\w.-]{0,199}", chosen):
+        raise UsageError(f"`name` must be letters, digits, - _ and . without a folder. Received: {chosen!r}")
+    check_free(Path(exported) / chosen)
+
+    from trainkit.bundles._bundle import write_bundle
+
+    return write_bundle(
+        build(), model_format=format, name=chosen, exported=Path(exported), opencv=oldest, clients=carried
+    )
+
+
+def _source(source: Any, said: dict[str, Any], unsafe: bool, experiments: Path) -> tuple[str, Callable[[], Exportable]]:
+    """Return the first part of a bundle's name, and what makes the `Exportable` once TensorFlow may be loaded."""
+    if _is_keras_model(source):
+        _refuse("A model in memory has been loaded already", unsafe=unsafe or None)
+        description = _describe(said)
+        return _plain(source.name), lambda: _exportables().exportable_from_model(source, description)
+    if not isinstance(source, (str, Path, Run)):
+        received = "nothing" if source is None else type(source).__name__
+        raise UsageError(
+            f"Export needs a run, a .keras or .h5 file, a keras.Model, or --model NAME. Received: {received}"
+        )
+    if not isinstance(source, Run) and Path(source).suffix.lower() in KERAS_SUFFIXES and not os.path.isdir(source):
+        if not os.path.isfile(source):
+            raise ModelError(f"No Keras model at {source}. Expected a .keras or .h5 file.")
+        description = _describe(said)
+        path = Path(source)
+        return _plain(path.stem), lambda: _exportables().exportable_from_file(path, description, unsafe=unsafe)
+    if not isinstance(source, Run) and os.path.isfile(Path(source, "saved_model.pb")):
+        raise ModelError(
+            f"{source} is a SavedModel of TensorFlow. Expected a .keras or .h5 file: save the model as one."
+        )
+    if not isinstance(source, Run) and os.path.isfile(source):
+        raise ModelError(f"{source} is no Keras model that trainkit reads. Expected a .keras or .h5 file, or a run.")
+    _refuse("A run knows all this about itself", **said, unsafe=unsafe or None)
+    run = find_run(source, experiments)
+    run.check_usable()
+    return run.name, lambda: _exportables().exportable_from_run(run)
+
+
+def _application(
+    name: str, weights: str | Path | None, alpha: float | None, said: dict[str, Any]
+) -> tuple[str, Callable[[], Exportable]]:
+    from trainkit.bundles._description import build_description
+    from trainkit.models._applications import check_application
+    from trainkit.models._layers import check_weights_file
+
+    check_application(name)
+    chosen = "imagenet" if weights is None else str(weights)
+    if chosen == "none":
+        raise UsageError("A network without weights knows nothing. Expected --weights imagenet or a file.")
+    if chosen != "imagenet":
+        check_weights_file(chosen)
+    known = ("preprocessing", "color", "manifest", "from_logits")
+    _refuse(f"{name} brings what its weights were trained with", **{key: said.get(key) for key in known})
+    description = build_description(**said)
+    stem = name if alpha is None else f"{name}-{alpha:g}"
+    return stem, lambda: _exportables().exportable_from_application(name, description, weights=chosen, alpha=alpha)
+
+
+def _describe(said: dict[str, Any]) -> Description:
+    from trainkit.bundles._description import build_description
+
+    if "manifest" not in said and "preprocessing" not in said:
+        raise UsageError(
+            "How do pixels become this model's input? Say --preprocessing unit (0 to 1), symmetric (-1 to 1), none "
+            "(0 to 255), caffe or torch, or give the --manifest of a bundle."
+        )
+    if "manifest" not in said and "class_names" not in said:
+        raise UsageError(
+            "What are this model's classes? Give --labels FILE with one name a line, in the order of its outputs "
+            "(`class_names` in Python), or the --manifest of a bundle."
+        )
+    return build_description(**said)
+
+
+def _exportables() -> Any:
+    from trainkit.bundles import _exportable
+
+    return _exportable
+
+
+def _is_keras_model(source: Any) -> bool:
+    keras = sys.modules.get("keras")  # who has a model has imported it
+    return keras is not None and isinstance(source, keras.Model)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name).lstrip(".-") or "model"
+
+
+def _refuse(reason: str, **arguments: Any) -> None:
+    given = [key for key, value in arguments.items() if value is not None]
+    if given:
+        options = ", ".join("--labels" if key == "class_names" else f"--{key.replace('_', '-')}" for key in given)
+        raise UsageError(f"{reason}. Received: {options}. Leave out what does not belong to it.")
+
+
+def _check_opencv(version: str) -> str:
+    """Return an OpenCV version in three numbers, as a manifest has it.
+
+    Raises:
+        UsageError: it is none, older than what a bundle can serve, or newer than the one it is checked with.
+    """
+    import cv2
+
+    if not re.fullmatch(r"\d{1,3}(\.\d{1,3}){1,2}", str(version)):
+        raise UsageError(f"`opencv` must be a version such as 4.5.5 or 4.10. Received: {version!r}")
+    numbers = [*map(int, str(version).split(".")), 0][:3]
+    if numbers < [*map(int, OLDEST_OPENCV.split("."))]:
+        raise UsageError(f"`opencv` must be {OLDEST_OPENCV} or later. Received: {version}")
+    installed = [int(part) for part in re.findall(r"\d+", cv2.__version__)[:3]]
+    if numbers > installed:
+        raise UsageError(
+            f"`opencv` {version} is later than the installed {cv2.__version__}, with which the bundle is checked. "
+            "Name an older one, or upgrade OpenCV."
+        )
+    return ".".join(map(str, numbers))

@@ -1,0 +1,158 @@
+"""What can become a bundle: a run, a Keras file of others, a model in memory, a network of keras.applications."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from trainkit.bundles._description import Description
+from trainkit.data._dataset import ChosenImages, Part, take_evenly
+from trainkit.data._sources import load_sample_images
+from trainkit.errors import ModelError, UsageError
+from trainkit.files import sha256_of
+from trainkit.models._applications import build_application, load_imagenet_names
+from trainkit.models._builders import BUILDERS
+from trainkit.models._loading import (
+    at_size,
+    check_precision,
+    class_units,
+    ends_linear,
+    image_shape,
+    load_model_file,
+    offering_unsafe,
+)
+from trainkit.models._outputs import load_keras_model
+from trainkit.preprocessing import Preprocessing, build_preprocessing
+from trainkit.runs._run import Run
+
+_CHECKED_IMAGES = 64
+_SELFTEST_IMAGES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exportable:
+    """A classifier with all that its bundle says about it."""
+
+    model: Any  # Keras: float32 (N, height, width, channels) in, (N, classes) or (N, 1) out
+    preprocessing: Preprocessing
+    class_names: list[str]
+    source: dict[str, Any]  # of the manifest
+    images: Part  # to compare the bundle with Keras on
+    selftest_images: Part  # what the bundle carries of them
+    from_logits: bool = False  # whether the model ends without its softmax or sigmoid
+
+
+def exportable_from_run(run: Run) -> Exportable:
+    """Take the best weights of a run, and its own images.
+
+    Raises:
+        RunError: the run is unfinished or damaged.
+        DataError: its images are not where they were.
+    """
+    run.check_usable()
+    dataset = run.load_data()
+    return Exportable(
+        model=load_keras_model(run.model_path),
+        preprocessing=run.preprocessing,
+        class_names=run.class_names,
+        source={"run": run.name, "keras_sha256": sha256_of(run.model_path)},
+        images=dataset.sample(_CHECKED_IMAGES),
+        selftest_images=dataset.sample(_SELFTEST_IMAGES),
+    )
+
+
+def exportable_from_file(path: Path, description: Description, *, unsafe: bool = False) -> Exportable:
+    """Take a model from a `.keras` or `.h5` file.
+
+    Raises:
+        ModelError: the file is missing, damaged, not safe to load, or the model is no classifier of such images.
+        UsageError: the model needs a size.
+    """
+    with offering_unsafe():
+        loaded = load_model_file(path, unsafe=unsafe)
+    from_logits = description.from_logits or loaded.from_logits
+    source = {"keras": path.name, "keras_sha256": sha256_of(path)}
+    return exportable_from_model(loaded.model, replace(description, from_logits=from_logits), source=source)
+
+
+def exportable_from_model(model: Any, description: Description, *, source: dict[str, Any] | None = None) -> Exportable:
+    """Take a Keras model.
+
+    Args:
+        model: with one input, an image, and one output, a value for each class.
+        description: what the model cannot say; `preprocessing` and `class_names` are needed.
+        source: of the manifest.
+
+    Raises:
+        ModelError: the model is no classifier of such images, or the class names are not as many as its outputs.
+        UsageError: the model needs a size.
+    """
+    preprocessing = description.preprocessing_for(image_shape(model))
+    check_precision(model)
+    fixed = at_size(model, preprocessing.shape)
+    names = list(description.class_names or [])
+    expected = max(2, class_units(fixed))
+    if len(names) != expected:
+        raise ModelError(
+            f"The model {model.name} has {expected} classes. Received: {len(names)} class names. Give one for each, "
+            "in the order of its outputs."
+        )
+    if description.from_logits and not ends_linear(fixed):
+        raise UsageError(
+            f"--from-logits is for a model without a last activation; {model.name} ends in one. Leave it out."
+        )
+    from_logits = {"from_logits": True} if description.from_logits else {}
+    return Exportable(
+        model=fixed,
+        preprocessing=preprocessing,
+        class_names=names,
+        source={**(source or {}), **from_logits},
+        from_logits=description.from_logits,
+        **_images_of(description),
+    )
+
+
+def exportable_from_application(
+    name: str, description: Description, *, weights: str, alpha: float | None
+) -> Exportable:
+    """Take a whole network of keras.applications, with what its weights were trained with.
+
+    Raises:
+        UsageError: the network does not come so.
+        WeightsError: the weights or the class names cannot be had.
+        ModelError: other class names than the network has.
+    """
+    builder = BUILDERS[name]
+    width, height = description.size or builder.size or (224, 224)
+    preprocessing = build_preprocessing(
+        builder.preprocessing,
+        width=width,
+        height=height,
+        color=builder.color or "rgb",
+        resize=description.resize or "stretch",
+    )
+    model = build_application(name, width=width, height=height, weights=weights, alpha=alpha)
+    named_weights = weights if weights == "imagenet" else Path(weights).name
+    whole = replace(
+        description,
+        preprocessing=preprocessing,
+        size=None,
+        resize=None,
+        class_names=description.class_names or load_imagenet_names(),
+    )
+    source = {"application": name, "weights": named_weights, **({} if alpha is None else {"alpha": alpha})}
+    return exportable_from_model(model, whole, source=source)
+
+
+def _images_of(description: Description) -> dict[str, Part]:
+    images = description.images or load_sample_images()
+    if description.images is None:  # the two photographs come first, with pieces of them behind
+        selftest = Part(_first(images, _SELFTEST_IMAGES), images.labels[:_SELFTEST_IMAGES])
+    else:
+        selftest = take_evenly([images], _SELFTEST_IMAGES)
+    return {"images": take_evenly([images], _CHECKED_IMAGES), "selftest_images": selftest}
+
+
+def _first(images: Part, count: int) -> ChosenImages:
+    return ChosenImages([(images.images, index) for index in range(count)])

@@ -1,0 +1,65 @@
+"""`trainkit report` and `trainkit compare`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trainkit.cli._app import app
+from trainkit.cli._output import (
+    EXPERIMENTS,
+    EXPORTED,
+    AsJson,
+    Experiments,
+    Exported,
+    RunArgument,
+    print_json,
+    print_table,
+)
+
+
+@app.command(epilog="Example: trainkit report latest")
+def report(
+    run: RunArgument, experiments: Experiments = EXPERIMENTS, exported: Exported = EXPORTED, as_json: AsJson = False
+) -> None:
+    """Write a run's report: one page with curves, mistakes, reliability, layers and more, and its pictures."""
+    from trainkit.reports._report import report as report_run
+
+    path = report_run(run, experiments=experiments, exported=exported)
+    pictures = [str(picture.absolute()) for picture in sorted(path.parent.glob("*.png"))]
+    if as_json:
+        print_json({"report": str(path.absolute()), "pictures": pictures})
+        return
+    print(f"Wrote {path} and {len(pictures)} pictures beside it. Open it in a browser.")
+
+
+@app.command(epilog="Example: trainkit compare latest digits --html comparison.html")
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Two or more: paths, names or `latest`.")],
+    html: Annotated[
+        Path | None, typer.Option(help="Also write a page with the curves, a new file.", metavar="FILE")
+    ] = None,
+    experiments: Experiments = EXPERIMENTS,
+    as_json: AsJson = False,
+) -> None:
+    """Put runs side by side: settings that differ, figures, curves."""
+    from trainkit.reports._comparison import compare as compare_runs
+    from trainkit.reports._comparison import sparkline
+    from trainkit.reports._templates import to_words
+
+    found = compare_runs(runs, experiments=experiments, html=html)
+    for note in found.notes:
+        print(note, file=sys.stderr)
+    if as_json:
+        print_json(found.to_json())
+        return
+    rows = [[key, *map(to_words, values)] for key, values in {**found.figures, **found.settings}.items()]
+    for key, curves in found.curves.items():
+        shown = [[value for _, value in curve] for curve in curves]
+        rows.append([key, *(f"{sparkline(one)} {one[-1]:.4g}" if one else "" for one in shown)])
+    print_table(["", *found.names], rows)
+    if html:
+        print(f"Wrote {html}.")

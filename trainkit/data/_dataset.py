@@ -1,0 +1,134 @@
+"""Images with their classes, by side: what every kind of data becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from trainkit.data._inspection import read_image
+
+
+class Images(Protocol):
+    """Images that are decoded when they are asked for: uint8 `(height, width, 3)`, BGR."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayImages:
+    """Pictures of one size that lie in memory, as Keras has them."""
+
+    pixels: np.ndarray  # uint8 (N, height, width), or (N, height, width, 3) in the order R, G, B
+    chosen: np.ndarray | None = None  # int64, the numbers of those that are meant; `None`: all
+
+    def __len__(self) -> int:
+        return len(self.pixels if self.chosen is None else self.chosen)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        image = self.pixels[index if self.chosen is None else self.chosen[index]]
+        code = cv2.COLOR_GRAY2BGR if image.ndim == 2 else cv2.COLOR_RGB2BGR
+        return np.asarray(cv2.cvtColor(np.ascontiguousarray(image), code))
+
+    def block(self, first: int, count: int) -> np.ndarray:
+        """Return the pixels of some of them at once, as they are."""
+        return self.pixels[first : first + count] if self.chosen is None else self.pixels[self.chosen[first:][:count]]
+
+
+@dataclass(frozen=True, slots=True)
+class ColorImages:
+    """Pictures of any size that lie in memory."""
+
+    images: list[np.ndarray]  # uint8 (height, width, 3), BGR
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.images[index]
+
+
+@dataclass(frozen=True, slots=True)
+class FileImages:
+    """Pictures on disk."""
+
+    paths: list[Path]
+    contents: list[str] = field(default_factory=list)  # their SHA-256, where they were looked at
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return np.asarray(read_image(self.paths[index]))
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenImages:
+    """Some of the pictures of others, in any order."""
+
+    chosen: list[tuple[Images, int]]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        images, position = self.chosen[index]
+        return images[position]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One side of a data set."""
+
+    images: Images
+    labels: np.ndarray  # int64 (N,), indices of the class names; for several labels float32 (N, classes), 0 and 1
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def path(self, index: int) -> Path | None:
+        """Return the file of an image, `None` where it has none."""
+        images = self.images
+        while isinstance(images, ChosenImages):
+            images, index = images.chosen[index]
+        return images.paths[index] if isinstance(images, FileImages) else None
+
+
+def take_evenly(parts: Sequence[Part], count: int) -> Part:
+    """Return at most `count` images: from the first part as long as it has any, spread over it, then from the next.
+
+    The images of a folder are in the order of their classes, so that every class comes in.
+    """
+    chosen: list[tuple[Images, int]] = []
+    labels: list[np.ndarray] = []
+    for part in parts:
+        wanted = min(count - len(chosen), len(part))
+        positions = np.linspace(0, len(part) - 1, wanted).round().astype(int)
+        chosen += [(part.images, int(position)) for position in positions]
+        labels.append(part.labels[positions])
+    return Part(ChosenImages(chosen), np.concatenate(labels))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Images with their classes, by side."""
+
+    name: str
+    class_names: list[str]
+    parts: dict[str, Part]  # train, and where there are any: val, test
+    warnings: list[str] = field(default_factory=list)
+    multi_label: bool = False  # whether an image may have several classes: labels are then (N, classes) of 0 and 1
+
+    @property
+    def test_split(self) -> str | None:
+        """The side that test figures come from: `test`, `val` where there is no test part, else `None`."""
+        return next((side for side in ("test", "val") if side in self.parts), None)
+
+    def sample(self, count: int) -> Part:
+        """Return at most `count` images, those for testing first."""
+        return take_evenly([self.parts[side] for side in ("test", "val", "train") if side in self.parts], count)

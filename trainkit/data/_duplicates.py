@@ -1,0 +1,95 @@
+"""Pictures that are there more than once, and what they spoil: labels that contradict each other, tests that leak."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainkit.data._fingerprints import group_alike
+from trainkit.data._inspection import ImageFile
+
+_NAMED = 3  # groups that a warning names
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledFile:
+    """An image with what it is called, and the side it is on."""
+
+    file: ImageFile
+    labels: tuple[str, ...]  # one class; several of a multi-label table; none where there are no classes
+    side: str | None  # train, val, test; `None` where nobody has chosen sides
+
+
+Group = list[LabelledFile]  # of one picture, in the order of their paths
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeats:
+    """The groups of files that show the same picture. A group can be in several of these lists."""
+
+    duplicates: list[Group]  # the same bytes
+    near_duplicates: list[Group]  # look alike, and not all of them have the same bytes
+    contradictions: list[Group]  # of either kind, with different labels
+    leaks: list[Group]  # of either kind, on different sides
+
+
+def find_repeats(files: Sequence[LabelledFile]) -> Repeats:
+    """Find the pictures that are there more than once; files with a problem are passed over."""
+    copies: dict[str, Group] = defaultdict(list)  # by content
+    for labelled in sorted(files, key=lambda labelled: labelled.file.path):
+        if not labelled.file.problem:
+            copies[labelled.file.sha256].append(labelled)
+    contents = [same for same in copies.values() if same[0].file.look]
+    looks = [look for same in contents if (look := same[0].file.look)]
+    alike = [[contents[index] for index in indices] for indices in group_alike(looks)]
+    near = [_in_order([labelled for same in group for labelled in same]) for group in alike]
+    in_near = {same[0].file.sha256 for group in alike for same in group}
+    duplicates = [same for same in copies.values() if len(same) > 1]
+    groups = near + [same for same in duplicates if same[0].file.sha256 not in in_near]
+    return Repeats(
+        duplicates=duplicates,
+        near_duplicates=near,
+        contradictions=_that_differ(groups, lambda labelled: tuple(sorted(labelled.labels))),
+        leaks=_that_differ(groups, lambda labelled: labelled.side),
+    )
+
+
+def _in_order(group: Group) -> Group:
+    return sorted(group, key=lambda labelled: labelled.file.path)
+
+
+def _that_differ(groups: list[Group], aspect: Callable[[LabelledFile], Hashable]) -> list[Group]:
+    differing = [group for group in groups if len({aspect(labelled) for labelled in group}) > 1]
+    return sorted(differing, key=lambda group: group[0].file.path)
+
+
+def warnings_of(repeats: Repeats, data: Path) -> list[str]:
+    """Say what spoils the training: leaks first, then contradictions."""
+    warnings = []
+    if repeats.leaks:
+        warnings.append(
+            f"LEAK: {_count(repeats.leaks)} on more than one side, so that the figures will look better than they are: "
+            f"{_name(repeats.leaks)}. `trainkit data check {data}` shows them."
+        )
+    if repeats.contradictions:
+        warnings.append(
+            f"CONTRADICTION: {_count(repeats.contradictions)} in more than one class: {_name(repeats.contradictions)}. "
+            f"`trainkit data check {data}` shows them."
+        )
+    return warnings
+
+
+def _count(groups: list[Group]) -> str:
+    return "1 picture is" if len(groups) == 1 else f"{len(groups)} pictures are"
+
+
+def _name(groups: list[Group]) -> str:
+    named = "; ".join(" = ".join(f"{labelled.file.path}" for labelled in _apart(group)) for group in groups[:_NAMED])
+    return named + (f"; and {len(groups) - _NAMED} more" if len(groups) > _NAMED else "")
+
+
+def _apart(group: Group) -> Group:
+    """Return a member for each side and class of a group."""
+    return list({(labelled.side, labelled.labels): labelled for labelled in reversed(group)}.values())[::-1]

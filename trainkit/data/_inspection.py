@@ -1,0 +1,184 @@
+"""What is in image files, found before anything is trained on them: which cannot be used, and how the others look."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from trainkit.data._fingerprints import SIDE, Look, look_at
+from trainkit.deploy.classify import MAX_PIXELS, is_utf8
+from trainkit.errors import DataError
+
+# What every OpenCV since 4.5 decodes, by Pillow's names. MPO is a JPEG with further pictures behind it.
+READABLE_FORMATS = ("BMP", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+_ORIENTATION = 0x0112  # the EXIF tag
+MAX_BYTES = 2**28  # a file is read whole, and a forgotten film would fill the memory
+# A bomb is large and nearly nothing on disk: 34 bytes of WebP can be 13,000x13,000 pixels, which take 3 GB to decode.
+_BOMB_PIXELS = 2**24
+_BOMB_PIXELS_A_BYTE = 256  # photographs have 50 at most; PNG's compression ends at 344 for a picture of one colour
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A file that was looked at."""
+
+    path: Path
+    sha256: str
+    problem: str | None  # why it cannot be used, as the end of a sentence that begins with the path
+    width: int = 0  # pixels, upright; 0 where there is a problem
+    height: int = 0
+    mode: str = ""  # Pillow's name: RGB, L, ...
+    format: str = ""
+    orientation: int = 1  # of EXIF, 1 to 8: 1 is upright
+    look: Look | None = field(default=None, repr=False)  # `None` also where the picture is flat
+
+
+def inspect_files(paths: Sequence[Path]) -> list[ImageFile]:
+    """Look at files on all cores; the result has their order."""
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        warnings.simplefilter("ignore")  # what Pillow thinks of odd but readable files
+        return list(pool.map(inspect_file, paths))
+
+
+def inspect_file(path: Path) -> ImageFile:
+    """Decode one file with Pillow, which unlike OpenCV reports a truncated JPEG, and say what is wrong with it."""
+    if not is_utf8(path):
+        return ImageFile(path, "", "has a name that is not UTF-8, on which OpenCV may crash: rename it")
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return ImageFile(path, "", "is no regular file")
+        if status.st_size > MAX_BYTES:
+            return ImageFile(path, "", f"has more than {MAX_BYTES} bytes: no photograph")
+        data = path.read_bytes()
+    except OSError as error:
+        return ImageFile(path, "", f"cannot be read ({error.strerror})")
+    return _examine(ImageFile(path, hashlib.sha256(data).hexdigest(), None), data)
+
+
+def _examine(file: ImageFile, data: bytes) -> ImageFile:
+    if not data:
+        return replace(file, problem="is empty")
+    if data[4:8] == b"ftyp":  # Pillow reads AVIF, and HEIC only with a plugin: both are named by their brand
+        return replace(file, problem=_unreadable_everywhere("AVIF" if data[8:11] == b"avi" else "HEIC"))
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            problem = _problem_of_header(image, len(data))
+            return replace(file, problem=problem) if problem else _decode(file, image)
+    except UnidentifiedImageError:
+        problem = "is no image"
+    except Image.DecompressionBombError:
+        problem = "has too many pixels: a decompression bomb, or a picture to scale down"
+    except Exception as error:  # Pillow's decoders raise whatever they meet in a damaged file
+        problem = "is truncated" if "truncated" in str(error).lower() else f"is damaged ({error})"
+    return replace(file, problem=problem)
+
+
+def _problem_of_header(image: Image.Image, size: int) -> str | None:
+    if image.format not in READABLE_FORMATS:
+        return _unreadable_everywhere(str(image.format))
+    pixels = image.width * image.height
+    if pixels > MAX_PIXELS:
+        return f"has too many pixels ({image.width}x{image.height}): scale it down"
+    if pixels > max(_BOMB_PIXELS, _BOMB_PIXELS_A_BYTE * size):
+        return f"has too many pixels for a file of {size} bytes ({image.width}x{image.height}): a decompression bomb"
+    if image.format == "WEBP" and getattr(image, "is_animated", False):
+        return _unreadable_everywhere("animated WebP")
+    if image.format in ("WEBP", "TIFF") and _orientation(image) != 1:
+        return (
+            f"is a {image.format} with a rotation, which OpenCV's versions read differently: convert it to JPEG or PNG"
+        )
+    return None
+
+
+def _orientation(image: Image.Image) -> int:
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _decode(file: ImageFile, image: Image.Image) -> ImageFile:
+    """Decode a picture once, to see whether it is whole and how it looks."""
+    mode, orientation = image.mode, _orientation(image)
+    width, height = image.size if orientation < 5 else image.size[::-1]
+    if image.format in ("JPEG", "MPO"):
+        image.draft(mode, (SIDE, SIDE))  # reads it all, mostly at an eighth
+    image.load()
+    if image.format in ("JPEG", "MPO", "WEBP"):
+        upright = _turn(np.asarray(image.convert("RGB"))[..., ::-1], orientation)
+    else:  # Pillow forgives a PNG more than OpenCV, and does not know 16 bits a channel
+        decoded = _imread(file.path)
+        if decoded is None:
+            problem = f"is a {image.format} that OpenCV {cv2.__version__} cannot decode: convert it to PNG"
+            return replace(file, problem=problem)
+        upright = decoded
+        height, width = upright.shape[:2]
+    return replace(
+        file,
+        width=width,
+        height=height,
+        mode=mode,
+        format=str(image.format),
+        orientation=orientation,
+        look=look_at(upright, height=height, width=width),
+    )
+
+
+def _turn(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Return the picture upright, as `cv2.imread` does it; 1 to 8 are those of EXIF."""
+    turned = image.swapaxes(0, 1) if orientation >= 5 else image
+    if orientation in (3, 4, 7, 8):
+        turned = turned[::-1]
+    if orientation in (2, 3, 6, 7):
+        turned = turned[:, ::-1]
+    return np.ascontiguousarray(turned)
+
+
+def _unreadable_everywhere(name: str) -> str:
+    article = "an" if name[0] in "AEHIOaeio" and name != "HEIC" else "a"
+    return f"is {article} {name}, which not every OpenCV since 4.5 reads: convert it to JPEG or PNG"
+
+
+def _imread(path: Path) -> cv2.typing.MatLike | None:
+    try:
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    return image if image is not None and image.ndim == 3 else None
+
+
+def read_image(path: Path) -> cv2.typing.MatLike:
+    """Decode a file that passed the inspection: uint8 `(height, width, 3)`, BGR, its EXIF orientation obeyed.
+
+    Raises:
+        DataError: OpenCV cannot decode it.
+    """
+    image = _imread(path)
+    if image is None:
+        raise DataError(f"OpenCV cannot read {path} as an image. Convert it to JPEG or PNG, or take it out.")
+    return image
+
+
+def check_image_file(path: Path) -> None:
+    """Raise unless `path` is an image that every OpenCV since 4.5 reads.
+
+    Raises:
+        DataError: says what is wrong with it.
+    """
+    if not os.path.isfile(path):  # unlike Path's, false for a name that is too long
+        if os.path.isdir(path):
+            raise DataError(f"{path} is a folder. Name the images in it, such as {path}/*.jpg")
+        raise DataError(f"No such image: {path}")
+    (looked_at,) = inspect_files([path])
+    if looked_at.problem:
+        raise DataError(f"{path} {looked_at.problem}")

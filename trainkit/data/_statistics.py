@@ -1,0 +1,147 @@
+"""Means and deviations of pixels: exact, in one pass, in a memory that does not grow with the number of images."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from trainkit.data._dataset import Images
+from trainkit.errors import DataError
+from trainkit.preprocessing import Color, Preprocessing
+
+_BLOCK = 64  # images that one thread takes at a time
+_MOST_COUNTED = 2**24  # pixels: cv2.calcHist counts in float32, which has no odd whole numbers beyond
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """What the pixels of some images have in common."""
+
+    images: int
+    pixels: int  # of all images together, each counted once, not once a channel
+    mean: tuple[float, ...]  # 0-255, a channel each
+    std: tuple[float, ...]  # 0-255, a channel each
+    mean_image: np.ndarray | None  # float32 (height, width, channels), where it was asked for
+
+
+def measure_images(
+    images: Images, *, color: Color = "rgb", preprocessing: Preprocessing | None = None, with_image: bool = False
+) -> Statistics:
+    """Count the pixels of images, on all cores; each is decoded once and none is kept.
+
+    Args:
+        images: at least one.
+        color: the order of the result; `gray` for the grey of the colours.
+        preprocessing: brings every image to its size, and has the same `color`; without it each image has its own.
+        with_image: whether the mean image is wanted.
+
+    Raises:
+        DataError: an image cannot be decoded, or the mean image is wanted and the images have different sizes.
+    """
+    shapes: set[tuple[int, ...]] = set()
+
+    def read(first: int) -> Iterable[np.ndarray]:
+        for index in range(first, min(first + _BLOCK, len(images))):
+            pixels = _pixels_of(images[index], color, preprocessing)
+            shapes.add(pixels.shape)
+            if with_image and len(shapes) > 1:
+                sizes = " and ".join(f"{width}x{height}" for height, width, _ in sorted(shapes))
+                raise DataError(f"A mean image needs images of one size. Received: {sizes}. Choose one with --size.")
+            yield pixels[None]
+
+    return _measure(read, len(images), color, with_image=with_image)
+
+
+def _pixels_of(image_bgr: np.ndarray, color: Color, preprocessing: Preprocessing | None) -> np.ndarray:
+    if preprocessing is not None:
+        return preprocessing.to_pixels(image_bgr)
+    return np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2GRAY))[..., None] if color == "gray" else image_bgr
+
+
+def channel_statistics(pixels: np.ndarray, color: Color) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the mean and the standard deviation of each channel, exactly: the sums are whole numbers.
+
+    Args:
+        pixels: uint8 `(N, height, width, channels)`, colour in the order B, G, R; in memory or mapped.
+        color: the order of the result.
+    """
+    found = _measure_pixels(pixels, color, with_image=False)
+    return found.mean, found.std
+
+
+def mean_image(pixels: np.ndarray, color: Color) -> np.ndarray:
+    """Return the mean of all images, pixel by pixel, from sums that are whole numbers.
+
+    Args:
+        pixels: uint8 `(N, height, width, channels)`, colour in the order B, G, R; in memory or mapped.
+        color: the order of the result.
+
+    Returns:
+        float32 `(height, width, channels)`, 0-255.
+    """
+    return np.asarray(_measure_pixels(pixels, color, with_image=True).mean_image)
+
+
+def _measure_pixels(pixels: np.ndarray, color: Color, *, with_image: bool) -> Statistics:
+    return _measure(lambda first: [pixels[first : first + _BLOCK]], len(pixels), color, with_image=with_image)
+
+
+def _measure(read: Callable[[int], Iterable[np.ndarray]], count: int, color: Color, *, with_image: bool) -> Statistics:
+    """Add up what `read` gives for the number of each block's first image: uint8 `(n, height, width, channels)`."""
+
+    def add(first: int) -> tuple[Any, Any]:
+        histograms: Any = 0
+        total: Any = 0
+        for block in read(first):
+            histograms = histograms + _histograms(block.reshape(-1, *block.shape[2:]))
+            if with_image:
+                total = total + block.sum(axis=0, dtype=np.uint32)  # half as long as with int64
+        return histograms, total
+
+    histograms: Any = 0
+    total: Any = 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for of_block, total_of_block in pool.map(add, range(0, count, _BLOCK)):
+            histograms = histograms + of_block
+            total = total + total_of_block.astype(np.int64) if with_image else None
+    order = slice(None, None, -1 if color == "rgb" else 1)
+    mean, std = _moments(histograms[order])
+    return Statistics(
+        images=count,
+        pixels=int(histograms[0].sum()),
+        mean=mean,
+        std=std,
+        mean_image=np.ascontiguousarray((total / count)[..., order], np.float32) if with_image else None,
+    )
+
+
+def _histograms(sheet: np.ndarray) -> np.ndarray:
+    """Return int64 `(channels, 256)`, how often each grey level occurs in uint8 `(height, width, channels)`."""
+    rows = max(1, _MOST_COUNTED // sheet.shape[1])
+    counted = np.zeros((sheet.shape[2], 256), np.int64)
+    for top in range(0, len(sheet), rows):
+        piece = np.ascontiguousarray(sheet[top : top + rows])
+        for channel in range(sheet.shape[2]):
+            # (256, 1) in OpenCV 4, (256,) in OpenCV 5
+            counted[channel] += cv2.calcHist([piece], [channel], None, [256], [0, 256]).reshape(256).astype(np.int64)
+    return counted
+
+
+def _moments(histograms: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and deviation of each channel, from sums that are whole numbers."""
+    means, deviations = [], []
+    for histogram in histograms.tolist():  # Python's whole numbers have no end
+        count = sum(histogram)
+        total = sum(level * number for level, number in enumerate(histogram))
+        square = sum(level**2 * number for level, number in enumerate(histogram))
+        means.append(total / count)
+        # count * square - total^2 in whole numbers, because the difference of two large means would lose digits.
+        deviations.append(math.sqrt((count * square - total**2) / count**2))
+    return tuple(means), tuple(deviations)

@@ -1,0 +1,1 @@
+"""What each operation that tf2onnx writes becomes."""

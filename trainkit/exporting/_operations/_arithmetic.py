@@ -1,0 +1,230 @@
+"""Number by number: what two values, or a value and a constant, make together, and the activations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+
+from trainkit.exporting._lowering import Lower, Lowering, Side, Value, View, attribute_of
+
+_LARGEST_BOUND = 1e3  # beside it, x - bound + bound keeps the precision that the answers are held to
+
+
+def lower_elementwise(op: str, **attributes: Callable[[onnx.NodeProto], Any]) -> Lower:
+    """Return what lowers an operation that treats every number by itself; how the value is looked at stays the same."""
+
+    def lower_elementwise(lowering: Lowering, node: onnx.NodeProto) -> Value:
+        view = lowering.view(node)
+        chosen = {key: read(node) for key, read in attributes.items()}
+        return View(lowering.emit(op, [view.name], lowering.graph.shapes[view.name], **chosen), view.groups)
+
+    return lower_elementwise
+
+
+def read_number(name: str, default: float) -> Callable[[onnx.NodeProto], float]:
+    """Return what reads a number among an operation's attributes."""
+    return lambda node: float(attribute_of(node, name, default))
+
+
+def lower_clip(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Cut off at bounds; without an upper one it is a relu, shifted where the lower one is not 0."""
+    view = lowering.view(node)
+    least, most = (lowering.constant(node, 1, "min"), lowering.constant(node, 2, "max"))
+    low = -math.inf if least is None else float(least.reshape(-1)[0])
+    high = math.inf if most is None else float(most.reshape(-1)[0])
+    return _clipped(lowering, view, low, high)
+
+
+def _clipped(lowering: Lowering, view: View, low: float, high: float) -> View:
+    if math.isinf(high) or high > 3e38:
+        return _at_least(lowering, view, low)
+    if math.isinf(low) or low < -3e38:
+        return lowering.affine(_at_least(lowering, lowering.affine(view, -1, 0), -high), -1, 0)
+    name = lowering.emit("Clip", [view.name], lowering.graph.shapes[view.name], min=low, max=high)
+    return View(name, view.groups)
+
+
+def _at_least(lowering: Lowering, view: View, low: np.ndarray | float) -> View:
+    shifted = lowering.affine(view, 1, -np.asarray(low)) if np.any(low) else view
+    name = lowering.emit("Relu", [shifted.name], lowering.graph.shapes[shifted.name])
+    return lowering.affine(View(name, view.groups), 1, low) if np.any(low) else View(name, view.groups)
+
+
+def lower_negative(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Multiply by -1, which folds into the weights beside it."""
+    return lowering.affine(lowering.view(node), -1, 0)
+
+
+def _power(lowering: Lowering, view: View, exponent: float) -> View:
+    return View(lowering.emit("Pow", [view.name], lowering.graph.shapes[view.name], exponent=exponent), view.groups)
+
+
+def lower_reciprocal(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Raise to the power of -1: OpenCV 4.5.5 knows no Reciprocal."""
+    return _power(lowering, lowering.view(node), -1.0)
+
+
+def lower_pow(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Raise to a constant power; a square is a product, which is right for negative numbers in every reader."""
+    exponent = lowering.constant(node, 1)
+    if exponent is None or exponent.size != 1:
+        raise lowering.cannot(node, "a power with more than one exponent")
+    view, power = lowering.view(node), float(exponent.reshape(-1)[0])
+    if power == 2:
+        return View(lowering.emit("Mul", [view.name] * 2, lowering.graph.shapes[view.name]), view.groups)
+    return _power(lowering, view, power)
+
+
+def lower_binary(op: str) -> Lower:
+    """Return what combines two values or more, two at a time."""
+
+    def lower_binary(lowering: Lowering, node: onnx.NodeProto) -> Value:
+        result = lowering.value(node.input[0])
+        for position in range(1, len(node.input)):  # pairwise: with three inputs at once OpenCV 4.12 is wrong
+            result = _combine(lowering, node, op, result, lowering.value(node.input[position]))
+        return result
+
+    return lower_binary
+
+
+def _combine(lowering: Lowering, node: onnx.NodeProto, op: str, one: Value, other: Value) -> View:
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        raise lowering.cannot(node, "an operation on constants only")
+    if isinstance(other, np.ndarray):
+        assert isinstance(one, View)
+        return with_constant(lowering, node, op, one, other, constant_first=False)
+    if isinstance(one, np.ndarray):
+        return with_constant(lowering, node, op, other, one, constant_first=True)
+    if op == "Div":
+        return _combine(lowering, node, "Mul", one, _power(lowering, other, -1.0))
+    if op == "Min":
+        negated = [lowering.affine(view, -1, 0) for view in (one, other)]
+        return lowering.affine(_combine(lowering, node, "Max", *negated), -1, 0)
+    return _combine_views(lowering, op, one, other)
+
+
+def _combine_views(lowering: Lowering, op: str, one: View, other: View) -> View:
+    first_leads = lowering.graph.size(one.name) >= lowering.graph.size(other.name) and len(one.groups) >= len(
+        other.groups
+    )
+    reference, follower = (one, other) if first_leads else (other, one)
+    name, reference = lowering.meet(follower, reference)
+    shapes = lowering.graph.shapes[reference.name], lowering.graph.shapes[name]
+    shape = tuple(max(sides) for sides in zip(*shapes, strict=True))
+    names = [reference.name, name]
+    by_channel = shapes[1] == (shape[0], 1, 1) and shapes[0] == shape and op != "Max"
+    if not (lowering.broadcast and by_channel):
+        names = [lowering.expand(one, shape) for one in names]
+    return View(lowering.emit(op, names if first_leads else names[::-1], shape), reference.groups)
+
+
+def with_constant(
+    lowering: Lowering, node: onnx.NodeProto, op: str, view: View, constant: np.ndarray, *, constant_first: bool
+) -> View:
+    """Combine a value with a constant, mostly into an affine map that folds into the weights beside it."""
+    if constant.ndim > len(view.groups) or any(
+        length > 1 and not _is_long(lowering, view, axis - constant.ndim) for axis, length in enumerate(constant.shape)
+    ):
+        view = broadcast(lowering, view, lowering.shape(node.output[0]))
+    if constant.size == 1:
+        value: np.ndarray | float = float(constant.reshape(-1)[0])
+    else:
+        value = lowering.constant_like(constant.astype(np.float64), view)
+    if op == "Add":
+        return lowering.affine(view, 1, value)
+    if op == "Sub":
+        return lowering.affine(view, -1, value) if constant_first else lowering.affine(view, 1, -value)
+    if op == "Mul":
+        return lowering.affine(view, value, 0)
+    if op == "Div" and constant_first:
+        return lowering.affine(_power(lowering, view, -1.0), value, 0)
+    if op == "Div":
+        return lowering.affine(view, 1 / value, 0)
+    bounded = _bounded_power(lowering, view, value) if op == "Min" else None
+    if bounded is not None:
+        return bounded
+    if np.abs(value).max() > _LARGEST_BOUND:
+        raise lowering.cannot(node, f"a bound of {np.abs(value).max():g}, too large for single precision")
+    if op == "Max":
+        return _at_least(lowering, view, value)
+    return lowering.affine(_at_least(lowering, lowering.affine(view, -1, 0), -value), -1, 0)  # Min
+
+
+def _bounded_power(lowering: Lowering, view: View, most: np.ndarray | float) -> View | None:
+    """Return min(x ** -p, most) as max(x, most ** (-1 / p)) ** -p, since normalisations bound 1 / norm by 1e12.
+
+    Bounded as others are, by most - relu(most - x), nothing would be left of x beside such a number.
+    """
+    made_by = lowering.graph.producers().get(view.name)
+    if made_by is None or made_by.op != "Pow" or made_by.attributes["exponent"] >= 0 or isinstance(most, np.ndarray):
+        return None
+    exponent, base = made_by.attributes["exponent"], View(made_by.inputs[0], view.groups)
+    before = lowering.graph.producers().get(base.name)
+    if before is not None and before.op == "Sqrt":
+        exponent, base = exponent / 2, View(before.inputs[0], view.groups)
+    return _power(lowering, _at_least(lowering, base, most ** (1 / exponent)), exponent)
+
+
+def _is_long(lowering: Lowering, view: View, axis: int) -> bool:
+    stored = [2, *lowering.graph.shapes[view.name]]
+    return any(stored[side] > 1 for side in view.groups[axis])
+
+
+def broadcast(lowering: Lowering, view: View, sides: list[Side]) -> View:
+    """Repeat a value to the sides that the model means: as it is stored where that is possible."""
+    groups = ((0,),) + ((),) * (len(sides) - len(view.groups)) + view.groups[1:]
+    if all(len(group) == 1 for group in groups):
+        shape = list(lowering.graph.shapes[view.name])
+        for (length, _), (axis,) in zip(sides[1:], groups[1:], strict=True):
+            shape[axis - 1] = length
+        return View(lowering.expand(view.name, tuple(shape)), groups)
+    name = lowering.plain(View(view.name, groups))
+    name = lowering.expand(name, tuple(length for length, _ in sides[1:]))
+    return View(name, tuple((axis,) for axis in range(len(sides))))
+
+
+def lower_prelu(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Write relu(x) - slope * relu(-x): a slope for each pixel is read wrongly up to OpenCV 4.8.1."""
+    slope = lowering.constant(node, 1)
+    assert slope is not None
+    view = lowering.view(node)
+    positive = _at_least(lowering, view, 0.0)
+    negative = _at_least(lowering, lowering.affine(view, -1, 0), 0.0)
+    scaled = with_constant(lowering, node, "Mul", negative, -slope, constant_first=False)
+    return _combine_views(lowering, "Add", positive, scaled)
+
+
+def lower_tanh(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """tanh(x) as 2 * sigmoid(2 * x) - 1: that of OpenCV 5.0.0 is no number from x = 45 on."""
+    doubled = lowering.affine(lowering.view(node), 2, 0)
+    name = lowering.emit("Sigmoid", [doubled.name], lowering.graph.shapes[doubled.name])
+    return lowering.affine(View(name, doubled.groups), 2, -1)
+
+
+def lower_softplus(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """softplus(x) as relu(x) + softplus(-|x|): that of every OpenCV is infinite from x = 89 on."""
+    view = lowering.view(node)
+    shape = lowering.graph.shapes[view.name]
+    below = lowering.affine(View(lowering.emit("Abs", [view.name], shape), view.groups), -1, 0)
+    rest = lowering.emit("Softplus", [below.name], shape)
+    return View(lowering.emit("Add", [_at_least(lowering, view, 0.0).name, rest], shape), view.groups)
+
+
+def lower_hard_swish(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Write x * hard_sigmoid(x): the operation itself is younger than opset 9."""
+    view = lowering.view(node)
+    shape = lowering.graph.shapes[view.name]
+    gate = lowering.emit("HardSigmoid", [view.name], shape, alpha=1 / 6, beta=0.5)
+    return View(lowering.emit("Mul", [view.name, gate], shape), view.groups)
+
+
+def lower_softsign(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Write x / (1 + |x|)."""
+    view = lowering.view(node)
+    name = lowering.emit("Abs", [view.name], lowering.graph.shapes[view.name])
+    below = lowering.affine(View(name, view.groups), 1, 1)
+    return _combine(lowering, node, "Div", view, below)

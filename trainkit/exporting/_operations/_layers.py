@@ -1,0 +1,284 @@
+"""Products, convolutions, pooling, averages, softmax and normalisation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+
+from trainkit.exporting._graph import Shape
+from trainkit.exporting._lowering import Lower, Lowering, Value, View, attribute_of
+from trainkit.exporting._operations._arithmetic import with_constant
+from trainkit.exporting._operations._shapes import spatial
+
+
+def lower_matmul(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Multiply by a constant matrix: a dense layer, or a 1x1 convolution where there are more sides."""
+    weights = lowering.constant(node, 1)
+    if weights is None or weights.ndim != 2:
+        raise lowering.cannot(node, "a product of matrices that are both computed")
+    return _dense(lowering, node, lowering.view(node), weights)
+
+
+def lower_gemm(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Multiply by a constant matrix and add a bias."""
+    weights, bias = lowering.constant(node, 1), lowering.constant(node, 2)
+    if weights is None or attribute_of(node, "transA", 0):
+        raise lowering.cannot(node, "a product of matrices that are both computed")
+    weights = weights.T if attribute_of(node, "transB", 0) else weights
+    result = _dense(lowering, node, lowering.view(node), weights * attribute_of(node, "alpha", 1.0))
+    if bias is None:
+        return result
+    return with_constant(lowering, node, "Add", result, bias * attribute_of(node, "beta", 1.0), constant_first=False)
+
+
+def _dense(lowering: Lowering, node: onnx.NodeProto, view: View, weights: np.ndarray) -> View:
+    """Multiply the last side by weights (inputs, outputs): a dense layer, or a 1x1 convolution where there are more."""
+    *leading, last = view.groups
+    stored = lowering.graph.shapes[view.name]
+    rest = [axis for group in leading for axis in group if axis and stored[axis - 1] > 1]
+    if 0 in last:
+        raise lowering.cannot(node, "a product over the batch")
+    if not rest:
+        order = sorted(last)
+        sides = [stored[axis - 1] for axis in last]
+        by_stored = weights.reshape(*sides, -1).transpose(*(last.index(axis) for axis in order), len(last))
+        flat = lowering.reshape(view.name, (math.prod(stored),))
+        name = lowering.dense(flat, by_stored.reshape(weights.shape).T)
+        return View(name, ((0,), *((),) * (len(leading) - 1), (1,)))
+    if len(rest) > 2:
+        raise lowering.cannot(node, "a dense layer on a value of more than four sides")
+    turned = View(view.name, ((0,), last, *((axis,) for axis in rest)))
+    name, _ = lowering.meet(turned, _IMAGE_VIEWS[len(rest)](lowering))
+    name = lowering.reshape(name, (*lowering.graph.shapes[name], 1)[:3])
+    positions = {axis: index + 2 for index, axis in enumerate(rest)} | {0: 0}
+    groups = tuple(tuple(positions[axis] for axis in group if axis in positions) for group in leading)
+    return View(lowering.convolve(name, weights.T), (*groups, (1,)))
+
+
+def _channels_then(count: int) -> Callable[[Lowering], View]:
+    def build(lowering: Lowering) -> View:
+        name = f"reference_{count}"
+        lowering.graph.shapes[name] = (1,) * (count + 1)
+        return View(name, tuple((axis,) for axis in range(count + 2)))
+
+    return build
+
+
+_IMAGE_VIEWS = {count: _channels_then(count) for count in (1, 2)}
+
+
+def _window(lowering: Lowering, node: onnx.NodeProto, name: str, kernel: list[int]) -> dict[str, Any]:
+    """Return strides, pads and dilations of a convolution or pooling, the pads as numbers."""
+    strides = list(attribute_of(node, "strides", [1, 1]))
+    dilations = list(attribute_of(node, "dilations", [1, 1]))
+    pads = list(attribute_of(node, "pads", [0] * 4))
+    auto = attribute_of(node, "auto_pad", b"NOTSET")
+    if auto in (b"SAME_UPPER", b"SAME_LOWER"):
+        pads = [0] * 4
+        for axis, length in enumerate(lowering.graph.shapes[name][1:]):
+            reach = (kernel[axis] - 1) * dilations[axis] + 1
+            total = max((math.ceil(length / strides[axis]) - 1) * strides[axis] + reach - length, 0)
+            pads[axis], pads[axis + 2] = total // 2, total - total // 2
+            if auto == b"SAME_LOWER":
+                pads[axis], pads[axis + 2] = pads[axis + 2], pads[axis]
+    return {"strides": strides, "pads": pads, "dilations": dilations}
+
+
+def lower_conv(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Convolve, with the padding as numbers and always a bias."""
+    weights, bias = lowering.constant(node, 1), lowering.constant(node, 2)
+    if weights is None or weights.ndim != 4:
+        raise lowering.cannot(node, "a convolution in other than two dimensions")
+    name = lowering.plain(lowering.view(node))
+    window = _window(lowering, node, name, list(weights.shape[2:]))
+    constants = [
+        lowering.graph.constant(weights),
+        lowering.graph.constant(np.zeros(len(weights)) if bias is None else bias),
+    ]
+    result = lowering.emit(
+        "Conv", [name, *constants], spatial(lowering, node), **window, group=int(attribute_of(node, "group", 1))
+    )
+    return View(result, ((0,), (1,), (2,), (3,)))
+
+
+def lower_conv_transpose(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Convolve backwards; holes and uneven padding are spelled out, because OpenCV refuses or forgets them."""
+    weights, bias = lowering.constant(node, 1), lowering.constant(node, 2)
+    if weights is None or weights.ndim != 4 or attribute_of(node, "auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
+        raise lowering.cannot(node, "a transposed convolution of this padding")
+    weights = _dilated(weights, attribute_of(node, "dilations", [1, 1]))
+    name = lowering.plain(lowering.view(node))
+    window = {**_window(lowering, node, name, list(weights.shape[2:])), "dilations": [1, 1]}
+    shape, group = spatial(lowering, node), int(attribute_of(node, "group", 1))
+    outputs = weights.shape[1] * group
+    # What comes out of it whole is cut to what the model means: with uneven pads OpenCV refuses it.
+    sides = zip(lowering.graph.shapes[name][1:], window["strides"], weights.shape[2:], window["dilations"], strict=True)
+    whole = [(length - 1) * stride + (kernel - 1) * dilation + 1 for length, stride, kernel, dilation in sides]
+    pads = window["pads"]
+    if attribute_of(node, "output_shape") is not None:
+        total = [max(have - want, 0) for have, want in zip(whole, shape[1:], strict=True)]
+        pads = [one // 2 for one in total] + [one - one // 2 for one in total]
+    even = pads[:2] == pads[2:] and all(w - 2 * p == s for w, p, s in zip(whole, pads, shape[1:], strict=False))
+    constants = [lowering.graph.constant(weights), lowering.graph.constant(np.zeros(outputs) if bias is None else bias)]
+    made = shape if even else (outputs, *whole)
+    window["pads"] = pads if even else [0] * 4
+    result = lowering.emit("ConvTranspose", [name, *constants], made, **window, group=group)
+    if not even:
+        result = _crop_or_extend(lowering, result, pads[:2], shape, constants[1])
+    return View(result, ((0,), (1,), (2,), (3,)))
+
+
+def _dilated(weights: np.ndarray, dilations: list[int]) -> np.ndarray:
+    """Write the holes of a dilated kernel out as zeros; OpenCV forgets about them in a transposed convolution."""
+    *channels, height, width = weights.shape
+    down, across = dilations
+    result = np.zeros((*channels, (height - 1) * down + 1, (width - 1) * across + 1), weights.dtype)
+    result[:, :, ::down, ::across] = weights
+    return result
+
+
+def _crop_or_extend(lowering: Lowering, name: str, offsets: list[int], shape: Shape, bias: str) -> str:
+    """Cut the sides of an image behind `offsets`; where it is too short, nothing but the bias comes behind it."""
+    have = lowering.graph.shapes[name]
+    missing = [
+        max(want - (length - offset), 0) for want, length, offset in zip(shape[1:], have[1:], offsets, strict=True)
+    ]
+    if any(missing):
+        shift = lowering.graph.constants[bias].astype(np.float64).reshape(-1, 1, 1)
+        view = View(name, ((0,), (1,), (2,), (3,)))
+        bare = lowering.affine(view, 1, -shift).name
+        have = (have[0], have[1] + missing[0], have[2] + missing[1])
+        bare = lowering.emit("Pad", [bare], have, pads=[0, 0, *missing])
+        name = lowering.affine(View(bare, view.groups), 1, shift).name
+    for axis, offset in enumerate(offsets, 2):
+        current = list(lowering.graph.shapes[name])
+        if current[axis - 1] != shape[axis - 1]:
+            current[axis - 1] = shape[axis - 1]
+            name = lowering.emit("Slice", [name], tuple(current), axis=axis, start=offset, end=offset + shape[axis - 1])
+    return name
+
+
+def lower_pool(op: str) -> Lower:
+    """Return what lowers a pooling, with the padding as numbers."""
+
+    def lower_pool(lowering: Lowering, node: onnx.NodeProto) -> Value:
+        name = lowering.plain(lowering.view(node))
+        kernel = list(attribute_of(node, "kernel_shape"))
+        window = _window(lowering, node, name, kernel)
+        if op == "AveragePool" and attribute_of(node, "count_include_pad", 0) and any(window["pads"]):
+            raise lowering.cannot(node, "an average that counts its padding")
+        result = lowering.emit(
+            op, [name], spatial(lowering, node), kernel=kernel, strides=window["strides"], pads=window["pads"]
+        )
+        return View(result, ((0,), (1,), (2,), (3,)))
+
+    return lower_pool
+
+
+def lower_global_pool(op: str) -> Lower:
+    """Return what lowers a pooling over all rows and columns."""
+
+    def lower_global_pool(lowering: Lowering, node: onnx.NodeProto) -> Value:
+        view = lowering.view(node)
+        name = lowering.plain(view)
+        name = lowering.reshape(name, (*lowering.graph.shapes[name], 1)[:3])
+        result = lowering.emit(op, [name], (lowering.graph.shapes[name][0], 1, 1))
+        return View(result, ((0,), (1,), *((),) * (len(view.groups) - 2)))
+
+    return lower_global_pool
+
+
+def lower_reduce(kind: str) -> Lower:
+    """Return what lowers an average, sum, maximum or minimum: pooling over rows and columns, products over channels."""
+
+    def lower_reduce(lowering: Lowering, node: onnx.NodeProto) -> Value:
+        view = lowering.view(node)
+        chosen = lowering.constant(node, 1, "axes")
+        axes = range(1, len(view.groups)) if chosen is None else [int(axis) % len(view.groups) for axis in chosen]
+        over = {axis for side in axes for axis in view.groups[side]}
+        if 0 in over:
+            raise lowering.cannot(node, "an average over the batch")
+        anew = len(over) < 3 or len(lowering.graph.shapes[view.name]) > 3
+        reduced = _reduced(lowering, node, kind, lowering.image(view) if anew else view, over, view)
+        if attribute_of(node, "keepdims", 1):
+            return reduced
+        return View(reduced.name, tuple(group for side, group in enumerate(reduced.groups) if side not in axes))
+
+    return lower_reduce
+
+
+def _reduced(lowering: Lowering, node: onnx.NodeProto, kind: str, image: View, over: set[int], view: View) -> View:
+    if image.groups != view.groups:  # it had to be stored anew, in the model's order
+        sides = [side for side, group in enumerate(view.groups) if over.intersection(group)]
+        over = {axis for side in sides for axis in image.groups[side]}
+    if kind == "Min":
+        most = _reduced(lowering, node, "Max", lowering.affine(image, -1, 0), over, image)
+        return lowering.affine(most, -1, 0)
+    name = image.name
+    if len(lowering.graph.shapes[name]) > 3:
+        raise lowering.cannot(node, "an average, sum or maximum over a value of more than four sides")
+    if len(lowering.graph.shapes[name]) == 1 and 1 in over and kind != "Max":  # a row stays one, for dense layers
+        (count,) = lowering.graph.shapes[name]
+        return View(lowering.dense(name, np.full((1, count), 1 if kind == "Sum" else 1 / count)), image.groups)
+    if len(lowering.graph.shapes[name]) != 3:
+        name = lowering.reshape(name, (*lowering.graph.shapes[name], 1, 1)[:3])
+    shape = lowering.graph.shapes[name]
+    count = math.prod(shape[axis - 1] for axis in over)
+    over = {axis for axis in over if shape[axis - 1] > 1}
+    if {2, 3} & over:
+        kernel = [side if axis in over else 1 for axis, side in ((2, shape[1]), (3, shape[2]))]
+        name = _pooled(lowering, kind, name, kernel)
+    if 1 in over:
+        name = _over_channels(lowering, kind, name)
+    result = View(name, image.groups)
+    return lowering.affine(result, count, 0) if kind == "Sum" else result
+
+
+def _pooled(lowering: Lowering, kind: str, name: str, kernel: list[int]) -> str:
+    channels, height, width = lowering.graph.shapes[name]
+    op = "MaxPool" if kind == "Max" else "AveragePool"
+    if kernel == [height, width]:
+        return lowering.emit(f"Global{op}", [name], (channels, 1, 1))
+    shape = (channels, height // kernel[0], width // kernel[1])
+    return lowering.emit(op, [name], shape, kernel=kernel, strides=kernel, pads=[0] * 4)
+
+
+def _over_channels(lowering: Lowering, kind: str, name: str) -> str:
+    channels, height, width = lowering.graph.shapes[name]
+    if kind != "Max":
+        return lowering.convolve(name, np.full((1, channels), 1 / channels))
+    turned = lowering.reshape(name, (1, channels, height * width))
+    return lowering.reshape(_pooled(lowering, "Max", turned, [channels, 1]), (1, height, width))
+
+
+def lower_softmax(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Take a softmax over one side, stored so that this side is the channels."""
+    view = lowering.view(node)
+    axis = int(attribute_of(node, "axis", -1)) % len(view.groups)
+    over = view.groups[axis]
+    rank = len(lowering.graph.shapes[view.name])
+    if rank not in (1, 3) or over != (1,):
+        inner = View(view.name, ((0,), over, *(g for i, g in enumerate(view.groups) if i not in (0, axis))))
+        if len(inner.groups) > 4:
+            raise lowering.cannot(node, "a softmax of more than four sides")
+        name = lowering.plain(inner)
+        if len(inner.groups) == 3:
+            name = lowering.reshape(name, (*lowering.graph.shapes[name], 1))
+        sides = [0, *(i for i in range(1, len(view.groups)) if i != axis)]
+        groups = {0: (0,), axis: (1,)} | {side: (index + 1,) for index, side in enumerate(sides) if side}
+        view = View(name, tuple(groups[side] for side in range(len(view.groups))))
+    return View(lowering.emit("Softmax", [view.name], lowering.graph.shapes[view.name]), view.groups)
+
+
+def lower_batch_normalization(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Write a batch normalisation at rest as the affine map that it is."""
+    gamma, beta, mean, variance = (lowering.constant(node, position) for position in range(1, 5))
+    assert gamma is not None and beta is not None and mean is not None and variance is not None
+    scale = gamma / np.sqrt(variance.astype(np.float64) + attribute_of(node, "epsilon", 1e-5))
+    name = lowering.plain(lowering.view(node))
+    result = lowering.channel_affine(name, scale, beta - mean * scale)
+    return View(result, tuple((axis,) for axis in range(len(lowering.graph.shapes[name]) + 1)))

@@ -1,0 +1,114 @@
+"""What each operation that tf2onnx writes becomes: one function for each, and the table of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx
+
+from trainkit.exporting._graph import Graph
+from trainkit.exporting._lowering import Lower, Lowering
+from trainkit.exporting._operations._arithmetic import (
+    lower_binary,
+    lower_clip,
+    lower_elementwise,
+    lower_hard_swish,
+    lower_negative,
+    lower_pow,
+    lower_prelu,
+    lower_reciprocal,
+    lower_softplus,
+    lower_softsign,
+    lower_tanh,
+    read_number,
+)
+from trainkit.exporting._operations._layers import (
+    lower_batch_normalization,
+    lower_conv,
+    lower_conv_transpose,
+    lower_gemm,
+    lower_global_pool,
+    lower_matmul,
+    lower_pool,
+    lower_reduce,
+    lower_softmax,
+)
+from trainkit.exporting._operations._shapes import (
+    lower_cast,
+    lower_concat,
+    lower_expand,
+    lower_pad,
+    lower_reshape,
+    lower_resize,
+    lower_same,
+    lower_slice,
+    lower_split,
+    lower_squeeze,
+    lower_tile,
+    lower_transpose,
+    lower_unsqueeze,
+)
+
+
+def lower(proto: onnx.ModelProto, layers: list[Any], *, broadcast: bool = False) -> Graph:
+    """Rebuild a converted model, from its input `(N, C, H, W)` to its output `(N, classes)`.
+
+    Args:
+        proto: what tf2onnx wrote: one input, one output, opset 13.
+        layers: of the Keras model, in order, to say where an operation came from.
+        broadcast: leave it to the reader to combine an image with one value a channel.
+
+    Raises:
+        ExportError: an operation cannot be expressed; names its layer and its place.
+    """
+    return Lowering(proto, layers, LOWER, broadcast=broadcast).run()
+
+
+LOWER: dict[str, Lower] = {
+    **dict.fromkeys(("Identity", "Dropout"), lower_same),
+    "Cast": lower_cast,
+    **{name: lower_elementwise(name) for name in ("Relu", "Sigmoid", "Exp", "Log", "Erf", "Sqrt", "Abs")},
+    "LeakyRelu": lower_elementwise("LeakyRelu", alpha=read_number("alpha", 0.01)),
+    "Elu": lower_elementwise("Elu", alpha=read_number("alpha", 1.0)),
+    "Selu": lower_elementwise(
+        "Selu", alpha=read_number("alpha", 1.6732632423543772), gamma=read_number("gamma", 1.0507009873554805)
+    ),
+    "HardSigmoid": lower_elementwise("HardSigmoid", alpha=read_number("alpha", 0.2), beta=read_number("beta", 0.5)),
+    "HardSwish": lower_hard_swish,
+    "Softsign": lower_softsign,
+    "Tanh": lower_tanh,
+    "Softplus": lower_softplus,
+    "PRelu": lower_prelu,
+    "Clip": lower_clip,
+    "Neg": lower_negative,
+    "Reciprocal": lower_reciprocal,
+    "Pow": lower_pow,
+    **{name: lower_binary(name) for name in ("Add", "Sub", "Mul", "Div", "Max", "Min")},
+    "Sum": lower_binary("Add"),
+    "Expand": lower_expand,
+    "Tile": lower_tile,
+    "Transpose": lower_transpose,
+    "Reshape": lower_reshape,
+    "Flatten": lower_reshape,
+    "Squeeze": lower_squeeze,
+    "Unsqueeze": lower_unsqueeze,
+    "MatMul": lower_matmul,
+    "Gemm": lower_gemm,
+    "Conv": lower_conv,
+    "ConvTranspose": lower_conv_transpose,
+    "MaxPool": lower_pool("MaxPool"),
+    "AveragePool": lower_pool("AveragePool"),
+    "GlobalMaxPool": lower_global_pool("GlobalMaxPool"),
+    "GlobalAveragePool": lower_global_pool("GlobalAveragePool"),
+    "ReduceMean": lower_reduce("Mean"),
+    "ReduceSum": lower_reduce("Sum"),
+    "ReduceMax": lower_reduce("Max"),
+    "ReduceMin": lower_reduce("Min"),
+    "Softmax": lower_softmax,
+    "Concat": lower_concat,
+    "Slice": lower_slice,
+    "Split": lower_split,
+    "Pad": lower_pad,
+    "Resize": lower_resize,
+    "BatchNormalization": lower_batch_normalization,
+}

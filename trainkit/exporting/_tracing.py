@@ -1,0 +1,308 @@
+"""A Keras model as one TensorFlow function, cut before its last activation.
+
+Keras itself computes here, with TensorFlow's own kernels: nothing of ours is between the model and its answer,
+which is what every export is compared with.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+
+from trainkit.backend import keras, silent_stderr, tf
+from trainkit.errors import ExportError
+from trainkit.exporting._graph import factor_of, plain_name
+from trainkit.preprocessing import Preprocessing
+
+_OPSET = 13  # of the conversion, whose operations are then lowered to ours; not that of the file
+_BATCH = 32
+_KERAS_UPSAMPLE = keras.layers.UpSampling2D.call
+_KERAS_CONVOLVE = keras.layers.Conv2D.convolution_op
+_PASSED = ("Identity", "Reshape", "Squeeze", "StopGradient")  # between the last activation and the output
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A model whose last activation is known."""
+
+    model: Any
+    kind: str  # softmax or sigmoid
+    units: int  # of the last layer: 1 for a single sigmoid
+    _function: Any
+    _finished: Any  # what the model itself is fed with, behind the preprocessing that is part of the graph
+    _logits: Any
+
+    @property
+    def classes(self) -> int:
+        """How many probabilities leave: a single sigmoid `p` becomes `[1 - p, p]`."""
+        return max(self.units, 2)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether every class is a question of its own: a sigmoid of more than one unit."""
+        return self.kind == "sigmoid" and self.units > 1
+
+    def predict(self, inputs_nhwc: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what Keras answers: `logits` and `probabilities`, float32 `(N, classes)`.
+
+        Args:
+            inputs_nhwc: float32 `(N, height, width, channels)`, as `Preprocessing.to_input` makes them.
+        """
+        pruned = self._function.prune(self._finished, self._logits)
+        parts = [
+            np.asarray(pruned(tf.constant(inputs_nhwc[start : start + _BATCH]))).reshape(-1, self.units)
+            for start in range(0, len(inputs_nhwc), _BATCH)
+        ]
+        logits = np.concatenate(parts).astype(np.float32)
+        if self.units == 1:
+            logits = np.hstack([-logits, logits])
+        activation = tf.nn.softmax if self.kind == "softmax" else tf.nn.sigmoid
+        return {"logits": logits, "probabilities": np.asarray(activation(logits))}
+
+    def to_onnx(self) -> onnx.ModelProto:
+        """Let tf2onnx convert it, from the blob `(N, C, H, W)` to the logits."""
+        import tf2onnx
+        from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+        logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it cannot convert is found, and said, by us
+        function = self._function.prune(self._function.inputs[0], [self._logits])
+        with silent_stderr():
+            frozen = convert_variables_to_constants_v2(function)
+            (source,), (target,) = [value.name for value in frozen.inputs], [value.name for value in frozen.outputs]
+            with frozen.graph.as_default():
+                graph_def = tf2onnx.tf_loader.tf_optimize([source], [target], frozen.graph.as_graph_def())
+            with tf.Graph().as_default() as tf_graph:
+                tf.import_graph_def(graph_def, name="")
+                # Without tf2onnx's own optimizers, which take as long again: what they do, lowering and folding do.
+                converted = tf2onnx.tfonnx.process_tf_graph(
+                    tf_graph,
+                    input_names=[source],
+                    output_names=[target],
+                    opset=_OPSET,
+                    inputs_as_nchw=[source],
+                    continue_on_error=True,
+                    custom_op_handlers={name: (convert, []) for name, convert in _CONVERSIONS.items()},
+                )
+                return converted.make_model(self.model.name)
+
+
+def trace(
+    model: Any, *, from_logits: bool = False, finish: Callable[[Any], Any] = lambda blob: blob, units: int | None = None
+) -> Traced:
+    """Trace a Keras model and find its last activation.
+
+    Args:
+        model: takes float32 `(N, H, W, C)`; ends in a softmax or a sigmoid.
+        from_logits: the model ends before its activation: a softmax follows, or for one unit a sigmoid.
+        finish: the part of the preprocessing that the blob does not do, on a tensor `(N, H, W, C)`.
+        units: how many outputs are expected; `None` where any number is.
+
+    Raises:
+        ExportError: the model ends in something else.
+    """
+    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="blob")]
+
+    def forward(blob: Any) -> Any:
+        return model(tf.identity(finish(blob), name="finished"), training=False)
+
+    with silent_stderr(), _inlined(), _expressed_otherwise(), _plain_names(model):
+        function = tf.compat.v1.wrap_function(forward, signature)
+    output = function.outputs[0]
+    if len(function.outputs) != 1:
+        raise ExportError(f"Expected a model with one output. Received: {len(function.outputs)} outputs.")
+    kind, logits = _find_activation(output, model, from_logits)
+    count = _units(output, model)
+    if units is not None and count != units:
+        raise ExportError(f"The model has {count} outputs, and there are {units} class names. Give one for each.")
+    finished = next(op for op in function.graph.get_operations() if op.name.endswith("finished")).outputs[0]
+    if count == 1 and kind == "softmax":
+        raise ExportError(f"The model {model.name} ends in a softmax of one unit, which is always 1. Use a sigmoid.")
+    return Traced(model, kind, count, function, finished, logits)
+
+
+def finish_in_graph(preprocessing: Preprocessing) -> Callable[[Any], Any]:
+    """Return the part of a preprocessing that the graph does, on a tensor (N, H, W, C): what the blob leaves over."""
+    return lambda blob: preprocessing.finish(blob, keras.ops)
+
+
+def _units(output: Any, model: Any) -> int:
+    sides = output.shape.as_list()[1:]
+    if None in sides or not sides or int(np.prod(sides)) != sides[-1]:
+        raise ExportError(
+            f"The model {model.name} answers with the shape {tuple(output.shape)}. Expected (N, classes): one row of "
+            "classes an image. Put a GlobalAveragePooling2D or a Flatten before the last layer."
+        )
+    return int(sides[-1])
+
+
+def _find_activation(output: Any, model: Any, from_logits: bool) -> tuple[str, Any]:
+    last = output
+    while last.op.type in _PASSED:
+        last = last.op.inputs[0]
+    kind = last.op.type.lower()
+    if kind == "softmax" and last.op.inputs[0].shape[-1] != _units(output, model):
+        raise ExportError(
+            f"The softmax at the end of the model {model.name} is over {last.op.inputs[0].shape[-1]} values, and the "
+            f"model has {_units(output, model)} outputs. Expected one softmax over all classes."
+        )
+    if kind in ("softmax", "sigmoid"):
+        if from_logits:
+            raise ExportError(f"The model {model.name} ends in a {kind} already. Leave out --from-logits.")
+        return kind, last.op.inputs[0]
+    if not from_logits:
+        raise ExportError(
+            f"The model {model.name} ends in {last.op.type}, in the layer `{model.layers[-1].name}`. Expected a "
+            "softmax or a sigmoid. If its outputs are logits, say so: --from-logits."
+        )
+    return ("sigmoid" if _units(output, model) == 1 else "softmax"), output
+
+
+@contextmanager
+def _inlined() -> Iterator[None]:
+    """Trace functions inside the model (Keras compiles a grouped convolution, for one) as if they stood there."""
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+@contextmanager
+def _plain_names(model: Any) -> Iterator[None]:
+    """Let layers have names that TensorFlow can give to operations, for as long as it traces."""
+    layers = [model, *model._flatten_layers(include_self=False)]
+    before = [layer.name for layer in layers]
+    for layer in layers:
+        layer.name = plain_name(layer.name)
+    model.name = re.sub(r"^[^A-Za-z0-9.]", ".", model.name)
+    try:
+        yield
+    finally:
+        for layer, name in zip(layers, before, strict=True):
+            layer.name = name
+
+
+def _normalize_groups(layer: Any, inputs: Any) -> Any:
+    """Group normalisation in four dimensions, where Keras takes five: averages over a group as a 1x1 convolution."""
+    channels = inputs.shape[-1]
+    groups = channels if layer.groups == -1 else layer.groups
+    if layer.axis not in (-1, len(inputs.shape) - 1) or len(inputs.shape) != 4:
+        raise ExportError(
+            f"The layer `{layer.name}` normalises groups over another axis than the last of an image. Use axis=-1."
+        )
+    size = channels // groups
+    within = tf.constant(np.kron(np.eye(groups), np.full((size, size), 1 / size)).astype(np.float32)[None, None])
+
+    def mean(values: Any) -> Any:
+        return tf.nn.conv2d(tf.reduce_mean(values, [1, 2], keepdims=True), within, 1, "VALID")
+
+    centered = inputs - mean(inputs)
+    normal = centered * tf.pow(mean(centered * centered) + layer.epsilon, -0.5)
+    if layer.scale:
+        normal = normal * tf.reshape(tf.convert_to_tensor(layer.gamma), (1, 1, 1, -1))
+    return normal + tf.reshape(tf.convert_to_tensor(layer.beta), (1, 1, 1, -1)) if layer.center else normal
+
+
+def _upsample(layer: Any, inputs: Any) -> Any:
+    """Nearest-neighbour upsampling as one operation, where Keras repeats rows in five dimensions."""
+    if layer.interpolation != "nearest" or layer.data_format != "channels_last":
+        return _KERAS_UPSAMPLE(layer, inputs)
+    size = [side * factor for side, factor in zip(inputs.shape[1:3], layer.size, strict=True)]
+    return tf.raw_ops.ResizeNearestNeighbor(images=inputs, size=size)
+
+
+def _elu(layer: Any, inputs: Any) -> Any:
+    """ELU of any alpha, without the choice between two values by which Keras says it."""
+    whole = tf.nn.elu(inputs)
+    return whole if layer.alpha == 1 else tf.nn.relu(whole) - float(layer.alpha) * tf.nn.relu(-whole)
+
+
+def _convolve(layer: Any, inputs: Any, kernel: Any) -> Any:
+    """A dilated convolution as one operation, where Keras cuts the image into several.
+
+    tf2onnx puts those together again, and then forgets their padding where a ZeroPadding2D stands in front.
+    """
+    if layer.dilation_rate == (1, 1) or layer.groups != 1 or layer.data_format != "channels_last":
+        return _KERAS_CONVOLVE(layer, inputs, kernel)
+    return tf.nn.conv2d(inputs, kernel, layer.strides, layer.padding.upper(), dilations=layer.dilation_rate)
+
+
+@contextmanager
+def _expressed_otherwise() -> Iterator[None]:
+    """Let some layers compute the same by operations that leave more easily."""
+    instead = {
+        (keras.layers.GroupNormalization, "call"): _normalize_groups,
+        (keras.layers.UpSampling2D, "call"): _upsample,
+        (keras.layers.ELU, "call"): _elu,
+        (keras.layers.Conv2D, "convolution_op"): _convolve,
+    }
+    before = {key: getattr(*key) for key in instead}
+    for (layer, method), function in instead.items():
+        setattr(layer, method, function)
+    try:
+        yield
+    finally:
+        for (layer, method), function in before.items():
+            setattr(layer, method, function)
+
+
+def _combined_with_one(function: str, combine: str, *, inside: bool = False) -> Callable[..., None]:
+    """Return what tells tf2onnx that an operation it does not know is a known one and a one: 1 - erf(x), say."""
+
+    def convert(context: Any, node: Any, name: str, arguments: Any) -> None:
+        source, target = node.input[0], node.output[0]
+        shape, dtype = context.get_shape(target), context.get_dtype(target)
+        context.remove_node(node.name)
+        one = context.make_const(f"{name}_one", np.array(1.0, np.float32)).output[0]
+        last = {"outputs": [target], "name": name, "shapes": [shape], "dtypes": [dtype]}
+        if inside:
+            context.make_node(function, [context.make_node(combine, [source, one]).output[0]], **last)
+        else:
+            inner = context.make_node(function, [source]).output[0]
+            context.make_node(combine, [one, inner] if function == "Erf" else [inner, one], **last)
+
+    return convert
+
+
+def _convert_resize(context: Any, node: Any, name: str, arguments: Any) -> None:
+    """Tell tf2onnx how large a resized image is: the factors that it computes itself may end a pixel short."""
+    source, target = node.input[0], node.output[0]
+    before, after, dtype = context.get_shape(source), context.get_shape(target), context.get_dtype(target)
+    linear, centers = node.type == "ResizeBilinear", node.get_attr_value("half_pixel_centers")
+    corners = node.get_attr_value("align_corners")
+    context.remove_node(node.name)
+    image = context.make_node("Transpose", [source], attr={"perm": [0, 3, 1, 2]}).output[0]
+    factors = [1.0, 1.0, *(factor_of(old, new) for old, new in zip(before[1:3], after[1:3], strict=True))]
+    constants = [
+        context.make_const(f"{name}_{what}", np.array(value, np.float32)).output[0]
+        for what, value in (("region", []), ("factors", factors))
+    ]
+    resized = context.make_node(
+        "Resize",
+        [image, *constants],
+        attr={
+            "mode": "linear" if linear else "nearest",
+            "coordinate_transformation_mode": "half_pixel" if centers else "align_corners" if corners else "asymmetric",
+            "nearest_mode": "round_prefer_ceil" if centers else "floor",
+        },
+    ).output[0]
+    context.make_node(
+        "Transpose", [resized], attr={"perm": [0, 2, 3, 1]}, outputs=[target], name=name, shapes=[after], dtypes=[dtype]
+    )
+
+
+_CONVERSIONS = {
+    "ResizeBilinear": _convert_resize,
+    "ResizeNearestNeighbor": _convert_resize,
+    "Erfc": _combined_with_one("Erf", "Sub"),  # of GELU
+    "Expm1": _combined_with_one("Exp", "Sub"),
+    "Log1p": _combined_with_one("Log", "Add", inside=True),
+}

@@ -1,0 +1,132 @@
+"""Runs side by side: where their settings differ, their figures, and their curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainkit.errors import TrainkitError, UsageError
+from trainkit.files import check_new, write_text
+from trainkit.reports._page import chart
+from trainkit.reports._plots import overlaid_figures
+from trainkit.reports._templates import render
+from trainkit.runs._run import EXPERIMENTS, Run, find_run
+
+_FIGURES = ("status", "epochs", "best_epoch", "seconds", "test_split", "test_accuracy", "test_loss")
+_CURVES = ("loss", "val_loss", "accuracy", "val_accuracy", "learning_rate")
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What is known of several runs; what a damaged one cannot say is `None`."""
+
+    names: list[str]
+    settings: dict[str, list[Any]]  # those that differ, by their dotted keys: a value a run
+    figures: dict[str, list[Any]]  # of `result.json`: a value a run
+    curves: dict[str, list[list[tuple[int, float]]]]  # a list of (epoch, value) a run
+    notes: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON has them."""
+        return {
+            "runs": self.names,
+            "settings": self.settings,
+            "figures": self.figures,
+            "curves": {name: [[list(point) for point in curve] for curve in of] for name, of in self.curves.items()},
+        }
+
+
+def compare(
+    runs: Sequence[str | Path | Run], *, experiments: str | Path = EXPERIMENTS, html: str | Path | None = None
+) -> Comparison:
+    """Put runs side by side.
+
+    Args:
+        runs: two or more, by path, name, or `latest`.
+        experiments: the folder of runs.
+        html: a page to write, a new file.
+
+    Raises:
+        RunError: there is no such run.
+        OutputError: the page exists already or cannot be written.
+        UsageError: there are fewer than two runs.
+    """
+    if len(runs) < 2:
+        raise UsageError(f"Expected two runs or more to compare. Received: {len(runs)}")
+    if html is not None:
+        check_new(Path(html))
+    found = [find_run(run, Path(experiments)) for run in runs]
+    notes: list[str] = []
+    read = [_read(run, notes) for run in found]
+    settings = [settings for settings, _, _ in read]
+    known = [one for one in settings if one]
+    keys = list(dict.fromkeys(key for one in known for key in one))
+    # `name` is no setting that anything comes of.
+    differing = [key for key in keys if key != "name" and any(one.get(key) != known[0].get(key) for one in known)]
+    comparison = Comparison(
+        names=[run.name for run in found],
+        settings={key: [one.get(key) for one in settings] for key in differing},
+        figures={key: [result.get(key) for _, result, _ in read] for key in _FIGURES},
+        curves={name: curves for name in _CURVES if any(curves := [_curve(rows, name) for _, _, rows in read])},
+        notes=notes,
+    )
+    if html is not None:
+        write_text(Path(html), _page(comparison))
+    return comparison
+
+
+def _read(run: Run, notes: list[str]) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+    """Return settings, figures and epochs of a run, as far as they can be read."""
+    settings: dict[str, Any] = {}
+    result: dict[str, Any] = {"status": "damaged"}
+    rows: list[dict[str, Any]] = []
+    try:
+        settings = dict(run.config.values)
+        result = {**run.result, "status": run.status}
+        rows = run.metrics
+        result["epochs"] = result["epochs"] or len(rows)  # `result.json` may be as old as the start of the run
+    except TrainkitError as error:
+        notes.append(str(error))
+    return settings, result, rows
+
+
+def _curve(rows: list[dict[str, Any]], name: str) -> list[tuple[int, float]]:
+    """Return a column as (epoch, value); a value that is no number, or not a finite one, is left out."""
+    values = ((int(row["epoch"]), row.get(name)) for row in rows)
+    return [(epoch, value) for epoch, value in values if isinstance(value, float) and math.isfinite(value)]
+
+
+def sparkline(values: Sequence[float], width: int = 24) -> str:
+    """Draw a curve with letters, from its least value to its greatest.
+
+    Args:
+        values: finite.
+        width: letters, at most.
+    """
+    if not values:
+        return ""
+    step = max(1.0, len(values) / width)
+    chosen = [values[int(index * step)] for index in range(min(width, len(values)))]
+    low, high = min(chosen), max(chosen)
+    return "".join(_BLOCKS[round((value - low) / ((high - low) or 1) * (len(_BLOCKS) - 1))] for value in chosen)
+
+
+def _page(comparison: Comparison) -> str:
+    charts = []
+    for metric in ("loss", "accuracy", "learning_rate"):
+        for key, heading in ((metric, metric), (f"val_{metric}", f"validation {metric}")):
+            if key in comparison.curves:
+                lines = dict(zip(_numbered(comparison.names), comparison.curves[key], strict=True))
+                (figure,) = overlaid_figures({key: lines}).values()
+                words = heading.replace("_", " ").capitalize()
+                charts.append((words, chart(figure, f"{words} against the epoch")))
+    return render("comparison.html", comparison=comparison, charts=charts)
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Tell runs apart that were named twice."""
+    return [name if names.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(names, 1)]

@@ -1,0 +1,132 @@
+"""One page that shows what is wrong in a data set, with its pictures: nothing in it is loaded from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from trainkit.data._check import DataCheck, to_text
+from trainkit.data._duplicates import Group, LabelledFile
+from trainkit.data._inspection import read_image
+from trainkit.errors import DataError
+from trainkit.files import write_text
+from trainkit.reports._templates import render
+
+_GROUPS = 60  # of a kind, with pictures: a thumbnail takes some 8 kB
+_PICTURES = 12  # of a group
+_ROWS = 200  # of a list
+_THUMBNAIL = 224  # pixels, the longer side
+
+
+def write_data_check(check: DataCheck, path: Path) -> None:
+    """Write the page of a check.
+
+    Raises:
+        OutputError: the page cannot be written.
+    """
+    write_text(path, render("data_check.html", **_content(check)))
+
+
+def _content(check: DataCheck) -> dict[str, Any]:
+    document = check.to_json()
+    sides = [side for side in ("train", "val", "test") if side in check.sides]
+    return {
+        "name": Path(document["data"]).name or document["data"],
+        "document": document,
+        "spoiled": bool(check.spoiled_by),
+        "imbalance": None if check.imbalance is None else f"{check.imbalance:.3g}",
+        "sides": sides,
+        "classes": [
+            {"name": name, "count": count, "by_side": [check.sides[side].get(name, 0) for side in sides]}
+            for name, count in check.classes.items()
+        ],
+        "kinds": [
+            {"title": title, "meaning": meaning, "tone": tone, "count": len(groups), "groups": _draw(check, groups)}
+            for title, meaning, tone, groups in _kinds(check)
+            if groups
+        ],
+        "unreadable": [(_relative(check, file), file.file.problem) for file in check.unreadable[:_ROWS]],
+        "facts_of": {
+            title: {key: document[name][key] for key in list(document[name])[:12]}
+            for title, name in (
+                ("Sizes", "sizes"),
+                ("Modes", "modes"),
+                ("Formats", "formats"),
+                ("EXIF orientations", "orientations"),
+            )
+        },
+        "lists": {
+            title: document[name][:_ROWS]
+            for title, name in (
+                ("Symbolic links that leave the folder", "links"),
+                ("Hidden files and folders", "hidden"),
+                ("Files beside the class folders", "strays"),
+            )
+            if document[name]
+        },
+    }
+
+
+def _kinds(check: DataCheck) -> list[tuple[str, str, str, list[Group]]]:
+    repeats = check.repeats
+    return [
+        (
+            "Leaks",
+            "The same picture is on more than one side. A model that has learned it by heart is praised for it.",
+            "red",
+            repeats.leaks,
+        ),
+        (
+            "Contradictions",
+            "The same picture is in more than one class. No model can be right about both.",
+            "red",
+            repeats.contradictions,
+        ),
+        (
+            "Near duplicates",
+            "They look alike: encoded again, resized, cut or brightened.",
+            "amber",
+            repeats.near_duplicates,
+        ),
+        ("Duplicates", "The same file, byte for byte.", "amber", repeats.duplicates),
+    ]
+
+
+def _draw(check: DataCheck, groups: list[Group]) -> list[dict[str, Any]]:
+    return [
+        {
+            "pictures": [
+                {
+                    "path": _relative(check, labelled),
+                    "side": labelled.side,
+                    "labels": labelled.labels,
+                    "size": f"{labelled.file.width}x{labelled.file.height}",
+                    "uri": _thumbnail(labelled.file.path),
+                }
+                for labelled in group[:_PICTURES]
+            ],
+            "more": len(group[_PICTURES:]),
+        }
+        for group in groups[:_GROUPS]
+    ]
+
+
+def _relative(check: DataCheck, labelled: LabelledFile) -> str:
+    return to_text(labelled.file.path).removeprefix(to_text(check.data)).lstrip(os.sep)
+
+
+def _thumbnail(path: Path) -> str | None:
+    """Return a small picture as a data URI, `None` where the file has gone since it was looked at."""
+    try:
+        image = read_image(path)
+    except DataError:
+        return None
+    scale = min(1.0, _THUMBNAIL / max(image.shape[:2]))
+    size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")

@@ -1,0 +1,132 @@
+"""One page that tells a run, to be mailed or kept: nothing in it is loaded from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from trainkit.errors import RunError
+from trainkit.files import write_text
+from trainkit.reports._findings import Findings
+from trainkit.reports._plots import (
+    confusion_figure,
+    curve_figures,
+    epoch_times_figure,
+    reliability_figure,
+    to_svg,
+)
+from trainkit.reports._templates import MISSING, render, to_words
+from trainkit.runs._run import Run
+
+_MOST_CONFUSED = 10  # pairs of classes
+_RESULT_KEYS = ("epochs", "best_epoch", "seconds", "test_split", "test_accuracy", "test_loss", "classes", "message")
+_SIDES = {"train": "training", "val": "validation", "test": "test"}
+
+
+def write_report(folder: Path, findings: Findings | None = None) -> Path:
+    """Write `report.html` into a run's folder.
+
+    Args:
+        folder: of the run, in whatever state it is.
+        findings: what its model and data say; without them the page has what training left in the folder.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        RunError: there is no `config.toml`, or a file of the run cannot be read.
+        OutputError: the page cannot be written.
+    """
+    if not (folder / "config.toml").is_file():
+        raise RunError(f"No run in {folder}. Expected {folder / 'config.toml'}")
+    path = folder / "report.html"
+    write_text(path, render("report.html", **_content(folder, findings or Findings()), whole=findings is not None))
+    return path
+
+
+def _content(folder: Path, findings: Findings) -> dict[str, Any]:
+    settings = dict(flatten(_read(folder / "config.toml", tomllib.loads)))
+    stored = dict.fromkeys(_RESULT_KEYS) | {"status": "unknown"} | _read(folder / "result.json", json.loads)
+    result = stored | dict(findings.figures)
+    if result["status"] == "running" and not Run(folder).is_training():
+        result["status"] = "killed"
+    rows = Run(folder).metrics
+    if not result["epochs"]:  # `result.json` may be as old as the start of the run
+        result["epochs"] = len(rows)
+    classes, matrix = result["classes"] or [], result.get("confusion_matrix") or []
+    names = [row["label"] for row in classes]
+    return {
+        "name": settings.get("name", folder.name),
+        "run": folder.name,
+        "data": settings.get("data", MISSING),
+        "model": settings.get("model.name", MISSING),
+        "result": result,
+        "classes": classes,
+        "images": {_SIDES.get(side, side): count for side, count in findings.images.items()},
+        "charts": _curves(rows),
+        "confusion_matrix": chart(confusion_figure(matrix, names), "Images by true and predicted class")
+        if matrix and len(matrix) == len(names)
+        else None,
+        "confused": _most_confused(matrix, names),
+        "reliability": chart(reliability_figure(findings.reliability), "How often right, by confidence")
+        if findings.reliability
+        else None,
+        "findings": findings,
+        "parameters": sum(layer.parameters for layer in findings.layers),
+        "multiply_adds": sum(layer.multiply_adds or 0 for layer in findings.layers),
+        "uncounted": sum(layer.multiply_adds is None for layer in findings.layers),
+        "most_multiply_adds": max((layer.multiply_adds or 0 for layer in findings.layers), default=0) or 1,
+        "settings": settings,
+        "preprocessing": dict(flatten(_read(folder / "preprocessing.json", json.loads))),
+        "environment": dict(flatten(_read(folder / "environment.json", json.loads))),
+    }
+
+
+def _curves(rows: list[dict[str, Any]]) -> list[tuple[str, Markup]]:
+    """Return the charts against the epoch, each with its heading."""
+    charts = []
+    for metric, figure in curve_figures(rows).items():
+        heading = metric.replace("_", " ").capitalize()
+        charts.append((heading, chart(figure, f"{heading} against the epoch")))
+    if any("seconds" in row for row in rows):
+        charts.append(("Time an epoch", chart(epoch_times_figure(rows), "Seconds of each epoch")))
+    return charts
+
+
+def chart(figure: Any, description: str) -> Markup:
+    """Return a figure as a drawing for a template; the description is for those who cannot see it."""
+    return Markup(to_svg(figure, description))
+
+
+def _most_confused(matrix: list[list[int]], names: list[str]) -> list[tuple[str, str, int]]:
+    """Return (true class, predicted class, images) of the pairs that were most often taken for each other."""
+    counts = np.array(matrix or [[0]])
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:_MOST_CONFUSED]
+    pairs = [divmod(int(place), len(counts)) for place in order]
+    return [(names[row], names[column], int(counts[row, column])) for row, column in pairs if counts[row, column]]
+
+
+def _read(path: Path, parse: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    """Return a file's table, empty where the run did not come to writing it."""
+    if not path.is_file():
+        return {}
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # what JSON, TOML and UTF-8 raise are all `ValueError`
+        raise RunError(f"Cannot read {path}: {error}. Restore the file or repeat the run.") from error
+
+
+def flatten(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield `("model.name", "...")` for a nested table."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", to_words(value)

@@ -1,0 +1,286 @@
+"""From a run to its whole report: what its model makes of its images, what it is made of, and where it went."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from trainkit.bundles._find import EXPORTED
+from trainkit.bundles._manifest import read_manifest
+from trainkit.data._augmentation import Augmentation
+from trainkit.data._dataset import Dataset, Part
+from trainkit.errors import DataError, OutputError, TrainkitError
+from trainkit.files import check_writable
+from trainkit.reports._answers import Answers, judge, name_classes
+from trainkit.reports._augmentations import tiles
+from trainkit.reports._calibration import measure_reliability
+from trainkit.reports._findings import ExportFigures, Findings, Mistake, Samples
+from trainkit.reports._page import write_report
+from trainkit.reports._pictures import compose, filter_pictures, thumbnail
+from trainkit.reports._plots import (
+    confusion_figure,
+    curves_figure,
+    epoch_times_figure,
+    mosaic_figure,
+    reliability_figure,
+    save_figure,
+    shorten,
+)
+from trainkit.runs._run import EXPERIMENTS, Run, find_run
+
+_MOST_MISTAKES = 24
+_MOST_SAMPLES, _MOST_OF_A_CLASS, _MOST_SAMPLED_CLASSES = 120, 8, 60
+_EPOCHS_SHOWN, _AUGMENTED_SIDE = 11, 256  # of one image; pixels
+_BENCH_SECONDS = 2.0  # of all bundles together
+_PICTURES = (
+    "augmentation.png",
+    "confusion_matrix.png",
+    "curves.png",
+    "epoch_times.png",
+    "filters.png",
+    "mistakes.png",
+    "reliability.png",
+    "samples.png",
+)
+
+log = logging.getLogger("trainkit")
+
+
+def report(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS, exported: str | Path = EXPORTED) -> Path:
+    """Write a run's whole `report.html`, and its charts and pictures as PNG files beside it.
+
+    What cannot be had is left out, and the page says why: the images may have gone, the model may never have been
+    saved, the data may have no part for testing.
+
+    Args:
+        run: its path, its name, or `latest`.
+        experiments: the folder of runs.
+        exported: the folder of bundles, where those of the run are looked for.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        RunError: there is no such run, or its files cannot be read.
+        OutputError: the folder cannot be written.
+    """
+    found = find_run(run, Path(experiments))
+    check_writable(found.path)
+    findings = find_out(found, Path(exported))
+    for note in findings.notes:
+        log.warning("Left out of the page: %s", note)
+    _draw_pictures(found, findings)
+    return write_report(found.path, findings)
+
+
+def find_out(run: Run, exported: Path) -> Findings:
+    """Let a run's model look at its images again, and collect everything that the page tells."""
+    notes: list[str] = []
+    parts: dict[str, Any] = {}
+    model: Any = None
+    dataset: Dataset | None = None
+    with _noting(notes):
+        model = _load_model(run)
+        parts |= _describe_network(model, run)
+    with _noting(notes):
+        dataset = run.load_data()
+        if dataset.class_names != run.class_names:
+            raise DataError(f"The classes of {run.config['data']} are no longer those of {run.name}.")
+        parts["images"] = {side: len(part) for side, part in dataset.parts.items()}
+        parts["samples"] = _choose_samples(dataset)
+        parts["augmentation"] = _draw_augmentations(run, dataset.parts["train"])
+    if model is not None and "samples" in parts and dataset is not None:
+        with _noting(notes):
+            parts |= _predict(run, model, dataset)
+    parts["exports"] = _find_exports(run, exported, notes)
+    return Findings(notes=list(dict.fromkeys(notes)), **parts)
+
+
+@contextmanager
+def _noting(notes: list[str]) -> Iterator[None]:
+    """Note down what the world lacks, and go on with the rest of the page."""
+    try:
+        yield
+    except TrainkitError as error:
+        notes.append(str(error))
+
+
+def _load_model(run: Run) -> Any:
+    run.check_usable()
+
+    from trainkit.models._outputs import load_keras_model
+
+    return load_keras_model(run.model_path)
+
+
+def _describe_network(model: Any, run: Run) -> dict[str, Any]:
+    from trainkit.models._summary import trace_shapes
+
+    preprocessing = run.preprocessing
+    return {
+        "layers": trace_shapes(model, input_shape=preprocessing.shape),
+        "filters": filter_pictures(model, preprocessing.color),
+    }
+
+
+def _predict(run: Run, model: Any, dataset: Dataset) -> dict[str, Any]:
+    """Return figures, reliability and mistakes of the part for testing.
+
+    Raises:
+        DataError: there is none, or an image cannot be read any more.
+    """
+    from trainkit.data._pipeline import read_pixels
+    from trainkit.models._outputs import class_probabilities
+    from trainkit.runs._evaluation import measure, predict_pixels
+
+    side = dataset.test_split
+    if side is None:
+        raise DataError(
+            f"The data of {run.name} has neither a test nor a validation part, so there is nothing to measure the "
+            "model on. Train with --validation 0.1."
+        )
+    part, names = dataset.parts[side], dataset.class_names
+    output = predict_pixels(model, read_pixels(part, run.preprocessing), run.preprocessing)
+    probabilities = output if dataset.multi_label else class_probabilities(output)
+    answers = judge(probabilities, part.labels)
+    return {
+        "figures": {"test_split": side, **measure(probabilities, part.labels, names)},
+        "reliability": measure_reliability(answers.confidence.ravel(), answers.right.ravel()),
+        "mistakes": _choose_mistakes(part, answers, names, Path(run.config["data"])),
+        "mistakes_in_all": len(answers.mistakes()[0]),
+    }
+
+
+def _choose_mistakes(part: Part, answers: Answers, class_names: list[str], data: Path) -> list[Mistake]:
+    return [
+        Mistake(
+            picture=thumbnail(part.images[int(index)]),
+            truth=name_classes(answers.truth[index], class_names),
+            predicted=name_classes(answers.predicted[index], class_names),
+            confidence=float(confidence),
+            file=_short(part.path(int(index)), data),
+        )
+        for index, confidence in list(zip(*answers.mistakes(), strict=True))[:_MOST_MISTAKES]
+    ]
+
+
+def _short(path: Path | None, data: Path) -> str | None:
+    """Return a path as it is written below the data, a folder or a table in it; of one elsewhere, its end."""
+    if path is None:
+        return None
+    folder = data if data.is_dir() else data.parent
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else f"…/{path.parent.name}/{path.name}"
+
+
+def _choose_samples(dataset: Dataset) -> list[Samples]:
+    """Return training images of each class, spread over the part; of very many classes only some."""
+    part, count = dataset.parts["train"], len(dataset.class_names)
+    classes = np.linspace(0, count - 1, min(count, _MOST_SAMPLED_CLASSES)).round().astype(int)
+    each = min(_MOST_OF_A_CLASS, max(1, _MOST_SAMPLES // len(classes)))
+    samples = []
+    for index in classes:
+        members = np.flatnonzero(part.labels[:, index] if part.labels.ndim == 2 else part.labels == index)
+        chosen = members[np.linspace(0, len(members) - 1, min(each, len(members))).round().astype(int)]
+        pictures = [thumbnail(part.images[int(position)]) for position in chosen]
+        samples.append(Samples(class_name=dataset.class_names[index], pictures=pictures))
+    return samples
+
+
+def _draw_augmentations(run: Run, part: Part) -> list[np.ndarray]:
+    """Return an image and what the first epochs made of it; nothing where a run left its images as they were."""
+    augmentation = Augmentation(**run.config.section("augmentation"))
+    if not (augmentation.moves_pixels or augmentation.mixes):
+        return []
+    seed = run.config["training.seed"]
+    pictures = tiles(part, run.preprocessing, augmentation, index=len(part) // 2, count=_EPOCHS_SHOWN, seed=seed)
+    return [thumbnail(picture, _AUGMENTED_SIDE) for picture in pictures]
+
+
+def _find_exports(run: Run, exported: Path, notes: list[str]) -> list[ExportFigures]:
+    """Return the figures of each bundle that was made of a run; a damaged one is left out."""
+    found = []
+    for path in sorted(exported.glob("[!.]*/manifest.json")):
+        try:
+            manifest = read_manifest(path)
+        except TrainkitError:
+            continue  # whose it is cannot be told
+        if manifest.get("source", {}).get("run") == run.name:
+            found.append((path.parent, manifest))
+    return [
+        ExportFigures(
+            name=folder.name,
+            format=manifest["model"]["format"],
+            minimum=manifest["opencv"]["minimum"],
+            verified=manifest["opencv"].get("verified", {}),
+            milliseconds=_measure_latency(folder, run, _BENCH_SECONDS / len(found), notes),
+        )
+        for folder, manifest in found
+    ]
+
+
+def _measure_latency(bundle: Path, run: Run, seconds: float, notes: list[str]) -> dict[str, float]:
+    from trainkit.backend import tf
+    from trainkit.bundles._bench import bench
+
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or None  # those that TensorFlow runs with already
+    with _noting(notes):
+        measured = bench(bundle, batches=[1], threads=threads, seconds=seconds, experiments=run.path.parent)
+        return {runtime: figures[1] for runtime, figures in measured.milliseconds.items()}
+    return {}
+
+
+def _draw_pictures(run: Run, findings: Findings) -> None:
+    """Write what the page shows as PNG files, and take away those of an earlier page that this one has nothing for."""
+    left = set(_PICTURES)
+    for name, figure in _draw(run, findings):
+        save_figure(figure, run.path / name)
+        left.remove(name)
+    for path in (run.path / name for name in left):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"Cannot remove {path}, of an earlier report: {error.strerror}.") from error
+
+
+def _draw(run: Run, findings: Findings) -> Iterator[tuple[str, Figure]]:
+    """Yield names from `_PICTURES` and charts; of what there is nothing, none."""
+    confusion_matrix = {**run.result, **findings.figures}["confusion_matrix"]
+    if run.metrics:
+        yield "curves.png", curves_figure(run.metrics)
+        yield "epoch_times.png", epoch_times_figure(run.metrics)
+    if confusion_matrix:
+        yield "confusion_matrix.png", confusion_figure(confusion_matrix, run.class_names)
+    if findings.reliability:
+        yield "reliability.png", reliability_figure(findings.reliability)
+    if findings.mistakes:
+        captioned = [
+            (m.picture, f"{shorten(m.truth)}\n→ {shorten(m.predicted)}\n{m.confidence:.1%}") for m in findings.mistakes
+        ]
+        yield "mistakes.png", _mosaic(_in_rows(captioned, 6))
+    if findings.samples:
+        yield "samples.png", _mosaic([_captioned_once(one.pictures, one.class_name) for one in findings.samples])
+    if findings.filters:
+        yield "filters.png", _mosaic(_in_rows([(picture, "") for picture in findings.filters], 8), side=64)
+    if findings.augmentation:
+        yield "augmentation.png", _mosaic(_in_rows(_captioned_once(findings.augmentation, "original"), 4))
+
+
+Captioned = tuple[np.ndarray, str]
+
+
+def _in_rows(captioned: list[Captioned], columns: int) -> list[list[Captioned]]:
+    return [captioned[start : start + columns] for start in range(0, len(captioned), columns)]
+
+
+def _captioned_once(pictures: list[np.ndarray], caption: str) -> list[Captioned]:
+    return [(picture, "" if position else shorten(caption)) for position, picture in enumerate(pictures)]
+
+
+def _mosaic(rows: list[list[Captioned]], **size: int) -> Figure:
+    return mosaic_figure(*compose(rows, **size))

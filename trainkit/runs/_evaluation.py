@@ -1,0 +1,132 @@
+"""How good a model is on one part of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainkit.data._dataset import Dataset
+from trainkit.errors import DataError
+from trainkit.preprocessing import Preprocessing
+from trainkit.runs._run import EXPERIMENTS, Run, find_run
+
+_BATCH_SIZE = 64
+_EPSILON = 1e-7  # as Keras clips probabilities before their logarithm
+_THRESHOLD = 0.5  # from which probability on an image has a class, where it may have several
+
+
+def predict_pixels(
+    model: Any, pixels: np.ndarray, preprocessing: Preprocessing, callbacks: Sequence[Any] = ()
+) -> np.ndarray:
+    """Return float32 `(N, outputs)` of a Keras model for uint8 pixels as `Preprocessing.to_pixels` has them."""
+    from trainkit.backend import tf
+    from trainkit.data._pipeline import stream
+
+    starts = range(0, len(pixels), _BATCH_SIZE)
+
+    def batches() -> Iterator[tuple[np.ndarray, ...]]:
+        return ((preprocessing.to_input(pixels[start : start + _BATCH_SIZE]),) for start in starts)
+
+    inputs = stream(batches, (tf.TensorSpec((None, *preprocessing.shape), tf.float32),), steps=len(starts))
+    return np.asarray(model.predict(inputs, verbose=0, callbacks=list(callbacks)))
+
+
+def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str]) -> dict[str, Any]:
+    """Return the figures of a part: `test_accuracy`, `test_loss`, `classes` and `confusion_matrix`, as JSON has them.
+
+    Args:
+        probabilities: `(N, classes)`.
+        labels: int `(N,)`, or `(N, classes)` of 0 and 1 where an image may have several classes. Then each class of
+            each image is a question of its own: the accuracy is the share that was answered rightly, the loss the
+            mean over all, and there is no confusion matrix.
+        class_names: of the columns.
+    """
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    if labels.ndim == 2:
+        return _measure_several(probabilities, labels.astype(bool), class_names)
+    indices = np.arange(len(class_names))
+    predicted = probabilities.argmax(axis=1)
+    figures = precision_recall_fscore_support(labels, predicted, labels=indices, zero_division=0)
+    of_truth = np.clip(probabilities[np.arange(len(labels)), labels].astype(np.float64), _EPSILON, 1 - _EPSILON)
+    return {
+        "test_accuracy": float((predicted == labels).mean()),
+        "test_loss": float(-np.log(of_truth).mean()),
+        "classes": _rows(class_names, figures),
+        "confusion_matrix": confusion_matrix(labels, predicted, labels=indices).tolist(),
+    }
+
+
+def _measure_several(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str]) -> dict[str, Any]:
+    from sklearn.metrics import precision_recall_fscore_support
+
+    predicted = probabilities >= _THRESHOLD
+    figures = precision_recall_fscore_support(labels, predicted, average=None, zero_division=0)
+    of_truth = np.where(labels, probabilities, 1 - probabilities).astype(np.float64)
+    return {
+        "test_accuracy": float((predicted == labels).mean()),
+        "test_loss": float(-np.log(np.clip(of_truth, _EPSILON, 1 - _EPSILON)).mean()),
+        "classes": _rows(class_names, figures),
+        "confusion_matrix": [],
+    }
+
+
+def _rows(class_names: list[str], figures: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+    return [
+        {"label": name, "precision": float(p), "recall": float(r), "f1": float(f), "images": int(n)}
+        for name, p, r, f, n in zip(class_names, *figures, strict=True)
+    ]
+
+
+def evaluate_model(
+    model: Any, dataset: Dataset, preprocessing: Preprocessing, callbacks: Sequence[Any] = ()
+) -> dict[str, Any]:
+    """Return the figures of a data set's part for testing; where there is none, only that `test_split` is `None`."""
+    from trainkit.data._pipeline import read_pixels
+    from trainkit.models._outputs import class_probabilities
+
+    side = dataset.test_split
+    if side is None:
+        return {"test_split": None}
+    part = dataset.parts[side]
+    output = predict_pixels(model, read_pixels(part, preprocessing), preprocessing, callbacks)
+    return {"test_split": side, **measure(class_probabilities(output), part.labels, dataset.class_names)}
+
+
+def _evaluate_run(run: Run) -> dict[str, Any]:
+    """Return the figures of a run's best weights."""
+    from trainkit.models._outputs import load_keras_model
+
+    dataset = run.load_data()
+    if dataset.test_split is None:
+        raise DataError(
+            f"The data of {run.name} has neither a test nor a validation part. Train with --validation 0.1."
+        )
+    if dataset.class_names != run.class_names:
+        raise DataError(
+            f"The classes of {run.config['data']} are no longer those of {run.name}: {', '.join(run.class_names)}."
+        )
+    return evaluate_model(load_keras_model(run.model_path), dataset, run.preprocessing)
+
+
+def evaluate(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS) -> dict[str, Any]:
+    """Measure a run's best weights on its test images again.
+
+    Args:
+        run: its path, its name, or `latest`.
+        experiments: the folder of runs.
+
+    Returns:
+        `test_accuracy`, `test_loss`, `test_split`, `classes` and `confusion_matrix`, as in `result.json`.
+
+    Raises:
+        RunError: there is no such run, or it is unfinished or damaged.
+        DataError: the data is not where it was, or has no test or validation part.
+    """
+    found = find_run(run, Path(experiments))
+    found.check_usable()
+
+    return _evaluate_run(found)

@@ -1,0 +1,416 @@
+"""One folder of `experiments/`: what was trained, how, and what came of it. Nothing ever overwrites a run."""
+
+from __future__ import annotations
+
+import csv
+import json
+import operator
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from trainkit.data._dataset import Dataset
+from trainkit.data._sources import SOURCES, load_dataset
+from trainkit.errors import DataError, RunError, TrainkitError, UsageError, unknown
+from trainkit.files import cannot_write, make_folder, sha256_of, write_json
+from trainkit.preprocessing import PREPROCESSING_FILE, Preprocessing, load_preprocessing, save_preprocessing
+from trainkit.runs._settings import Config, build_config, read_config
+
+EXPERIMENTS = Path("experiments")
+_LOCK_FILE = ".lock"
+_TIME = "%Y%m%d-%H%M%S"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run's folder; its properties read the files in it when they are asked for."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's name: `<date>-<time>-<name>`."""
+        return self.path.name
+
+    @property
+    def config(self) -> Config:
+        """The settings the run was made with."""
+        try:
+            return build_config(read_config(self.path / "config.toml"))
+        except (TrainkitError, UsageError) as error:
+            raise RunError(f"The run {self.name} is damaged: {error}") from None
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How its images became the network's input."""
+        try:
+            return load_preprocessing(self.path)
+        except (OSError, ValueError, TypeError, RecursionError, TrainkitError) as error:
+            raise RunError(f"The run {self.name} is damaged: {PREPROCESSING_FILE}: {error}") from None
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions, seed, commit and machine, as they were when it began."""
+        try:
+            return dict(json.loads(self._read("environment.json")))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise RunError(f"The run {self.name} is damaged: environment.json: {error}") from None
+
+    @property
+    def class_names(self) -> list[str]:
+        """The class names, in the order of the network's outputs."""
+        return self._read("labels.txt").splitlines()
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """`result.json`: `status`, and what is known by then of `epochs`, `seconds`, `test_accuracy` and more."""
+        try:
+            result = {**_EMPTY_RESULT, **json.loads(self._read("result.json"))}
+            for key in ("epochs", "seconds", "test_accuracy", "test_loss"):
+                if not isinstance(result[key], (int, float, type(None))):
+                    raise ValueError(f"`{key}` is no number")
+            return result
+        except (ValueError, TypeError, RecursionError) as error:
+            raise RunError(f"The run {self.name} is damaged: result.json: {error}") from None
+
+    @property
+    def status(self) -> str:
+        """`running`, `killed` where its process has gone, `finished`, `interrupted`, `failed`, or `damaged`.
+
+        It is damaged where the model has gone or was cut off. That every byte is as it was saved, a table cannot wait
+        for: `check_usable` sees to it.
+        """
+        status, model = str(self.result["status"]), self.result["keras_sha256"]
+        if model and not zipfile.is_zipfile(self.model_path):  # looks at the end of the file only
+            return "damaged"
+        return "killed" if status == "running" and not self.is_training() else status
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """`metrics.csv`: a row an epoch by its columns, numbers as such; none before the first epoch has ended.
+
+        Which columns there are depends on the version and the data. A row that was not written to its end is left out.
+        """
+        if not (self.path / "metrics.csv").is_file():
+            return []
+        rows = csv.DictReader(self._read("metrics.csv").splitlines())
+        read = [{key: _number_or_text(value) for key, value in row.items() if key and value} for row in rows]
+        return [row for row in read if isinstance(row.get("epoch"), float)]
+
+    def load_data(self) -> Dataset:
+        """Load the data that it was trained on.
+
+        Raises:
+            DataError: it is not where it was, or cannot be used any more.
+        """
+        data = self.config["data"]
+        if data not in SOURCES and not os.path.exists(data):
+            raise DataError(f"The images of the run {self.name} are no longer at {data}. Put them back there.")
+        return load_dataset(data, validation=self.config["training.validation"])
+
+    @property
+    def model_path(self) -> Path:
+        """The best weights, as a `.keras` file."""
+        return self.path / "model.keras"
+
+    def _read(self, name: str) -> str:
+        try:
+            return (self.path / name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RunError(f"The run {self.name} is damaged: {name} cannot be read ({error}).") from None
+
+    def set_result(self, **values: Any) -> None:
+        """Change some values of `result.json`."""
+        write_json(self.path / "result.json", {**self.result, **values})
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Hold the run's lock while it is trained; it goes with the process, however that ends.
+
+        Raises:
+            RunError: another process trains it.
+        """
+        try:
+            # Not at once, because `is_training` holds it for a moment.
+            with FileLock(self.path / _LOCK_FILE, timeout=1):
+                yield
+        except Timeout:
+            raise RunError(
+                f"The run {self.name} is being trained by another process. Wait for it, or end it."
+            ) from None
+
+    def is_training(self) -> bool:
+        """Whether a process trains it now."""
+        if not (self.path / _LOCK_FILE).exists():
+            return False
+        try:
+            with FileLock(self.path / _LOCK_FILE, timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # a folder that cannot be written to: nobody trains there
+            return False
+
+    def check_resumable(self) -> None:
+        """Raise unless training it can go on.
+
+        Raises:
+            RunError: it is finished.
+        """
+        if self.result["status"] == "finished":
+            raise RunError(f"The run {self.name} is finished. Train anew, with more --epochs.")
+
+    def check_usable(self) -> None:
+        """Raise unless the run ended with a model that is as it was saved.
+
+        Raises:
+            RunError: it still runs, was killed, failed, or its model was changed.
+        """
+        result = self.result
+        if result["status"] not in ("finished", "interrupted"):
+            raise RunError(
+                f"The run {self.name} is not finished (status: {self.status}). Expected a finished or interrupted one: "
+                "`trainkit runs` lists them, `trainkit train --resume` goes on with one that was killed."
+            )
+        if not self.model_path.is_file() or sha256_of(self.model_path) != result["keras_sha256"]:
+            raise RunError(f"The run {self.name} is damaged: model.keras is missing or was changed. Train it again.")
+
+    def summary(self) -> dict[str, Any]:
+        """Return the run as a row of the table of runs."""
+        config, result = self.config, self.result
+        row = {
+            "run": self.name,
+            "path": str(self.path.absolute()),
+            "data": config["data"],
+            "model": config["model.name"],
+            **{key: result[key] for key in ("epochs", "test_accuracy", "test_split", "seconds")},
+            "status": self.status,
+        }
+        if row["status"] in ("running", "killed"):
+            row["epochs"] = len(self.metrics)  # `result.json` is as old as the start of the training
+        return row
+
+
+def _number_or_text(value: str) -> float | str:
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+_EMPTY_RESULT: dict[str, Any] = {
+    "status": "running",
+    "message": None,
+    "epochs": 0,
+    "best_epoch": None,
+    "seconds": None,
+    "test_split": None,
+    "test_accuracy": None,
+    "test_loss": None,
+    "classes": [],
+    "confusion_matrix": [],
+    "keras_sha256": None,
+}
+
+
+def create_run(
+    experiments: Path,
+    *,
+    config: Config,
+    preprocessing: Preprocessing,
+    class_names: list[str],
+    environment: dict[str, Any],
+    brought: Mapping[str, tuple[str, Callable[[Path], None]]] | None = None,
+) -> Run:
+    """Make the folder of a new run, whole or not at all, with status `running`.
+
+    Args:
+        experiments: the folder of runs.
+        config: every setting.
+        preprocessing: how images become the network's input.
+        class_names: in the order of the network's outputs.
+        environment: what else the run depended on.
+        brought: copies to keep, by the setting that names them: the copy's name, and what writes it to a path.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    make_folder(experiments)
+    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=experiments))
+    try:
+        temporary.chmod(0o755)
+        for name, write in (brought or {}).values():
+            write(temporary / name)
+        copies = {key: name for key, (name, _) in (brought or {}).items()}
+        (temporary / "config.toml").write_text(Config({**config.values, **copies}).to_toml(), encoding="utf-8")
+        (temporary / "labels.txt").write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
+        save_preprocessing(temporary, preprocessing)
+        write_json(temporary / "environment.json", environment)
+        write_json(temporary / "result.json", _EMPTY_RESULT)
+        return Run(_rename_to_free_name(temporary, experiments, config["name"]))
+    except OSError as error:
+        raise cannot_write(temporary, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _rename_to_free_name(temporary: Path, experiments: Path, name: str) -> Path:
+    stem = f"{datetime.now().strftime(_TIME)}-{name}"
+    for number in range(1, 1000):
+        path = experiments / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            path.mkdir()  # claims the name: a rename alone could not tell whether another process has it
+        except FileExistsError:
+            continue
+        return temporary.replace(path)
+    raise FileExistsError(17, "1000 runs of this name in one second", str(experiments))
+
+
+def list_runs(experiments: str | Path = EXPERIMENTS) -> list[Run]:
+    """Return the runs of a folder, oldest first."""
+    folder = Path(experiments)
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if not path.name.startswith(".") and (path / "config.toml").is_file()]
+    return [Run(path) for path in sorted(found, key=_age)]
+
+
+def _age(path: Path) -> tuple[str, int]:
+    """Sort by the time in the name, then by that of the config; a folder that was renamed comes before all others."""
+    time = path.name[:15] if path.name[:8].isdigit() else ""
+    return time, (path / "config.toml").stat().st_mtime_ns
+
+
+def find_run(run: str | Path | Run, experiments: str | Path = EXPERIMENTS) -> Run:
+    """Find a run by its path, its name, or `latest`.
+
+    A name is the whole one, or the part behind the time; then the newest of that name is meant.
+
+    Raises:
+        RunError: there is none.
+    """
+    if isinstance(run, Run):
+        return run
+    runs = list_runs(experiments)
+    if str(run) == "latest":
+        if not runs:
+            raise RunError(f"No runs in {experiments}. Make one with `trainkit train`.")
+        return runs[-1]
+    for path in (Path(run), Path(experiments, run)):
+        if os.path.isfile(path / "config.toml"):  # unlike Path's, false for a name that is too long
+            return Run(path)
+    named = [found for found in runs if _given_name(found) == str(run)]
+    if not named:
+        near = get_close_matches(str(run), ["latest", *(found.name for found in runs)], n=1)
+        hint = f" Did you mean `{near[0]}`?" if near else ""
+        raise RunError(
+            f"No run {run} in {experiments}.{hint} Expected a path, the name of a run, or latest: "
+            "`trainkit runs` lists them."
+        )
+    return named[-1]
+
+
+def _given_name(run: Run) -> str | None:
+    """Return the part of a run's name that the user gave; a number may follow it in the folder's name."""
+    try:
+        return str(read_config(run.path / "config.toml").get("name"))
+    except TrainkitError:
+        return None
+
+
+COLUMNS = ("run", "path", "data", "model", "epochs", "test_accuracy", "test_split", "seconds", "status")
+_NUMBERS = ("epochs", "test_accuracy", "seconds")
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+def summarize_runs(
+    experiments: str | Path = EXPERIMENTS,
+    *,
+    sort: str | None = None,
+    reverse: bool = False,
+    filters: Sequence[str] = (),
+    limit: int | None = None,
+) -> list[dict[str, Any]]:
+    """Return a row for each run, oldest first; one that cannot be read has the status `damaged`.
+
+    Args:
+        experiments: the folder of runs.
+        sort: the column to sort by; rows that have nothing there come last, in either direction.
+        reverse: the other way round.
+        filters: what a row must be, each as `column=value`, or with `!=`, `>=`, `<=`, `>` or `<`. The last part of
+            the path is enough for `data`.
+        limit: how many rows, the first ones.
+
+    Raises:
+        UsageError: there is no such column, a filter is none, or `limit` is below 1.
+    """
+    column = None if sort is None else _column(sort)
+    tests = [_parse_filter(text) for text in filters]
+    if limit is not None and limit < 1:
+        raise UsageError(f"`limit` must be a whole number from 1. Received: {limit}")
+    rows = [row for row in map(_row_of, list_runs(experiments)) if all(test(row) for test in tests)]
+    last = [row for row in rows if column and row[column] is None]
+    first = [row for row in rows if row not in last]
+    if column:
+        first.sort(key=lambda row: row[column] if column in _NUMBERS else str(row[column]))
+    return [*(reversed(first) if reverse else first), *last][:limit]
+
+
+def _row_of(run: Run) -> dict[str, Any]:
+    try:
+        return run.summary()
+    except RunError:
+        nothing = dict.fromkeys(("data", "model", "epochs", "test_accuracy", "test_split", "seconds"))
+        return {"run": run.name, "path": str(run.path.absolute()), **nothing, "status": "damaged"}
+
+
+def _column(name: str) -> str:
+    """Return the column of this name, which may be written as the table has it: `test accuracy`."""
+    column = name.strip().lower().replace("-", "_").replace(" ", "_")
+    if column not in COLUMNS:
+        raise unknown("column", name, COLUMNS)
+    return column
+
+
+def _parse_filter(text: str) -> Callable[[dict[str, Any]], bool]:
+    """Return what tells whether a row is what `column>=value` says; a row that has nothing there is not."""
+    found = re.fullmatch(r"([^=!<>]+)(!=|>=|<=|==?|>|<)(.*)", text, re.DOTALL)
+    if found is None:
+        raise UsageError(
+            f"A filter is COLUMN=VALUE, or with !=, >=, <=, > or <, such as test_accuracy>=0.9. Received: {text}"
+        )
+    column, holds = _column(found[1]), _COMPARISONS[found[2].replace("==", "=")]
+    wanted: float | str = found[3].strip()
+    if column in _NUMBERS:
+        try:
+            wanted = float(wanted)
+        except ValueError:
+            raise UsageError(f"The column {column} has numbers. Received: {text}") from None
+
+    def test(row: dict[str, Any]) -> bool:
+        value = row[column]
+        if value is None:
+            return found[2] == "!="
+        if column == "data" and "/" not in str(wanted) and "\\" not in str(wanted):
+            value = Path(value).name
+        return holds(value if column in _NUMBERS else str(value), wanted)
+
+    return test

@@ -1,0 +1,151 @@
+"""How a network is trained: its loss, its precision, its optimizer, how many steps Keras makes at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from trainkit.backend import keras
+from trainkit.runs._settings import Config
+from trainkit.training._normalization import FusedBatchNormalization, can_be_fused
+from trainkit.training._phases import Phase
+from trainkit.training._schedules import build_optimizer, build_schedule
+from trainkit.training._sharing import SharedLoss, counting_once, shared_kind
+
+# Multiply-adds of the forward passes that Keras makes between two looks at the clock, the progress bar and Ctrl-C: some
+# tenths of a second on two cores. Between two steps of a small network Keras spends more time than in them.
+_WORK_PER_EXECUTION = 5e9
+_MOST_STEPS = 200
+
+
+def compile_model(model: Any, config: Config, phase: Phase, *, steps: int, multi_label: bool, smooth: bool) -> None:
+    """Compile a model for a phase and build its optimizer.
+
+    Args:
+        model: with one sigmoid, a softmax, or for `multi_label` a sigmoid for each class.
+        config: of the run.
+        phase: the one to come.
+        steps: batches an epoch.
+        multi_label: whether an image may have several classes.
+        smooth: whether the targets are shares of the classes rather than the number of one.
+    """
+    schedule = build_schedule(
+        config["training.schedule"],
+        phase.learning_rate,
+        steps_per_epoch=steps,
+        epochs=phase.epochs,
+        warmup=config["training.warmup"],
+    )
+    shared = config["training.distribute"] != "none"
+    optimizer = build_optimizer(
+        config["training.optimizer"],
+        schedule,
+        weight_decay=config["training.weight_decay"],
+        clip_norm=config["training.clip_norm"],
+        ema=config["training.ema"],
+        shared=shared,
+    )
+    optimizer.build(model.trainable_variables)
+    if config["training.mixed_precision"] == "float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)  # small gradients are 0 in float16
+        optimizer.build(model.trainable_variables)
+    binary = multi_label or model.output_shape[-1] == 1
+    smoothing = config["training.label_smoothing"]
+    loss: Any = "sparse_categorical_crossentropy"
+    if binary:
+        loss = keras.losses.BinaryCrossentropy(label_smoothing=smoothing)
+    elif smooth:
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+    accuracy = "binary_accuracy" if binary else "categorical_accuracy" if smooth else "sparse_categorical_accuracy"
+    at_once = config["training.steps_per_execution"] or choose_steps(model, config["training.batch_size"])
+    if shared:
+        at_once = 1  # TensorFlow 2.21 fails on several under a strategy ("You must feed a value for placeholder")
+    metrics = [_METRICS[accuracy](name="accuracy")]
+    if shared:
+        metrics = [
+            counting_once(_METRICS[accuracy])(name="accuracy"),
+            SharedLoss(loss, model),  # takes the place of Keras' own, which has this name
+        ]
+    model.compile(
+        optimizer=optimizer,
+        loss=loss,
+        metrics=None if shared else metrics,
+        weighted_metrics=metrics if shared else None,
+        steps_per_execution=min(at_once, steps),
+        auto_scale_loss=False,
+        jit_compile=False,  # two to three times slower on a CPU
+    )
+
+
+_METRICS = {
+    "binary_accuracy": keras.metrics.BinaryAccuracy,
+    "categorical_accuracy": keras.metrics.CategoricalAccuracy,
+    "sparse_categorical_accuracy": keras.metrics.SparseCategoricalAccuracy,
+}
+
+
+def choose_steps(model: Any, batch_size: int) -> int:
+    """Return how many steps Keras should make at once: many of a small network, one of a large one."""
+    work = max(1.0, _multiply_adds(model) * batch_size)
+    return int(np.clip(_WORK_PER_EXECUTION / work, 1, _MOST_STEPS))
+
+
+def _multiply_adds(model: Any) -> float:
+    """Estimate the multiply-adds of one image, near enough to tell small from large."""
+    total = 0.0
+    for layer in _flatten(model):
+        places = math.prod(side or 1 for side in tuple(getattr(layer.output, "shape", ()))[1:-1])
+        total += places * sum(math.prod(weight.shape) for weight in layer.weights if len(weight.shape) > 1)
+    return total
+
+
+def _flatten(model: Any) -> Iterator[Any]:
+    """Yield the layers of a model, and those of the models among them."""
+    for layer in model.layers:
+        yield from _flatten(layer) if getattr(layer, "layers", None) else (layer,)
+
+
+def training_copy(model: Any, precision: str, *, shared: bool = False) -> Any:
+    """Return what is trained in a model's place: the same layers where that is as well, else a copy of them.
+
+    Args:
+        model: in float32, as it is saved.
+        precision: `float16` or `bfloat16` for what every layer but the last computes in; `none` for float32.
+        shared: whether several devices share a batch.
+
+    Returns:
+        A model with the same weights, float32, and layers trained where they were. Batch normalisation is fused;
+        where a batch is shared, batch normalisation, dropout and noise see the whole of it.
+    """
+    if precision == "none" and not shared and not any(map(can_be_fused, _flatten(model))):
+        return keras.Model(model.inputs, model.outputs)  # a second one, so that what is saved carries no optimizer
+    *_, last = _flatten(model)
+
+    def copy(layer: Any) -> Any:
+        config, kind = layer.get_config(), type(layer)
+        if precision != "none" and layer is not last and kind is not keras.layers.InputLayer:
+            config["dtype"] = f"mixed_{precision}"
+        if shared:
+            kind = shared_kind(kind)
+        elif can_be_fused(layer):
+            kind = FusedBatchNormalization
+        return kind.from_config(config)
+
+    clone = keras.models.clone_model(model, clone_function=copy, recursive=True)
+    clone.set_weights(model.get_weights())
+    return clone
+
+
+def class_weights(labels: np.ndarray, class_count: int) -> np.ndarray:
+    """Return float32 `(N,)`: each image's weight, so that every class weighs the same (scikit-learn's `balanced`).
+
+    Args:
+        labels: int `(N,)`.
+        class_count: how many there may be.
+    """
+    counts = np.bincount(labels, minlength=class_count)
+    of_class = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return np.asarray(of_class[labels], np.float32)

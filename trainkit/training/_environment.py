@@ -1,0 +1,98 @@
+"""What a run depended on besides its settings."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainkit.data._dataset import Dataset
+
+_PACKAGES = ("trainkit", "tensorflow", "keras", "numpy", "opencv-python-headless", "scikit-learn", "pillow")
+
+
+def describe_environment(*, seed: int, data: str | None = None) -> dict[str, Any]:
+    """Return versions, seed, commit, machine and the data's fingerprint, as JSON has them."""
+    import tensorflow as tf
+
+    return {
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "seed": seed,
+        "data": data,
+        "commit": _commit(),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "machine": {
+            "platform": platform.platform(),
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            "gpus": len(tf.config.list_physical_devices("GPU")),
+            "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),  # 0: as many as cores
+            "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+        },
+    }
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies in bfloat16 by instructions of its own, so that it is faster than float32.
+
+    Linux says so in /proc/cpuinfo; elsewhere nobody is asked, and the answer is no.
+    """
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except (OSError, UnicodeDecodeError):
+        return False
+    return bool(flags & {"amx_bf16", "avx512_bf16"})
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each thing that changes the digits of a training and is no longer what it was."""
+    kept = {
+        **{name: ("versions", name) for name in ("tensorflow", "keras", "numpy", "opencv-python-headless")},
+        "the processor": ("machine", "processor"),
+        "the number of cores": ("machine", "cores"),
+        "the number of GPUs": ("machine", "gpus"),
+        "the number of threads": ("machine", "intra_op_threads"),
+        "oneDNN": ("machine", "onednn"),
+    }
+    found = []
+    for what, (section, key) in kept.items():
+        old, new = before.get(section, {}).get(key), now[section][key]
+        if old != new:
+            found.append(f"This training began with {what} {old}, and goes on with {new}")
+    return found
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """Return a SHA-256 of which images a data set has, in which order and of which class; not of their pixels."""
+    digest = hashlib.sha256("\n".join(dataset.class_names).encode())
+    for side, part in sorted(dataset.parts.items()):
+        digest.update(side.encode() + np.ascontiguousarray(part.labels).tobytes())
+        for index in range(len(part)):
+            if (path := part.path(index)) is None:
+                break
+            digest.update(path.name.encode(errors="surrogateescape") + b"\n")
+    return digest.hexdigest()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """Return the commit of the working folder, where it is under git."""
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
