@@ -38,6 +38,7 @@ def test_an_unknown_name_of_a_package_is_an_attribute_error() -> None:
 
 
 def test_the_demo_has_code_under_its_old_name() -> None:
+    sys.modules.pop("trainkit.demo", None)
     spec = importlib.util.find_spec("trainkit.demo")
     assert spec is not None
     assert spec.loader.get_code("trainkit.demo").co_filename.endswith("_demo.py")  # type: ignore[union-attr]
