@@ -22,7 +22,8 @@ from PIL import Image, ImageOps
 from trainkit.data._fingerprints import group_alike
 from trainkit.data._inspection import MAX_BYTES, ImageFile, check_image_file, inspect_file, inspect_files, read_image
 from trainkit.deploy import classify
-from trainkit.deploy.classify import MAX_PIXELS, apply_before_blob
+from trainkit.deploy.python._pixels import apply_before_blob
+from trainkit.deploy.python._values import MAX_PIXELS
 from trainkit.errors import DataError
 from trainkit.preprocessing import Preprocessing
 

@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from trainkit.data._fingerprints import SIDE, Look, look_at
-from trainkit.deploy.classify import MAX_PIXELS, is_utf8
+from trainkit.deploy.python._media import is_utf8
+from trainkit.deploy.python._values import MAX_PIXELS
 from trainkit.errors import DataError
 
 # What every OpenCV since 4.5 decodes, by Pillow's names. MPO is a JPEG with further pictures behind it.
