@@ -19,6 +19,7 @@ import onnx
 from trainkit.backend import keras, silent_stderr, tf
 from trainkit.errors import ExportError
 from trainkit.exporting.graph import factor_of, plain_name
+from trainkit.models._calling import calling
 from trainkit.preprocessing import Preprocessing
 
 _OPSET = 13  # of the conversion, whose operations are then lowered to ours; not that of the file
@@ -56,10 +57,11 @@ class Traced:
             inputs_nhwc: float32 `(N, height, width, channels)`, as `Preprocessing.to_input` makes them.
         """
         pruned = self._function.prune(self._finished, self._logits)
-        parts = [
-            np.asarray(pruned(tf.constant(inputs_nhwc[start : start + _BATCH]))).reshape(-1, self.units)
-            for start in range(0, len(inputs_nhwc), _BATCH)
-        ]
+        with calling(self.model, "run"):
+            parts = [
+                np.asarray(pruned(tf.constant(inputs_nhwc[start : start + _BATCH]))).reshape(-1, self.units)
+                for start in range(0, len(inputs_nhwc), _BATCH)
+            ]
         logits = np.concatenate(parts).astype(np.float32)
         if self.units == 1:
             logits = np.hstack([-logits, logits])
@@ -73,7 +75,7 @@ class Traced:
 
         logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it cannot convert is found, and said, by us
         function = self._function.prune(self._function.inputs[0], [self._logits])
-        with silent_stderr():
+        with calling(self.model, "converted by tf2onnx", kind=ExportError), silent_stderr():
             frozen = convert_variables_to_constants_v2(function)
             (source,), (target,) = [value.name for value in frozen.inputs], [value.name for value in frozen.outputs]
             with frozen.graph.as_default():
@@ -112,7 +114,7 @@ def trace(
     def forward(blob: Any) -> Any:
         return model(tf.identity(finish(blob), name="finished"), training=False)
 
-    with silent_stderr(), _inlined(), _expressed_otherwise(), _plain_names(model):
+    with calling(model, "traced"), silent_stderr(), _inlined(), _expressed_otherwise(), _plain_names(model):
         function = tf.compat.v1.wrap_function(forward, signature)
     output = function.outputs[0]
     if len(function.outputs) != 1:

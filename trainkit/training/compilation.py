@@ -10,6 +10,7 @@ import numpy as np
 
 from trainkit.backend import keras
 from trainkit.config import Config
+from trainkit.models._calling import calling
 from trainkit.training.normalization import FusedBatchNormalization, can_be_fused
 from trainkit.training.phases import Phase
 from trainkit.training.schedules import build_optimizer, build_schedule
@@ -134,8 +135,9 @@ def training_copy(model: Any, precision: str, *, shared: bool = False) -> Any:
             kind = FusedBatchNormalization
         return kind.from_config(config)
 
-    clone = keras.models.clone_model(model, clone_function=copy, recursive=True)
-    clone.set_weights(model.get_weights())
+    with calling(model, "built again for the training"):
+        clone = keras.models.clone_model(model, clone_function=copy, recursive=True)
+        clone.set_weights(model.get_weights())
     return clone
 
 

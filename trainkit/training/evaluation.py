@@ -11,6 +11,7 @@ from trainkit.backend import tf
 from trainkit.data.dataset import Dataset
 from trainkit.data.pipeline import read_pixels, stream
 from trainkit.errors import DataError
+from trainkit.models._calling import calling
 from trainkit.models.outputs import class_probabilities, load_keras_model
 from trainkit.preprocessing import Preprocessing
 from trainkit.runs import Run
@@ -30,7 +31,8 @@ def predict_pixels(
         return ((preprocessing.to_input(pixels[start : start + _BATCH_SIZE]),) for start in starts)
 
     inputs = stream(batches, (tf.TensorSpec((None, *preprocessing.shape), tf.float32),), steps=len(starts))
-    return np.asarray(model.predict(inputs, verbose=0, callbacks=list(callbacks)))
+    with calling(model, "run"):
+        return np.asarray(model.predict(inputs, verbose=0, callbacks=list(callbacks)))
 
 
 def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str]) -> dict[str, Any]:
