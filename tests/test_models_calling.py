@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,8 @@ from trainkit.preprocessing import build_preprocessing
 from trainkit.training.evaluation import predict_pixels
 
 layers = keras.layers
+TABLE = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(tf.constant([0, 1], tf.int64), [0.5, 1.5]), 0.0)
+COUNT = tf.Variable(tf.ones((4,)))
 UNIT = build_preprocessing("unit", height=12, width=16)
 # Transposed convolutions with a dilation, for which TensorFlow has no kernel of its own on a CPU.
 WITHOUT_A_KERNEL = """
@@ -148,11 +151,38 @@ def test_what_a_model_raises_as_it_runs_is_one_sentence() -> None:
         trace(model).predict(np.zeros((3, 12, 16, 3), np.float32))
 
 
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (
+            lambda images: images * float(images[0, 0, 0, 0]),
+            r"^The layer `odd_one` .* cannot be traced: .* float\(\) argument",
+        ),
+        (
+            lambda images: images if images[0, 0, 0, 0] > 0 else -images,
+            r"cannot be traced: .* as a Python `bool` is not",
+        ),
+        (
+            lambda images: images * COUNT.assign_add(tf.ones((4,))),
+            r"`odd_one` .* cannot be converted: expected one whose operations tf2onnx",
+        ),
+        (lambda images: TABLE.lookup(tf.cast(images, tf.int64)), r"reads what is outside of its layers: `.*`, a table"),
+        (lambda images: tf.cast(tf.cast(images, tf.bfloat16) * 2, tf.float32), r"cannot be converted to ONNX \(.*Mul"),
+    ],
+)
+def test_function_that_no_graph_can_hold_is_one_sentence(tmp_path: Path, function: Any, message: str) -> None:
+    model = around(layers.Lambda(function, output_shape=(12, 16, 4), name="odd_one"))
+    with pytest.raises(TrainkitError, match=message) as caught:
+        trainkit.export(model, class_names=["a", "b"], preprocessing="unit", exported=tmp_path)
+    assert re.search(r"write it with keras\.ops|Replace .* by convolutions, ", str(caught.value))
+    assert "\n" not in str(caught.value)
+
+
 def test_what_a_layer_raises_for_another_size_is_one_sentence() -> None:
     model = around(Choosy(name="rows"), (12, None))
     message = (
-        r"^The layer `rows` \(Choosy\) .* cannot be followed for \(10, 16, 3\): .* TypeError: Twelve rows are all "
-        r"that I know\. Take the size that it was built for\."
+        r"^The layer `rows` \(Choosy\) .* cannot be followed for \(10, 16, 3\): expected one that takes it\. "
+        r"Received: TypeError: Twelve rows are all that I know\. Take the size that it was built for\."
     )
     with pytest.raises(ModelError, match=message):
         trace_shapes(model, input_shape=(10, 16, 3))
@@ -257,6 +287,8 @@ def test_layer_of_an_operation_is_named_where_there_is_no_doubt(operation: str, 
             "TypeError: No Sub",
         ),
         (ValueError("a" * 500), f"ValueError: {'a' * 240}..."),
+        (ValueError("words " * 90), f"ValueError: {'words ' * 39}words..."),
+        (ValueError(f"This matters. {'This does not ' * 30}"), "ValueError: This matters."),
     ],
 )
 def test_cause_is_the_line_that_tells(error: Exception, cause: str) -> None:

@@ -21,8 +21,8 @@ from trainkit.errors import ModelError, TrainkitError, UsageError
 _PACKAGE = Path(errors.__file__).parent
 _LONGEST = 240
 LAMBDA_ADVICE = (
-    "A function in a file is saved without what it imports: write it with keras.ops between the layers, as in "
-    "keras.ops.mean(x, axis=-1, keepdims=True), and save the model again."
+    "A file keeps a function without what it imports, and a graph is made of operations alone: write it with keras.ops "
+    "between the layers, as in keras.ops.mean(x, axis=-1, keepdims=True), and save the model again."
 )
 # What stands around the cause in a message of Keras, AutoGraph or a TensorFlow graph.
 _AROUND = re.compile(
@@ -33,12 +33,20 @@ _AROUND = re.compile(
 
 
 @contextmanager
-def calling(model: Any, doing: str, *, advice: str = "", kind: type[TrainkitError] = ModelError) -> Iterator[None]:
+def calling(
+    model: Any,
+    doing: str,
+    *,
+    expected: str = "one that TensorFlow computes on this machine",
+    advice: str = "",
+    kind: type[TrainkitError] = ModelError,
+) -> Iterator[None]:
     """Turn what is raised by a model, or by TensorFlow that runs it, into one sentence.
 
     Args:
         model: of Keras, built by others.
         doing: what is done with it, behind "cannot be": `traced`, `run`.
+        expected: what kind of layer or model.
         advice: what to do, where the cause itself does not tell.
         kind: of the error.
 
@@ -56,7 +64,11 @@ def calling(model: Any, doing: str, *, advice: str = "", kind: type[TrainkitErro
         if _is_ours(frames, str(error)):
             raise
         layer = _layer_in(frames, model) or _layer_named_in(str(error), model)
-        raise kind(_sentence(model, layer, doing, error, advice)) from error
+        place = f"The layer `{layer.name}` ({type(layer).__name__}) of the model" if layer is not None else "The model"
+        raise kind(
+            f"{place} {model.name} cannot be {doing}: expected {expected}. Received: {_ended(cause_of(error))} "
+            f"{_advice(layer, error) or advice or _trial(model)}"
+        ) from error
     finally:
         if filtering:
             keras.config.enable_traceback_filtering()
@@ -73,10 +85,22 @@ def cause_of(error: BaseException) -> str:
     ]
     first = telling[0] if telling else " ".join(text.split())
     first = re.split(r"\s*(?:\[Op:|\[\[)", re.sub(r"^(\{\{.*?\}\}\s*)+", "", first))[0]
-    shown = first if len(first) <= _LONGEST else f"{first[:_LONGEST]}..."
-    if not shown:
+    if not first:
         return name
+    shown = _shortened(first)
     return shown if re.match(r"[A-Za-z]*(Error|Exception|Warning): ", shown) else f"{name}: {shown}"
+
+
+def _shortened(text: str) -> str:
+    """Cut a text behind a sentence, or else behind a word."""
+    if len(text) <= _LONGEST:
+        return text
+    head = text[:_LONGEST]
+    return head[: head.rindex(". ") + 1] if ". " in head else f"{head.rpartition(' ')[0] or head}..."
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
 
 
 def _is_ours(frames: list[FrameType], message: str) -> bool:
@@ -111,14 +135,6 @@ def _layer_named_in(message: str, model: Any) -> Any:
     layers = getattr(model, "_flatten_layers", lambda **_: ())(include_self=False)
     found = [layer for layer in layers if layer.name in places and not isinstance(layer, keras.Model)]
     return found[0] if len(found) == 1 else None
-
-
-def _sentence(model: Any, layer: Any, doing: str, error: Exception, advice: str) -> str:
-    place = f"The layer `{layer.name}` ({type(layer).__name__}) of the model" if layer is not None else "The model"
-    return (
-        f"{place} {model.name} cannot be {doing}: expected one that TensorFlow computes on this machine. "
-        f"Received: {cause_of(error).rstrip('.')}. {_advice(layer, error) or advice or _trial(model)}"
-    )
 
 
 def _advice(layer: Any, error: Exception) -> str:
