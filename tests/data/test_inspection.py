@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 
 from trainkit.data._fingerprints import group_alike
 from trainkit.data._inspection import MAX_BYTES, ImageFile, check_image_file, inspect_file, inspect_files, read_image
-from trainkit.deploy import classify
+from trainkit.deploy.python import _media
 from trainkit.deploy.python._pixels import apply_before_blob
 from trainkit.deploy.python._values import MAX_PIXELS
 from trainkit.errors import DataError
@@ -203,7 +203,7 @@ def test_blob_of_training_is_that_of_the_client_for_every_accepted_file(name: st
     ):
         trained_on = preprocessing.to_blob([preprocessing.to_pixels(read_image(path))])
         size = (preprocessing.width, preprocessing.height)
-        prepared = apply_before_blob(classify.read_image(path), preprocessing.before_blob, size)
+        prepared = apply_before_blob(_media.read_image(path), preprocessing.before_blob, size)
         arguments = {**preprocessing.blob, "size": size, "mean": tuple(preprocessing.blob["mean"])}
         np.testing.assert_array_equal(trained_on, cv2.dnn.blobFromImages([prepared], **arguments))
 
