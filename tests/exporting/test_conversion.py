@@ -22,15 +22,15 @@ ENGINES = ["classic", "new", "auto"] if hasattr(cv2.dnn, "ENGINE_CLASSIC") else 
 
 
 def save_both(graph: Graph, kind: str, folder: Path, model_format: str) -> dict[str, bytes]:
-    """Write the graph that leaves and its twin, and return what is in the files."""
-    path, twin = folder / "model", folder / "twin"
+    """Write the graph that leaves and its logits model, and return what is in the files."""
+    path, logits_model = folder / "model", folder / "logits"
     if model_format == "onnx":
         onnx_graph.save_onnx(graph, kind, path, metadata={})
-        onnx_graph.save_logits_twin(path, twin)
+        onnx_graph.save_logits_model(path, logits_model)
     else:
         frozen_graph.save_frozen_graph(graph, kind, path)
-        frozen_graph.save_logits_twin(path, twin)
-    return {"probabilities": path.read_bytes(), "logits": twin.read_bytes()}
+        frozen_graph.save_logits_model(path, logits_model)
+    return {"probabilities": path.read_bytes(), "logits": logits_model.read_bytes()}
 
 
 def assert_answers(

@@ -15,8 +15,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from trainkit.bundles._check import Agreement, compare
+from trainkit.bundles._agreement import Agreement
 from trainkit.bundles._clients import copy_clients
+from trainkit.bundles._compare import compare
 from trainkit.bundles._exportable import Exportable
 from trainkit.bundles._find import check_free
 from trainkit.bundles._manifest import build_manifest, check_class_names, embedded_manifest, save_manifest

@@ -51,7 +51,7 @@ def to_graph_def(graph: Graph, kind: str) -> Any:
     return _plain(tf.compat.v1.graph_util.extract_sub_graph(tf_graph.as_graph_def(), [OUTPUT]))
 
 
-def save_logits_twin(path: Path, twin: Path) -> None:
+def save_logits_model(path: Path, logits_model: Path) -> None:
     """Write a copy of an exported graph that ends before its last activation.
 
     Raises:
@@ -62,7 +62,10 @@ def save_logits_twin(path: Path, twin: Path) -> None:
     if last.op not in ("Softmax", "Sigmoid"):
         raise ExportError(f"{path} ends in {last.op}. Expected Softmax or Sigmoid, to find the logits before it.")
     graph_def.node.pop()
-    twin.write_bytes(graph_def.SerializeToString())
+    logits_model.write_bytes(graph_def.SerializeToString())
+
+
+save_logits_twin = save_logits_model  # its name in 0.1
 
 
 def _plain(graph_def: Any) -> Any:
