@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from trainkit.exporting._lowering import Lower, Lowering, Side, Value, View, attribute_of
+from trainkit.exporting._lowering import Lower, Lowering
+from trainkit.exporting._observation import attribute_of
+from trainkit.exporting._views import Side, Value, View
 
 _LARGEST_BOUND = 1e3  # beside it, x - bound + bound keeps the precision that the answers are held to
 
@@ -112,7 +114,7 @@ def _combine_views(lowering: Lowering, op: str, one: View, other: View) -> View:
         other.groups
     )
     reference, follower = (one, other) if first_leads else (other, one)
-    name, reference = lowering.meet(follower, reference)
+    name, reference = lowering.align(follower, reference)
     shapes = lowering.graph.shapes[reference.name], lowering.graph.shapes[name]
     shape = tuple(max(sides) for sides in zip(*shapes, strict=True))
     names = [reference.name, name]
@@ -133,7 +135,7 @@ def with_constant(
     if constant.size == 1:
         value: np.ndarray | float = float(constant.reshape(-1)[0])
     else:
-        value = lowering.constant_like(constant.astype(np.float64), view)
+        value = lowering.relayout_constant_as(constant.astype(np.float64), view)
     if op == "Add":
         return lowering.affine(view, 1, value)
     if op == "Sub":
@@ -182,7 +184,7 @@ def broadcast(lowering: Lowering, view: View, sides: list[Side]) -> View:
         for (length, _), (axis,) in zip(sides[1:], groups[1:], strict=True):
             shape[axis - 1] = length
         return View(lowering.expand(view.name, tuple(shape)), groups)
-    name = lowering.plain(View(view.name, groups))
+    name = lowering.materialize(View(view.name, groups))
     name = lowering.expand(name, tuple(length for length, _ in sides[1:]))
     return View(name, tuple((axis,) for axis in range(len(sides))))
 

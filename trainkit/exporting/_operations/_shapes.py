@@ -9,8 +9,10 @@ import numpy as np
 import onnx
 
 from trainkit.exporting._graph import Shape
-from trainkit.exporting._lowering import Lowering, Side, Value, View, attribute_of
+from trainkit.exporting._lowering import Lowering
+from trainkit.exporting._observation import attribute_of
 from trainkit.exporting._operations._arithmetic import broadcast
+from trainkit.exporting._views import Side, Value, View
 
 
 def lower_same(lowering: Lowering, node: onnx.NodeProto) -> Value:
@@ -37,7 +39,7 @@ def lower_tile(lowering: Lowering, node: onnx.NodeProto) -> Value:
         raise lowering.moves_the_batch()
     joined = [side for side in range(1, len(after)) if before[side][0] not in (1, after[side][0])]
     if any(len(view.groups[side]) != 1 for side in joined):
-        view = lowering.apart(view)
+        view = lowering.split_axes(view)
     for side in joined:
         (axis,) = view.groups[side]
         shape = list(lowering.graph.shapes[view.name])
@@ -62,7 +64,7 @@ def lower_reshape(lowering: Lowering, node: onnx.NodeProto) -> Value:
         return View(view.name, regrouped)
     if sides[0] != (1, True) or any(follows for _, follows in sides[1:]):
         raise lowering.cannot(node, f"a reshape that cuts the batch into {sides}")
-    name = lowering.reshape(lowering.plain(view), tuple(length for length, _ in sides[1:]))
+    name = lowering.reshape(lowering.materialize(view), tuple(length for length, _ in sides[1:]))
     return View(name, tuple((axis,) for axis in range(len(sides))))
 
 
@@ -116,11 +118,11 @@ def lower_concat(lowering: Lowering, node: onnx.NodeProto) -> Value:
     views = [lowering.view(node, position) for position in range(len(node.input))]
     side = int(attribute_of(node, "axis", 1)) % len(views[0].groups)
     reference = views[0]
-    names = [lowering.like(view, reference) for view in views]
+    names = [lowering.relayout_as(view, reference) for view in views]
     if len(reference.groups[side]) != 1 or None in names:  # of length 1, of several stored sides, or in another order
-        views = [lowering.apart(view) for view in views]
+        views = [lowering.split_axes(view) for view in views]
         reference = views[0]
-        names = [lowering.like(view, reference) for view in views]
+        names = [lowering.relayout_as(view, reference) for view in views]
     (axis,) = reference.groups[side]
     if axis == 0:
         raise lowering.moves_the_batch()
@@ -146,7 +148,7 @@ def lower_slice(lowering: Lowering, node: onnx.NodeProto) -> Value:
         if follows or (start, end, step) == (0, length, 1):
             continue
         if len(view.groups[side]) != 1:
-            view = lowering.apart(view)
+            view = lowering.split_axes(view)
         view = _cut(lowering, node, view, view.groups[side][0], (start, end, step))
     return view
 
@@ -174,7 +176,7 @@ def lower_split(lowering: Lowering, node: onnx.NodeProto) -> Value:
     view = lowering.view(node)
     side = int(attribute_of(node, "axis", 0)) % len(view.groups)
     if len(view.groups[side]) != 1:
-        view = lowering.apart(view)
+        view = lowering.split_axes(view)
     (axis,) = view.groups[side]
     if axis == 0:
         raise lowering.moves_the_batch()
@@ -205,7 +207,7 @@ def lower_pad(lowering: Lowering, node: onnx.NodeProto) -> Value:
     value = 0.0 if filling is None else float(filling.reshape(-1)[0])
     sides = {side: (int(pads[side]), int(pads[side + rank])) for side in range(rank) if pads[side] or pads[side + rank]}
     if any(len(view.groups[side]) != 1 for side in sides):
-        view = lowering.apart(view)
+        view = lowering.split_axes(view)
     own = lowering.graph.shapes[view.name]
     by_axis = {view.groups[side][0]: amounts for side, amounts in sides.items()}
     if len(own) > 3 or 0 in by_axis:
@@ -232,7 +234,7 @@ def _padded(lowering: Lowering, name: str, by_axis: dict[int, tuple[int, int]]) 
 
 def lower_resize(lowering: Lowering, node: onnx.NodeProto) -> Value:
     """Enlarge by whole factors, interpolate, or pick the nearest pixels, each in a form all readers agree on."""
-    name = lowering.plain(lowering.view(node))
+    name = lowering.materialize(lowering.view(node))
     shape = spatial(lowering, node)
     own = lowering.graph.shapes[name]
     if own == shape:
