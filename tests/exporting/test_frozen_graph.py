@@ -13,6 +13,7 @@ from trainkit.backend import keras, tf
 from trainkit.errors import ExportError
 from trainkit.exporting._conversion import build_graph
 from trainkit.exporting._frozen_graph import save_frozen_graph, save_logits_model, to_graph_def
+from trainkit.exporting._graph import INPUT, Graph
 from trainkit.exporting._tracing import trace
 
 KNOWN = (
@@ -71,6 +72,19 @@ def test_permuted_image_is_refused() -> None:
     model = keras.Model(image, keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(x)))
     with pytest.raises(ExportError, match=r"the operation Transpose, which .*\. Export --format onnx"):
         to_graph_def(build_graph(trace(model)), "softmax")
+
+
+def test_rows_whose_numbers_stand_in_different_orders_are_refused() -> None:
+    graph = Graph(shapes={INPUT: (3, 4, 5)})
+    flattened = graph.emit("Flatten", [INPUT], (60,))  # its numbers stand in the order of (H, W, C)
+    weights = [graph.constant(np.ones((60, 3, 1, 1))), graph.constant(np.zeros(60))]
+    pixel = graph.emit("GlobalAveragePool", [INPUT], (3, 1, 1))
+    window = {"strides": [1, 1], "pads": [0] * 4, "dilations": [1, 1], "group": 1}
+    pixel = graph.emit("Conv", [pixel, *weights], (60, 1, 1), **window)
+    row = graph.emit("Flatten", [pixel], (60,))  # and these in their own
+    graph.output = graph.emit("Add", [flattened, row], (60,), origin="model/add/add")
+    with pytest.raises(ExportError, match="At the layer `add` the model needs the operation Add, which"):
+        to_graph_def(graph, "softmax")
 
 
 @pytest.mark.parametrize("name", ["linear", "single_sigmoid"])

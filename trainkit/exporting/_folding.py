@@ -56,9 +56,8 @@ def _merge_equal(graph: Graph) -> bool:
     seen: dict[str, Node] = {}
     changed = False
     for node in list(graph.nodes):
-        key = repr((node.op, node.inputs, sorted(node.attributes.items())))
-        if graph.shapes[node.output] and node.op in ("Reshape", "Upsample", "Slice"):
-            key += repr(graph.shapes[node.output])
+        # A Reshape and a Resize say by nothing but their shape what they do.
+        key = repr((node.op, node.inputs, sorted(node.attributes.items()), graph.shapes[node.output]))
         if key in seen:
             graph.nodes.remove(node)
             graph.rename_reads(node.output, seen[key].output)
@@ -274,9 +273,10 @@ def take_pixels_for_rows(graph: Graph) -> None:
 
 
 def _convolves_a_pixel(graph: Graph, node: Node) -> bool:
-    if node.op != "Conv" or node.attributes["group"] != 1 or graph.shapes[node.inputs[0]][1:] != (1, 1):
+    """Whether an operation is a 1x1 convolution of one pixel: without padding, no other kernel fits on it."""
+    if node.op != "Conv" or graph.shapes[node.inputs[0]][1:] != (1, 1):
         return False
-    return graph.constants[node.inputs[1]].shape[2:] == (1, 1) and not any(node.attributes["pads"])
+    return node.attributes["group"] == 1 and not any(node.attributes["pads"])
 
 
 def _all_rows(graph: Graph, node: Node, rows: dict[str, str]) -> bool:
