@@ -45,7 +45,7 @@ def check(
         keras: the Keras model, where the run that the manifest names is not in `experiments` any more.
         experiments: where runs lie.
         exported: where bundles lie.
-        max_images: compare on at most so many, spread over the part.
+        max_images: compare on at most this many, spread over the part.
         unsafe: load a Keras model that holds code; see `trainkit.export`.
 
     Raises:

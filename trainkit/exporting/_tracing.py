@@ -71,7 +71,7 @@ class Traced:
         import tf2onnx
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-        logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it cannot convert is found, and said, by us
+        logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it cannot convert is found and reported by us
         function = self._function.prune(self._function.inputs[0], [self._logits])
         with silent_stderr():
             frozen = convert_variables_to_constants_v2(function)
@@ -129,7 +129,7 @@ def trace(
 
 def finish_in_graph(preprocessing: Preprocessing) -> Callable[[Any], Any]:
     """Return the part of a preprocessing that the graph does, on a tensor (N, H, W, C): what the blob leaves over."""
-    return lambda blob: preprocessing.finish(blob, keras.ops)
+    return lambda blob: preprocessing.after_blob(blob, keras.ops)
 
 
 def _units(output: Any, model: Any) -> int:

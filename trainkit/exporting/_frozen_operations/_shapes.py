@@ -39,7 +39,7 @@ def write_pad(writer: Writer, node: Node) -> Stored:
 
 
 def write_reshape(writer: Writer, node: Node) -> Stored:
-    """Write a Flatten or a Reshape, or change only how the value is said to stand."""
+    """Write a Flatten or a Reshape, or change only the layout of the value."""
     name, before, after = node.inputs[0], writer.shape(node, 0), writer.shape(node)
     source, layout = writer.tensor(name), writer.layout(name)
     if layout.sides == "unrolled":
@@ -83,7 +83,7 @@ def _as_row(node: Node, stored: Stored, after: Shape) -> Stored:
 
 
 def write_transpose(writer: Writer, node: Node) -> Stored:
-    """Say that a value stands in the graph's order, or in the usual one again: no tensor is turned."""
+    """Change the layout of a value to the graph's order, or to the usual one again: no tensor is turned."""
     name, order = node.inputs[0], node.attributes["perm"]
     layout = writer.layout(name)
     if layout.sides == "graph" and order == [0, 3, 1, 2]:

@@ -21,8 +21,8 @@ def lower_elementwise(op: str, **attributes: Callable[[onnx.NodeProto], Any]) ->
 
     def lower_elementwise(lowering: Lowering, node: onnx.NodeProto) -> Value:
         view = lowering.view(node)
-        chosen = {key: read(node) for key, read in attributes.items()}
-        return View(lowering.emit(op, [view.name], lowering.graph.shapes[view.name], **chosen), view.groups)
+        values = {key: read(node) for key, read in attributes.items()}
+        return View(lowering.emit(op, [view.name], lowering.graph.shapes[view.name], **values), view.groups)
 
     return lower_elementwise
 
@@ -128,24 +128,39 @@ def with_constant(
     lowering: Lowering, node: onnx.NodeProto, op: str, view: View, constant: np.ndarray, *, constant_first: bool
 ) -> View:
     """Combine a value with a constant, mostly into an affine map that folds into the weights beside it."""
-    if constant.ndim > len(view.groups) or any(
-        length > 1 and not _is_long(lowering, view, axis - constant.ndim) for axis, length in enumerate(constant.shape)
-    ):
+    if _outgrows(lowering, constant, view):
         view = broadcast(lowering, view, lowering.shape(node.output[0]))
     if constant.size == 1:
         value: np.ndarray | float = float(constant.reshape(-1)[0])
     else:
         value = lowering.relayout_constant_as(constant.astype(np.float64), view)
-    if op == "Add":
-        return lowering.affine(view, 1, value)
-    if op == "Sub":
-        return lowering.affine(view, -1, value) if constant_first else lowering.affine(view, 1, -value)
-    if op == "Mul":
-        return lowering.affine(view, value, 0)
-    if op == "Div" and constant_first:
+    if op in ("Max", "Min"):
+        return _bounded(lowering, node, op, view, value)
+    if op == "Div" and constant_first:  # c / x = c * x ** -1
         return lowering.affine(_power(lowering, view, -1.0), value, 0)
-    if op == "Div":
-        return lowering.affine(view, 1 / value, 0)
+    return lowering.affine(view, *_as_affine(op, value, constant_first=constant_first))
+
+
+def _outgrows(lowering: Lowering, constant: np.ndarray, view: View) -> bool:
+    """Whether a constant is longer on some side than the value that it meets."""
+    return constant.ndim > len(view.groups) or any(
+        length > 1 and not _is_long(lowering, view, axis - constant.ndim) for axis, length in enumerate(constant.shape)
+    )
+
+
+def _as_affine(
+    op: str, value: np.ndarray | float, *, constant_first: bool
+) -> tuple[np.ndarray | float, np.ndarray | float]:
+    """Return scale and shift: x + c = 1x + c, x - c = 1x - c, c - x = -1x + c, x * c = cx + 0, x / c = (1 / c)x + 0."""
+    if op == "Add":
+        return 1, value
+    if op == "Sub":
+        return (-1, value) if constant_first else (1, -value)
+    return (value if op == "Mul" else 1 / value), 0
+
+
+def _bounded(lowering: Lowering, node: onnx.NodeProto, op: str, view: View, value: np.ndarray | float) -> View:
+    """Return max(x, c) = relu(x - c) + c, or min(x, c) = -max(-x, -c)."""
     bounded = _bounded_power(lowering, view, value) if op == "Min" else None
     if bounded is not None:
         return bounded
@@ -153,7 +168,7 @@ def with_constant(
         raise lowering.cannot(node, f"a bound of {np.abs(value).max():g}, too large for single precision")
     if op == "Max":
         return _at_least(lowering, view, value)
-    return lowering.affine(_at_least(lowering, lowering.affine(view, -1, 0), -value), -1, 0)  # Min
+    return lowering.affine(_at_least(lowering, lowering.affine(view, -1, 0), -value), -1, 0)
 
 
 def _bounded_power(lowering: Lowering, view: View, most: np.ndarray | float) -> View | None:

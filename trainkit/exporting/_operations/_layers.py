@@ -199,8 +199,8 @@ def lower_reduce(kind: str) -> Lower:
 
     def lower_reduce(lowering: Lowering, node: onnx.NodeProto) -> Value:
         view = lowering.view(node)
-        chosen = lowering.constant(node, 1, "axes")
-        axes = range(1, len(view.groups)) if chosen is None else [int(axis) % len(view.groups) for axis in chosen]
+        listed = lowering.constant(node, 1, "axes")
+        axes = range(1, len(view.groups)) if listed is None else [int(axis) % len(view.groups) for axis in listed]
         over = {axis for side in axes for axis in view.groups[side]}
         if 0 in over:
             raise lowering.cannot(node, "an average over the batch")

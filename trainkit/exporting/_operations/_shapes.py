@@ -140,8 +140,8 @@ def lower_slice(lowering: Lowering, node: onnx.NodeProto) -> Value:
     starts, ends = lowering.constant(node, 1, "starts"), lowering.constant(node, 2, "ends")
     axes, steps = lowering.constant(node, 3, "axes"), lowering.constant(node, 4)
     assert starts is not None and ends is not None
-    chosen = range(len(starts)) if axes is None else [int(axis) % len(view.groups) for axis in axes]
-    for index, side in enumerate(chosen):
+    sides = range(len(starts)) if axes is None else [int(axis) % len(view.groups) for axis in axes]
+    for index, side in enumerate(sides):
         length, follows = _product(lowering.stored_sides(view), list(view.groups[side]))
         step = 1 if steps is None else int(steps[index])
         start, end, step = slice(int(starts[index]), int(ends[index]), step).indices(length)
@@ -271,7 +271,7 @@ def _picked(lowering: Lowering, name: str, side: int, length: int) -> str:
 
 
 def _every(lowering: Lowering, name: str, steps: list[int]) -> str:
-    """Return the middle one of every so many rows and columns: nearest-neighbour shrinking by whole numbers."""
+    """Return the middle one of every N rows and columns: nearest-neighbour shrinking by whole numbers."""
     for axis, step in enumerate(steps, 2):
         if step > 1:
             shape = list(lowering.graph.shapes[name])
