@@ -57,7 +57,7 @@ def answers(net, inputs_nhwc: np.ndarray) -> np.ndarray:  # type: ignore[no-unty
 
 
 def trace_with_gain(model, gain: tuple[float, ...]) -> Traced:  # type: ignore[no-untyped-def]
-    return trace(model, finish=lambda blob: blob * np.array(gain, np.float32))
+    return trace(model, after_blob=lambda blob: blob * np.array(gain, np.float32))
 
 
 def assert_close(model, nets, inputs: np.ndarray, gain: tuple[float, ...]) -> None:  # type: ignore[no-untyped-def]

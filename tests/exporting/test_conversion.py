@@ -81,7 +81,7 @@ def samplewise(blob: Any) -> Any:
 
 
 MEAN_IMAGE = np.random.default_rng(5).normal(0, 1, (20, 24, 3)).astype(np.float32)
-FINISHES = {
+AFTER_BLOB = {
     "gain": lambda blob: blob * np.array([0.8, 1.1, 1.3], np.float32),
     "mean image": lambda blob: blob - MEAN_IMAGE,
     "samplewise": samplewise,
@@ -89,14 +89,14 @@ FINISHES = {
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
-@pytest.mark.parametrize("finish", FINISHES)
-def test_preprocessing_in_the_graph_answers_as_keras_does(tmp_path: Path, finish: str, padding: str) -> None:
+@pytest.mark.parametrize("step", AFTER_BLOB)
+def test_preprocessing_in_the_graph_answers_as_keras_does(tmp_path: Path, step: str, padding: str) -> None:
     image = keras.Input((20, 24, 3))
     model = keras.Model(image, pooled(keras.layers.Conv2D(4, 3, padding=padding, activation="relu")(image)))
     randomize(model)
-    traced = trace(model, finish=FINISHES[finish])
+    traced = trace(model, after_blob=AFTER_BLOB[step])
     inputs = np.random.default_rng(0).normal(0.3, 2, (8, 20, 24, 3)).astype(np.float32)
-    expected = traced.predict(np.asarray(FINISHES[finish](inputs)))
+    expected = traced.predict(np.asarray(AFTER_BLOB[step](inputs)))
     for model_format in ("onnx", "frozen-graph"):
         files = save_both(build_graph(traced), traced.kind, tmp_path, model_format)
         assert_answers(files, model_format, inputs, expected)

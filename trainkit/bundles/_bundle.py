@@ -29,7 +29,7 @@ from trainkit.exporting._conversion import BROADCASTS_SINCE, build_graph
 from trainkit.exporting._frozen_graph import save_frozen_graph
 from trainkit.exporting._graph import INPUT, OUTPUT
 from trainkit.exporting._onnx_graph import opset_of, save_onnx
-from trainkit.exporting._tracing import Traced, finish_in_graph, trace
+from trainkit.exporting._tracing import Traced, after_blob_in_graph, trace
 from trainkit.files import cannot_write, make_folder, sha256_of, write_json, write_text
 from trainkit.preprocessing import MEAN_IMAGE_FILE, Preprocessing, save_mean_image
 
@@ -139,7 +139,7 @@ def check_reader(model_format: str) -> None:
 def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) -> Agreement:
     """Write all but the clients into a folder, and hold what is there against Keras."""
     preprocessing = exportable.preprocessing
-    traced = trace(exportable.model, from_logits=exportable.from_logits, finish=finish_in_graph(preprocessing))
+    traced = trace(exportable.model, from_logits=exportable.from_logits, after_blob=after_blob_in_graph(preprocessing))
     manifest = _save_graph(folder, exportable, traced, model_format, opencv)
     _write_beside(folder, manifest, exportable)
     cases = _selftest_cases(exportable, traced)

@@ -61,9 +61,9 @@ def check(
     preprocessing = run.preprocessing if run else preprocessing_of(client)
     model = load_model(path, source, preprocessing, unsafe)
 
-    from trainkit.exporting._tracing import finish_in_graph, trace
+    from trainkit.exporting._tracing import after_blob_in_graph, trace
 
-    traced = trace(model, from_logits=source.get("from_logits", False), finish=finish_in_graph(preprocessing))
+    traced = trace(model, from_logits=source.get("from_logits", False), after_blob=after_blob_in_graph(preprocessing))
     return compare(client, traced, part, preprocessing)
 
 

@@ -72,4 +72,4 @@ def preprocessing_of(client: Classifier) -> Preprocessing:
     try:
         return build_from_json({"pad_color": list(WHITE), **client.manifest["preprocessing"]}, client.folder)
     except UsageError as error:
-        raise BundleError(f"The manifest of {client.folder} is damaged: {error}. Export it again.") from None
+        raise BundleError(f"The manifest of {client.folder} is damaged: {error}. Export it again.") from error
