@@ -91,6 +91,7 @@ def test_fewer_sides_are_the_last_ones() -> None:
         (ROW, (1, 24), ((0,), (1, 3)), (1, 4, 2, 6)),  # with a side between
         (ROW, (1, 24), ((0,), (1, 2)), (1, 4, 5)),  # not as many
         (((0,), (1, 2)), (1, 4, 6), ((0,), (1, 2)), (1, 6, 4)),  # cut elsewhere
+        (((0,), (1, 2)), (1, 24, 5), ((0,), (1, 2)), (1, 4, 6)),  # more of them
         (((1,), (0,)), (1, 4), ROW, (1, 4)),  # the batch is another side
         (((0,), (1,)), (1, 4), ((), (1,)), (1, 4)),  # the other one has no batch
         (((0,), (1,)), (1, 4), ((0,), ()), (1, 4)),  # the other one has no such side
@@ -114,7 +115,13 @@ def test_a_constant_stands_as_the_value_that_it_meets() -> None:
     arranged = arrange_constant(of_pixels.reshape(-1), FLATTENED, stored)
     assert arranged is not None
     np.testing.assert_array_equal(arranged, of_pixels.transpose(2, 0, 1))
+
+
+def test_a_constant_has_no_more_sides_than_the_value_that_it_meets() -> None:
     assert arrange_constant(np.arange(3.0), ((0,), (1,), ()), (1, 4)) is None
+    arranged = arrange_constant(np.arange(4.0), ((0,), (), (), (1,)), (1, 4, 1, 1))
+    assert arranged is not None
+    np.testing.assert_array_equal(arranged, np.arange(4.0).reshape(4, 1, 1))
 
 
 @pytest.mark.parametrize(
@@ -123,6 +130,7 @@ def test_a_constant_stands_as_the_value_that_it_meets() -> None:
         ([0, 2, 3, 1], (4, 5, 6), [0, 2, 3, 1]),
         ([0, 3, 2, 1], (4, 1, 6), [0, 2, 3, 1]),  # the same, where there is one row only
         ([0, 2, 1, 3], (4, 5, 1), [0, 2, 3, 1]),
+        ([0, 3, 2, 1], (1, 5, 6), [0, 3, 1, 2]),
         ([0, 3, 2, 1], (4, 5, 6), [0, 3, 2, 1]),
         ([0, 2, 1], (4, 5), [0, 2, 1]),
     ],

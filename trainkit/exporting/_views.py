@@ -96,7 +96,7 @@ def _fill(targets: Group, wanted: list[int], sources: Group, lengths: list[int])
 
 
 def _are_consecutive(sides: Group) -> bool:
-    return bool(sides) and sides == tuple(range(sides[0], sides[0] + len(sides)))
+    return bool(sides) and sides == tuple(range(sides[0], sides[-1] + 1))
 
 
 def arrange_constant(constant: np.ndarray, groups: tuple[Group, ...], stored: Shape) -> np.ndarray | None:
@@ -129,4 +129,4 @@ def usual_order(order: list[int], shape: Shape) -> list[int]:
 
 
 def _long_sides(order: list[int], shape: Shape) -> list[int]:
-    return [side for side in order if side == 0 or shape[side - 1] > 1]
+    return [side for side in order[1:] if shape[side - 1] > 1]
