@@ -33,7 +33,7 @@ def read_number(name: str, default: float) -> Callable[[onnx.NodeProto], float]:
 
 
 def lower_clip(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Cut off at bounds; without an upper one it is a relu, shifted where the lower one is not 0."""
+    """Write clip(x, low, high); with one bound, max(x, low) = relu(x - low) + low or min(x, high) = -max(-x, -high)."""
     view = lowering.view(node)
     least, most = (lowering.constant(node, 1, "min"), lowering.constant(node, 2, "max"))
     low = -math.inf if least is None else float(least.reshape(-1)[0])
@@ -57,7 +57,7 @@ def _at_least(lowering: Lowering, view: View, low: np.ndarray | float) -> View:
 
 
 def lower_negative(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Multiply by -1, which folds into the weights beside it."""
+    """Write -x as -1x + 0, which folds into the weights beside it."""
     return lowering.affine(lowering.view(node), -1, 0)
 
 
@@ -66,12 +66,12 @@ def _power(lowering: Lowering, view: View, exponent: float) -> View:
 
 
 def lower_reciprocal(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Raise to the power of -1: OpenCV 4.5.5 knows no Reciprocal."""
+    """Write 1 / x as x ** -1: OpenCV 4.5.5 knows no Reciprocal."""
     return _power(lowering, lowering.view(node), -1.0)
 
 
 def lower_pow(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Raise to a constant power; a square is a product, which is right for negative numbers in every reader."""
+    """Write x ** p; x ** 2 as x * x, which is right for negative numbers in every reader."""
     exponent = lowering.constant(node, 1)
     if exponent is None or exponent.size != 1:
         raise lowering.cannot(node, "a power with more than one exponent")
@@ -82,7 +82,7 @@ def lower_pow(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def lower_binary(op: str) -> Lower:
-    """Return what combines two values or more, two at a time."""
+    """Return what combines two values or more, two at a time: x / y as x * y ** -1, min(x, y) as -max(-x, -y)."""
 
     def lower_binary(lowering: Lowering, node: onnx.NodeProto) -> Value:
         result = lowering.value(node.input[0])
@@ -216,14 +216,14 @@ def lower_prelu(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def lower_tanh(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """tanh(x) as 2 * sigmoid(2 * x) - 1: that of OpenCV 5.0.0 is no number from x = 45 on."""
+    """Write tanh(x) as 2 * sigmoid(2 * x) - 1: that of OpenCV 5.0.0 is no number from x = 45 on."""
     doubled = lowering.affine(lowering.view(node), 2, 0)
     name = lowering.emit("Sigmoid", [doubled.name], lowering.graph.shapes[doubled.name])
     return lowering.affine(View(name, doubled.groups), 2, -1)
 
 
 def lower_softplus(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """softplus(x) as relu(x) + softplus(-|x|): that of every OpenCV is infinite from x = 89 on."""
+    """Write softplus(x) as relu(x) + softplus(-|x|): that of every OpenCV is infinite from x = 89 on."""
     view = lowering.view(node)
     shape = lowering.graph.shapes[view.name]
     below = lowering.affine(View(lowering.emit("Abs", [view.name], shape), view.groups), -1, 0)

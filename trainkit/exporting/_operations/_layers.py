@@ -18,7 +18,7 @@ from trainkit.exporting._views import Value, View
 
 
 def lower_matmul(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Multiply by a constant matrix: a dense layer, or a 1x1 convolution where there are more sides."""
+    """Write x @ W: a dense layer, or a 1x1 convolution where there are more sides."""
     weights = lowering.constant(node, 1)
     if weights is None or weights.ndim != 2:
         raise lowering.cannot(node, "a product of matrices that are both computed")
@@ -26,7 +26,7 @@ def lower_matmul(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def lower_gemm(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Multiply by a constant matrix and add a bias."""
+    """Write x @ (alpha * W) + beta * b."""
     weights, bias = lowering.constant(node, 1), lowering.constant(node, 2)
     if weights is None or attribute_of(node, "transA", 0):
         raise lowering.cannot(node, "a product of matrices that are both computed")
@@ -195,7 +195,10 @@ def lower_global_pool(op: str) -> Lower:
 
 
 def lower_reduce(kind: str) -> Lower:
-    """Return what lowers an average, sum, maximum or minimum: pooling over rows and columns, products over channels."""
+    """Return what lowers an average, sum, maximum or minimum: pooling over rows and columns, products over channels.
+
+    sum(x) = count * mean(x), min(x) = -max(-x).
+    """
 
     def lower_reduce(lowering: Lowering, node: onnx.NodeProto) -> Value:
         view = lowering.view(node)
@@ -258,7 +261,7 @@ def _over_channels(lowering: Lowering, kind: str, name: str) -> str:
 
 
 def lower_softmax(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Take a softmax over one side, stored so that this side is the channels."""
+    """Write a softmax over one side, stored so that this side is the channels."""
     view = lowering.view(node)
     axis = int(attribute_of(node, "axis", -1)) % len(view.groups)
     over = view.groups[axis]
@@ -277,7 +280,7 @@ def lower_softmax(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def lower_batch_normalization(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Write a batch normalisation at rest as the affine map that it is."""
+    """Write gamma * (x - mean) / sqrt(variance + epsilon) + beta as the affine map that it is at rest."""
     gamma, beta, mean, variance = (lowering.constant(node, position) for position in range(1, 5))
     assert gamma is not None and beta is not None and mean is not None and variance is not None
     scale = gamma / np.sqrt(variance.astype(np.float64) + attribute_of(node, "epsilon", 1e-5))

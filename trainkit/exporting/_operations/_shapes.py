@@ -197,7 +197,10 @@ def _select(lowering: Lowering, view: View, channels: list[int]) -> View:
 
 
 def lower_pad(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Put a constant around a value: around channels by a product, around rows and columns by a Pad of zeros."""
+    """Put a constant around a value: around channels by a product, around rows and columns by a Pad of zeros.
+
+    pad(x, c) = pad(x - c, 0) + c.
+    """
     view = lowering.view(node)
     if attribute_of(node, "mode", b"constant") != b"constant":
         raise lowering.cannot(node, "a padding that mirrors the image")
