@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from trainkit.deploy.classify import MAX_TOLERANCE, PROBABILITY_TOLERANCE
+from trainkit.deploy.python._values import MAX_TOLERANCE, PROBABILITY_TOLERANCE
 
 LOGIT_TOLERANCE = 1e-4  # of the standard deviation of all logits
 _OWN_FACTOR = 4  # how much further off than onnxruntime on the same graph OpenCV may be

@@ -19,7 +19,7 @@ import numpy as np
 from trainkit.bundles._find import EXPORTED, find_bundle
 from trainkit.bundles._keras_model import find_keras_model, load_model, preprocessing_of
 from trainkit.bundles._runtimes import Forward, open_keras, open_runtimes
-from trainkit.deploy.classify import Classifier
+from trainkit.deploy.python._classifier import Classifier
 from trainkit.errors import BundleError, UsageError
 from trainkit.runs._run import EXPERIMENTS
 

@@ -11,7 +11,7 @@ from trainkit.bundles._find import EXPORTED, find_bundle
 from trainkit.bundles._keras_model import find_keras_model, load_model, preprocessing_of
 from trainkit.data._dataset import Part, take_evenly
 from trainkit.data._sources import load_images, load_sample_images
-from trainkit.deploy.classify import Classifier
+from trainkit.deploy.python._classifier import Classifier
 from trainkit.errors import DataError
 from trainkit.runs._run import EXPERIMENTS, Run
 

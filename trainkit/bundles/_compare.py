@@ -23,7 +23,8 @@ from trainkit.bundles._agreement import (
 )
 from trainkit.bundles._runtimes import Forward, open_logits, open_onnxruntime, open_runtimes, version_of_runtime
 from trainkit.data._dataset import Part
-from trainkit.deploy.classify import PROBABILITY_TOLERANCE, Classifier
+from trainkit.deploy.python._classifier import Classifier
+from trainkit.deploy.python._values import PROBABILITY_TOLERANCE
 from trainkit.errors import BundleError
 from trainkit.preprocessing import Preprocessing
 

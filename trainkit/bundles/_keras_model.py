@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from trainkit.deploy.classify import Classifier
+from trainkit.deploy.python._classifier import Classifier
 from trainkit.errors import BundleError, TrainkitError, UsageError
 from trainkit.files import sha256_of
 from trainkit.preprocessing import WHITE, Preprocessing, build_from_json
