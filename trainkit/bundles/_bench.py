@@ -49,7 +49,7 @@ class Benchmark:
 
 
 def bench(
-    bundle: str | Path,
+    bundle: str | os.PathLike[str],
     *,
     batches: Sequence[int] | str = BATCHES,
     threads: int | None = None,
@@ -63,7 +63,7 @@ def bench(
     Keras is measured where the model that the bundle came from is found, and onnxruntime where the bundle is ONNX.
 
     Args:
-        bundle: its folder, or its name in `exported`.
+        bundle: a `Bundle`, its folder, or its name in `exported`.
         batches: how many images at a time; numbers, or a text such as "1,8,32".
         threads: for each runtime; as many as the machine has cores by default.
         keras: the Keras model, where the run that the manifest names is not in `experiments` any more.
@@ -197,10 +197,10 @@ def _open_keras(open_model: Callable[[], Any], threads: int) -> Callable[[np.nda
     if running != threads:
         try:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
-        except RuntimeError:
+        except RuntimeError as error:
             raise TrainkitError(
                 f"TensorFlow runs already, with {running} threads. Expected {threads}: measure in a process of its own."
-            ) from None
+            ) from error
     model = open_model()
 
     def open_(blob: np.ndarray) -> Work:

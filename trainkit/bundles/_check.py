@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ from trainkit.deploy.classify import MAX_TOLERANCE, PROBABILITY_TOLERANCE, Class
 from trainkit.errors import BundleError, DataError, TrainkitError, UsageError
 from trainkit.files import sha256_of
 from trainkit.preprocessing import WHITE, Preprocessing, build_from_json
+from trainkit.runs._notebook import heading_html, table_html
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class Difference:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Agreement:
     """What a check found. The figures are the worst of all runtimes.
 
@@ -92,6 +94,28 @@ class Agreement:
             difference.within(self.probability_tolerance, self.logit_tolerance) for difference in self.runtimes.values()
         )
 
+    def __repr__(self) -> str:
+        """Return `Agreement(360 images: 100.00% same labels, probabilities within 2.4e-07, ok)`."""
+        return (
+            f"Agreement({self.images:,} images: {self.top1_agreement:.2%} same labels, "
+            f"probabilities within {self.max_abs_difference:.1e}, {'ok' if self.ok else 'not ok'})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                f"{name} {one.version}",
+                f"{one.top1_agreement:.2%}",
+                f"{one.max_abs_difference:.1e}",
+                f"{one.max_relative_logit_difference:.1e}",
+            )
+            for name, one in self.runtimes.items()
+        ]
+        verdict = "answers as Keras does" if self.ok else "does not answer as Keras does"
+        title = f"{self.images:,} images, pixels differ by {self.max_abs_pixel_difference:g}: {verdict}"
+        columns = ("runtime", "same labels", "probabilities differ by", "logits differ by (of their deviation)")
+        return heading_html(title) + table_html(columns, rows)
+
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON has them; one that is no number is `null`."""
         return {
@@ -119,7 +143,7 @@ def _finite(value: Any) -> Any:
 
 
 def check(
-    bundle: str | Path,
+    bundle: str | os.PathLike[str],
     *,
     data: str | Path | None = None,
     keras: str | Path | None = None,
@@ -131,7 +155,7 @@ def check(
     """Compare a bundle's answers with those of the Keras model it came from.
 
     Args:
-        bundle: its folder, or its name in `exported`.
+        bundle: a `Bundle`, its folder, or its name in `exported`.
         data: a data set's name (its test part) or a folder of images; by default the test part of the run's own data.
         keras: the Keras model, where the run that the manifest names is not in `experiments` any more.
         experiments: where runs lie.
@@ -301,7 +325,7 @@ def _opencv_forward(client: Classifier, twin: Path) -> Callable[[np.ndarray], np
             net.setInput(blob)
             return np.array(net.forward()).reshape(len(blob), -1)
         except (cv2.error, ValueError) as error:
-            raise _does_not_take(blob, error) from None
+            raise _does_not_take(blob, error) from error
 
     return forward
 
@@ -316,7 +340,7 @@ def _onnxruntime_forward(path: Path) -> Callable[[np.ndarray], np.ndarray]:
         try:
             return np.concatenate([session.run(None, {name: blob[i : i + 32]})[0] for i in range(0, len(blob), 32)])
         except Exception as error:  # onnxruntime's errors share no class of their own
-            raise _does_not_take(blob, error) from None
+            raise _does_not_take(blob, error) from error
 
     return forward
 
@@ -388,7 +412,7 @@ def preprocessing_of(client: Classifier) -> Preprocessing:
     try:
         return build_from_json({"pad_color": list(WHITE), **client.manifest["preprocessing"]}, client.folder)
     except UsageError as error:
-        raise BundleError(f"The manifest of {client.folder} is damaged: {error}. Export it again.") from None
+        raise BundleError(f"The manifest of {client.folder} is damaged: {error}. Export it again.") from error
 
 
 def _images_to_check(data: str | None, run: Run | None, source: dict[str, Any]) -> Part:

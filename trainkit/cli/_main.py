@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 import warnings
 
 import typer
@@ -28,10 +29,10 @@ def main() -> None:
         code = app(standalone_mode=False)
         if code == 130:  # typer has caught a KeyboardInterrupt
             _fail("Interrupted.", code)
-    except UsageError as error:
-        code = _fail(str(error), 2)
     except TrainkitError as error:
-        code = _fail(str(error), 1)
+        if os.environ.get("TRAINKIT_DEBUG"):
+            traceback.print_exc()  # and what it was raised from
+        code = _fail(str(error), 2 if isinstance(error, UsageError) else 1)
     except (KeyboardInterrupt, typer.Abort):
         code = _fail("Interrupted.", 130)
     except BrokenPipeError:

@@ -433,7 +433,7 @@ def _observe(
         )
     except Exception as error:  # onnxruntime's errors share no class of their own
         reason = " ".join(str(error).split())[:200]
-        raise ExportError(f"The model cannot be converted to ONNX ({reason}).") from None
+        raise ExportError(f"The model cannot be converted to ONNX ({reason}).") from error
     runs = []
     for batch in _BATCHES:
         values = session.run(names, {source: np.zeros((batch, *input_shape), np.float32)})

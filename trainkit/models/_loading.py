@@ -59,7 +59,7 @@ def offering_unsafe() -> Iterator[None]:
     except UnsafeModelError as error:
         raise ModelError(
             f"{error} Or, if you trust the file, register with Keras what is not its own, and load it with --unsafe."
-        ) from None
+        ) from error
 
 
 def load_model_file(path: Path, *, unsafe: bool = False) -> LoadedModel:
@@ -371,10 +371,10 @@ def image_shape(model: Any) -> tuple[int | None, int | None, int]:
     """
     try:
         inputs, outputs = list(model.inputs), list(model.outputs)
-    except (AttributeError, TypeError, ValueError):  # a subclass or a Sequential that was never called
+    except (AttributeError, TypeError, ValueError) as error:  # a subclass or a Sequential that was never called
         raise ModelError(
             f"The model {model.name} was never given an input. Call it on a batch first, or begin it with keras.Input."
-        ) from None
+        ) from error
     if len(inputs) != 1 or len(outputs) != 1:
         names = ", ".join(str(tensor.name) for tensor in (*inputs, *outputs))
         raise ModelError(
@@ -426,7 +426,7 @@ def at_size(model: Any, shape_hwc: tuple[int, int, int]) -> Any:
         fixed.set_weights(model.get_weights())
     except Exception as error:  # Keras raises whatever a layer finds wrong with the size
         reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"The model {model.name} cannot be built for {shape_hwc} ({reason}).") from None
+        raise ModelError(f"The model {model.name} cannot be built for {shape_hwc} ({reason}).") from error
     return fixed
 
 

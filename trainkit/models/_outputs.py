@@ -23,7 +23,7 @@ def load_keras_model(path: Path) -> Any:
         reason = " ".join(str(error).split())[:200]
         raise RunError(
             f"{path} cannot be loaded as a Keras model ({reason}). Train it again, or name another file."
-        ) from None
+        ) from error
 
 
 def class_probabilities(output: np.ndarray) -> np.ndarray:
