@@ -31,9 +31,8 @@ class LearningRates:
     def _repr_html_(self) -> str:
         lowest = min(self.losses, default=0.0)
         at_start = self.losses[0] if self.losses else 0.0
-        most = at_start + 0.5 * max(
-            at_start - lowest, 0.05 * abs(at_start)
-        )  # where it explodes would hide all the rest
+        # The end, where it explodes, would hide all the rest.
+        most = at_start + 0.5 * max(at_start - lowest, 0.05 * abs(at_start))
         shown = [(rate, loss) for rate, loss in zip(self.rates, self.losses, strict=True) if loss <= most]
         figures = {
             "suggestion": "none: the loss falls at none of them" if self.suggestion is None else self.suggestion,
