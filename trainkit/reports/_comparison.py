@@ -37,9 +37,10 @@ class Comparison:
         return f"Comparison({', '.join(self.names)}: {_count(len(self.settings), 'setting')})"
 
     def _repr_html_(self) -> str:
-        rows = [[name.replace("_", " "), *values] for name, values in {**self.settings, **self.figures}.items()]
+        rows = [[name, *values] for name, values in self.settings.items()]
+        rows += [[name.replace("_", " "), *values] for name, values in self.figures.items()]
         shown = {name: dict(zip(_numbered(self.names), lines, strict=True)) for name, lines in self.curves.items()}
-        charts = [curves_html(name.replace("_", " "), lines) for name, lines in shown.items()]
+        charts = [curves_html(f"{name.replace('_', ' ')} by epoch", lines) for name, lines in shown.items()]
         heading = heading_html(f"{len(self.names)} runs: {_count(len(self.settings), 'setting')}")
         return heading + table_html(("", *self.names), rows) + "".join(charts)
 

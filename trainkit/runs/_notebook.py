@@ -6,6 +6,7 @@ Text and axes take the colour of the page's text, so that they are read on white
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -18,8 +19,9 @@ _MOST_POINTS = 400  # of a curve; a line is no finer on the screen
 
 def figures_html(title: str, figures: Mapping[str, object]) -> str:
     """Return a heading and a table of two columns; what is `None` is left out."""
-    rows = [[name, value] for name, value in figures.items() if value is not None]
-    return heading_html(title) + table_html((), rows)
+    rows = [(name, value) for name, value in figures.items() if value is not None]
+    lines = "".join(_row_html("td", (name, _text_of(value)), ("left", "left")) for name, value in rows)
+    return f"{heading_html(title)}<table><tbody>{lines}</tbody></table>"
 
 
 def heading_html(title: str) -> str:
@@ -28,17 +30,31 @@ def heading_html(title: str) -> str:
 
 
 def table_html(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a table, which scrolls where it is long; numbers stand on the right."""
-    head = "".join(f'<th style="text-align:left">{escape(name)}</th>' for name in columns)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    table = f"<table>{f'<thead><tr>{head}</tr></thead>' if head else ''}<tbody>{body}</tbody></table>"
+    """Return a table, which scrolls where it is long; columns of numbers stand on the right."""
+    texts = [[_text_of(value) for value in row] for row in rows]
+    sides = ["right" if _are_numbers(column[1:]) else "left" for column in zip(columns, *texts, strict=True)]
+    head = _row_html("th", columns, sides)
+    body = "".join(_row_html("td", row, sides) for row in texts)
+    table = f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
     return f'<div style="max-height:30em;overflow:auto">{table}</div>'
 
 
-def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    right = isinstance(value, (int, float)) or text.replace(",", "").replace(".", "").rstrip("%").isdigit()
-    return f'<td style="text-align:{"right" if right else "left"}">{escape(text)}</td>'
+def _row_html(tag: str, texts: Sequence[str], sides: Sequence[str]) -> str:
+    aligned = zip(texts, sides, strict=True)
+    cells = [f'<{tag} style="text-align:{side}">{escape(text)}</{tag}>' for text, side in aligned]
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _text_of(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else str(value)
+
+
+def _are_numbers(texts: Sequence[str]) -> bool:
+    """Whether a column holds numbers, and else words without a digit, such as `shared`."""
+    with_digits = [text for text in texts if any(map(str.isdigit, text))]
+    return bool(with_digits) and all(re.fullmatch(r"-?[\d,.]+(e[-+]\d+)?%?", text) for text in with_digits)
 
 
 def curves_html(title: str, curves: Curves, *, logarithmic: bool = False, mark: float | None = None) -> str:
@@ -67,16 +83,18 @@ def curves_html(title: str, curves: Curves, *, logarithmic: bool = False, mark: 
 
     parts = [_text(_LEFT, 14, title, weight="bold"), _axes()]
     parts += [_text(_LEFT - 4, down(y) + 4, f"{y:.4g}", anchor="end") for y in dict.fromkeys((low, high))]
-    parts += [_text(across(left), _HEIGHT - 20, f"{left:g}"), _text(_WIDTH - 8, _HEIGHT - 20, f"{right:g}", "end")]
+    parts += [_text(across(left), _HEIGHT - 20, f"{left:.3g}"), _text(_WIDTH - 8, _HEIGHT - 20, f"{right:.3g}", "end")]
     if mark is not None:
         parts.append(_line(across(mark), _TOP, across(mark), _HEIGHT - _BOTTOM, 'stroke-dasharray="4 3"'))
     for number, (name, points) in enumerate(lines.items()):
         color, y = _COLORS[number % len(_COLORS)], _HEIGHT + number * _LINE
         drawn = " ".join(f"{across(x):.1f},{down(value):.1f}" for x, value in points)
         parts.append(f'<polyline points="{drawn}" fill="none" stroke="{color}" stroke-width="1.5"/>')
+        if len(lines) == 1:  # the title says it
+            continue
         parts.append(f'<rect x="{_LEFT}" y="{y - 8}" width="12" height="4" fill="{color}"/>')
         parts.append(_text(_LEFT + 18, y - 3, name))
-    height = _HEIGHT + (len(lines) - 1) * _LINE + 6
+    height = _HEIGHT - _LINE + (len(lines) * _LINE + 6 if len(lines) > 1 else 0)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" role="img" '
         f'aria-label="{escape(title)}" font-family="sans-serif" font-size="11">{"".join(parts)}</svg>'

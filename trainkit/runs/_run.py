@@ -235,7 +235,7 @@ def _curves_html(run: Run) -> str:
         return ""
     return "".join(
         curves_html(
-            name,
+            f"{name} by epoch",
             {
                 side: [(row["epoch"], row[column]) for row in rows if isinstance(row.get(column), float)]
                 for side, prefix in _SIDES.items()

@@ -38,5 +38,5 @@ class LearningRates:
             "suggestion": "none: the loss falls at none of them" if self.suggestion is None else self.suggestion,
             "lowest loss": f"{lowest:.4g}",
         }
-        chart = curves_html("loss (smoothed)", {"learning rate": shown}, logarithmic=True, mark=self.suggestion)
+        chart = curves_html("smoothed loss by learning rate", {"loss": shown}, logarithmic=True, mark=self.suggestion)
         return figures_html("Learning rates", figures) + chart
