@@ -92,7 +92,8 @@ def test_what_takes_a_run_takes_it_in_each_form(run: Any) -> None:
         trainkit.resume(run)
 
 
-def test_export_and_report_take_a_run_in_each_form(run: Any, tmp_path: Path) -> None:
+def test_export_and_report_take_a_run(here: Path, tmp_path: Path) -> None:
+    run = trainkit.find_run("mob")
     written = trainkit.export(run, name="again", exported=tmp_path)
     assert Path(written) == tmp_path / "again"
     assert trainkit.report(run, exported=tmp_path).parent.name == "20260101-000000-mob"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from trainkit.bundles._predict import predict
     from trainkit.data._augmentation import Augmentation
     from trainkit.data._transforms import apply_transform
-    from trainkit.deploy.classify import Box, Detection, Prediction
+    from trainkit.deploy.python._values import Box, Detection, Prediction
     from trainkit.errors import (
         BundleError,
         DataError,
@@ -107,20 +107,20 @@ __getattr__, __dir__ = attach(
         "Agreement": "trainkit.bundles._check",
         "Augmentation": "trainkit.data._augmentation",
         "Benchmark": "trainkit.bundles._bench",
-        "Box": "trainkit.deploy.classify",
+        "Box": "trainkit.deploy.python._values",
         "Bundle": "trainkit.bundles._folder",
         "BundleError": "trainkit.errors",
         "Classifier": "trainkit.bundles._networks",
         "Comparison": "trainkit.reports._comparison",
         "DataError": "trainkit.errors",
-        "Detection": "trainkit.deploy.classify",
+        "Detection": "trainkit.deploy.python._values",
         "Detector": "trainkit.bundles._networks",
         "Difference": "trainkit.bundles._check",
         "ExportError": "trainkit.errors",
         "LearningRates": "trainkit.training._suggestion",
         "ModelError": "trainkit.errors",
         "OutputError": "trainkit.errors",
-        "Prediction": "trainkit.deploy.classify",
+        "Prediction": "trainkit.deploy.python._values",
         "Preprocessing": "trainkit.preprocessing",
         "Run": "trainkit.runs._run",
         "RunError": "trainkit.errors",

@@ -13,7 +13,9 @@ import numpy as np
 from trainkit.bundles._drawing import draw_boxes, draw_lines
 from trainkit.bundles._find import EXPORTED, find_manifest
 from trainkit.bundles._inputs import Images, Inputs, Picture, answer, check_no_annotate, list_images, opened
-from trainkit.deploy.classify import NOTHING_FOUND, Detection, Detector, in_batches
+from trainkit.deploy.python._detector import Detector
+from trainkit.deploy.python._media import in_batches
+from trainkit.deploy.python._values import NOTHING_FOUND, Detection
 
 
 def detect(

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from trainkit.bundles._check import Agreement
-from trainkit.deploy.classify import describe_needs, read_manifest
+from trainkit.deploy.python._manifest import read_manifest
+from trainkit.deploy.python._opencv import describe_needs
 from trainkit.errors import BundleError
 from trainkit.runs._notebook import figures_html
 

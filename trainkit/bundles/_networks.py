@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from trainkit.bundles._find import EXPORTED
-from trainkit.deploy import classify
+from trainkit.deploy.python import _classifier, _detector
+from trainkit.deploy.python._network import Network
 
 
-class _ByName(classify.Network):
+class _ByName(Network):
     """Opens a bundle by its name in `exported`, where nothing lies at a path of that name."""
 
     def __init__(
@@ -29,7 +30,7 @@ def _find(path: Path, exported: Path) -> Path:
     return named if not os.path.lexists(path) and os.path.isfile(named / "manifest.json") else path
 
 
-class Classifier(_ByName, classify.Classifier):
+class Classifier(_ByName, _classifier.Classifier):
     """A classifier and its manifest, opened. Use one in each thread: a `cv2.dnn.Net` must not be shared between them.
 
     Args:
@@ -46,5 +47,5 @@ class Classifier(_ByName, classify.Classifier):
     """
 
 
-class Detector(_ByName, classify.Detector):
+class Detector(_ByName, _detector.Detector):
     """A detector and its manifest, opened; the arguments and what is raised are those of `Classifier`."""

@@ -14,7 +14,9 @@ from trainkit.bundles._drawing import draw_lines
 from trainkit.bundles._find import EXPORTED, find_manifest
 from trainkit.bundles._inputs import Images, Inputs, Picture, answer, check_no_annotate, list_images, opened
 from trainkit.data._inspection import check_image_file
-from trainkit.deploy.classify import NOTHING_FOUND, Classifier, Prediction, in_batches
+from trainkit.deploy.python._classifier import Classifier
+from trainkit.deploy.python._media import in_batches
+from trainkit.deploy.python._values import NOTHING_FOUND, Prediction
 
 
 def predict(
@@ -120,7 +122,7 @@ def classify_inputs(
         inputs: what is looked at.
         top: labels an image, at most.
         min_confidence: the lowest probability to report, 0 to 1.
-        backend: what computes, by OpenCV's name; see `trainkit.deploy.classify.find_backend`.
+        backend: what computes, by OpenCV's name; see `trainkit.deploy.python.find_backend`.
         target: on what, likewise.
         exported: the folder of bundles.
 
