@@ -384,7 +384,7 @@ def load_mean_image(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
         reason = " ".join(str(error).split())[:200]
         raise TrainkitError(
             f"{path} holds no mean image of {shape[1]}x{shape[0]} with {shape[2]} channels ({reason}). Copy it again."
-        ) from None
+        ) from error
 
 
 def needs_statistics(name: str) -> bool:

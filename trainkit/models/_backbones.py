@@ -156,8 +156,8 @@ def _load_from_whole(body: Any, name: str, build: Callable[..., Any], path: Path
     try:
         whole.load_weights(path)
         _copy_weights(whole, body)
-    except Exception:
-        raise does_not_fit(path, name, reason) from None
+    except Exception as error:
+        raise does_not_fit(path, name, reason) from error
 
 
 def _copy_weights(whole: Any, body: Any) -> None:
@@ -211,4 +211,4 @@ def load_imagenet(name: str, build: Callable[..., Any], *, otherwise: str) -> An
         raise WeightsError(
             f"The ImageNet weights of {name} are not here and cannot be downloaded. "
             f"Put {url[0].rsplit('/', 1)[1]} from {url[0]} into {folder}, or {otherwise}."
-        ) from None
+        ) from error

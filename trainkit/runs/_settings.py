@@ -279,8 +279,8 @@ def _checked(key: str, value: Any) -> Any:
         return rule.convert(value)
     except UsageError:
         raise
-    except (ValueError, TypeError, OverflowError):
-        raise UsageError(f"`{key}` must be {rule.expected}. Received: {value!r}") from None
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UsageError(f"`{key}` must be {rule.expected}. Received: {value!r}") from error
 
 
 def _with_absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
@@ -323,9 +323,9 @@ def read_config(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise TrainkitError(
             f"Cannot read {path}: {error.strerror}. Expected the config.toml of a run, or one like it."
-        ) from None
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise TrainkitError(f"{path} is not valid TOML: {error}") from None
+        raise TrainkitError(f"{path} is not valid TOML: {error}") from error
     flat = flatten(nested)
     for key in KEPT_BESIDE:  # a run keeps copies of arrays and models that were brought to it
         if flat.get(key) == KEPT_BESIDE[key]:

@@ -240,10 +240,10 @@ def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
         if progress.best_epoch is None:
             recorder.save_best()
         raise
-    except (TrainingError, tf.errors.OpError):
+    except (TrainingError, tf.errors.OpError) as error:
         for feed in feeds.values():
             if feed.error:
-                raise feed.error from None  # TensorFlow has made a text of it
+                raise feed.error from error  # of which TensorFlow has made a text
         raise
     finally:
         bar.close()

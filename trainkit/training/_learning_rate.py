@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from trainkit.training._compilation import compile_model
 from trainkit.training._feeding import Feed
 from trainkit.training._phases import plan_phases
 from trainkit.training._preparation import build_fitted, prepare
+from trainkit.training._suggestion import LearningRates
 
 LOWEST, HIGHEST = 1e-6, 10.0
 STEPS = 150
@@ -32,19 +32,6 @@ _UNSETTLED = 10  # the first steps, over which the average is of too few losses 
 _CLEAR = 5.0  # times the scatter that is left in the average: less may be chance
 
 log = logging.getLogger("trainkit")
-
-
-@dataclass(frozen=True, slots=True)
-class LearningRates:
-    """The loss at rising learning rates, and the one to take."""
-
-    rates: list[float]
-    losses: list[float]  # smoothed
-    suggestion: float | None  # `None` where the loss falls at none of them
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON has them."""
-        return {"suggestion": self.suggestion, "learning_rates": self.rates, "losses": self.losses}
 
 
 def measure_learning_rates(config: Config, dataset: Dataset | None = None) -> LearningRates:

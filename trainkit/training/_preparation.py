@@ -76,8 +76,8 @@ def _check_settings(config: Config, dataset: Dataset) -> None:
     if config["training.tensorboard"]:
         try:
             version("tensorboard")
-        except PackageNotFoundError:
-            raise TrainkitError("TensorBoard is not installed. Install it: pip install tensorboard") from None
+        except PackageNotFoundError as error:
+            raise TrainkitError("TensorBoard is not installed. Install it: pip install tensorboard") from error
 
 
 def _strategy(config: Config) -> Any:

@@ -23,7 +23,7 @@ from trainkit.runs._run import EXPERIMENTS, Run, find_run
 from trainkit.runs._settings import KEPT_BESIDE, MODEL_SUFFIX, Config, build_config, builder_of, read_config
 
 if TYPE_CHECKING:
-    from trainkit.training._learning_rate import LearningRates
+    from trainkit.training._suggestion import LearningRates
 
 _Brought = dict[str, tuple[str, Callable[[Path], None]]]  # see `fit`
 _KEPT_DATA, _KEPT_MODEL = KEPT_BESIDE["data"], KEPT_BESIDE["model.name"]
@@ -217,7 +217,7 @@ def _save_own_model(model: Any, folder: Path) -> Path:
     try:
         describe_own_model(path)
     except ModelError as error:
-        raise ModelError(str(error).replace(str(path), "The model")) from None
+        raise ModelError(str(error).replace(str(path), "The model")) from error
     return path
 
 
@@ -229,7 +229,7 @@ def resume(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS) -> R
     """Go on with a run that was killed or interrupted, from its last finished epoch, as if nothing had happened.
 
     Args:
-        run: its path, its name, or `latest`.
+        run: a `Run`, its path, its name, or `latest`.
         experiments: the folder of runs.
 
     Raises:
