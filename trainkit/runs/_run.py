@@ -253,7 +253,7 @@ def create_run(
         for name, write in (brought or {}).values():
             write(temporary / name)
         copies = {key: name for key, (name, _) in (brought or {}).items()}
-        (temporary / "config.toml").write_text(Config({**config.values, **copies}).to_toml(), encoding="utf-8")
+        (temporary / "config.toml").write_text(config.replace(copies).to_toml(), encoding="utf-8")
         (temporary / "labels.txt").write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
         save_preprocessing(temporary, preprocessing)
         write_json(temporary / "environment.json", environment)

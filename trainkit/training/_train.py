@@ -113,7 +113,7 @@ def train(
 
         if resolved["training.mixed_precision"] == "auto":  # the run remembers what it came to
             precision = "bfloat16" if has_bfloat16() else "none"
-            resolved = Config({**resolved.values, "training.mixed_precision": precision})
+            resolved = resolved.replace({"training.mixed_precision": precision})
         return fit(resolved, dataset, experiments=Path(experiments), brought=brought)
 
 
@@ -289,7 +289,7 @@ def find_learning_rate(
     with _understand(chosen, None, recipe, None, settings) as (resolved, dataset, _):
         from trainkit.training._learning_rate import draw_learning_rates, measure_learning_rates
 
-        resolved = Config({**resolved.values, "training.mixed_precision": "none"})
+        resolved = resolved.replace({"training.mixed_precision": "none"})
         found = measure_learning_rates(resolved, dataset)
     if out is not None:
         draw_learning_rates(found, Path(out))
