@@ -42,7 +42,7 @@ def fit(
     dataset: Dataset | None = None,
     *,
     experiments: Path,
-    brought: Mapping[str, tuple[str, Write]] | None = None,
+    copies: Mapping[str, tuple[str, Write]] | None = None,
 ) -> Run:
     """Train what the config says and return the run, finished or interrupted.
 
@@ -52,7 +52,7 @@ def fit(
         config: every setting.
         dataset: the config's data, where it is loaded already.
         experiments: the folder of runs.
-        brought: what the run keeps a copy of, by the setting that names it: the copy's name, and what writes it.
+        copies: what the run keeps a copy of, by the setting that names it: the copy's name, and what writes it.
 
     Raises:
         TrainkitError: the data, the weights or the folder cannot be used, or the loss is not finite.
@@ -71,12 +71,12 @@ def fit(
             preprocessing=prepared.preprocessing,
             class_names=dataset.class_names,
             environment=environment,
-            brought=brought or {},
+            copies=copies or {},
         )
         name, images = Path(config["model.name"]).stem, len(prepared.pixels["train"])
         log.info("Training %s on %d images: %s", name, images, run.path)
         with run.training():
-            _carry_out(_Job(run, prepared, interruption, Progress()))
+            run_to_end(_Job(run, prepared, interruption, Progress()))
     return run
 
 
@@ -106,7 +106,7 @@ def resume(run: Run) -> Run:
         if progress.rows:
             write_rows(run, progress.rows)  # a row may have been written whose state was not
         run.set_result(status="running", message=None)
-        _carry_out(_Job(run, prepared, interruption, progress))
+        run_to_end(_Job(run, prepared, interruption, progress))
     return run
 
 
@@ -128,7 +128,7 @@ class _Job:
         return self.prepared.model
 
 
-def _carry_out(job: _Job) -> None:
+def run_to_end(job: _Job) -> None:
     """Train and measure; however that ends, the run says so."""
     try:
         status = _fit_and_measure(job)
@@ -214,7 +214,7 @@ def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
     recorder = Recorder(
         job.run,
         progress,
-        whole=lambda: _whole(job.model, model),
+        model_to_save=lambda: _model_to_save(job.model, model),
         images=len(feeds["train"].examples),
         remembering=remembering,
         began=began,
@@ -247,7 +247,7 @@ def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
         bar.close()
 
 
-def _whole(model: Any, fitted: Any) -> Any:
+def _model_to_save(model: Any, fitted: Any) -> Any:
     """Return the model to save, with the weights of the one that is fitted, where they are not the same ones."""
     if fitted.layers[-1] is not model.layers[-1]:
         model.set_weights(fitted.get_weights())
