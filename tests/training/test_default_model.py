@@ -35,12 +35,15 @@ def write_photographs(folder: Path, *, height: int = 100, width: int = 140, coun
 
 def keras_home(folder: Path) -> Path:
     """Make a cache of Keras in which the weights are, with random numbers."""
+    import h5py
+    from keras.src.legacy.saving import legacy_h5_format
+
     from trainkit.backend import keras
 
     (folder / "models").mkdir(parents=True)
     network = keras.applications.MobileNet(include_top=False, weights=None, alpha=0.75, input_shape=(224, 224, 3))
-    network.save_weights(folder / "models" / "random.weights.h5")
-    (folder / "models" / "random.weights.h5").rename(folder / "models" / weights_file(0.75, 224, 224))
+    with h5py.File(folder / "models" / weights_file(0.75, 224, 224), "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, network)  # what the files of keras.applications are
     return folder
 
 
