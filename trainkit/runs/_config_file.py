@@ -26,7 +26,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     key, value = key.strip(), value.strip()
     try:
         found = tomllib.loads(f"value = {value}")["value"]
-    except (ValueError, RecursionError):  # no TOML, or more digits than Python reads
+    except (ValueError, RecursionError):  # not TOML, or more digits than Python reads
         return key, value
     # A run may be called 5 or 2026-11-20, which TOML takes for a number and a date.
     return key, value if key in _TEXTS and not isinstance(found, str) else found

@@ -49,7 +49,7 @@ def build_config(options: Mapping[str, Any]) -> Config:
         options: settings by their dotted keys; `data` is required.
 
     Raises:
-        UsageError: a setting is unknown, or its value impossible; the nearest name is said.
+        UsageError: a setting is unknown, or its value impossible; the message has the nearest name.
     """
     if not options.get("data"):
         raise UsageError(f"Expected DATA: {', '.join(SOURCES)} or a folder of class folders.")

@@ -59,11 +59,11 @@ def fit(
         UsageError: the settings do not go together.
     """
     check_writable(experiments)
-    dataset = dataset or load_dataset(config["data"], validation=config["training.validation"])
+    dataset = dataset or load_dataset(config.data, validation=config.training.validation)
     for warning in dataset.warnings:
         log.warning(warning)
     prepared = prepare(config, dataset)
-    environment = describe_environment(seed=config["training.seed"], data=fingerprint(dataset))
+    environment = describe_environment(seed=config.training.seed, data=fingerprint(dataset))
     with catching_interrupt() as interruption:
         run = create_run(
             experiments,
@@ -73,7 +73,7 @@ def fit(
             environment=environment,
             copies=copies or {},
         )
-        name, images = Path(config["model.name"]).stem, len(prepared.pixels["train"])
+        name, images = Path(config.model.name).stem, len(prepared.pixels["train"])
         log.info("Training %s on %d images: %s", name, images, run.path)
         with run.training():
             run_to_end(_Job(run, prepared, interruption, Progress()))
@@ -92,7 +92,7 @@ def resume(run: Run) -> Run:
         run.check_resumable()
         remove_leftovers(run.path)
         dataset, before = run.load_data(), run.environment
-        now = describe_environment(seed=config["training.seed"], data=fingerprint(dataset))
+        now = describe_environment(seed=config.training.seed, data=fingerprint(dataset))
         if before.get("data") not in (None, now["data"]):
             raise DataError(
                 f"The images of {run.name} are no longer those that it began with. Put them back, or train anew."
@@ -183,12 +183,8 @@ def _train_phases(job: _Job) -> None:
             continue  # it was over when the training was ended
         if index:
             job.model.load_weights(job.run.model_path)  # go on from the best head
-            layers = job.config["fine_tuning.layers"]
-            log.info(
-                "Fine-tuning the backbone's last %d layers, at a learning rate of %g",
-                layers,
-                phases[index].learning_rate,
-            )
+            layers, rate = phases[index].layers, phases[index].learning_rate
+            log.info("Fine-tuning the backbone's last %d layers, at a learning rate of %g", layers, rate)
             unfreeze_top(job.model, layers)
         _train_phase(job, phases[index], later=sum(phase.epochs for phase in phases[index + 1 :]))
 
@@ -199,7 +195,7 @@ def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
     with job.prepared.strategy.scope():
         fitted = build_fitted(job.prepared, [job.interruption])
         model, feeds = fitted.model, fitted.feeds
-        reseed(model, config["training.seed"], progress.phase_index)
+        reseed(model, config.training.seed, progress.phase_index)
         compile_model(
             model,
             config,
@@ -220,9 +216,9 @@ def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
         began=began,
     )
     last = progress.epochs + phase.epochs - progress.phase_epochs
-    bar = ProgressBar(last + later, images=len(feeds["train"].examples), batch_size=config["training.batch_size"])
+    bar = ProgressBar(last + later, images=len(feeds["train"].examples), batch_size=config.training.batch_size)
     callbacks = [EpochSetter(feeds["train"]), AveragedValidation(), *remembering, recorder, bar]
-    if config["training.tensorboard"]:
+    if config.training.tensorboard:
         callbacks.append(_tensorboard(job.run))
     try:
         model.fit(
@@ -266,11 +262,11 @@ def reseed(model: Any, seed: int, phase: int) -> None:
 def _schedule_callbacks(job: _Job, phase: Phase, feeds: Mapping[str, Feed]) -> list[Any]:
     config, monitor = job.config, "val_loss" if "val" in feeds else "loss"
     callbacks: list[Any] = []
-    if config["training.schedule"] == "plateau":
-        steps = round(config["training.warmup"] * feeds["train"].steps)
+    if config.training.schedule == "plateau":
+        steps = round(config.training.warmup * feeds["train"].steps)
         callbacks.append(PlateauSchedule(monitor, learning_rate=phase.learning_rate, warmup_steps=steps))
-    if config["training.early_stopping"]:
-        callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=config["training.early_stopping"]))
+    if config.training.early_stopping:
+        callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=config.training.early_stopping))
     return callbacks
 
 
