@@ -13,6 +13,7 @@ from trainkit.data._sources import SOURCES
 from trainkit.errors import RunError, UsageError
 from trainkit.models._applications import APPLICATIONS
 from trainkit.models._builders import BUILDERS
+from trainkit.preprocessing import parse_size
 from trainkit.runs._notebook import heading_html, table_html
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
 from trainkit.runs._settings import FOLDER_SIZE
@@ -95,7 +96,7 @@ def shapes(
         TrainkitError: there is no such model, file or run, or it cannot be used.
         UsageError: the model does not come so.
     """
-    sides = _parse_size(size)
+    sides = parse_size(size)
     _check_choices(color, classes, alpha)
     if not isinstance(source, (str, Path, Run)):
         return _shapes_of_model(source, sides)
@@ -173,18 +174,6 @@ def _shapes_of_run(source: str | Path | Run, experiments: Path) -> Shapes:
         raise RunError(f"{error}{hint}") from error
     run.check_usable()
     return Shapes(run.name, trace_shapes(load_keras_model(run.model_path), input_shape=run.preprocessing.shape))
-
-
-def _parse_size(size: tuple[int, int] | str | None) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    try:
-        width, height = (int(side) for side in (size.lower().split("x") if isinstance(size, str) else size))
-    except ValueError:
-        width = height = 0
-    if not (1 <= width <= 16384 and 1 <= height <= 16384):
-        raise UsageError(f"The size must be WIDTHxHEIGHT, each 1 to 16384 pixels. Received: {size}")
-    return width, height
 
 
 def _with_sides(model: Any, sides: tuple[int, int] | None) -> tuple[int, int, int] | None:

@@ -41,10 +41,10 @@ def measure_learning_rates(config: Config, dataset: Dataset | None = None) -> Le
         TrainkitError: data, weights and network cannot be used, or the loss is never finite.
         UsageError: the settings do not go together.
     """
-    dataset = dataset or load_dataset(config["data"], validation=config["training.validation"])
+    dataset = dataset or load_dataset(config.data, validation=config.training.validation)
     # The rate is what is looked at; and one device is enough for it, because several train like one.
     simple = {"schedule": "constant", "warmup": 0.0, "ema": 0.0, "distribute": "none"}
-    plain = Config({**config.values, **{f"training.{key}": value for key, value in simple.items()}})
+    plain = config.replace({f"training.{key}": value for key, value in simple.items()})
     prepared = prepare(plain, dataset)
     log.info("Training up to %d steps at rising learning rates, %g to %g", STEPS, LOWEST, HIGHEST)
     fitted = build_fitted(prepared)
