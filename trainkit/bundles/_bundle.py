@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from trainkit._progress import doing
 from trainkit.bundles._check import Agreement, compare
 from trainkit.bundles._clients import copy_clients
 from trainkit.bundles._exportable import Exportable
@@ -139,7 +140,8 @@ def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) 
     preprocessing, class_names = exportable.preprocessing, exportable.class_names
     traced = trace(exportable.model, from_logits=exportable.from_logits, finish=finish_in_graph(preprocessing))
     broadcast = model_format == "onnx" and tuple(map(int, opencv.split("."))) >= BROADCASTS_SINCE
-    graph = build_graph(traced, broadcast=broadcast)
+    with doing("Converting the graph"):
+        graph = build_graph(traced, broadcast=broadcast)
     path = folder / FILES[model_format]
     manifest = build_manifest(
         model={
@@ -154,10 +156,11 @@ def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) 
         source=exportable.source,
         opencv={**READERS[model_format], "minimum": opencv},
     )
-    if model_format == "onnx":
-        save_onnx(graph, traced.kind, path, metadata=embedded_manifest(manifest))
-    else:
-        save_frozen_graph(graph, traced.kind, path)
+    with doing(f"Writing {path.name}"):
+        if model_format == "onnx":
+            save_onnx(graph, traced.kind, path, metadata=embedded_manifest(manifest))
+        else:
+            save_frozen_graph(graph, traced.kind, path)
     manifest["model"] |= {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
     save_manifest(folder / "manifest.json", manifest)
     write_text(folder / "labels.txt", "".join(f"{label}\n" for label in class_names))
@@ -167,10 +170,12 @@ def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) 
         log.info("Left out models.yml: %s", reason)
     else:
         write_text(folder / "models.yml", describe_for_samples(manifest))
-    cases = _selftest_cases(exportable, traced)
+    with doing("Running the network on the self-test"):
+        cases = _selftest_cases(exportable, traced)
     agreement = compare(classify.Classifier(folder), traced, exportable.images, preprocessing)
     _write_selftest(folder / "selftest", exportable.selftest_images, cases, agreement.probability_tolerance)
-    _check_agreement(folder, agreement)
+    with doing("Running the bundle's self-test"):
+        _check_agreement(folder, agreement)
     manifest["opencv"]["verified"] = {
         cv2.__version__: {
             "images": agreement.images,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from trainkit._progress import chunks, doing
 from trainkit.bundles._find import EXPORTED, find_bundle
 from trainkit.data._dataset import Part, take_evenly
 from trainkit.data._sources import load_images, load_sample_images
@@ -174,12 +175,13 @@ def compare(client: Classifier, traced: Traced, part: Part, preprocessing: Prepr
             f"The Keras model has {traced.classes} classes; the bundle has {len(client.class_names)} class names."
         )
     with tempfile.TemporaryDirectory() as folder:
-        runtimes = _open_runtimes(client, Path(folder))
+        with doing("Opening the bundle in OpenCV and onnxruntime"):
+            runtimes = _open_runtimes(client, Path(folder))
         blobs: list[np.ndarray] = []
         reference: dict[str, list[np.ndarray]] = {"probabilities": [], "logits": []}
         answers: dict[tuple[str, str], list[np.ndarray]] = {key: [] for key in runtimes}
         pixel_difference = 0.0
-        for start in range(0, len(part), _CHUNK):
+        for start in chunks(len(part), _CHUNK, "Comparing with Keras"):
             images = [part.images[i] for i in range(start, min(start + _CHUNK, len(part)))]
             pixels = [preprocessing.to_pixels(image) for image in images]
             blob = client.to_blob(images)
@@ -197,7 +199,8 @@ def compare(client: Classifier, traced: Traced, part: Part, preprocessing: Prepr
     }
     own = differences.get("onnxruntime")
     if own is None and not differences["opencv"].within(PROBABILITY_TOLERANCE, LOGIT_TOLERANCE):
-        own = _difference_of_onnx(traced, blobs[0], {kind: parts[0] for kind, parts in reference.items()})
+        with doing("Measuring onnxruntime's own difference"):
+            own = _difference_of_onnx(traced, blobs[0], {kind: parts[0] for kind, parts in reference.items()})
     keras_itself = Difference(
         version=keras_package.__version__,
         top1_agreement=1.0,
@@ -365,7 +368,7 @@ def load_model(path: Path | None, source: dict[str, Any], preprocessing: Preproc
     from trainkit.models._loading import at_size, load_model_file, offering_unsafe
 
     if path is not None:
-        with offering_unsafe():
+        with doing("Loading the network"), offering_unsafe():
             return at_size(load_model_file(path, unsafe=unsafe).model, preprocessing.shape)
     check_application(source["application"])
     return build_application(

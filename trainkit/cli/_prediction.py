@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from trainkit._progress import hidden
 from trainkit.cli._app import app
 from trainkit.cli._output import EXPORTED, AsJson, Exported, ManifestArgument, print_json, print_table, to_text
 from trainkit.errors import UsageError
@@ -118,7 +119,8 @@ def _show(
                 found.append((picture.name, result))
             else:
                 answers = ", ".join(" ".join(row) for row in to_rows(result))
-                print(f"{picture.name}: {answers or '-'}", flush=True)
+                with hidden():
+                    print(f"{picture.name}: {answers or '-'}", flush=True)
     except KeyboardInterrupt:
         if not endless:
             raise

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainkit._progress import doing
 from trainkit.data._fingerprints import group_alike
 from trainkit.data._inspection import ImageFile
 
@@ -43,7 +44,9 @@ def find_repeats(files: Sequence[LabelledFile]) -> Repeats:
             copies[labelled.file.sha256].append(labelled)
     contents = [same for same in copies.values() if same[0].file.look]
     looks = [look for same in contents if (look := same[0].file.look)]
-    alike = [[contents[index] for index in indices] for indices in group_alike(looks)]
+    with doing(f"Looking for pictures that are alike, among {len(looks):,}"):
+        groups_of_looks = group_alike(looks)
+    alike = [[contents[index] for index in indices] for indices in groups_of_looks]
     near = [_in_order([labelled for same in group for labelled in same]) for group in alike]
     in_near = {same[0].file.sha256 for group in alike for same in group}
     duplicates = [same for same in copies.values() if len(same) > 1]

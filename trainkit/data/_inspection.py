@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from trainkit._progress import counting
 from trainkit.data._fingerprints import SIDE, Look, look_at
 from trainkit.deploy.classify import MAX_PIXELS, is_utf8
 from trainkit.errors import DataError
@@ -48,7 +49,8 @@ def inspect_files(paths: Sequence[Path]) -> list[ImageFile]:
     """Look at files on all cores; the result has their order."""
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.simplefilter("ignore")  # what Pillow thinks of odd but readable files
-        return list(pool.map(inspect_file, paths))
+        looked_at = pool.map(inspect_file, paths)
+        return [next(looked_at) for _ in counting(paths, "Looking at the files", unit="files")]
 
 
 def inspect_file(path: Path) -> ImageFile:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from trainkit._progress import doing
 from trainkit.backend import keras, silent_stderr, tf
 from trainkit.errors import ExportError
 from trainkit.exporting._graph import factor_of, plain_name
@@ -112,7 +113,7 @@ def trace(
     def forward(blob: Any) -> Any:
         return model(tf.identity(finish(blob), name="finished"), training=False)
 
-    with silent_stderr(), _inlined(), _expressed_otherwise(), _plain_names(model):
+    with doing("Tracing the network"), silent_stderr(), _inlined(), _expressed_otherwise(), _plain_names(model):
         function = tf.compat.v1.wrap_function(forward, signature)
     output = function.outputs[0]
     if len(function.outputs) != 1:

@@ -8,6 +8,7 @@ from functools import partial
 from math import prod
 from typing import Any
 
+from trainkit._progress import doing
 from trainkit.backend import keras
 
 Shape = tuple[int | None, ...]
@@ -47,7 +48,8 @@ def trace_shapes(model: Any, *, input_shape: tuple[int, int, int] | None = None)
     """
     inputs = [keras.KerasTensor((None, *(input_shape or given.shape[1:])), dtype=given.dtype) for given in model.inputs]
     trace = _Trace(inputs)
-    trace.walk(model, inputs, prefix="")
+    with doing("Following the shapes through the network"):
+        trace.walk(model, inputs, prefix="")
     return trace.rows
 
 
