@@ -23,7 +23,8 @@ class Session:
 
     code: int
     raw: str  # all that it wrote, standard output and standard error
-    gap_s: float  # the longest time without anything new
+    gap_s: float  # the longest time without anything new, until the last of it
+    exit_s: float  # from then on to its end
     gap_after: str  # what was written before it
 
     @property
@@ -57,16 +58,17 @@ def on_terminal(command: Sequence[object], *, cwd: Path, columns: int = 80, **en
             chunk = os.read(ours, 65536)
         except OSError:  # the other end is closed
             chunk = b""
+        if not chunk:
+            break
         now = time.monotonic()
         if now - last > gap:
             gap, before = now - last, b"".join(chunks[-3:])
         last = now
-        if not chunk:
-            break
         chunks.append(chunk)
     os.close(ours)
     raw = b"".join(chunks).decode("utf-8", "replace")
-    return Session(process.wait(), raw, gap, before.decode("utf-8", "replace"))
+    code = process.wait()
+    return Session(code, raw, gap, time.monotonic() - last, before.decode("utf-8", "replace"))
 
 
 def trainkit_on_terminal(*arguments: object, cwd: Path, columns: int = 80, **environment: str) -> Session:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -45,9 +45,6 @@ class Listener(Protocol):
     def ended(self, step: Step) -> None:
         """A step is over, however it ended."""
 
-    def hidden(self) -> AbstractContextManager[None]:
-        """Return a block in which others write to the screen."""
-
 
 class _Log:
     """Writes a line for each step."""
@@ -57,9 +54,6 @@ class _Log:
 
     def ended(self, step: Step) -> None:
         pass
-
-    def hidden(self) -> AbstractContextManager[None]:
-        return nullcontext()
 
 
 _listeners: list[Listener] = [_Log()]  # the last one is told
@@ -106,8 +100,3 @@ def chunks(total: int, size: int, text: str, *, unit: str = "images") -> Iterato
         for first in range(0, total, size):
             yield first
             step.advance(min(size, total - first))
-
-
-def hidden() -> AbstractContextManager[None]:
-    """Return a block in which something else writes to the screen, such as a download that shows its own bar."""
-    return _listeners[-1].hidden()

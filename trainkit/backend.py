@@ -10,10 +10,10 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
-from io import TextIOBase
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 
-from trainkit._progress import doing, hidden
+from trainkit._progress import doing
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -35,22 +35,6 @@ def silent_stderr() -> Iterator[None]:
             os.close(saved)
 
 
-class _DownloadBar(TextIOBase):
-    """Where Keras prints the bar of a download: a terminal, which it has for itself from then on; else nothing."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack, self._shown = stack, False
-
-    def write(self, text: str) -> int:
-        if sys.stderr.isatty():
-            if not self._shown:
-                self._stack.enter_context(hidden())
-                self._shown = True
-            sys.stderr.write(text)
-            sys.stderr.flush()
-        return len(text)
-
-
 @contextmanager
 def downloading(what: str = "weights") -> Iterator[None]:
     """Keep what Keras prints about a download out of standard output, and show it on a terminal only.
@@ -58,7 +42,11 @@ def downloading(what: str = "weights") -> Iterator[None]:
     Args:
         what: is loaded, and downloaded first where it is not here.
     """
-    with doing(f"Loading {what}"), ExitStack() as stack, redirect_stdout(_DownloadBar(stack)):
+    with (
+        doing(f"Loading {what}"),
+        Path(os.devnull).open("w") as sink,
+        redirect_stdout(sys.stderr if sys.stderr.isatty() else sink),
+    ):
         yield
 
 

@@ -10,6 +10,7 @@ import typer
 
 from trainkit.cli._app import app
 from trainkit.cli._output import AsJson, print_json, print_table
+from trainkit.cli._tables import ITEMS
 from trainkit.errors import DataError
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def _print_check(found: DataCheck) -> None:
     if rows:
         print_table(["class", *sides, "images"], rows)
         print()
-    print_table(["found", "how many", "which"], [row for row in _findings(document) if row[1] != "0"])
+    findings = [row for row in _findings(document) if row[1] != "0"]
+    print_table(["found", "how many", "which"], findings, breaks={"which": ITEMS})
     if found.own_leaks:
         print(
             f"\nThe split makes {len(found.own_leaks)} of the leaks: --keep-together puts their pictures into training."

@@ -9,14 +9,12 @@ import logging
 import os
 import sys
 import warnings
-from typing import TextIO
 
 import typer
 
-from trainkit._progress import listening
 from trainkit.cli import _convolution, _data, _exporting, _networks, _prediction, _reports, _runs, _training
 from trainkit.cli._app import app
-from trainkit.cli._progress import Display, LogHandler
+from trainkit.cli._progress import showing_progress
 from trainkit.errors import TrainkitError, UsageError
 
 __all__ = ["app", "main"]
@@ -26,10 +24,9 @@ _MODULES = (_data, _training, _runs, _reports, _exporting, _prediction, _network
 
 def main() -> None:
     """Run the command; a mistake ends in one line on standard error, with 1 for the world's and 2 for the user's."""
-    display = Display()
-    _silence_libraries(LogHandler(display))
+    _silence_libraries()
     try:
-        with listening(display), display:
+        with showing_progress(sys.argv[1:]):
             code = app(standalone_mode=False)
         if code == 130:  # typer has caught a KeyboardInterrupt
             _fail("Interrupted.", code)
@@ -60,7 +57,7 @@ def _or_missing_command(message: str) -> str:
     return message or "Expected a command."
 
 
-def _silence_libraries(handler: logging.StreamHandler[TextIO]) -> None:
+def _silence_libraries() -> None:
     """Keep the chatter of C++ libraries (TensorFlow, libjpeg, libpng) from the user.
 
     They write to file descriptor 2. Python's own standard error moves to a copy of it first. Set TRAINKIT_DEBUG to see
@@ -68,11 +65,11 @@ def _silence_libraries(handler: logging.StreamHandler[TextIO]) -> None:
     """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a pipe may not know the letters of a class name
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("trainkit").setLevel(logging.INFO)
     if os.environ.get("TRAINKIT_DEBUG"):
         return
     warnings.simplefilter("ignore")  # of Python libraries; our own warnings are logged
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
-    handler.setStream(sys.stderr)
+    logging.getLogger().handlers[0].setStream(sys.stderr)  # type: ignore[attr-defined]
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

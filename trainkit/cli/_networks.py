@@ -33,7 +33,7 @@ def shapes(
         return
     columns = ["layer", "kind", "output", "parameters", "multiply-adds", "receptive field"]
     total = ["all", "", "", f"{found.parameters:,}", f"{found.multiply_adds:,}", ""]
-    print_table(columns, [*as_rows(found.layers), total])
+    print_table(columns, [*as_rows(found.layers), total], optional=["receptive field", "kind"])
     if found.uncounted:
         print(f"The multiply-adds of these are not known, and not in the sum: {', '.join(found.uncounted)}")
 

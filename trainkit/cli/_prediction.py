@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from trainkit._progress import hidden
 from trainkit.cli._app import app
 from trainkit.cli._output import EXPORTED, AsJson, Exported, ManifestArgument, print_json, print_table, to_text
 from trainkit.errors import UsageError
@@ -119,8 +118,7 @@ def _show(
                 found.append((picture.name, result))
             else:
                 answers = ", ".join(" ".join(row) for row in to_rows(result))
-                with hidden():
-                    print(f"{picture.name}: {answers or '-'}", flush=True)
+                print(f"{picture.name}: {answers or '-'}", flush=True)
     except KeyboardInterrupt:
         if not endless:
             raise

@@ -7,11 +7,11 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from trainkit._progress import Step
+from trainkit._progress import Step, listening
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,92 +23,112 @@ _LINE_SECONDS = 2.0  # elsewhere, that a step has taken before there is a line o
 _SETTLED_SECONDS = 0.5
 _TICK_SECONDS = 0.1
 _SPINNER, _PLAIN_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "-\\|/"
+_CLEAR_LINE = "\r\x1b[2K"
+
+
+@contextmanager
+def showing_progress(arguments: Sequence[str]) -> Iterator[None]:
+    """Show what a command does while the block runs; whatever is printed meanwhile finds an empty line.
+
+    Args:
+        arguments: of the command line, which name what is done where the library says nothing.
+    """
+    if os.environ.get(VARIABLE) == "0":
+        yield
+        return
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    display = Display(sys.stderr, Step(f"trainkit {command}".strip()))
+    with listening(display), display.on_screen():
+        yield
 
 
 class Display:
-    """Shows the innermost of the steps that go on, once it has been silent for a while.
+    """Shows the innermost of the steps that go on.
 
     The steps are those of the main thread; a thread of our own looks at them, because the main one is busy.
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        """Show steps on a stream, standard error by default."""
-        self._stream = stream
+    def __init__(self, stream: TextIO, command: Step) -> None:
+        """Show steps on a stream; the command itself, on a terminal only, where there are none."""
+        self._stream, self._command = stream, command
         self._lock = threading.RLock()
         self._steps: list[Step] = []
-        self._written: set[int] = set()  # steps that have had their line
+        self._written: set[Step] = set()  # steps that have had their line
         self._live: Live | None = None
-        self._hidden = 0
         self._last_seen = time.monotonic()
-        self._watcher: threading.Thread | None = None
-
-    @property
-    def _out(self) -> TextIO:
-        return self._stream or sys.stderr
-
-    def began(self, step: Step) -> None:
-        """Watch over a step."""
-        if os.environ.get(VARIABLE) == "0":
-            return
-        with self._lock:
-            self._steps.append(step)
-            if self._watcher is None:
-                if _moves(self._out):
-                    # Here, because the watching thread must not import what Keras may be importing at that moment.
-                    import rich.live
-                    import rich.progress_bar  # noqa: F401
-                self._watcher = threading.Thread(target=self._watch, name="progress", daemon=True)
-                self._watcher.start()
-
-    def ended(self, step: Step) -> None:
-        """Take a step away; what the command prints next finds an empty line."""
-        with self._lock:
-            if step in self._steps:
-                self._steps.remove(step)
-                self._written.discard(id(step))
-            if not self._steps:
-                self._clear()
+        self._moves = _moves(stream)
 
     @contextmanager
-    def hidden(self) -> Iterator[None]:
-        """Leave the screen to somebody else while the block runs."""
-        with self._lock:
-            self._clear()
-            self._hidden += 1
+    def on_screen(self) -> Iterator[None]:
+        """Watch the steps while the block runs, and make way for whatever is printed."""
+        before, over = (sys.stdout, sys.stderr, _log_stream()), threading.Event()
+        if self._moves:
+            if sys.stdout.isatty():
+                sys.stdout = cast(TextIO, _Screen(sys.stdout, self))
+            sys.stderr = cast(TextIO, _Screen(self._stream, self))
+            _log_to(sys.stderr)
+        threading.Thread(target=self._watch, args=(over,), name="progress", daemon=True).start()
         try:
             yield
         finally:
+            over.set()
+            with self._lock:  # steps may be left: an error keeps the generators alive that it went through
+                self._steps.clear()
+                self._make_way()
+            sys.stdout, sys.stderr, log_stream = before
+            _log_to(log_stream)
+
+    def began(self, step: Step) -> None:
+        """Watch over a step."""
+        if self._moves:
+            # Here, because the watching thread must not import what Keras may be importing at that moment.
+            import rich.live
+            import rich.progress_bar  # noqa: F401
+        with self._lock:
+            self._steps.append(step)
+
+    def ended(self, step: Step) -> None:
+        """Take a step away."""
+        with self._lock:
+            self._written.discard(step)
+            if step in self._steps:
+                self._steps.remove(step)
+
+    def print_on(self, stream: TextIO, text: str) -> int:
+        """Write a text where no bar stands."""
+        with self._lock:
+            self._make_way()
+            return stream.write(text)
+
+    def _make_way(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        self._last_seen = time.monotonic()
+
+    def _watch(self, over: threading.Event) -> None:
+        while not over.wait(_TICK_SECONDS):
             with self._lock:
-                self._hidden -= 1
-                self._last_seen = time.monotonic()
-
-    def __enter__(self) -> Display:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        with self._lock:  # an error keeps generators alive, and the steps in them
-            self._steps.clear()
-            self._written.clear()
-            self._clear()
-
-    def _watch(self) -> None:
-        while True:
-            time.sleep(_TICK_SECONDS)
-            with self._lock:
-                if self._steps and not self._hidden:
-                    self._show(self._current())
+                if over.is_set():
+                    return
+                if self._moves:
+                    self._refresh()
+                elif self._steps:
+                    self._write_line(self._current())
 
     def _current(self) -> Step:
         """Return the innermost step that is not over at once, as the reading of one of many files is."""
         now = time.monotonic()
-        return next((step for step in reversed(self._steps) if now - step.began >= _SETTLED_SECONDS), self._steps[0])
+        settled = (step for step in reversed(self._steps) if now - step.began >= _SETTLED_SECONDS)
+        return next(settled, self._steps[0] if self._steps else self._command)
 
-    def _show(self, step: Step) -> None:
-        if not _moves(self._out):
-            if id(step) not in self._written and time.monotonic() - step.began >= _LINE_SECONDS:
-                self._written.add(id(step))
-                print(f"{step} ...", file=self._out, flush=True)
-        elif self._live is not None:
+    def _write_line(self, step: Step) -> None:
+        if step not in self._written and time.monotonic() - step.began >= _LINE_SECONDS:
+            self._written.add(step)
+            print(f"{step} ...", file=self._stream, flush=True)
+
+    def _refresh(self) -> None:
+        if self._live is not None:
             self._live.refresh()
         elif time.monotonic() - self._last_seen >= _SILENT_SECONDS:
             self._live = self._open()
@@ -117,9 +137,10 @@ class Display:
         from rich.console import Console
         from rich.live import Live
 
+        self._stream.write(_CLEAR_LINE)  # of a bar that stands still, such as Keras' of a download
         live = Live(
-            get_renderable=self._render,
-            console=Console(file=self._out, force_terminal=True, force_jupyter=False),
+            get_renderable=lambda: render(self._current(), ascii_only=not _knows_unicode(self._stream)),
+            console=Console(file=self._stream, force_terminal=True, force_jupyter=False),
             auto_refresh=False,
             transient=True,
             redirect_stdout=False,
@@ -128,13 +149,30 @@ class Display:
         live.start(refresh=True)
         return live
 
-    def _clear(self) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live, self._last_seen = None, time.monotonic()
 
-    def _render(self) -> RenderableType:
-        return render(self._current(), ascii_only=not _knows_unicode(self._out)) if self._steps else ""
+class _Screen:
+    """A stream of the terminal for which a display makes way."""
+
+    def __init__(self, stream: TextIO, display: Display) -> None:
+        self._stream, self._display = stream, display
+
+    def write(self, text: str) -> int:
+        """Write where no bar stands."""
+        return self._display.print_on(self._stream, text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _log_stream() -> TextIO | None:
+    handlers = logging.getLogger().handlers
+    return handlers[0].stream if handlers and isinstance(handlers[0], logging.StreamHandler) else None
+
+
+def _log_to(stream: TextIO | None) -> None:
+    handlers = logging.getLogger().handlers
+    if stream is not None and handlers and isinstance(handlers[0], logging.StreamHandler):
+        handlers[0].setStream(stream)
 
 
 def render(step: Step, *, ascii_only: bool = False) -> RenderableType:
@@ -169,17 +207,3 @@ def _moves(stream: TextIO) -> bool:
 
 def _knows_unicode(stream: TextIO) -> bool:
     return (stream.encoding or "").lower().startswith("utf")
-
-
-class LogHandler(logging.StreamHandler[TextIO]):
-    """Writes log lines where no bar stands."""
-
-    def __init__(self, display: Display) -> None:
-        """Write to standard error, above what `display` shows."""
-        super().__init__()
-        self._display = display
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take the bar away for the line."""
-        with self._display.hidden():
-            super().emit(record)

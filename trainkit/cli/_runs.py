@@ -31,7 +31,7 @@ def runs(
         print_json(rows)
         return
     columns = ["run", "data", "model", "epochs", "test accuracy", "split", "seconds", "status"]
-    print_table(columns, [_run_row(row) for row in rows])
+    print_table(columns, [_run_row(row) for row in rows], optional=["seconds", "split"])
 
 
 def _run_row(row: dict[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ import typer
 
 from trainkit.cli._app import app
 from trainkit.cli._output import EXPERIMENTS, AsJson, Experiments, print_json, print_table, to_text
+from trainkit.cli._tables import WORDS
 from trainkit.errors import UsageError
 
 # Written out, because the help must not wait for the modules that have them: a test compares.
@@ -132,7 +133,8 @@ def recipes(as_json: AsJson = False) -> None:
         print_json([recipe.to_json() for recipe in found])
         return
     rows = [[recipe.name, recipe.description, recipe.accuracy, recipe.time] for recipe in found]
-    print_table(["recipe", "what it is", "accuracy", "time"], rows)
+    columns = ["recipe", "what it is", "accuracy", "time"]
+    print_table(columns, rows, breaks=dict.fromkeys(columns[1:], WORDS))
 
 
 @app.command("find-lr", epilog="Example: trainkit find-lr photos/ --model mobilenet --out rates.png")
