@@ -46,7 +46,10 @@ def check(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Report what is wrong in a folder: unreadable files, duplicates, contradicting labels, leaks into the test."""
+    """Report what is wrong in a folder of photographs.
+
+    Unreadable files, duplicates and near-duplicates, contradicting labels, leaks into the test.
+    """
     from trainkit.data._check import check_data, keep_together
 
     found = check_data(folder, validation=validation)
@@ -139,7 +142,10 @@ def stats(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure mean and deviation of the pixels, exactly, and say what they are for cv2.dnn.blobFromImage."""
+    """Measure mean and standard deviation of the pixels, exactly.
+
+    Also prints them as the arguments of cv2.dnn.blobFromImage.
+    """
     from trainkit.data._data_statistics import measure_data
 
     measured = measure_data(
@@ -188,7 +194,10 @@ def augment(
     seed: Annotated[int, typer.Option(help="Of the training.", min=0)] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Draw what augmentation makes of an image: itself first, then as the network sees it in each epoch."""
+    """Draw what augmentation makes of an image.
+
+    The image itself comes first, then what the network sees of it in each epoch.
+    """
     from trainkit.reports._augmentations import draw_augmentations
     from trainkit.runs._settings import parse_assignment
 

@@ -27,7 +27,10 @@ from trainkit.cli._tables import WORDS
 def report(
     run: RunArgument, experiments: Experiments = EXPERIMENTS, exported: Exported = EXPORTED, as_json: AsJson = False
 ) -> None:
-    """Write a run's report: one page with curves, mistakes, reliability, layers and more, and its pictures."""
+    """Write a run's report: one page with curves, mistakes and more.
+
+    Also reliability, samples, layers, filters and exports; its pictures are PNG files beside it.
+    """
     from trainkit.reports._report import report as report_run
 
     path = report_run(run, experiments=experiments, exported=exported)

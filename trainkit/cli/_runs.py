@@ -23,7 +23,7 @@ def runs(
     experiments: Experiments = EXPERIMENTS,
     as_json: AsJson = False,
 ) -> None:
-    """List the runs: data, model, epochs, test accuracy, time and status."""
+    """List the runs: data, model, test accuracy, time and status."""
     from trainkit.runs._run import summarize_runs
 
     rows = summarize_runs(experiments, sort=sort, reverse=reverse, filters=filter_ or [], limit=limit)

@@ -125,7 +125,10 @@ def _print_run(run: Any, as_json: bool) -> None:
 
 @app.command(epilog="Example: trainkit recipes")
 def recipes(as_json: AsJson = False) -> None:
-    """List the recipes: settings known to be good, what they reach and how long they take."""
+    """List the recipes: settings known to be good.
+
+    What they reach, and how long they take.
+    """
     from trainkit.runs._recipes import list_recipes
 
     found = list_recipes()
