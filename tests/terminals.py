@@ -29,9 +29,20 @@ class Session:
 
     @property
     def text(self) -> str:
-        """What is left: without colours, and without the lines that were written over."""
-        plain = re.sub(r"\x1b\[[0-9;?]*[A-JL-Za-z]", "", self.raw.replace("\r\n", "\n"))
-        lines = [re.split(r"\r|\x1b\[2?K", line)[-1] for line in plain.split("\n")]
+        """What is left on the screen: without colours, and without what was written over."""
+        lines, row, column = [""], 0, 0
+        for part in re.findall(r"\x1b\[\??[\d;]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", self.raw):
+            if part == "\r":
+                column = 0
+            elif part == "\n":
+                row += 1
+                lines += [""] * (row == len(lines))
+            elif part.startswith("\x1b["):
+                row -= int(part[2:-1] or 1) if part.endswith("A") else 0
+                lines[row] = "" if part.endswith("K") else lines[row]
+            else:
+                lines[row] = lines[row][:column].ljust(column) + part + lines[row][column + len(part) :]
+                column += len(part)
         return "\n".join(lines)
 
 

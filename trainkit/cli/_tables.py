@@ -130,6 +130,8 @@ def _row(row: Sequence[str], widths: Sequence[int], patterns: Sequence[str | Non
 
 def _two_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, breaks: Breaks) -> Layout | None:
     """Put the first cell, which is not repeated, on a line of its own, and the others below it."""
+    if len(columns) == 1:
+        return None
     others = [row[1:] for row in rows]
     widths = _fit(columns[1:], others, width - len(_GAP), breaks)
     if widths is None:
