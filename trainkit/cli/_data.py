@@ -161,7 +161,7 @@ def stats(
 
 def _print_statistics(measured: DataStatistics) -> None:
     found = measured.found
-    shown = f"brought to {measured.size[0]}x{measured.size[1]}" if measured.size else "at their own size"
+    shown = f"resized to {measured.size[0]}x{measured.size[1]}" if measured.size else "at their own size"
     print(f"{found.images} images, {found.pixels} pixels, {shown}: {measured.data}\n")
     names = {"rgb": ["red", "green", "blue"], "bgr": ["blue", "green", "red"], "gray": ["gray"]}[measured.color]
     rows = [[name, f"{mean:.6f}", f"{std:.6f}"] for name, mean, std in zip(names, found.mean, found.std, strict=True)]

@@ -152,7 +152,7 @@ def _print_agreement(agreement: Any) -> None:
     print_table(["runtime", "same label", "probabilities differ by", "logits by (of their std)"], rows)
     if agreement.loosened:
         print(
-            "This network makes much of little: onnxruntime's own difference sets the bounds, "
+            "This network is sensitive to float32 rounding: onnxruntime's own difference sets the bounds, "
             f"{agreement.probability_tolerance:.1e} and {agreement.logit_tolerance:.1e}."
         )
 
