@@ -37,8 +37,9 @@ def showing_progress(arguments: Sequence[str]) -> Iterator[None]:
         with listening(_Nobody()):
             yield
         return
-    command = next((word for word in arguments if not word.startswith("-")), "")
-    display = Display(sys.stderr, Step(f"trainkit {command}".strip()))
+    words = [word for word in arguments if not word.startswith("-")]
+    command = words[: 2 if words[:1] == ["data"] else 1]
+    display = Display(sys.stderr, Step(" ".join(["trainkit", *command])))
     with listening(display), display.on_screen():
         yield
 

@@ -64,6 +64,8 @@ def natural_width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
 
 def _printable(text: str) -> str:
     """Write control characters, and bytes that are no text, as escapes."""
+    if text.isprintable():
+        return text
     return "".join(
         letter.encode("unicode_escape").decode() if unicodedata.category(letter) in ("Cc", "Cs") else letter
         for letter in text

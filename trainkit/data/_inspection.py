@@ -182,6 +182,8 @@ def check_image_file(path: Path) -> None:
         if os.path.isdir(path):
             raise DataError(f"{path} is a folder. Name the images in it, such as {path}/*.jpg")
         raise DataError(f"No such image: {path}")
-    (looked_at,) = inspect_files([path])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        looked_at = inspect_file(path)
     if looked_at.problem:
         raise DataError(f"{path} {looked_at.problem}")
