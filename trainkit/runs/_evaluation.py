@@ -39,6 +39,7 @@ def predict_pixels(
     """
     from trainkit.backend import keras, tf
     from trainkit.data._pipeline import stream
+    from trainkit.models._calling import calling
 
     starts = range(0, len(pixels), _BATCH_SIZE)
 
@@ -46,7 +47,7 @@ def predict_pixels(
         return ((preprocessing.to_input(pixels[start : start + _BATCH_SIZE]),) for start in starts)
 
     inputs = stream(batches, (tf.TensorSpec((None, *preprocessing.shape), tf.float32),), steps=len(starts))
-    with doing(text, total=len(pixels)) as step:
+    with doing(text, total=len(pixels)) as step, calling(model, "run"):
 
         def advance(batch: int, logs: Any = None) -> None:
             step.done = min((batch + 1) * _BATCH_SIZE, len(pixels))
