@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from commands import trainkit
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from photographs import write_class_folders
 from rich.cells import cell_len
@@ -88,6 +88,7 @@ tables = st.integers(1, 5).flatmap(lambda n: st.lists(st.lists(cells, min_size=n
 
 
 @given(tables, st.integers(10, 120))
+@settings(deadline=None)
 def test_no_cell_is_broken(rows: list[list[str]], width: int) -> None:
     columns = [f"column-{index}" for index in range(len(rows[0]))]
     table = lay_out(columns, rows, width=width)
