@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from trainkit._progress import Step, chunks, counting, doing, listening
+from trainkit._progress import Step, counting, counting_chunks, doing, listening
 
 
 class Listener:
@@ -51,7 +51,7 @@ def test_counting_goes_on_by_one_with_each_item() -> None:
 def test_chunks_go_on_by_as_many_as_they_hold() -> None:
     listener, seen = Listener(), []
     with listening(listener):
-        for first in chunks(70, 32, "Comparing"):
+        for first in counting_chunks(70, 32, "Comparing"):
             seen.append((first, listener.steps[0].done))
     assert seen == [(0, 0), (32, 32), (64, 64)]
     assert listener.steps[0].done == 70

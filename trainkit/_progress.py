@@ -94,7 +94,7 @@ def counting(items: Collection[Item], text: str, *, unit: str = "images") -> Ite
             step.advance()
 
 
-def chunks(total: int, size: int, text: str, *, unit: str = "images") -> Iterator[int]:
+def counting_chunks(total: int, size: int, text: str, *, unit: str = "images") -> Iterator[int]:
     """Yield where each chunk of `size` begins, 0 to `total` - 1, as a step that goes on by as many with each."""
     with doing(text, total=total, unit=unit) as step:
         for first in range(0, total, size):

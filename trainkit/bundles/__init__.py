@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from trainkit._names import attach
 
 if TYPE_CHECKING:
+    from trainkit.bundles._agreement import Agreement
     from trainkit.bundles._bench import bench
     from trainkit.bundles._bundle import Bundle
-    from trainkit.bundles._check import Agreement, check
+    from trainkit.bundles._check import check
     from trainkit.bundles._clients import add_clients
     from trainkit.bundles._detect import detect_files
     from trainkit.bundles._export import export
@@ -31,7 +32,7 @@ __all__ = [
 __getattr__, __dir__ = attach(
     __name__,
     {
-        "Agreement": "trainkit.bundles._check",
+        "Agreement": "trainkit.bundles._agreement",
         "Bundle": "trainkit.bundles._bundle",
         "add_clients": "trainkit.bundles._clients",
         "bench": "trainkit.bundles._bench",

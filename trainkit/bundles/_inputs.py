@@ -14,7 +14,9 @@ import numpy as np
 from trainkit._progress import Step, counting, doing
 from trainkit.bundles._drawing import find_targets, save_picture
 from trainkit.data._inspection import check_image_file, read_image
-from trainkit.deploy.python._media import describe_speed, in_batches, is_video, list_files, read_frames
+from trainkit.deploy.python import _media
+from trainkit.deploy.python._media import is_video, list_inputs, read_pictures
+from trainkit.deploy.python._prediction import answer_pictures, describe_speed
 from trainkit.errors import BundleError, DataError, UsageError
 from trainkit.files import check_new, make_folder
 
@@ -28,7 +30,7 @@ class Inputs:
     Attributes:
         paths: images, videos, and folders of both.
         camera: its number, instead of paths.
-        every: of a video or a camera, only each so manieth frame.
+        every: of a video or a camera, only every Nth frame.
         batch: images in one blob.
         annotate: where to write the picture with what was found on it; a folder where there are several.
     """
@@ -53,18 +55,10 @@ def opened(open_: Callable[..., Any], manifest: Path, *, backend: str | None, ta
         raise UsageError(str(error)) from None
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(_media.Picture):
     """An image, or a frame of a video or a camera: uint8 `(height, width, 3)`, BGR."""
 
-    source: Path | str
-    frame: int | None
-    image: np.ndarray
-
-    @property
-    def name(self) -> str:
-        """How it is called on the screen."""
-        return str(self.source) if self.frame is None else f"{self.source} frame {self.frame}"
+    __slots__ = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return what tells it from others in a document."""
@@ -116,50 +110,29 @@ def answer(
         OutputError: a picture exists already or cannot be written.
     """
     problems: dict[Path, str] = {}
-    files = _list(inputs.paths, problems)
+
+    def complain(error: BundleError, source: str | Path) -> None:
+        problems[Path(source)] = str(error)
+
+    files = [Path(file) for file in list_inputs(map(str, inputs.paths), complain)]
     problems |= find_problems([file for file in files if not is_video(str(file))])
     usable = [file for file in files if file not in problems]
     inputs_count = len(usable) + len(problems)  # a video turns out to be none only when it is read
     targets = _targets(inputs, usable)
     endless = inputs.camera is not None or any(is_video(str(file)) for file in usable)
+    pictures = read_pictures(usable, complain, camera=inputs.camera, every=inputs.every, read=read_image)
     started, step = time.perf_counter(), Step(text)
     try:
         with doing(text, total=None if endless else len(usable)) as step:
-            for pictures in in_batches(_read(inputs, usable, problems), inputs.batch):
-                for picture, found in zip(pictures, predict_many([one.image for one in pictures]), strict=True):
-                    if inputs.annotate is not None:
-                        save_picture(_target(inputs.annotate, targets, picture), draw(picture.image, found))
-                    step.advance()
-                    yield picture, found
+            for picture, found in answer_pictures(pictures, predict_many, batch=inputs.batch):
+                if inputs.annotate is not None:
+                    save_picture(_target(inputs.annotate, targets, picture), draw(picture.image, found))
+                step.advance()
+                yield Picture(*picture), found
     finally:
         if step.done:
             log.info(describe_speed(step.done, time.perf_counter() - started))
     refuse(problems, inputs_count)
-
-
-def _list(paths: Sequence[Path], problems: dict[Path, str]) -> list[Path]:
-    files = []
-    for path in paths:
-        try:
-            files += [path] if not path.is_dir() else [Path(file) for file in list_files(str(path))]
-        except BundleError as error:
-            problems[path] = str(error)
-    return files
-
-
-def _read(inputs: Inputs, files: Sequence[Path], problems: dict[Path, str]) -> Iterator[Picture]:
-    if inputs.camera is not None:
-        for number, frame in read_frames(inputs.camera, inputs.every):
-            yield Picture(f"camera {inputs.camera}", number, frame)
-    for file in files:
-        if not is_video(str(file)):
-            yield Picture(file, None, read_image(file))
-            continue
-        try:
-            for number, frame in read_frames(str(file), inputs.every):
-                yield Picture(file, number, frame)
-        except BundleError as error:
-            problems[file] = str(error)
 
 
 def _targets(inputs: Inputs, files: Sequence[Path]) -> dict[Path, Path]:
@@ -170,7 +143,7 @@ def _targets(inputs: Inputs, files: Sequence[Path]) -> dict[Path, Path]:
     return find_targets(images, inputs.annotate)
 
 
-def _target(annotate: Path, targets: dict[Path, Path], picture: Picture) -> Path:
+def _target(annotate: Path, targets: dict[Path, Path], picture: _media.Picture) -> Path:
     if picture.frame is None:
         return targets[Path(picture.source)]
     path = annotate / f"{Path(picture.source).stem}-{picture.frame}.png"

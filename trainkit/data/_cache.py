@@ -21,7 +21,7 @@ from typing import IO
 
 import numpy as np
 
-from trainkit._progress import chunks, doing
+from trainkit._progress import counting_chunks, doing
 from trainkit.errors import OutputError, UsageError
 from trainkit.files import replacing
 
@@ -145,7 +145,7 @@ def _on_all_cores(work: Callable[[int], None], count: int) -> None:
     """Call `work` with the number of each block's first image."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         worked = pool.map(work, range(0, count, _BLOCK))
-        for _ in chunks(count, _BLOCK, "Decoding the images"):
+        for _ in counting_chunks(count, _BLOCK, "Decoding the images"):
             next(worked)
 
 

@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from trainkit._progress import counting
 from trainkit.data._fingerprints import SIDE, Fingerprint, compute_fingerprint
-from trainkit.deploy.python._media import is_utf8
+from trainkit.deploy.python._media import decode_image, is_utf8
 from trainkit.deploy.python._values import MAX_PIXELS
 from trainkit.errors import DataError
 
@@ -120,7 +120,7 @@ def _decode(file: ImageFile, image: Image.Image) -> ImageFile:
     if image.format in ("JPEG", "MPO", "WEBP"):
         upright = _turn(np.asarray(image.convert("RGB"))[..., ::-1], orientation)
     else:  # Pillow forgives a PNG more than OpenCV, and does not know 16 bits a channel
-        decoded = _imread(file.path)
+        decoded = decode_image(file.path)
         if decoded is None:
             problem = f"is a {image.format} that OpenCV {cv2.__version__} cannot decode: convert it to PNG"
             return replace(file, problem=problem)
@@ -152,21 +152,13 @@ def _unreadable_everywhere(name: str) -> str:
     return f"is {article} {name}, which not every OpenCV since 4.5 reads: convert it to JPEG or PNG"
 
 
-def _imread(path: Path) -> cv2.typing.MatLike | None:
-    try:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    except cv2.error:
-        return None
-    return image if image is not None and image.ndim == 3 else None
-
-
-def read_image(path: Path) -> cv2.typing.MatLike:
+def read_image(path: Path) -> np.ndarray:
     """Decode a file that passed the inspection: uint8 `(height, width, 3)`, BGR, its EXIF orientation obeyed.
 
     Raises:
         DataError: OpenCV cannot decode it.
     """
-    image = _imread(path)
+    image = decode_image(path)
     if image is None:
         raise DataError(f"OpenCV cannot read {path} as an image. Convert it to JPEG or PNG, or take it out.")
     return image

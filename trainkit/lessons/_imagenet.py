@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from trainkit._progress import chunks, counting, doing
+from trainkit._progress import counting, counting_chunks, doing
 from trainkit.data._inspection import check_image_file, read_image
 from trainkit.errors import UsageError
 
@@ -54,7 +54,7 @@ def classify(
     with doing("Building the network"):
         network = _Network(name, str(weights), alpha)
     results = []
-    for first in chunks(len(paths), _BATCH, "Classifying"):
+    for first in counting_chunks(len(paths), _BATCH, "Classifying"):
         some = paths[first : first + _BATCH]
         pixels = np.stack([network.resize(read_image(path)) for path in some])
         for path, probabilities in zip(some, network.predict(pixels), strict=True):
