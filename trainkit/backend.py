@@ -19,6 +19,8 @@ from typing import TextIO
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from trainkit._progress import doing
+
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # By itself TensorFlow turns oneDNN on only where a processor has AVX512-VNNI, AVX-VNNI, bfloat16 or AMX; elsewhere
@@ -91,15 +93,18 @@ def _announce(url: str) -> None:
 
 
 @contextmanager
-def downloading() -> Iterator[None]:
+def downloading(what: str = "weights") -> Iterator[None]:
     """Announce a download of Keras and keep its chatter out of standard output; a server that is silent is given up.
 
     Keras removes what it has written where the download fails, or is ended by Ctrl-C.
+
+    Args:
+        what: is loaded, and downloaded first where it is not here.
     """
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TIMEOUT_S)
     try:
-        with redirect_stdout(_DownloadLog(sys.stderr if sys.stderr.isatty() else None)):
+        with doing(f"Loading {what}"), redirect_stdout(_DownloadLog(sys.stderr if sys.stderr.isatty() else None)):
             yield
     finally:
         socket.setdefaulttimeout(before)
@@ -112,7 +117,7 @@ def onednn_is_on() -> bool:
     return bool(_pywrap_util_port.IsMklEnabled())
 
 
-with silent_stderr(), warnings.catch_warnings():
+with doing("Loading TensorFlow"), silent_stderr(), warnings.catch_warnings():
     warnings.simplefilter("ignore")  # other people's deprecations, at import
     import keras
     import tensorflow as tf

@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from trainkit._progress import doing
 from trainkit.bundles._find import EXPORTED, find_bundle
 from trainkit.bundles._keras_model import find_keras_model, load_model, preprocessing_of
 from trainkit.bundles._runtimes import Forward, open_keras, open_runtimes
@@ -84,11 +85,13 @@ def bench(
     client = Classifier(find_bundle(bundle, Path(exported)))
     open_model = _keras_model(client, Path(keras) if keras else None, Path(experiments))
     with _opencv_threads(count):
-        runtimes = _open_runtimes(client, open_model, count)
+        with doing("Opening the runtimes"):
+            runtimes = _open_runtimes(client, open_model, count)
         milliseconds: dict[str, dict[int, float]] = {name: {} for name in runtimes}
         for size in sizes:
             blob = _noise_blob(client, size)
-            times = time_in_turn({name: open_(blob) for name, open_ in runtimes.items()}, most_seconds=seconds)
+            with doing(f"Measuring {', '.join(runtimes)}, {size} at a time"):
+                times = time_in_turn({name: open_(blob) for name, open_ in runtimes.items()}, most_seconds=seconds)
             for name, measured in times.items():
                 milliseconds[name][size] = 1000 * statistics.median(measured)
     return Benchmark(threads=count, milliseconds=milliseconds)

@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from trainkit._progress import doing
 from trainkit.bundles._agreement import Agreement
 from trainkit.bundles._clients import copy_clients
 from trainkit.bundles._compare import compare
@@ -121,10 +122,12 @@ def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) 
     traced = trace(exportable.model, from_logits=exportable.from_logits, after_blob=after_blob_in_graph(preprocessing))
     manifest = _save_graph(folder, exportable, traced, model_format, opencv)
     _write_beside(folder, manifest, exportable)
-    cases = _selftest_cases(exportable, traced)
+    with doing("Running the network on the self-test"):
+        cases = _selftest_cases(exportable, traced)
     agreement = compare(Classifier(folder), traced, exportable.images, preprocessing)
     _write_selftest(folder / "selftest", exportable.selftest_images, cases, agreement.probability_tolerance)
-    _check_agreement(folder, agreement)
+    with doing("Running the bundle's self-test"):
+        _check_agreement(folder, agreement)
     manifest["opencv"]["verified"] = {
         cv2.__version__: {
             "images": agreement.images,
@@ -139,7 +142,9 @@ def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) 
 def _save_graph(folder: Path, exportable: Exportable, traced: Traced, model_format: str, opencv: str) -> dict[str, Any]:
     """Write the graph, and return the manifest that describes it."""
     is_onnx = model_format == "onnx"
-    graph = build_graph(traced, broadcast=is_onnx and tuple(map(int, opencv.split("."))) >= BROADCASTS_SINCE)
+    broadcast = is_onnx and tuple(map(int, opencv.split("."))) >= BROADCASTS_SINCE
+    with doing("Converting the graph"):
+        graph = build_graph(traced, broadcast=broadcast)
     path = folder / FILES[model_format]
     opset = {"opset": opset_of(graph)} if is_onnx else {}
     manifest = build_manifest(
@@ -149,10 +154,11 @@ def _save_graph(folder: Path, exportable: Exportable, traced: Traced, model_form
         source=exportable.source,
         opencv={**READERS[model_format], "minimum": opencv},
     )
-    if is_onnx:
-        save_onnx(graph, traced.kind, path, metadata=embedded_manifest(manifest))
-    else:
-        save_frozen_graph(graph, traced.kind, path)
+    with doing(f"Writing {path.name}"):
+        if is_onnx:
+            save_onnx(graph, traced.kind, path, metadata=embedded_manifest(manifest))
+        else:
+            save_frozen_graph(graph, traced.kind, path)
     manifest["model"] |= {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
     return manifest
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trainkit._progress import counting_chunks, doing
 from trainkit.bundles._agreement import (
     LOGIT_TOLERANCE,
     Agreement,
@@ -50,7 +51,8 @@ def compare(client: Classifier, traced: Traced, part: Part, preprocessing: Prepr
             f"The Keras model has {traced.classes} classes; the bundle has {len(client.class_names)} class names."
         )
     with tempfile.TemporaryDirectory() as folder:
-        runtimes = _open(client, Path(folder))
+        with doing("Opening the bundle in OpenCV and onnxruntime"):
+            runtimes = _open(client, Path(folder))
         chunks = list(_answer(client, traced, part, preprocessing, runtimes))
     expected = _joined([chunk.expected for chunk in chunks])
     differences = {
@@ -92,7 +94,7 @@ def _answer(
     runtimes: dict[str, dict[str, Forward]],
 ) -> Iterator[_Chunk]:
     """Yield the answers to the images of a part, as many at a time as memory should hold."""
-    for start in range(0, len(part), _CHUNK):
+    for start in counting_chunks(len(part), _CHUNK, "Comparing with Keras"):
         images = [part.images[i] for i in range(start, min(start + _CHUNK, len(part)))]
         pixels = [preprocessing.to_pixels(image) for image in images]
         blob = client.to_blob(images)
@@ -127,7 +129,8 @@ def _yardstick(differences: dict[str, Difference], traced: Traced, first: _Chunk
     within = differences["opencv"].within(PROBABILITY_TOLERANCE, LOGIT_TOLERANCE)
     if "onnxruntime" in differences or within or first.blob is None:
         return differences.get("onnxruntime")
-    return _difference_of_onnx(traced, first.blob, first.expected)
+    with doing("Measuring onnxruntime's own difference"):
+        return _difference_of_onnx(traced, first.blob, first.expected)
 
 
 def _difference_of_onnx(traced: Traced, blob: np.ndarray, expected: Answers) -> Difference:

@@ -120,7 +120,7 @@ def detect_inputs(
     """
     detector = opened(Detector, find_manifest(manifest, exported), backend=backend, target=target)
     predict_many = partial(detector.predict_many, min_confidence=min_confidence)
-    for picture, found in answer(inputs, predict_many, _draw):
+    for picture, found in answer(inputs, predict_many, _draw, text="Detecting"):
         yield picture, {**picture.to_json(), "detections": [_to_json(one) for one in found]}
 
 

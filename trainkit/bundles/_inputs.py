@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from trainkit._progress import Step, counting, doing
 from trainkit.bundles._drawing import find_targets, save_picture
 from trainkit.data._inspection import check_image_file, read_image
 from trainkit.deploy.python import _media
@@ -97,7 +98,7 @@ class Picture(_media.Picture):
 def find_problems(images: Sequence[Path]) -> dict[Path, str]:
     """Return the files that are no images every OpenCV since 4.5 reads, each with a sentence that says why."""
     problems = {}
-    for path in images:
+    for path in counting(images, "Looking at the files", unit="files"):
         try:
             check_image_file(path)
         except DataError as error:
@@ -120,6 +121,8 @@ def answer(
     inputs: Inputs,
     predict_many: Callable[[Sequence[np.ndarray]], Sequence[Any]],
     draw: Callable[[np.ndarray, Any], np.ndarray],
+    *,
+    text: str = "Classifying",
 ) -> Iterator[tuple[Picture, Any]]:
     """Yield each picture with the answer to it, and log how many there were a second.
 
@@ -129,6 +132,7 @@ def answer(
         inputs: what is to be looked at.
         predict_many: answers several images.
         draw: draws an answer on an image.
+        text: what is said to be done.
 
     Raises:
         DataError: something could not be read; raised after all that could be.
@@ -144,17 +148,19 @@ def answer(
     usable = [file for file in files if file not in problems]
     inputs_count = len(usable) + len(problems)  # a video turns out to be none only when it is read
     targets = _targets(inputs, usable)
+    endless = inputs.camera is not None or any(is_video(str(file)) for file in usable)
     pictures = read_pictures(usable, complain, camera=inputs.camera, every=inputs.every, read=read_image)
-    started, count = time.perf_counter(), 0
+    started, step = time.perf_counter(), Step(text)
     try:
-        for picture, found in answer_pictures(pictures, predict_many, batch=inputs.batch):
-            if inputs.annotate is not None:
-                save_picture(_target(inputs.annotate, targets, picture), draw(picture.image, found))
-            count += 1
-            yield Picture(*picture), found
+        with doing(text, total=None if endless else len(usable)) as step:
+            for picture, found in answer_pictures(pictures, predict_many, batch=inputs.batch):
+                if inputs.annotate is not None:
+                    save_picture(_target(inputs.annotate, targets, picture), draw(picture.image, found))
+                step.advance()
+                yield Picture(*picture), found
     finally:
-        if count:
-            log.info(describe_speed(count, time.perf_counter() - started))
+        if step.done:
+            log.info(describe_speed(step.done, time.perf_counter() - started))
     refuse(problems, inputs_count)
 
 

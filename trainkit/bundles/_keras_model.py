@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from trainkit._progress import doing
 from trainkit.deploy.python._classifier import Classifier
 from trainkit.errors import BundleError, TrainkitError, UsageError
 from trainkit.files import sha256_of
@@ -49,7 +50,7 @@ def load_model(path: Path | None, source: dict[str, Any], preprocessing: Preproc
     from trainkit.models._loading import at_size, load_model_file, offering_unsafe
 
     if path is not None:
-        with offering_unsafe():
+        with doing("Loading the network"), offering_unsafe():
             return at_size(load_model_file(path, unsafe=unsafe).model, preprocessing.shape)
     check_application(source["application"])
     return build_application(

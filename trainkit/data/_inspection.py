@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from trainkit._progress import counting
 from trainkit.data._fingerprints import SIDE, Fingerprint, compute_fingerprint
 from trainkit.deploy.python._media import decode_image, is_utf8
 from trainkit.deploy.python._values import MAX_PIXELS
@@ -49,7 +50,8 @@ def inspect_files(paths: Sequence[Path]) -> list[ImageFile]:
     """Look at files on all cores; the result has their order."""
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.simplefilter("ignore")  # what Pillow thinks of odd but readable files
-        return list(pool.map(inspect_file, paths))
+        looked_at = pool.map(inspect_file, paths)
+        return [next(looked_at) for _ in counting(paths, "Looking at the files", unit="files")]
 
 
 def inspect_file(path: Path) -> ImageFile:
@@ -172,6 +174,8 @@ def check_image_file(path: Path) -> None:
         if os.path.isdir(path):
             raise DataError(f"{path} is a folder. Name the images in it, such as {path}/*.jpg")
         raise DataError(f"No such image: {path}")
-    (looked_at,) = inspect_files([path])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        looked_at = inspect_file(path)
     if looked_at.problem:
         raise DataError(f"{path} {looked_at.problem}")

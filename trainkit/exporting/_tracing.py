@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from trainkit._progress import doing
 from trainkit.backend import keras, silent_stderr, tf
 from trainkit.errors import ExportError
 from trainkit.exporting._graph import factor_of, plain_name
@@ -128,7 +129,14 @@ def trace(
     def forward(blob: Any) -> Any:
         return model(tf.identity(after_blob(blob), name="model_input"), training=False)
 
-    with calling(model, "traced"), silent_stderr(), _inlined(), _expressed_otherwise(), _plain_names(model):
+    with (
+        doing("Tracing the network"),
+        calling(model, "traced"),
+        silent_stderr(),
+        _inlined(),
+        _expressed_otherwise(),
+        _plain_names(model),
+    ):
         function = tf.compat.v1.wrap_function(forward, signature)
     output = function.outputs[0]
     if len(function.outputs) != 1:

@@ -199,7 +199,7 @@ def load_imagenet(name: str, build: Callable[..., Any], *, otherwise: str) -> An
     from trainkit.backend import downloading
 
     try:
-        with downloading(), warnings.catch_warnings():
+        with downloading(f"the ImageNet weights of {name}"), warnings.catch_warnings():
             # For a size that MobileNet was not trained at, Keras takes the weights for 224 and warns.
             warnings.simplefilter("ignore")
             return build(weights="imagenet")

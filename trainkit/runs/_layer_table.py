@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainkit._progress import doing
 from trainkit.data._sources import SOURCES
 from trainkit.errors import RunError, UsageError
 from trainkit.models._applications import APPLICATIONS
@@ -145,20 +146,27 @@ def _shapes_of_name(
     from trainkit.models._summary import trace_shapes
 
     try:
-        if name in APPLICATIONS and classes is None and color != "gray":
-            from trainkit.models._applications import build_application
-
-            width, height = sides or (None, None)
-            model = build_application(name, width=width, height=height, weights="none", alpha=alpha)
-        elif name in BUILDERS:
-            model = _build(name, sides, color, classes or 10, alpha)
-        else:
-            raise UsageError(f"{name} comes with ImageNet's 1,000 classes, in colour. Leave out --classes and --color.")
+        with doing("Building the network"):
+            model = _build_named(name, sides, color, classes, alpha)
     except tf.errors.ResourceExhaustedError as error:
         raise UsageError(
             f"{name} has more parameters than fit into memory at this size. Take a smaller --size."
         ) from error
     return Shapes(name, trace_shapes(model))
+
+
+def _build_named(
+    name: str, sides: tuple[int, int] | None, color: str | None, classes: int | None, alpha: float | None
+) -> Any:
+    """Build a network of keras.applications as it comes, or one of trainkit's, with random weights."""
+    if name in APPLICATIONS and classes is None and color != "gray":
+        from trainkit.models._applications import build_application
+
+        width, height = sides or (None, None)
+        return build_application(name, width=width, height=height, weights="none", alpha=alpha)
+    if name in BUILDERS:
+        return _build(name, sides, color, classes or 10, alpha)
+    raise UsageError(f"{name} comes with ImageNet's 1,000 classes, in colour. Leave out --classes and --color.")
 
 
 def _shapes_of_run(source: str | Path | Run, experiments: Path) -> Shapes:

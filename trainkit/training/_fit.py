@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from trainkit._progress import doing
 from trainkit.backend import keras, tf
 from trainkit.data._dataset import Dataset
 from trainkit.data._sources import load_dataset
@@ -160,7 +161,8 @@ def _fit_and_measure(job: _Job) -> Literal["finished", "interrupted"]:
             job.run.set_result(
                 epochs=progress.epochs, best_epoch=progress.best_epoch, seconds=round(progress.seconds, 3)
             )
-    job.model.load_weights(job.run.model_path)
+    with doing("Loading the best weights"):
+        job.model.load_weights(job.run.model_path)
     # The images for testing are touched here, once, and not before.
     try:
         job.run.set_result(**_measure(job))
@@ -193,7 +195,7 @@ def _train_phases(job: _Job) -> None:
 def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
     """Train a phase, after which there are up to `later` epochs of others."""
     config, progress, began = job.config, job.progress, time.monotonic()
-    with job.prepared.strategy.scope():
+    with doing("Preparing the training"), job.prepared.strategy.scope():
         fitted = build_fitted(job.prepared, [job.interruption])
         model, feeds = fitted.model, fitted.feeds
         reseed(model, config.training.seed, progress.phase_index)
@@ -277,8 +279,9 @@ def _tensorboard(run: Run) -> Any:
 
 
 def _draw(run: Run) -> None:
-    if rows := run.metrics:
-        draw_curves(rows, run.path / "curves.png")
-    if matrix := run.result["confusion_matrix"]:
-        draw_confusion_matrix(matrix, run.class_names, run.path / "confusion_matrix.png")
-    write_report(run.path)
+    with doing("Drawing the report"):
+        if rows := run.metrics:
+            draw_curves(rows, run.path / "curves.png")
+        if matrix := run.result["confusion_matrix"]:
+            draw_confusion_matrix(matrix, run.class_names, run.path / "confusion_matrix.png")
+        write_report(run.path)

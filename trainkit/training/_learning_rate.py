@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from trainkit._progress import counting
 from trainkit.backend import keras, tf
 from trainkit.data._dataset import Dataset
 from trainkit.data._sources import load_dataset
@@ -71,7 +72,7 @@ def _losses(model: Any, feed: Feed) -> tuple[list[float], list[float]]:
     rates = np.geomspace(LOWEST, HIGHEST, STEPS)
     used: list[float] = []
     losses: list[float] = []
-    for rate, batch in zip(rates, _endless(feed), strict=False):
+    for rate, batch in zip(counting(rates, "Training", unit="steps"), _endless(feed), strict=False):
         model.optimizer.learning_rate = rate
         inputs, targets, *weights = map(keras.ops.convert_to_tensor, batch)
         with calling(model, "trained"):
