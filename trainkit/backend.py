@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
+from trainkit.errors import naming_missing_packages
+
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -40,7 +42,7 @@ def downloading() -> Iterator[None]:
         yield
 
 
-with silent_stderr(), warnings.catch_warnings():
+with naming_missing_packages(), silent_stderr(), warnings.catch_warnings():
     warnings.simplefilter("ignore")  # other people's deprecations, at import
     import keras
     import tensorflow as tf
