@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from trainkit.runs._run import find_run, list_runs
     from trainkit.training._train import find_learning_rate, resume, train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Augmentation",
     "Classifier",

@@ -112,7 +112,7 @@ class Page:
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self.driver = Chrome(options=options, service=Service(str(shutil.which("chromedriver"))))
-        self.driver.set_script_timeout(30)
+        self.driver.set_script_timeout(120)
 
     def open(self, url: str, *, tested: bool = True) -> Page:
         """Open a page, and wait until the self-test has ended, or the page has given up."""
@@ -122,7 +122,7 @@ class Page:
             self.wait(lambda: self.state() != "working")
         return self
 
-    def wait(self, holds: Callable[[], Any], seconds: float = 30) -> None:
+    def wait(self, holds: Callable[[], Any], seconds: float = 120) -> None:
         until = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < until, f"it does not happen; the page says {self.alert()!r}, {self.console()}"
