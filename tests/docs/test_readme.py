@@ -29,7 +29,7 @@ from strange_models import fixed_output, write_manifest
 
 import trainkit
 from trainkit.cli import app
-from trainkit.deploy import classify
+from trainkit.deploy.python._schema import SECTIONS, check_manifest
 from trainkit.models._builders import BUILDERS
 from trainkit.preprocessing import PREPROCESSINGS, build_preprocessing, needs_mean_image, needs_statistics
 from trainkit.runs import _settings as config
@@ -239,7 +239,7 @@ def test_every_preprocessing_is_described() -> None:
 
 def test_every_key_of_the_manifest_is_described() -> None:
     expected = {}
-    for name, (required, optional) in classify._SECTIONS.items():
+    for name, (required, optional) in SECTIONS.items():
         prefix = "" if name == "manifest" else "before_blob[]." if name.startswith("before_blob") else f"{name}."
         expected |= {f"{prefix}{key}": "required" for key in required}
         expected |= {f"{prefix}{key}": "optional" for key in optional}
@@ -251,7 +251,7 @@ def test_manifest_of_the_readme_is_one() -> None:
     manifests = [json.loads(block) for block in blocks("json")]
     assert [manifest["output"]["kind"] for manifest in manifests] == ["sigmoid", "softmax", "ssd"]
     for manifest in manifests:
-        classify.check_manifest(manifest)
+        check_manifest(manifest)
 
 
 @pytest.mark.parametrize("name", trainkit.__all__)
