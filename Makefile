@@ -10,7 +10,7 @@ WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cor
 SHARE := --numprocesses $(WORKERS) --dist worksteal
 TESTS := $(BIN)/python -m pytest $(SHARE)
 
-.PHONY: help demo test test-slow test-timing test-opencv4 test-wheel coverage lint compat compat-quick compat-all notebooks clients clients-quick bench clean
+.PHONY: help demo test test-slow test-timing test-opencv4 test-wheel coverage mutants lint compat compat-quick compat-all notebooks clients clients-quick bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(call RUNS,$(PYTHON))" || { echo "trainkit needs Python 3.11 to 3.13. Install one, or name it: make PYTHON=python3.12" >&2; exit 1; }
@@ -57,6 +57,14 @@ coverage: $(VENV)/installed ## `make test`, and how much of trainkit/ it runs: b
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
+.mutants/installed:
+	$(PYTHON) -m venv .mutants
+	.mutants/bin/python -m pip install --quiet 'cosmic-ray>=8.4,<9'
+	@touch $@
+
+mutants: $(VENV)/installed .mutants/installed ## changes of the core that a test must notice; MUTANTS="--count 60 --seed 1" draws others
+	.mutants/bin/python tests/mutants --python $(BIN)/python $(MUTANTS)
+
 lint: $(VENV)/installed ## ruff and mypy, strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -84,4 +92,4 @@ bench: $(VENV)/installed ## data, training and exported graphs beside what one w
 	@$(BIN)/python tests/bench $(BENCH)
 
 clean: ## removes what was installed and every cache
-	rm -rf $(VENV) .demo .compat .clients .opencv4 .coverage* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .demo .compat .clients .opencv4 .mutants .coverage* .mypy_cache .ruff_cache .pytest_cache
