@@ -10,7 +10,7 @@ WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cor
 SHARE := --numprocesses $(WORKERS) --dist worksteal
 TESTS := $(BIN)/python -m pytest $(SHARE)
 
-.PHONY: help demo test test-slow test-timing test-opencv4 test-wheel coverage mutants lint compat compat-quick compat-all notebooks clients clients-quick bench clean
+.PHONY: help demo test test-no-onednn test-slow test-timing test-opencv4 test-wheel coverage mutants lint compat compat-quick compat-all notebooks clients clients-quick bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(call RUNS,$(PYTHON))" || { echo "trainkit needs Python 3.11 to 3.13. Install one, or name it: make PYTHON=python3.12" >&2; exit 1; }
@@ -27,6 +27,14 @@ demo: $(VENV)/installed ## the whole way on the digits that scikit-learn carries
 
 test: $(VENV)/installed ## the tests, but for the slow ones and those that a clock decides
 	$(TESTS) -m "not slow and not timing"
+
+# What TensorFlow traces or runs for an export.
+NO_ONEDNN := tests/test_backend.py tests/exporting tests/bundles/test_check.py tests/bundles/test_export.py \
+	tests/bundles/test_exportable.py tests/bundles/test_description.py tests/bundles/test_bench.py tests/models \
+	tests/runs/test_layer_table.py tests/runs/test_evaluation.py
+
+test-no-onednn: $(VENV)/installed ## the exporter's tests once more, as on a CPU for which TensorFlow has no oneDNN
+	TF_ENABLE_ONEDNN_OPTS=0 $(TESTS) -m "not slow and not timing" $(NO_ONEDNN)
 
 test-slow: $(VENV)/installed ## the slow ones: every network is trained
 	$(TESTS) -m "slow and not timing"
