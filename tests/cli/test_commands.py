@@ -260,6 +260,24 @@ def test_help_of_train_names_every_model_and_preprocessing() -> None:
         assert re.split(r", | or ", options[name].rstrip(".")) == list(known)
 
 
+def test_predict_needs_no_tensorflow(workplace: Path) -> None:
+    code = (
+        "import sys\nfor name in ('tensorflow', 'keras', 'onnx'):\n    sys.modules[name] = None\n"
+        "from trainkit.cli import main\nmain()"
+    )
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "predict",
+        "digits",
+        workplace / "exported" / "digits" / "selftest" / "1.png",
+    ]
+    ended = subprocess.run(command, cwd=workplace, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.timing
 def test_predict_does_not_wait_for_tensorflow(workplace: Path) -> None:
     image = workplace / "exported" / "digits" / "selftest" / "1.png"
     assert fastest("predict", "digits", image, cwd=workplace) < 1.0
