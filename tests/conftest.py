@@ -8,7 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from photographs import COLORS_BGR, draw_photo, write_class_folders
+
+# No clock decides: neither how long one example takes, nor how long it takes to draw them.
+settings.register_profile("trainkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("trainkit")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         BundleError,
         DataError,
         ExportError,
+        MissingPackageError,
         ModelError,
         OutputError,
         RunError,
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from trainkit.training._suggestion import LearningRates
     from trainkit.training._train import find_learning_rate, resume, train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Agreement",
     "Augmentation",
@@ -69,6 +70,7 @@ __all__ = [
     "Difference",
     "ExportError",
     "LearningRates",
+    "MissingPackageError",
     "ModelError",
     "OutputError",
     "Prediction",
@@ -120,6 +122,7 @@ __getattr__, __dir__ = attach(
         "ExportError": "trainkit.errors",
         "LearningRates": "trainkit.training._suggestion",
         "ModelError": "trainkit.errors",
+        "MissingPackageError": "trainkit.errors",
         "OutputError": "trainkit.errors",
         "Prediction": "trainkit.deploy.python._values",
         "Preprocessing": "trainkit.preprocessing",

@@ -20,6 +20,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from trainkit._progress import doing
+from trainkit.errors import naming_missing_packages
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -117,7 +118,7 @@ def onednn_is_on() -> bool:
     return bool(_pywrap_util_port.IsMklEnabled())
 
 
-with doing("Loading TensorFlow"), silent_stderr(), warnings.catch_warnings():
+with naming_missing_packages(), doing("Loading TensorFlow"), silent_stderr(), warnings.catch_warnings():
     warnings.simplefilter("ignore")  # other people's deprecations, at import
     import keras
     import tensorflow as tf
