@@ -1,9 +1,10 @@
 # make demo   the whole way on the digits that scikit-learn carries
 # make test   the tests, but for the slow ones: make test-slow
 # make lint   ruff and mypy
-# make compat every OpenCV from 4.5.5 to 5.0 reads every network; writes the table of README.md
+# make compat every OpenCV from 4.5.5 to 5.0 reads every network; writes the table of docs/matrix.md
 # make notebooks  every lesson, from top to bottom
 # make clients    every client of a bundle (Python, C++, Node.js, a web page) tests itself
+# make docs   the manual and the lessons as a site: docs/_build/html/index.html
 # make bench  data, training and exported graphs beside what one would have used; make bench BENCH="augmentation --json"
 # make test PYTHON=python3.12   with another Python (3.11 to 3.13)
 
@@ -13,7 +14,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.12 python3.11 python3.13 py
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint compat compat-quick compat-all notebooks clients clients-quick bench clean
+.PHONY: demo test test-slow lint compat compat-quick compat-all notebooks clients clients-quick bench docs clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(call RUNS,$(PYTHON))" || { echo "trainkit needs Python 3.11 to 3.13. Install one, or name it: make PYTHON=python3.12" >&2; exit 1; }
@@ -57,5 +58,9 @@ clients-quick: $(VENV)/installed
 bench: $(VENV)/installed
 	@$(BIN)/python tests/bench $(BENCH)
 
+docs: $(VENV)/installed
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m sphinx -c docs -W --keep-going . docs/_build/html
+
 clean:
-	rm -rf $(VENV) .demo .compat .clients .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .demo .compat .clients docs/_build .mypy_cache .ruff_cache .pytest_cache
