@@ -60,7 +60,7 @@ bench: $(VENV)/installed
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/generate.py --check
-	$(BIN)/python -m sphinx -c docs -W --keep-going . docs/_build/html
+	$(BIN)/python -m sphinx -q -E -c docs -W --keep-going . docs/_build/html
 
 clean:
 	rm -rf $(VENV) .demo .compat .clients docs/_build .mypy_cache .ruff_cache .pytest_cache

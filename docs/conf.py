@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import version as version_of
-from pathlib import Path
 from typing import Any
 
 project = "trainkit"
@@ -21,6 +20,8 @@ myst_heading_anchors = 3
 nb_execution_mode = "off"  # the lessons are run by `make notebooks`, and keep what they printed
 html_theme = "furo"
 html_title = f"trainkit {version}"
+html_static_path = ["_static"]
+html_css_files = ["manual.css"]
 html_extra_path = ["_site"]  # the site's own index.html leads to the manual's
 html_copy_source = False
 pygments_style = "friendly"
@@ -31,17 +32,15 @@ def add_contents(_app: Any, name: str, source: list[str]) -> None:
     """Let the order of the site be that of the links on a page: what is listed there need not be listed twice."""
     if name not in ("docs/index", "notebooks/README"):
         return
-    folder = Path(name).parent
     for heading, links in _sections(source[0]):
-        entries = [path for path in links if (Path(folder, path)).exists()]
-        if entries:
-            lines = [Path(path).with_suffix("").as_posix() for path in entries]
+        lines = [f"{title} <{path}>" for title, path in links]
+        if lines:
             source[0] += "\n".join(["\n\n```{toctree}", ":hidden:", f":caption: {heading}", "", *lines, "```\n"])
 
 
-def _sections(text: str) -> list[tuple[str, list[str]]]:
+def _sections(text: str) -> list[tuple[str, list[tuple[str, str]]]]:
     parts = re.split(r"^#+ (.+)$", text, flags=re.M)
-    link = re.compile(r"^(?:- |\| )\[[^\]]+\]\(([^)#]+\.(?:md|ipynb))\)", flags=re.M)
+    link = re.compile(r"^(?:- |\| )\[([^\]]+)\]\(([^)#]+)\.(?:md|ipynb)\)", flags=re.M)
     return [(heading, link.findall(body)) for heading, body in zip(parts[1::2], parts[2::2], strict=True)]
 
 

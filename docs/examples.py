@@ -1,8 +1,8 @@
 """The examples of the manual: what stands in its pages to be run, and what comes of running it.
 
 Every `console` block is run, line by line, in one folder; a line that is to fail is followed by `$ echo $?` and its
-exit code. Then the `python` blocks run in that folder, in one process. Those whose first line is a comment with a file's
-name are scripts, each in a process of its own. Blocks of other kinds are only looked at.
+exit code. Then the `python` blocks run in that folder, in one process. Those whose first line is a comment with a
+file's name are scripts, each in a process of its own. Blocks of other kinds are only looked at.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -111,27 +112,35 @@ def _default_of(option: Any) -> str:
 
 
 def settings_page() -> str:
-    """Return the page of every setting: what it may be, and what it is where nothing is said."""
+    """Return the page of every setting: what it means, what it may be, and what it is where nothing is said."""
     from trainkit.models._builders import BUILDERS
-    from trainkit.runs._settings import _RULES, build_config
+    from trainkit.runs._settings import build_config
 
     by_model = {name: build_config({"data": "digits", "model.name": name}).values for name in BUILDERS}
     parts = [
         "# Settings",
         NOTICE,
-        "Each can be given as `--set KEY=VALUE`, in a `config.toml`, and from Python in `settings`. The defaults are "
-        "those for `digits`; where they differ from model to model, [Models](../models.md) has them.",
+        "Each can be given as `--set KEY=VALUE`, in a `config.toml`, and from Python in `settings`; some have an "
+        "option of their own. The defaults are those for `digits`; where they differ from model to model, "
+        "[Models](../models.md) has them.",
     ]
-    for section in dict.fromkeys(key.partition(".")[0] if "." in key else "" for key in _RULES):
-        keys = [key for key in _RULES if (key.partition(".")[0] if "." in key else "") == section]
-        rows = [[f"`{key}`", _expected(_RULES[key]), *_held(key, by_model)] for key in keys]
+    for section, keys in groupby(rules(), key=lambda key: key.rpartition(".")[0]):
+        rows = [[f"`{key}`", *_about(rules()[key]), *_held(key, by_model)] for key in keys]
         parts.append(f"## {section or 'The run'}")
-        parts.append(table(["setting", "what it may be", "default", "for"], rows))
+        parts.append(table(["setting", "what it is", "what it may be", "default", "for"], rows))
     return "\n\n".join(parts) + "\n"
 
 
-def _expected(rule: Any) -> str:
-    return rule.expected or "see [augmentation](../preprocessing.md#augmentation)"
+def rules() -> dict[str, Any]:
+    """Return the table of rules that every setting has one in."""
+    from trainkit.runs._settings import _RULES
+
+    return _RULES
+
+
+def _about(rule: Any) -> list[str]:
+    option = f"; `{rule.option}`" if getattr(rule, "option", None) else ""
+    return [getattr(rule, "help", "").rstrip(".") + option, rule.expected]
 
 
 def _held(key: str, by_model: Mapping[str, Mapping[str, Any]]) -> list[str]:

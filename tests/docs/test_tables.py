@@ -39,14 +39,6 @@ def test_every_preprocessing_is_described() -> None:
             assert scalefactor == f"{built.blob['scalefactor']:g}", name
 
 
-def test_every_augmentation_is_described() -> None:
-    from trainkit import Augmentation
-
-    rows = rows_of(PAGES["docs/preprocessing.md"], ["setting", "what it is"])
-    described = [name for setting, _ in rows for name in codes(setting)]
-    assert sorted([*described, "preprocessing_function"]) == sorted(Augmentation().to_settings())
-
-
 def test_every_key_of_the_manifest_is_described() -> None:
     expected = {}
     for name, (required, optional) in classify._SECTIONS.items():
