@@ -135,3 +135,29 @@ def test_every_target_of_make_is_described() -> None:
     rows = re.findall(r"^\| `(make [\w-]+|\.ci/run)` \|", examples.pages()["docs/contributing.md"], flags=re.M)
     assert sorted(rows) == sorted([*(f"make {target}" for target in targets), ".ci/run"])
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+@pytest.mark.parametrize(
+    ("target", "answer"),
+    [
+        ("docs/data.md#a-csv-file", "image,label,split"),
+        ("docs/training.md#interrupt-and-resume", "--resume"),
+        ("docs/preprocessing.md#augmentation", "augmentation.rotation_range"),
+        ("docs/deploy-cpp.md", "cmake -S"),
+        ("docs/other-models.md#keras-2-and-keras-3-files", "--preprocessing symmetric"),
+        ("docs/export.md#frozen-graphs", "--format frozen-graph"),
+        ("docs/bundle.md#the-manifest", "| `blob.scalefactor` |"),
+        ("docs/command-line.md#exit-codes", "| 130 |"),
+        ("docs/install.md#gpu", "tensorflow[and-cuda]"),
+        ("docs/reference/python.md", "### `train`"),
+    ],
+)
+def test_the_readme_leads_to_what_newcomers_look_for(target: str, answer: str) -> None:
+    assert f"({target})" in examples.pages()["README.md"]
+    path, _, anchor = target.partition("#")
+    text = (ROOT / path).read_text(encoding="utf-8")
+    headings = re.split(r"^(?=#+ )", text, flags=re.M)
+    slugs = [
+        re.sub(r"[^\w -]", "", each.partition("\n")[0].lstrip("# ")).lower().replace(" ", "-") for each in headings
+    ]
+    assert answer in (headings[slugs.index(anchor)] if anchor else text)
