@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from trainkit.data._inspection import read_image
-from trainkit.deploy.classify import MAX_PIXELS, MAX_SIDE, apply_before_blob, pad_to_aspect
+from trainkit.deploy.python._pixels import apply_before_blob, pad_to_aspect
+from trainkit.deploy.python._values import MAX_PIXELS, MAX_SIDE
 from trainkit.errors import BundleError, TrainkitError, UsageError
 from trainkit.preprocessing import (
     PREPROCESSINGS,

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from trainkit.bundles._export import export
     from trainkit.data._augmentation import Augmentation
     from trainkit.data._transforms import apply_transform
-    from trainkit.deploy.classify import Classifier, Detector
+    from trainkit.deploy.python._classifier import Classifier
+    from trainkit.deploy.python._detector import Detector
     from trainkit.lessons._convolution import convolve
     from trainkit.lessons._faces import find_faces
     from trainkit.lessons._imagenet import classify
@@ -62,8 +63,8 @@ __getattr__, __dir__ = attach(
     __name__,
     {
         "Augmentation": "trainkit.data._augmentation",
-        "Classifier": "trainkit.deploy.classify",
-        "Detector": "trainkit.deploy.classify",
+        "Classifier": "trainkit.deploy.python._classifier",
+        "Detector": "trainkit.deploy.python._detector",
         "Preprocessing": "trainkit.preprocessing",
         "add_clients": "trainkit.bundles._clients",
         "apply_transform": "trainkit.data._transforms",

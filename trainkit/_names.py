@@ -104,6 +104,7 @@ _MOVED = {
     "trainkit.data.tables": "trainkit.data._tables",
     "trainkit.data.transforms": "trainkit.data._transforms",
     "trainkit.demo": "trainkit.cli._demo",
+    "trainkit.deploy.classify": "trainkit.deploy.python",
     "trainkit.detection": "trainkit.bundles._detect",
     "trainkit.drawing": "trainkit.bundles._drawing",
     "trainkit.exporting.bundle": "trainkit.bundles._bundle",

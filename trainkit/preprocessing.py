@@ -20,7 +20,8 @@ from typing import Any, Literal, get_args
 import cv2
 import numpy as np
 
-from trainkit.deploy.classify import MAX_SIDE, apply_before_blob, check_image
+from trainkit.deploy.python._pixels import apply_before_blob, check_image
+from trainkit.deploy.python._values import MAX_SIDE
 from trainkit.errors import TrainkitError, UsageError, unknown
 from trainkit.files import replacing, write_json
 

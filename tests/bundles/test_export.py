@@ -21,7 +21,7 @@ from untrained import save_run, spread_weights
 import trainkit
 from trainkit.backend import keras
 from trainkit.bundles._bundle import why_not_for_samples
-from trainkit.deploy.classify import read_net
+from trainkit.deploy.python._model import read_net
 from trainkit.errors import BundleError, ExportError, OutputError, RunError, UsageError
 from trainkit.exporting import _frozen_graph as frozen_graph
 from trainkit.exporting import _onnx_graph as onnx_graph

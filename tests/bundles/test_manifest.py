@@ -18,7 +18,8 @@ from trainkit.bundles._manifest import (
     read_manifest,
     save_manifest,
 )
-from trainkit.deploy.classify import MAX_MANIFEST_BYTES, check_manifest
+from trainkit.deploy.python._schema import check_manifest
+from trainkit.deploy.python._values import MAX_MANIFEST_BYTES
 from trainkit.errors import BundleError, ExportError
 from trainkit.preprocessing import build_preprocessing
 

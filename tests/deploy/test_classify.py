@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import filecmp
 import hashlib
 import json
 import os
@@ -21,8 +20,16 @@ import onnx
 import pytest
 from photographs import COLORS_BGR, draw_photo
 
-from trainkit.deploy import Classifier, classify
-from trainkit.deploy.classify import apply_before_blob, check_image, pad_to_aspect, read_image, read_net, selftest
+from trainkit.deploy import Classifier
+from trainkit.deploy._build import build_classify
+from trainkit.deploy.python import _values
+from trainkit.deploy.python._drawing import save_picture
+from trainkit.deploy.python._media import read_image
+from trainkit.deploy.python._model import read_net
+from trainkit.deploy.python._opencv import describe_needs, has_engines
+from trainkit.deploy.python._pixels import apply_before_blob, check_image, pad_to_aspect
+from trainkit.deploy.python._selftest import selftest
+from trainkit.deploy.python._values import NOTHING_FOUND
 from trainkit.errors import BundleError
 
 OPENCV_5 = pytest.mark.skipif(not hasattr(cv2.dnn, "ENGINE_CLASSIC"), reason="OpenCV 4 reads it in another way")
@@ -424,7 +431,7 @@ def test_classifier_refuses_an_unknown_engine(tiny_bundle: Path) -> None:
 
 
 def test_errors_are_those_of_trainkit() -> None:
-    assert classify.BundleError is BundleError
+    assert _values.BundleError is BundleError
 
 
 @pytest.mark.parametrize(
@@ -616,9 +623,9 @@ def test_selftest_without_originals_does_not_speak_of_them(bundle: Path) -> None
 def test_engine_that_the_manifest_names_is_said_and_held(bundle: Path) -> None:
     edit(bundle, opencv={"engine": "classic"})
     said = run_script(bundle, "--selftest").stdout
-    assert said.startswith(f"OpenCV {cv2.__version__}, classic engine: ") == classify.has_engines()
+    assert said.startswith(f"OpenCV {cv2.__version__}, classic engine: ") == has_engines()
     assert Classifier(bundle, engine="classic").class_names
-    if classify.has_engines():
+    if has_engines():
         with pytest.raises(
             BundleError, match=r"In OpenCV 5 this bundle needs the classic engine\. Received: new\. Leave"
         ):
@@ -635,7 +642,7 @@ def test_engine_that_the_manifest_names_is_said_and_held(bundle: Path) -> None:
     ],
 )
 def test_needs_are_said_where_there_are_any(opencv: dict[str, Any], expected: str) -> None:
-    assert classify.describe_needs(opencv) == expected
+    assert describe_needs(opencv) == expected
 
 
 def test_several_labels_at_once_are_all_found(bundle: Path, classifier: Classifier, street_image: np.ndarray) -> None:
@@ -726,12 +733,11 @@ def test_client_of_the_first_version_still_runs() -> None:
 
 
 def test_bundle_carries_the_client_as_it_is(tiny_bundle: Path) -> None:
-    assert filecmp.cmp(tiny_bundle / "classify.py", classify.__file__, shallow=False)
+    assert (tiny_bundle / "classify.py").read_bytes() == build_classify().encode()
 
 
 def test_client_is_python_3_8() -> None:
-    source = Path(classify.__file__).read_text(encoding="utf-8")
-    tree = ast.parse(source, feature_version=(3, 8))
+    tree = ast.parse(build_classify(), feature_version=(3, 8))
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     assert imports[0].module == "__future__"  # `str | Path` is no error in 3.8 while annotations are not evaluated
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
@@ -786,7 +792,7 @@ def test_script_draws_on_frames(bundle: Path, film: Path, tmp_path: Path) -> Non
     assert run_script(bundle, str(film), "--every", "5", "--annotate", str(tmp_path / "out")).returncode == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["film-0.png", "film-5.png"]
     options = argparse.Namespace(annotate=str(tmp_path / "out"), inputs=[])
-    classify._save_picture(options, "camera 0 frame 3", np.zeros((8, 8, 3), np.uint8))
+    save_picture(options, "camera 0 frame 3", np.zeros((8, 8, 3), np.uint8))
     assert (tmp_path / "out" / "camera 0-3.png").is_file()
 
 
@@ -802,10 +808,7 @@ def test_script_computes_with_what_is_asked_for(bundle: Path) -> None:
 def test_script_obeys_top_and_min_confidence(bundle: Path) -> None:
     assert run_script(bundle, "selftest/1.png", "--top", "1").stdout.count(",") == 0
     assert run_script(bundle, "selftest/1.png", "--top", "2").stdout.count(",") == 1
-    assert (
-        run_script(bundle, "selftest/1.png", "--min-confidence", "1").stdout
-        == f"selftest/1.png: {classify.NOTHING_FOUND}\n"
-    )
+    assert run_script(bundle, "selftest/1.png", "--min-confidence", "1").stdout == f"selftest/1.png: {NOTHING_FOUND}\n"
 
 
 def test_script_runs_from_any_folder(bundle: Path, tmp_path: Path) -> None:

@@ -26,10 +26,10 @@ from PIL import Image
 from strange_models import write_caffe_model
 
 import trainkit
-from trainkit.deploy import Classifier, classify
-from trainkit.deploy.classify import read_image
+from trainkit.deploy import Classifier
+from trainkit.deploy.python._media import read_image
 
-WEB = Path(classify.__file__).parent / "web"
+WEB = Path(trainkit.__file__).parent / "deploy" / "web"
 VERSIONS = ("4.12.0", "5.0.0")  # of opencv.js
 HOSTILE = ['café "x"', "<img src=x onerror=alert(1)>"]
 FLAGS = (

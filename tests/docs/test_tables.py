@@ -8,7 +8,7 @@ import re
 import examples
 from tables import codes, rows_of
 
-from trainkit.deploy import classify
+from trainkit.deploy.python._schema import SECTIONS, check_manifest
 from trainkit.models import BUILDERS
 from trainkit.preprocessing import PREPROCESSINGS, build_preprocessing, needs_mean_image, needs_statistics
 
@@ -41,7 +41,7 @@ def test_every_preprocessing_is_described() -> None:
 
 def test_every_key_of_the_manifest_is_described() -> None:
     expected = {}
-    for name, (required, optional) in classify._SECTIONS.items():
+    for name, (required, optional) in SECTIONS.items():
         prefix = "" if name == "manifest" else "before_blob[]." if name.startswith("before_blob") else f"{name}."
         expected |= {f"{prefix}{key}": "required" for key in required}
         expected |= {f"{prefix}{key}": "optional" for key in optional}
@@ -54,7 +54,7 @@ def test_manifests_of_the_manual_are_ones() -> None:
     kinds = {name: [manifest["output"]["kind"] for manifest in manifests] for name, manifests in found.items()}
     assert kinds == {"docs/bundle.md": ["sigmoid"], "docs/other-models.md": ["softmax", "ssd"]}
     for manifest in (each for manifests in found.values() for each in manifests):
-        classify.check_manifest(manifest)
+        check_manifest(manifest)
 
 
 def test_figures_stand_in_one_place() -> None:

@@ -11,7 +11,7 @@ import pytest
 from small_networks import NETWORKS, ONLY_ONNX, leaving, pooled, randomize
 
 from trainkit.backend import keras
-from trainkit.deploy.classify import read_net
+from trainkit.deploy.python._model import read_net
 from trainkit.exporting import _frozen_graph as frozen_graph
 from trainkit.exporting import _onnx_graph as onnx_graph
 from trainkit.exporting._conversion import build_graph

@@ -18,7 +18,7 @@ import numpy as np
 
 from trainkit.bundles._check import find_keras_model, load_model, preprocessing_of
 from trainkit.bundles._find import EXPORTED, find_bundle
-from trainkit.deploy.classify import Classifier
+from trainkit.deploy.python._classifier import Classifier
 from trainkit.errors import BundleError, TrainkitError, UsageError
 from trainkit.runs._run import EXPERIMENTS
 

@@ -21,8 +21,11 @@ from trainkit.bundles._exportable import Exportable
 from trainkit.bundles._find import check_free
 from trainkit.bundles._manifest import build_manifest, check_class_names, embedded_manifest, save_manifest
 from trainkit.data._dataset import Part
-from trainkit.deploy import classify
-from trainkit.deploy.classify import OLDEST_OPENCV
+from trainkit.deploy.python._classifier import Classifier
+from trainkit.deploy.python._manifest import read_manifest
+from trainkit.deploy.python._opencv import describe_needs, has_engines, version_of
+from trainkit.deploy.python._selftest import selftest
+from trainkit.deploy.python._values import OLDEST_OPENCV
 from trainkit.errors import ExportError
 from trainkit.exporting._conversion import BROADCASTS_SINCE, build_graph
 from trainkit.exporting._frozen_graph import save_frozen_graph
@@ -54,7 +57,7 @@ class Bundle:
     @property
     def needs(self) -> str:
         """What it asks of OpenCV beyond 4.5.5, in sentences; mostly nothing."""
-        return classify.describe_needs(classify.read_manifest(self.path).get("opencv", {}))
+        return describe_needs(read_manifest(self.path).get("opencv", {}))
 
     def to_json(self) -> dict[str, Any]:
         """Return what `trainkit export --json` prints."""
@@ -120,9 +123,9 @@ def check_reader(model_format: str) -> None:
         ExportError: says what the format needs.
     """
     needs = READERS[model_format]
-    too_old = classify.version_of(cv2.__version__) < classify.version_of(needs["minimum"])
+    too_old = version_of(cv2.__version__) < version_of(needs["minimum"])
     if model_format == "frozen-graph":
-        has_engine = not classify.has_engines() or hasattr(cv2.dnn, f"ENGINE_{needs['engine'].upper()}")
+        has_engine = not has_engines() or hasattr(cv2.dnn, f"ENGINE_{needs['engine'].upper()}")
         if not hasattr(cv2.dnn, "readNetFromTensorflow") or not has_engine:
             raise ExportError(
                 f"OpenCV {cv2.__version__} does not read frozen graphs any more: that needs OpenCV "
@@ -168,7 +171,7 @@ def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) 
     else:
         write_text(folder / "models.yml", describe_for_samples(manifest))
     cases = _selftest_cases(exportable, traced)
-    agreement = compare(classify.Classifier(folder), traced, exportable.images, preprocessing)
+    agreement = compare(Classifier(folder), traced, exportable.images, preprocessing)
     _write_selftest(folder / "selftest", exportable.selftest_images, cases, agreement.probability_tolerance)
     _check_agreement(folder, agreement)
     manifest["opencv"]["verified"] = {
@@ -188,7 +191,7 @@ def _describe_output(traced: Traced, class_names: list[str]) -> dict[str, Any]:
 
 
 def _check_agreement(folder: Path, agreement: Agreement) -> None:
-    if not agreement.ok or not classify.selftest(folder)["ok"]:
+    if not agreement.ok or not selftest(folder)["ok"]:
         raise ExportError(
             f"The exported graph does not answer as Keras does in OpenCV {cv2.__version__}, so nothing was written: "
             f"{agreement.top1_agreement:.2%} of {agreement.images} labels agree, probabilities differ by up to "
@@ -266,7 +269,7 @@ def _write_selftest(folder: Path, part: Part, cases: list[dict[str, Any]], toler
 
 
 def _pixel_sha256(pixels: np.ndarray, preprocessing: Preprocessing) -> str:
-    """Return the checksum that `classify.pixel_sha256` must find."""
+    """Return the checksum that `pixel_sha256` must find."""
     plain = replace(preprocessing, mean=(0.0,) * preprocessing.channels, std=(1.0,) * preprocessing.channels)
     blob = plain.to_blob([pixels]).astype(np.uint8)
     return hashlib.sha256(np.ascontiguousarray(blob).tobytes()).hexdigest()

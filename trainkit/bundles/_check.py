@@ -16,7 +16,9 @@ import numpy as np
 from trainkit.bundles._find import EXPORTED, find_bundle
 from trainkit.data._dataset import Part, take_evenly
 from trainkit.data._sources import load_images, load_sample_images
-from trainkit.deploy.classify import MAX_TOLERANCE, PROBABILITY_TOLERANCE, Classifier, read_net
+from trainkit.deploy.python._classifier import Classifier
+from trainkit.deploy.python._model import read_net
+from trainkit.deploy.python._values import MAX_TOLERANCE, PROBABILITY_TOLERANCE
 from trainkit.errors import BundleError, DataError, TrainkitError, UsageError
 from trainkit.files import sha256_of
 from trainkit.preprocessing import WHITE, Preprocessing, build_from_json

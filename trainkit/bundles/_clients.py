@@ -12,11 +12,12 @@ from typing import Any
 import trainkit.deploy
 from trainkit.bundles._find import EXPORTED, find_bundle
 from trainkit.bundles._manifest import read_manifest
+from trainkit.deploy._build import build_classify
 from trainkit.errors import BundleError, OutputError, UsageError, unknown
 from trainkit.files import cannot_write
 
 _SOURCES = Path(trainkit.deploy.__file__).parent
-# What is copied, from the folder of `trainkit.deploy`, which is the bundle's own to the first of them.
+# What is copied from the folder of `trainkit.deploy`; the first is built there, and stands in the bundle's own folder.
 CLIENTS: dict[str, tuple[str, ...]] = {
     "python": ("classify.py",),
     "cpp": ("cpp/classify.cpp", "cpp/network.hpp", "cpp/manifest.hpp", "cpp/json.hpp", "cpp/CMakeLists.txt"),
@@ -99,7 +100,10 @@ def copy_clients(folder: Path, names: Sequence[str]) -> None:
                 for file in CLIENTS[name]:
                     copy = Path(temporary, file)
                     copy.parent.mkdir(exist_ok=True)
-                    shutil.copyfile(_SOURCES / file, copy)
+                    if name == "python":
+                        copy.write_bytes(build_classify().encode())
+                    else:
+                        shutil.copyfile(_SOURCES / file, copy)
             for made in sorted(Path(temporary).iterdir()):
                 made.rename(folder / made.name)
     except OSError as error:

@@ -12,7 +12,8 @@ import numpy as np
 
 from trainkit.data._dataset import ColorImages, Part
 from trainkit.data._sources import load_images
-from trainkit.deploy.classify import check_image, read_manifest
+from trainkit.deploy.python._manifest import read_manifest
+from trainkit.deploy.python._pixels import check_image
 from trainkit.errors import BundleError, DataError, ModelError, UsageError, unknown
 from trainkit.preprocessing import (
     PREPROCESSINGS,

@@ -12,7 +12,8 @@ import numpy as np
 from trainkit.bundles._drawing import draw_boxes, draw_lines
 from trainkit.bundles._find import EXPORTED, find_manifest
 from trainkit.bundles._inputs import Inputs, Picture, answer, opened
-from trainkit.deploy.classify import NOTHING_FOUND, Detection, Detector
+from trainkit.deploy.python._detector import Detector
+from trainkit.deploy.python._values import NOTHING_FOUND, Detection
 
 
 def detect_files(

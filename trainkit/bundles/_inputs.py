@@ -13,7 +13,7 @@ import numpy as np
 
 from trainkit.bundles._drawing import find_targets, save_picture
 from trainkit.data._inspection import check_image_file, read_image
-from trainkit.deploy.classify import describe_speed, in_batches, is_video, list_files, read_frames
+from trainkit.deploy.python._media import describe_speed, in_batches, is_video, list_files, read_frames
 from trainkit.errors import BundleError, DataError, UsageError
 from trainkit.files import check_new, make_folder
 

@@ -13,7 +13,8 @@ from trainkit.bundles._drawing import draw_lines
 from trainkit.bundles._find import EXPORTED, find_manifest
 from trainkit.bundles._inputs import Inputs, Picture, answer, opened
 from trainkit.data._inspection import check_image_file
-from trainkit.deploy.classify import NOTHING_FOUND, Classifier, Prediction
+from trainkit.deploy.python._classifier import Classifier
+from trainkit.deploy.python._values import NOTHING_FOUND, Prediction
 
 
 def predict_files(
@@ -67,7 +68,7 @@ def classify_inputs(
         inputs: what is looked at.
         top: labels an image, at most.
         min_confidence: the lowest probability to report, 0 to 1.
-        backend: what computes, by OpenCV's name; see `trainkit.deploy.classify.find_backend`.
+        backend: what computes, by OpenCV's name; see `trainkit.deploy.python.find_backend`.
         target: on what, likewise.
         exported: the folder of bundles.
 

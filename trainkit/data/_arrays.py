@@ -17,7 +17,7 @@ import numpy as np
 
 from trainkit.data._dataset import ArrayImages, Dataset, Part
 from trainkit.data._split import choose_sides, natural_side, shares_of
-from trainkit.deploy.classify import MAX_SIDE
+from trainkit.deploy.python._values import MAX_SIDE
 from trainkit.errors import DataError
 
 Pair = tuple[Any, Any]

@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from trainkit.data._fingerprints import SIDE, Look, look_at
-from trainkit.deploy.classify import MAX_PIXELS, is_utf8
+from trainkit.data._fingerprints import SIDE, Fingerprint, compute_fingerprint
+from trainkit.deploy.python._media import is_utf8
+from trainkit.deploy.python._values import MAX_PIXELS
 from trainkit.errors import DataError
 
 # What every OpenCV since 4.5 decodes, by Pillow's names. MPO is a JPEG with further pictures behind it.
@@ -41,7 +42,7 @@ class ImageFile:
     mode: str = ""  # Pillow's name: RGB, L, ...
     format: str = ""
     orientation: int = 1  # of EXIF, 1 to 8: 1 is upright
-    look: Look | None = field(default=None, repr=False)  # `None` also where the picture is flat
+    fingerprint: Fingerprint | None = field(default=None, repr=False)  # `None` also where the picture is flat
 
 
 def inspect_files(paths: Sequence[Path]) -> list[ImageFile]:
@@ -130,7 +131,7 @@ def _decode(file: ImageFile, image: Image.Image) -> ImageFile:
         mode=mode,
         format=str(image.format),
         orientation=orientation,
-        look=look_at(upright, height=height, width=width),
+        fingerprint=compute_fingerprint(upright, height=height, width=width),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trainkit.data._duplicates import LabelledFile, find_repeats, warnings_of
+from trainkit.data._duplicates import LabelledFile, find_duplicates, warnings_of
 from trainkit.data._inspection import inspect_files
 from trainkit.data._split import choose_sides, natural_side, read_pins, shares_of, write_pins
 from trainkit.errors import DataError
@@ -62,7 +62,7 @@ def read_table(path: Path, *, validation: float) -> Table:
     for side in ("val", "test"):
         if side in sides and (missing := set(class_names) - _labels_of(sides[side])):
             warnings.append(f"{path} has no {side} image of {_named(sorted(missing))}.")
-    repeats = find_repeats([file for of_side in sides.values() for file in of_side])
+    repeats = find_duplicates([file for of_side in sides.values() for file in of_side])
     return Table(
         class_names=class_names,
         multi_label=any(len(file.labels) > 1 for file in usable),

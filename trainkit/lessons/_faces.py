@@ -12,7 +12,7 @@ import numpy as np
 
 from trainkit.bundles._drawing import draw_faces, draw_lines, find_targets, save_picture
 from trainkit.data._inspection import check_image_file, read_image
-from trainkit.deploy.classify import NOTHING_FOUND
+from trainkit.deploy.python._values import NOTHING_FOUND
 from trainkit.errors import OutputError, TrainkitError, UsageError
 from trainkit.files import check_writable
 from trainkit.lessons._cascade import find_candidates

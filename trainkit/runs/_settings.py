@@ -15,7 +15,7 @@ import tomli_w
 from trainkit.data._augmentation import Augmentation
 from trainkit.data._sources import SOURCES
 from trainkit.data._tables import SUFFIXES
-from trainkit.deploy.classify import MAX_SIDE
+from trainkit.deploy.python._values import MAX_SIDE
 from trainkit.errors import TrainkitError, UsageError, unknown
 from trainkit.models._builders import BUILDERS, Builder
 from trainkit.models._own import build_own_model
