@@ -59,7 +59,10 @@ def commands() -> dict[str, Any]:
 
 
 def _commands_of(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, command in group.commands.items():
+    import typer
+
+    for name in group.list_commands(typer.Context(group)):
+        command = group.commands[name]
         if hasattr(command, "commands"):
             yield from _commands_of(command, f"{prefix}{name} ")
         else:
@@ -78,8 +81,8 @@ def commands_page() -> str:
 
 
 def _command_text(name: str, command: Any) -> str:
-    options = [option for option in command.params if option.param_type_name == "option"]
-    arguments = [argument for argument in command.params if argument.param_type_name == "argument"]
+    options = [option for option in parameters(command) if option.param_type_name == "option"]
+    arguments = [argument for argument in parameters(command) if argument.param_type_name == "argument"]
     usage = " ".join(["trainkit", name, *(_argument_name(argument) for argument in arguments), "[OPTIONS]"])
     parts = [f"## `trainkit {name}`", _paragraphs(command.help), f"```text\n{usage}\n```"]
     if arguments:
@@ -88,6 +91,13 @@ def _command_text(name: str, command: Any) -> str:
     rows = [[_option_name(option), option.help or "", _default_of(option)] for option in options]
     parts.append(table(["option", "meaning", "default"], rows))
     return "\n\n".join([*parts, _paragraphs(command.epilog or "")]).rstrip()
+
+
+def parameters(command: Any) -> list[Any]:
+    """Return the arguments and options of a command as `--help` has them, without itself."""
+    import typer
+
+    return [found for found in command.get_params(typer.Context(command)) if "--help" not in found.opts]
 
 
 def _paragraphs(text: str) -> str:
