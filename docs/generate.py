@@ -169,7 +169,14 @@ def _shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-# Modules
+# The project
+
+
+def targets_table() -> str:
+    """Return what each target of make does, in the words of `make help`."""
+    makefile = (DOCS.parent / "Makefile").read_text(encoding="utf-8")
+    found = re.findall(r"^([a-z0-9-]+):.*?## (.+)$", makefile, flags=re.M)
+    return table(["command", "what it does"], [[f"`make {name}`", text] for name, text in found])
 
 
 def modules_table() -> str:
@@ -188,12 +195,13 @@ def modules_table() -> str:
 
 def pages() -> dict[Path, str]:
     """Return what each generated page should say, but for the tables of JSON keys."""
-    architecture = DOCS / "architecture.md"
+    architecture, contributing = DOCS / "architecture.md", DOCS / "contributing.md"
     return {
         DOCS / "reference" / "commands.md": commands_page(),
         DOCS / "reference" / "settings.md": settings_page(),
         DOCS / "reference" / "python.md": f"# Python reference\n\n{NOTICE}\n\n{python_reference.page()}\n",
         architecture: region(architecture.read_text(encoding="utf-8"), "modules", modules_table()),
+        contributing: region(contributing.read_text(encoding="utf-8"), "targets", targets_table()),
     }
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import examples
 import json_keys
 import pytest
-from examples import Executed
+from examples import Ended, Executed
+from filelock import FileLock
 from generate import commands
 from tables import codes, rows_of
 
@@ -27,8 +30,17 @@ RUN_HERE = [command for command in commands() if command not in NEED_DOWNLOADS]
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory: pytest.TempPathFactory) -> Executed:
-    """The folder in which the manual's console blocks were run."""
-    return examples.run(tmp_path_factory.mktemp("manual"))
+    """The folder in which the manual's console blocks were run: once, however many processes share the tests."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return examples.run(tmp_path_factory.mktemp("manual"))
+    base = tmp_path_factory.getbasetemp().parent
+    record = base / "manual.json"
+    with FileLock(base / "manual.lock"):
+        if not record.exists():
+            (base / "manual").mkdir()
+            lines = [asdict(run) for run in examples.run(base / "manual").lines]
+            record.write_text(json.dumps(lines), encoding="utf-8")
+    return Executed(folder=base / "manual", lines=[Ended(**line) for line in json.loads(record.read_text("utf-8"))])
 
 
 def test_console_lines_end_as_they_should(executed: Executed) -> None:
@@ -124,7 +136,8 @@ def test_manifest_that_was_written_has_no_other_keys(executed: Executed) -> None
 
 
 def run_script(code: str, folder: Path) -> str:
-    path = folder / "example.py"
+    name = re.match(r"# (\w+\.py)\n", code)
+    path = folder / (name[1] if name else "example.py")
     path.write_text(code, encoding="utf-8")
     done = subprocess.run([sys.executable, path.name], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -132,8 +132,8 @@ def test_no_example_has_an_unknown_command_or_option() -> None:
 def test_every_target_of_make_is_described() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = [name for names in re.findall(r"^\.PHONY: (.*)$", makefile, flags=re.M) for name in names.split()]
-    rows = re.findall(r"^\| `(make [\w-]+|\.ci/run)` \|", examples.pages()["docs/contributing.md"], flags=re.M)
-    assert sorted(rows) == sorted([*(f"make {target}" for target in targets), ".ci/run"])
+    rows = re.findall(r"^\| `make ([\w-]+)` \|", examples.pages()["docs/contributing.md"], flags=re.M)
+    assert sorted(rows) == sorted(targets)
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
 
 
