@@ -6,7 +6,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.12 python3.11 python3.13 py
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-slow lint compat compat-quick compat-all notebooks clients clients-quick bench docs clean
+.PHONY: help demo test test-no-onednn test-slow lint compat compat-quick compat-all notebooks clients clients-quick bench docs clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(call RUNS,$(PYTHON))" || { echo "trainkit needs Python 3.11 to 3.13. Install one, or name it: make PYTHON=python3.12" >&2; exit 1; }
@@ -23,6 +23,14 @@ demo: $(VENV)/installed ## the whole way on the digits that scikit-learn carries
 
 test: $(VENV)/installed ## the tests, but for the slow ones and those that a clock decides
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
+
+# What TensorFlow traces or runs for an export.
+NO_ONEDNN := tests/test_backend.py tests/exporting tests/bundles/test_check.py tests/bundles/test_export.py \
+	tests/bundles/test_exportable.py tests/bundles/test_description.py tests/bundles/test_bench.py tests/models \
+	tests/runs/test_layer_table.py tests/runs/test_evaluation.py
+
+test-no-onednn: $(VENV)/installed ## the exporter's tests once more, as on a CPU for which TensorFlow has no oneDNN
+	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile $(NO_ONEDNN)
 
 test-slow: $(VENV)/installed ## the slow ones: every network is trained
 	$(BIN)/python -m pytest -m slow

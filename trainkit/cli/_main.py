@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 import warnings
 
 import typer
@@ -29,9 +30,9 @@ def main() -> None:
         if code == 130:  # typer has caught a KeyboardInterrupt
             _fail("Interrupted.", code)
     except UsageError as error:
-        code = _fail(str(error), 2)
+        code = _fail(str(error), 2, error)
     except TrainkitError as error:
-        code = _fail(str(error), 1)
+        code = _fail(str(error), 1, error)
     except (KeyboardInterrupt, typer.Abort):
         code = _fail("Interrupted.", 130)
     except BrokenPipeError:
@@ -45,7 +46,10 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fail(message: str, code: int) -> int:
+def _fail(message: str, code: int, error: Exception | None = None) -> int:
+    """Say what is wrong in one line; behind everything that led to it, where TRAINKIT_DEBUG is set."""
+    if error is not None and os.environ.get("TRAINKIT_DEBUG"):
+        traceback.print_exception(error)
     print(" ".join(message.split()), file=sys.stderr)
     return code
 

@@ -431,17 +431,22 @@ def _observe(
         session = onnxruntime.InferenceSession(
             open_proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
+        runs = [_run_on_zeros(session, names, source, (batch, *input_shape)) for batch in _BATCHES]
     except Exception as error:  # onnxruntime's errors share no class of their own
         reason = " ".join(str(error).split())[:200]
-        raise ExportError(f"The model cannot be converted to ONNX ({reason}).") from None
-    runs = []
-    for batch in _BATCHES:
-        values = session.run(names, {source: np.zeros((batch, *input_shape), np.float32)})
-        runs.append({source: np.zeros((batch, *input_shape)), **dict(zip(names, values, strict=True))})
+        raise ExportError(
+            f"The model cannot be converted to ONNX ({reason}). Replace the layer that is named there by convolutions, "
+            "pooling, dense layers, normalisations and the usual activations."
+        ) from error
     two, three = runs
     sides = {name: [_side(a, b) for a, b in zip(two[name].shape, three[name].shape, strict=True)] for name in two}
     varying = _varying(proto, source)
     return sides, {k: v for k, v in three.items() if k not in varying and np.array_equal(v, two[k])}
+
+
+def _run_on_zeros(session: Any, names: list[str], source: str, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    zeros = np.zeros(shape, np.float32)
+    return {source: zeros, **dict(zip(names, session.run(names, {source: zeros}), strict=True))}
 
 
 def _side(two: int, three: int) -> Side:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,12 @@ import onnx
 from trainkit.backend import keras, silent_stderr, tf
 from trainkit.errors import ExportError
 from trainkit.exporting._graph import factor_of, plain_name
+from trainkit.models._calling import calling
 from trainkit.preprocessing import Preprocessing
 
 _OPSET = 13  # of the conversion, whose operations are then lowered to ours; not that of the file
 _BATCH = 32
+_ADVICE = "Replace it by convolutions, pooling, dense layers, normalisations and the usual activations."
 _KERAS_UPSAMPLE = keras.layers.UpSampling2D.call
 _KERAS_CONVOLVE = keras.layers.Conv2D.convolution_op
 _PASSED = ("Identity", "Reshape", "Squeeze", "StopGradient")  # between the last activation and the output
@@ -56,10 +58,11 @@ class Traced:
             inputs_nhwc: float32 `(N, height, width, channels)`, as `Preprocessing.to_input` makes them.
         """
         pruned = self._function.prune(self._finished, self._logits)
-        parts = [
-            np.asarray(pruned(tf.constant(inputs_nhwc[start : start + _BATCH]))).reshape(-1, self.units)
-            for start in range(0, len(inputs_nhwc), _BATCH)
-        ]
+        with calling(self.model, "run"):
+            parts = [
+                np.asarray(pruned(tf.constant(inputs_nhwc[start : start + _BATCH]))).reshape(-1, self.units)
+                for start in range(0, len(inputs_nhwc), _BATCH)
+            ]
         logits = np.concatenate(parts).astype(np.float32)
         if self.units == 1:
             logits = np.hstack([-logits, logits])
@@ -73,8 +76,13 @@ class Traced:
 
         logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it cannot convert is found, and said, by us
         function = self._function.prune(self._function.inputs[0], [self._logits])
-        with silent_stderr():
+        with self._converting(), silent_stderr():
             frozen = convert_variables_to_constants_v2(function)
+            if len(frozen.inputs) > 1:
+                raise ExportError(
+                    f"The model {self.model.name} reads what is outside of its layers: `{frozen.inputs[1].name}`, a "
+                    f"table for one. Expected weights and the image alone. {_ADVICE}"
+                )
             (source,), (target,) = [value.name for value in frozen.inputs], [value.name for value in frozen.outputs]
             with frozen.graph.as_default():
                 graph_def = tf2onnx.tf_loader.tf_optimize([source], [target], frozen.graph.as_graph_def())
@@ -91,6 +99,10 @@ class Traced:
                     custom_op_handlers={name: (convert, []) for name, convert in _CONVERSIONS.items()},
                 )
                 return converted.make_model(self.model.name)
+
+    def _converting(self) -> AbstractContextManager[None]:
+        expected = "one whose operations tf2onnx knows"
+        return calling(self.model, "converted", expected=expected, advice=_ADVICE, kind=ExportError)
 
 
 def trace(
@@ -112,7 +124,7 @@ def trace(
     def forward(blob: Any) -> Any:
         return model(tf.identity(finish(blob), name="finished"), training=False)
 
-    with silent_stderr(), _inlined(), _expressed_otherwise(), _plain_names(model):
+    with calling(model, "traced"), silent_stderr(), _inlined(), _expressed_otherwise(), _plain_names(model):
         function = tf.compat.v1.wrap_function(forward, signature)
     output = function.outputs[0]
     if len(function.outputs) != 1:

@@ -9,6 +9,7 @@ from math import prod
 from typing import Any
 
 from trainkit.backend import keras
+from trainkit.models._calling import calling
 
 Shape = tuple[int | None, ...]
 
@@ -47,7 +48,9 @@ def trace_shapes(model: Any, *, input_shape: tuple[int, int, int] | None = None)
     """
     inputs = [keras.KerasTensor((None, *(input_shape or given.shape[1:])), dtype=given.dtype) for given in model.inputs]
     trace = _Trace(inputs)
-    trace.walk(model, inputs, prefix="")
+    followed = f"followed for {tuple(inputs[0].shape[1:])}"
+    with calling(model, followed, expected="one that takes it", advice="Take the size that it was built for."):
+        trace.walk(model, inputs, prefix="")
     return trace.rows
 
 

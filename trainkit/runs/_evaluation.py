@@ -24,6 +24,7 @@ def predict_pixels(
     """Return float32 `(N, outputs)` of a Keras model for uint8 pixels as `Preprocessing.to_pixels` has them."""
     from trainkit.backend import tf
     from trainkit.data._pipeline import stream
+    from trainkit.models._calling import calling
 
     starts = range(0, len(pixels), _BATCH_SIZE)
 
@@ -31,7 +32,8 @@ def predict_pixels(
         return ((preprocessing.to_input(pixels[start : start + _BATCH_SIZE]),) for start in starts)
 
     inputs = stream(batches, (tf.TensorSpec((None, *preprocessing.shape), tf.float32),), steps=len(starts))
-    return np.asarray(model.predict(inputs, verbose=0, callbacks=list(callbacks)))
+    with calling(model, "run"):
+        return np.asarray(model.predict(inputs, verbose=0, callbacks=list(callbacks)))
 
 
 def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str]) -> dict[str, Any]:

@@ -15,8 +15,9 @@ import numpy as np
 from trainkit.backend import keras, tf
 from trainkit.data._dataset import Dataset
 from trainkit.data._sources import load_dataset
-from trainkit.errors import DataError, OutputError, TrainkitError
+from trainkit.errors import DataError, OutputError, TrainingError, TrainkitError
 from trainkit.files import check_writable, remove_leftovers, sha256_of
+from trainkit.models._calling import calling
 from trainkit.reports import draw_confusion_matrix, draw_curves, write_report
 from trainkit.runs._evaluation import evaluate_model
 from trainkit.runs._run import Run, create_run
@@ -225,20 +226,21 @@ def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
     if config["training.tensorboard"]:
         callbacks.append(_tensorboard(job.run))
     try:
-        model.fit(
-            feeds["train"].dataset(),
-            validation_data=feeds["val"].dataset() if "val" in feeds else None,
-            initial_epoch=progress.epochs,
-            epochs=last,
-            shuffle=False,
-            verbose=0,
-            callbacks=[*callbacks, job.interruption],
-        )
+        with calling(job.model, "trained", kind=TrainingError):
+            model.fit(
+                feeds["train"].dataset(),
+                validation_data=feeds["val"].dataset() if "val" in feeds else None,
+                initial_epoch=progress.epochs,
+                epochs=last,
+                shuffle=False,
+                verbose=0,
+                callbacks=[*callbacks, job.interruption],
+            )
     except Interrupted:
         if progress.best_epoch is None:
             recorder.save_best()
         raise
-    except tf.errors.OpError:
+    except (TrainingError, tf.errors.OpError):
         for feed in feeds.values():
             if feed.error:
                 raise feed.error from None  # TensorFlow has made a text of it

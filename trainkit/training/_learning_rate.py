@@ -16,6 +16,7 @@ from trainkit.data._dataset import Dataset
 from trainkit.data._sources import load_dataset
 from trainkit.errors import TrainingError
 from trainkit.files import replacing
+from trainkit.models._calling import calling
 from trainkit.runs._settings import Config
 from trainkit.training._compilation import compile_model
 from trainkit.training._feeding import Feed
@@ -86,7 +87,8 @@ def _losses(model: Any, feed: Feed) -> tuple[list[float], list[float]]:
     for rate, batch in zip(rates, _endless(feed), strict=False):
         model.optimizer.learning_rate = rate
         inputs, targets, *weights = map(keras.ops.convert_to_tensor, batch)
-        loss = float(step(inputs, targets, weights[0] if weights else None))
+        with calling(model, "trained"):
+            loss = float(step(inputs, targets, weights[0] if weights else None))
         if not np.isfinite(loss):
             break
         used.append(float(rate))
