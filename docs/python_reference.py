@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _SECTION = re.compile(r"^(Args|Returns|Raises|Yields|Attributes|Example|Examples):$", flags=re.M)
+_TITLES = {"Args": "Arguments"}
 _LISTED = ("Args", "Raises", "Attributes")
 _WIDTH = 100
 
@@ -106,7 +107,7 @@ def _docstring(value: Any) -> str:
     first, *sections = _SECTION.split(text)
     parts = [_paragraph(first)]
     for title, body in zip(sections[::2], sections[1::2], strict=True):
-        parts.append(f"**{title}**\n\n{_entries(inspect.cleandoc(body), listed=title in _LISTED)}")
+        parts.append(f"**{_TITLES.get(title, title)}**\n\n{_entries(inspect.cleandoc(body), listed=title in _LISTED)}")
     return "\n\n".join(part for part in parts if part)
 
 
