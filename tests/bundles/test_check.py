@@ -218,8 +218,8 @@ def test_check_judges_a_badly_conditioned_network_by_onnxruntime(badly_condition
     bundle = badly_conditioned[chosen]
     assert bundle.agreement.ok
     assert 1e-5 < bundle.agreement.max_abs_difference <= bundle.agreement.probability_tolerance <= 1e-3
-    selftest = json.loads((bundle.path / "selftest" / "selftest.json").read_text(encoding="utf-8"))
-    assert selftest["tolerance"] == bundle.agreement.probability_tolerance
+    document = json.loads((bundle.path / "selftest" / "selftest.json").read_text(encoding="utf-8"))
+    assert document["tolerance"] == bundle.agreement.probability_tolerance
     assert selftest(bundle.path)["ok"]
 
 
