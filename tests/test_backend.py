@@ -1,112 +1,85 @@
-"""How Keras downloads: announced in a line, given up where nobody answers, and nothing half-written stays."""
+"""How TensorFlow is set up: with oneDNN wherever it can be had, and right without it."""
 
 from __future__ import annotations
 
-import logging
-import signal
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from trainkit.backend import downloading, keras
-from trainkit.errors import WeightsError
-from trainkit.models._backbones import load_imagenet
+from trainkit.backend import onednn_is_on
+from trainkit.training._environment import describe_environment, differences
 
-CONTENT = b"weights" * 300_000  # 2.1 MB
-
-
-@contextmanager
-def serving(send: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
-    """Serve a file of `CONTENT`'s length on this machine; `send` writes its body."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(CONTENT)))
-            self.end_headers()
-
-        def do_GET(self) -> None:
-            self.do_HEAD()
-            send(self)
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/models/network.h5"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def download(url: str, folder: Path) -> Path:
-    with downloading():
-        return Path(keras.utils.get_file("network.h5", origin=url, cache_dir=folder, cache_subdir="models"))
+SETTING = "TF_ENABLE_ONEDNN_OPTS"
+STATE = """
+import json, os
+from trainkit.backend import onednn_is_on, tf
+from trainkit.training._environment import describe_environment
+print(json.dumps([
+    os.environ["TF_ENABLE_ONEDNN_OPTS"], onednn_is_on(), describe_environment(seed=1)["machine"]["onednn"],
+    tf.config.optimizer.get_experimental_options().get("remapping"),
+]))
+"""
+# Grouped convolutions as Grappler fuses them: with a bias and an activation behind, or a normalisation.
+GROUPED = """
+import sys
+import numpy as np
+import trainkit
+from trainkit.backend import keras
+layers = keras.layers
+image = keras.Input((8, 8, 3))
+x = layers.Conv2D(6, 3, padding="same")(image)
+for kernel, activation in ((1, "relu"), (3, "relu6"), (3, None), (1, "elu")):
+    x = layers.Conv2D(6, kernel, groups=3, activation=activation, padding="same", bias_initializer="ones")(x)
+x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(6, 3, groups=2, use_bias=False)(x)))
+model = keras.Model(image, layers.Dense(2, activation="softmax")(layers.GlobalAveragePooling2D()(x)), name="grouped")
+inputs = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32)
+model.compile("sgd", "sparse_categorical_crossentropy")
+model.fit(inputs, np.array([0, 1, 0, 1]), verbose=0)
+bundle = trainkit.export(model, class_names=["a", "b"], preprocessing="unit", exported=sys.argv[1], name="grouped")
+assert model.predict(inputs, verbose=0).shape == (4, 2)
+print(bundle.agreement.runtimes["opencv"].max_abs_difference)
+"""
 
 
-def test_download_is_announced_in_one_line(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
-    caplog.set_level(logging.INFO, "trainkit")
-    with serving(lambda handler: handler.wfile.write(CONTENT)) as url:
-        path = download(url, tmp_path)
-        again = download(url, tmp_path)
-    assert path == again
-    assert path.read_bytes() == CONTENT
-    assert caplog.messages == [f"Downloading network.h5 (2.1 MB) from {url.rpartition('/')[0]}"]
-    assert capfd.readouterr() == ("", "")
-    assert socket.getdefaulttimeout() is None
+def python(code: str, *arguments: str, onednn: str | None) -> str:
+    """Run code in a Python of its own, with oneDNN's setting in the environment, or without any."""
+    environment = {key: value for key, value in os.environ.items() if key != SETTING}
+    environment.update({} if onednn is None else {SETTING: onednn})
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
 
 
-def test_download_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
-    with (
-        serving(lambda handler: handler.wfile.write(CONTENT[:1000])) as url,
-        pytest.raises(Exception, match=r"retrieval incomplete|URL fetch failure"),
-    ):
-        download(url, tmp_path)
-    assert list((tmp_path / "models").iterdir()) == []
+@pytest.mark.parametrize(("before", "after"), [(None, "1"), ("", "1"), ("0", "0"), ("1", "1")])
+def test_onednn_is_on_unless_the_environment_says_otherwise(before: str | None, after: str) -> None:
+    setting, is_on, stored, remapping = json.loads(python(STATE, onednn=before))
+    assert setting == after
+    assert stored == str(int(is_on))
+    assert remapping is (None if is_on else False)
+    if after == "0" or sys.platform == "linux":
+        assert stored == after
 
 
-def test_ctrl_c_in_a_download_leaves_nothing(tmp_path: Path) -> None:
-    main, ended = threading.main_thread().ident, threading.Event()
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def send(handler: BaseHTTPRequestHandler) -> None:
-        handler.wfile.write(CONTENT[:1000])
-        handler.wfile.flush()
-        signal.pthread_kill(main, signal.SIGINT)  # type: ignore[arg-type]
-        ended.wait(30)
-
-    try:
-        with serving(send) as url:
-            with pytest.raises(KeyboardInterrupt):
-                download(url, tmp_path)
-            ended.set()
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert list((tmp_path / "models").iterdir()) == []
-    assert socket.getdefaulttimeout() is None
+def test_environment_says_what_holds_and_not_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SETTING, "0" if onednn_is_on() else "1")  # too late: TensorFlow is running
+    assert describe_environment(seed=1)["machine"]["onednn"] == str(int(onednn_is_on()))
 
 
-def test_server_that_is_not_there_is_given_up_with_what_to_do(tmp_path: Path) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}/models/network.h5"
-    with pytest.raises(WeightsError, match=r"cannot be downloaded\. Put network\.h5 from http://127.* or stay at home"):
-        load_imagenet("x", lambda weights: download(url, tmp_path), otherwise="stay at home")
+@pytest.mark.parametrize(("before", "count"), [("0", 1), ("1", 0), ("default", 0)])
+def test_resuming_with_other_arithmetic_is_said(before: str, count: int) -> None:
+    now: dict[str, Any] = describe_environment(seed=1)
+    now["machine"]["onednn"] = "1"
+    began = {**now, "machine": {**now["machine"], "onednn": before}}
+    found = differences(began, now)
+    assert found == ["This training began with oneDNN 0, and goes on with 1"][:count]
 
 
-def test_file_that_was_cut_off_is_named(tmp_path: Path) -> None:
-    (tmp_path / "cut.weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    with pytest.raises(WeightsError, match=r"The ImageNet weights of x in .* are damaged\. Delete the file"):
-        load_imagenet("x", lambda weights: model.load_weights(tmp_path / "cut.weights.h5"), otherwise="stay at home")
+@pytest.mark.parametrize("onednn", ["0", "1"])
+def test_grouped_convolutions_are_trained_exported_and_run(tmp_path: Path, onednn: str) -> None:
+    assert float(python(GROUPED, str(tmp_path), onednn=onednn)) < 1e-5

@@ -15,7 +15,8 @@ from PIL import Image
 from trainkit.bundles._description import build_description
 from trainkit.data._data_statistics import measure_data
 from trainkit.data._inspection import read_image
-from trainkit.deploy.classify import MAX_PIXELS, MAX_SIDE, apply_before_blob, pad_to_aspect
+from trainkit.deploy.python._pixels import apply_before_blob, pad_to_aspect
+from trainkit.deploy.python._values import MAX_PIXELS, MAX_SIDE
 from trainkit.errors import BundleError, TrainkitError, UsageError
 from trainkit.preprocessing import (
     PREPROCESSINGS,
@@ -547,7 +548,7 @@ def test_finish_in_keras_equals_that_in_numpy(
     pixels = [preprocessing.to_pixels(street_image), preprocessing.to_pixels(street_image[::-1, :60])]
     blob_nhwc = preprocessing.to_blob(pixels).transpose(0, 2, 3, 1)
     inputs = keras.Input(preprocessing.shape)
-    in_graph = np.array(keras.Model(inputs, preprocessing.finish(inputs, keras.ops))(blob_nhwc))
+    in_graph = np.array(keras.Model(inputs, preprocessing.after_blob(inputs, keras.ops))(blob_nhwc))
     expected = (np.stack(pixels)[..., ::-1] - np.array(preprocessing.mean)) / std
     if with_mean_image:
         expected -= preprocessing.mean_image / np.array(std)
@@ -559,14 +560,23 @@ def test_finish_in_keras_equals_that_in_numpy(
     np.testing.assert_allclose(preprocessing.to_input(pixels), expected, rtol=0, atol=1e-6 * scale)
     np.testing.assert_allclose(in_graph, expected, rtol=0, atol=1e-6 * scale)
     unfinished = with_mean_image or samplewise != "none" or len(set(std)) > 1
-    assert preprocessing.finished_by_blob == (not unfinished)
-    assert np.array_equal(in_graph, blob_nhwc) == preprocessing.finished_by_blob
+    assert preprocessing.blob_is_input == (not unfinished)
+    assert np.array_equal(in_graph, blob_nhwc) == preprocessing.blob_is_input
+
+
+def test_the_names_of_0_1_still_work() -> None:
+    preprocessing = named("torch", "rgb", width=8, height=6)
+    blob_nhwc = np.random.default_rng(0).normal(0, 1, (2, 6, 8, 3)).astype(np.float32)
+    with pytest.warns(DeprecationWarning, match=r"Preprocessing\.finish is now Preprocessing\.after_blob"):
+        np.testing.assert_array_equal(preprocessing.finish(blob_nhwc), preprocessing.after_blob(blob_nhwc))
+    with pytest.warns(DeprecationWarning, match=r"finished_by_blob is now Preprocessing\.blob_is_input"):
+        assert preprocessing.finished_by_blob == preprocessing.blob_is_input
 
 
 @pytest.mark.parametrize("name", PREPROCESSINGS)
-def test_blob_is_finished_unless_something_is_left(name: str) -> None:
+def test_blob_is_the_input_unless_something_is_left(name: str) -> None:
     left = name in ("standardize", "torch", "mean-image", "samplewise-center", "samplewise-standardize")
-    assert named(name, "rgb", width=8, height=6).finished_by_blob != left
+    assert named(name, "rgb", width=8, height=6).blob_is_input != left
 
 
 def test_mean_image_is_a_copy_that_nobody_changes() -> None:

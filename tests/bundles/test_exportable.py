@@ -14,7 +14,7 @@ from photographs import COLORS_BGR, draw_photo, write_class_folders
 
 import trainkit
 from trainkit.backend import keras
-from trainkit.deploy.classify import selftest
+from trainkit.deploy.python._selftest import selftest
 from trainkit.errors import BundleError, ModelError, OutputError, RunError, UsageError, WeightsError
 from trainkit.models._applications import APPLICATIONS, build_application, load_imagenet_names
 from trainkit.preprocessing import Preprocessing, build_preprocessing

@@ -215,10 +215,27 @@ def test_version_is_the_installed_one(tmp_path: Path) -> None:
     assert trainkit("--version", cwd=tmp_path).stdout == f"trainkit {version('trainkit')}\n"
 
 
+TELLS_WHEN_TENSORFLOW_IS_IMPORTED = """
+import os, sys
+from trainkit.cli import main
+
+teller = int(sys.argv.pop(1))
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "tensorflow.python":
+            os.write(teller, b".")
+
+sys.meta_path.insert(0, Finder())
+main()
+"""
+
+
 def test_ctrl_c_before_training_leaves_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "trainkit", "train", "digits"]
+    reader, writer = os.pipe()
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-c", TELLS_WHEN_TENSORFLOW_IS_IMPORTED, str(writer), "train", "digits"],
+        pass_fds=[writer],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -226,13 +243,16 @@ def test_ctrl_c_before_training_leaves_nothing(tmp_path: Path) -> None:
         # Where the tests themselves run in the background, a shell has Ctrl-C ignored for all their children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    time.sleep(1.2)  # it imports TensorFlow now
+    os.close(writer)
+    with os.fdopen(reader, "rb") as told:
+        assert told.read(1) == b"."
     process.send_signal(signal.SIGINT)
-    printed, said = process.communicate(timeout=60)
+    printed, said = process.communicate(timeout=300)
     assert (process.returncode, printed, said) == (130, "", "Interrupted.\n")
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.timing
 def test_help_is_there_at_once(tmp_path: Path) -> None:
     assert fastest("--help", cwd=tmp_path) < 0.6  # 0.25 on an idle machine
 
@@ -341,6 +361,24 @@ def test_train_ends_with_the_next_command(tmp_path: Path) -> None:
     assert len(list((tmp_path / "exported").iterdir())) == 1
 
 
+def test_predict_needs_no_tensorflow(workplace: Path) -> None:
+    code = (
+        "import sys\nfor name in ('tensorflow', 'keras', 'onnx'):\n    sys.modules[name] = None\n"
+        "from trainkit.cli import main\nmain()"
+    )
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "predict",
+        "digits",
+        workplace / "exported" / "digits" / "selftest" / "1.png",
+    ]
+    ended = subprocess.run(command, cwd=workplace, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.timing
 def test_predict_does_not_wait_for_tensorflow(workplace: Path) -> None:
     image = workplace / "exported" / "digits" / "selftest" / "1.png"
     assert fastest("predict", "digits", image, cwd=workplace) < 1.0

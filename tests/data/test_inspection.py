@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from trainkit.data._fingerprints import group_alike
+from trainkit.data._fingerprints import group_near_duplicates
 from trainkit.data._inspection import MAX_BYTES, ImageFile, check_image_file, inspect_file, inspect_files, read_image
-from trainkit.deploy import classify
-from trainkit.deploy.classify import MAX_PIXELS, apply_before_blob
+from trainkit.deploy.python import _media as client
+from trainkit.deploy.python._pixels import apply_before_blob
+from trainkit.deploy.python._values import MAX_PIXELS
 from trainkit.errors import DataError
 from trainkit.preprocessing import Preprocessing
 
@@ -202,7 +203,7 @@ def test_blob_of_training_is_that_of_the_client_for_every_accepted_file(name: st
     ):
         trained_on = preprocessing.to_blob([preprocessing.to_pixels(read_image(path))])
         size = (preprocessing.width, preprocessing.height)
-        prepared = apply_before_blob(classify.read_image(path), preprocessing.before_blob, size)
+        prepared = apply_before_blob(client.read_image(path), preprocessing.before_blob, size)
         arguments = {**preprocessing.blob, "size": size, "mean": tuple(preprocessing.blob["mean"])}
         np.testing.assert_array_equal(trained_on, cv2.dnn.blobFromImages([prepared], **arguments))
 
@@ -257,7 +258,7 @@ def test_inspection_says_what_is_wrong(data: bytes, problem: str, tmp_path: Path
 def test_inspection_finds_a_truncated_file(name: str, share: float, tmp_path: Path) -> None:
     data = WHOLE[name]
     whole = looked_at(write(tmp_path / name, data))
-    assert whole.problem is None and whole.look is not None
+    assert whole.problem is None and whole.fingerprint is not None
     problem = problem_of(write(tmp_path / name, data[: int(len(data) * share)]))
     assert problem == "is truncated" or (name.endswith(".webp") and problem.startswith("is damaged ("))
 
@@ -293,11 +294,10 @@ def test_picture_of_floats_is_left_out_or_can_be_read(tmp_path: Path) -> None:
     assert_left_out_or_readable([write(tmp_path / "photo.pfm", encoded("F", "PPM"))])
 
 
-def test_decompression_bomb_is_found_fast_and_without_its_memory(tmp_path: Path) -> None:
+def test_decompression_bomb_is_found_without_its_memory(tmp_path: Path) -> None:
     path = write(tmp_path / "bomb.png", png_header(60_000, 60_000))
-    memory, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert problem_of(path).startswith("has too many pixels")
-    assert time.perf_counter() - start < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1.5 * memory
 
 
@@ -335,10 +335,18 @@ def lying(format: str) -> bytes:
 
 @pytest.mark.parametrize("format", ["JPEG", "BMP", "WEBP", "TIFF"])
 def test_header_that_promises_too_much_is_not_believed(format: str, tmp_path: Path) -> None:
-    memory, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert problem_of(write(tmp_path / "photo.jpg", lying(format))).startswith("has too many pixels")
-    assert time.perf_counter() - start < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1.2 * memory
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "BMP", "WEBP", "TIFF"])
+def test_header_that_promises_too_much_is_seen_at_once(format: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "photo.jpg", png_header(60_000, 60_000) if format == "PNG" else lying(format))
+    start = time.perf_counter()
+    assert problem_of(path).startswith("has too many pixels")
+    assert time.perf_counter() - start < 1
 
 
 def test_huge_picture_of_one_colour_is_a_bomb_before_it_is_decoded(tmp_path: Path) -> None:
@@ -371,15 +379,15 @@ def test_rotated_photo_looks_like_the_upright_one(orientation: int, tmp_path: Pa
     NOISE_BLOCKS.save(tmp_path / "upright.png")
     rotated, upright = (looked_at(tmp_path / name) for name in ("rotated.jpg", "upright.png"))
     assert (rotated.width, rotated.height) == (upright.width, upright.height) == NOISE_BLOCKS.size
-    assert rotated.look and upright.look
-    assert group_alike([rotated.look, upright.look]) == [[0, 1]]
+    assert rotated.fingerprint and upright.fingerprint
+    assert group_near_duplicates([rotated.fingerprint, upright.fingerprint]) == [[0, 1]]
 
 
 def test_files_that_are_equal_are_equal_when_looked_at_twice(tmp_path: Path) -> None:
     path = write(tmp_path / "photo.jpg", WHOLE["photo.jpg"])
     assert looked_at(path) == looked_at(path)
     assert hash(looked_at(path)) == hash(looked_at(path))
-    assert "look=" not in repr(looked_at(path))
+    assert "fingerprint=" not in repr(looked_at(path))
 
 
 def test_path_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:

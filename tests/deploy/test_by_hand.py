@@ -27,7 +27,9 @@ from strange_models import (
 )
 
 from trainkit.deploy import Classifier
-from trainkit.deploy.classify import MAX_MEAN_BYTES, read_class_names, read_manifest, read_mean
+from trainkit.deploy.python._manifest import read_class_names, read_manifest
+from trainkit.deploy.python._mean import read_mean
+from trainkit.deploy.python._values import MAX_MEAN_BYTES
 from trainkit.errors import BundleError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "compat"))

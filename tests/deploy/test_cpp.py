@@ -29,10 +29,13 @@ from strange_models import (
     write_color_detector,
     write_manifest,
 )
+from tools import do_without
 from untrained import save_run, spread_weights
 
 import trainkit
-from trainkit.deploy import Classifier, Detector, classify
+from trainkit.deploy import Classifier, Detector
+from trainkit.deploy.python._media import list_files, read_image
+from trainkit.deploy.python._values import IMAGE_SUFFIXES, NOTHING_FOUND
 from trainkit.errors import BundleError
 
 SOURCE = Path(trainkit.__file__).parent / "deploy" / "cpp"
@@ -46,11 +49,11 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cpp")
     for tool, package in (("c++", "g++"), ("cmake", "cmake")):
         if shutil.which(tool) is None:
-            pytest.skip(f"the C++ client cannot be built: there is no {tool} (Debian: {package})")
+            do_without("cpp", f"the C++ client cannot be built: there is no {tool} (Debian: {package})")
     configure = ["cmake", "-S", SOURCE, "-B", folder, f"-DCMAKE_CXX_FLAGS={WARNINGS}"]
     done = subprocess.run(configure, capture_output=True, text=True)
     if done.returncode and "OpenCVConfig.cmake" in done.stderr:
-        pytest.skip("the C++ client cannot be built: there is no OpenCV for C++ (Debian: libopencv-dev)")
+        do_without("cpp", "the C++ client cannot be built: there is no OpenCV for C++ (Debian: libopencv-dev)")
     assert done.returncode == 0, done.stderr
     done = subprocess.run(["cmake", "--build", folder], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -104,7 +107,7 @@ def edit(bundle: Path, section: str, **values: Any) -> None:
 def assert_same_answers(program: Path, bundle: Path, images: list[Path]) -> None:
     """Compare labels and printed numbers, then all probabilities, by a self-test of Python's answers."""
     classifier = Classifier(bundle)
-    predictions = {path: classifier.predict(classify.read_image(path)) for path in images}
+    predictions = {path: classifier.predict(read_image(path)) for path in images}
     done = run(program, bundle, *images)
     assert (done.returncode, done.stderr) == (0, "")
     for line, (path, found) in zip(done.stdout.splitlines(), predictions.items(), strict=True):
@@ -118,7 +121,7 @@ def assert_same_answers(program: Path, bundle: Path, images: list[Path]) -> None
     cases = []
     for path in images:
         shutil.copy(path, bundle / "selftest")
-        values = classifier.probabilities(classify.read_image(path)).tolist()
+        values = classifier.probabilities(read_image(path)).tolist()
         label = classifier.class_names[int(np.argmax(values))]
         cases.append({"png": path.name, "label": label, "probabilities": values})
     (bundle / "selftest" / "selftest.json").write_text(json.dumps({"tolerance": 1e-5, "images": cases}))
@@ -245,7 +248,7 @@ def test_manifest_itself_can_be_named_and_escapes_are_letters(program: Path, pho
     done = run(program, folder, photo, "--min-confidence", "0.125")
     assert done.stdout == f"{photo}: {ODD_NAMES[0]} 0.7500, {ODD_NAMES[1]} 0.1250, {ODD_NAMES[2]} 0.1250\n"
     done = run(program, folder, photo, "--min-confidence", "0.76")
-    assert done.stdout == f"{photo}: {classify.NOTHING_FOUND}\n"
+    assert done.stdout == f"{photo}: {NOTHING_FOUND}\n"
 
 
 def test_caffe_model_is_read_or_refused(program: Path, opencv: str, photo: Path, tmp_path: Path) -> None:
@@ -269,9 +272,9 @@ def test_caffe_model_is_read_or_refused(program: Path, opencv: str, photo: Path,
 
 
 def said_by_python(folder: Path, image: Path, **choices: Any) -> str:
-    detections = Detector(folder).predict(classify.read_image(image), **choices)
+    detections = Detector(folder).predict(read_image(image), **choices)
     lines = [f"{label} {sure:.4f} at {' '.join(f'{edge:.0f}' for edge in box)}" for label, sure, box in detections]
-    return f"{image}: {', '.join(lines) or classify.NOTHING_FOUND}\n"
+    return f"{image}: {', '.join(lines) or NOTHING_FOUND}\n"
 
 
 @pytest.mark.parametrize("steps", [[], [{"step": "pad", "color_bgr": [90, 90, 90]}]])
@@ -288,7 +291,7 @@ def test_detector_finds_what_python_finds(program: Path, tmp_path: Path, steps: 
     expected = "".join(said_by_python(folder, path) for path in images)
     assert (done.returncode, done.stderr, done.stdout) == (0, "", expected)
     assert expected.count(" at ") >= 4
-    drawn = classify.read_image(tmp_path / "drawn" / "0.png")
+    drawn = read_image(tmp_path / "drawn" / "0.png")
     assert drawn.shape == (90, 120, 3)
     assert (drawn == (90, 220, 0)).all(axis=2).sum() > 20
 
@@ -308,7 +311,7 @@ def test_rows_that_say_nothing_are_left_out_and_boxes_cut(
     options = [] if confidence is None else ["--min-confidence", str(confidence)]
     expected = said_by_python(folder, photo, min_confidence=confidence)
     assert run(program, folder, photo, *options).stdout == expected
-    assert (classify.NOTHING_FOUND in expected) == (confidence == 1.0 and " 1.0000 at " not in expected)
+    assert (NOTHING_FOUND in expected) == (confidence == 1.0 and " 1.0000 at " not in expected)
 
 
 # Refusals
@@ -357,7 +360,7 @@ def test_refusals_are_the_sentences_of_python(
         return
     opened = Detector if values.get("kind") == "ssd" else Classifier
     with pytest.raises(BundleError) as refusal:  # the same words, where it is no number that each language writes so
-        opened(folder).predict(classify.read_image(photo))
+        opened(folder).predict(read_image(photo))
     assert str(refusal.value) == expected
 
 
@@ -605,7 +608,7 @@ def test_inputs_that_cannot_be_read_do_not_stop_the_others(
     assert done.stderr.splitlines() == [
         "No such image: none.png",
         f"OpenCV cannot read {bundle / 'noise.jpg'} as an image. Convert it to JPEG or PNG.",
-        f"No images in {bundle / 'empty'}. Expected files that end in {', '.join(classify.IMAGE_SUFFIXES)}, or a video.",
+        f"No images in {bundle / 'empty'}. Expected files that end in {', '.join(IMAGE_SUFFIXES)}, or a video.",
         "No such video: none.mp4",
     ]
     done = run(program, bundle, "--camera", "97")
@@ -625,10 +628,10 @@ def test_frames_of_a_video(program: Path, bundle: Path, film: Path, tmp_path: Pa
 
 def test_folders_are_read_and_pictures_drawn(program: Path, bundle: Path, tmp_path: Path) -> None:
     done = run(program, bundle, bundle / "selftest", "--annotate", tmp_path / "new" / "pictures")
-    images = classify.list_files(str(bundle / "selftest"))
+    images = list_files(str(bundle / "selftest"))
     assert [line.split(": ")[0] for line in done.stdout.splitlines()] == images
-    drawn = classify.read_image(tmp_path / "new" / "pictures" / "1.png")
-    assert not np.array_equal(drawn, classify.read_image(bundle / "selftest" / "1.png"))
+    drawn = read_image(tmp_path / "new" / "pictures" / "1.png")
+    assert not np.array_equal(drawn, read_image(bundle / "selftest" / "1.png"))
     for out, sentence in (
         (tmp_path / "new" / "pictures", f"{tmp_path}/new/pictures/1.png exists already, and nothing is overwritten. Choose another --annotate.\n"),
         (tmp_path / "a.xyz", f"OpenCV cannot write {tmp_path}/a.xyz. Expected a name that ends in .png or .jpg.\n"),
@@ -636,7 +639,7 @@ def test_folders_are_read_and_pictures_drawn(program: Path, bundle: Path, tmp_pa
         again = run(program, bundle, bundle / "selftest" / "1.png", "--annotate", out)
         assert (again.returncode, again.stderr) == (1, sentence)
         assert again.stdout
-    assert np.array_equal(classify.read_image(tmp_path / "new" / "pictures" / "1.png"), drawn)
+    assert np.array_equal(read_image(tmp_path / "new" / "pictures" / "1.png"), drawn)
 
 
 @pytest.mark.parametrize(

@@ -371,6 +371,39 @@ def ending_in(shape: tuple[int, ...], *stack):  # type: ignore[no-untyped-def]
     return keras.Sequential([keras.Input(shape), *stack], name="small")
 
 
+class Subclassed(keras.Model):  # type: ignore[misc]
+    """A model as a class, which does not say what goes in."""
+
+    def __init__(self, **named: Any) -> None:
+        super().__init__(**named)
+        self.pool, self.dense = layers.GlobalAveragePooling2D(), layers.Dense(2, activation="softmax")
+
+    def call(self, images: Any) -> Any:
+        return self.dense(self.pool(images))
+
+
+def test_class_of_its_own_becomes_a_model_of_layers_as_the_message_says() -> None:
+    own = Subclassed()
+    own(np.zeros((1, 12, 16, 3), np.float32))
+    with pytest.raises(ModelError, match="of a class of its own"):
+        image_shape(own)
+    inputs = keras.Input((12, 16, 3))
+    assert image_shape(keras.Model(inputs, own(inputs))) == (12, 16, 3)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_class_whose_code_is_not_in_the_file_is_named(tmp_path: Path, nested: bool) -> None:
+    own = Subclassed()
+    inputs = keras.Input((12, 16, 3))
+    whole = keras.Model(inputs, own(inputs))
+    (whole if nested else own).save(tmp_path / "own.keras")
+    with pytest.raises(
+        ModelError, match=r"needs 'Subclassed', whose code .* custom_objects=\{'Subclassed': Subclassed\}"
+    ):
+        load_model_file(tmp_path / "own.keras", unsafe=True)
+    assert keras.models.load_model(tmp_path / "own.keras", custom_objects={"Subclassed": Subclassed}) is not None
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
@@ -379,7 +412,11 @@ def ending_in(shape: tuple[int, ...], *stack):  # type: ignore[no-untyped-def]
         (ending_in((8, 8, 4), layers.Flatten(), layers.Dense(3)), r"takes \(None, 8, 8, 4\). Expected images"),
         (ending_in((3, 8, 8), layers.Flatten(), layers.Dense(3)), r"channels come first: build it again"),
         (ending_in((8, 8, 3), layers.Conv2D(2, 1)), r"gives \(None, 8, 8, 2\). Expected a row of classes"),
-        (keras.Sequential([layers.Dense(3)], name="unbuilt"), "unbuilt was never given an input"),
+        (keras.Sequential([layers.Dense(3)], name="unbuilt"), "unbuilt was never given an input. Begin it with keras"),
+        (
+            Subclassed(name="own"),
+            r"own is of a class of its own \(Subclassed\).* keras.Model\(inputs, model\(inputs\)\)",
+        ),
     ],
 )
 def test_model_that_is_no_classifier_of_images_is_refused(model: Any, message: str) -> None:

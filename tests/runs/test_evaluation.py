@@ -7,7 +7,7 @@ import pytest
 
 import trainkit
 from trainkit.backend import keras
-from trainkit.deploy.classify import read_manifest
+from trainkit.deploy.python._manifest import read_manifest
 from trainkit.models._builders import BUILDERS
 from trainkit.runs._evaluation import measure
 

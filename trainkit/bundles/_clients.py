@@ -12,18 +12,20 @@ from typing import Any
 import trainkit.deploy
 from trainkit.bundles._find import EXPORTED, find_bundle
 from trainkit.bundles._manifest import read_manifest
+from trainkit.deploy._build import build_classify
 from trainkit.errors import BundleError, OutputError, UsageError, unknown
 from trainkit.files import cannot_write
 
 _SOURCES = Path(trainkit.deploy.__file__).parent
-# What is copied, from the folder of `trainkit.deploy`, which is the bundle's own to the first of them.
+# What is copied from the folder of `trainkit.deploy`; the first is built there, and stands in the bundle's own folder.
 CLIENTS: dict[str, tuple[str, ...]] = {
     "python": ("classify.py",),
     "cpp": ("cpp/classify.cpp", "cpp/network.hpp", "cpp/manifest.hpp", "cpp/json.hpp", "cpp/CMakeLists.txt"),
-    "node": tuple(
-        f"node/{name}" for name in ("classify.mjs", "manifest.mjs", "network.mjs", "pictures.mjs", "package.json")
+    "node": ("node/classify.mjs", "node/manifest.mjs", "node/network.mjs", "node/pictures.mjs", "node/package.json"),
+    "web": (
+        *("web/index.html", "web/style.css", "web/page.js", "web/worker.js", "web/manifest.js", "web/network.js"),
+        *("web/pictures.js", "web/package.json"),
     ),
-    "web": ("web/index.html", "web/classify.js", "web/style.css", "web/package.json"),
 }
 
 
@@ -47,12 +49,12 @@ def check_clients(clients: Sequence[str] | str) -> list[str]:
 
 
 def add_clients(
-    bundle: str | Path, clients: Sequence[str] | str, *, exported: str | Path = EXPORTED
+    bundle: str | os.PathLike[str], clients: Sequence[str] | str, *, exported: str | Path = EXPORTED
 ) -> dict[str, Path]:
     """Put clients into a bundle that exists, or into the folder of a manifest that was written by hand.
 
     Args:
-        bundle: its folder, or its name in `exported`.
+        bundle: a `Bundle`, its folder, or its name in `exported`.
         clients: `python`, `cpp`, `node`, `web`.
         exported: the folder of bundles.
 
@@ -99,7 +101,10 @@ def copy_clients(folder: Path, names: Sequence[str]) -> None:
                 for file in CLIENTS[name]:
                     copy = Path(temporary, file)
                     copy.parent.mkdir(exist_ok=True)
-                    shutil.copyfile(_SOURCES / file, copy)
+                    if name == "python":
+                        copy.write_bytes(build_classify().encode())
+                    else:
+                        shutil.copyfile(_SOURCES / file, copy)
             for made in sorted(Path(temporary).iterdir()):
                 made.rename(folder / made.name)
     except OSError as error:

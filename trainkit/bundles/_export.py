@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainkit.bundles._clients import check_clients
 from trainkit.bundles._find import EXPORTED, check_free
-from trainkit.deploy.classify import OLDEST_OPENCV
+from trainkit.deploy.python._values import OLDEST_OPENCV
 from trainkit.errors import ModelError, UsageError, unknown
 from trainkit.preprocessing import Preprocessing
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
@@ -19,9 +19,9 @@ from trainkit.runs._run import EXPERIMENTS, Run, find_run
 if TYPE_CHECKING:
     import numpy as np
 
-    from trainkit.bundles._bundle import Bundle
     from trainkit.bundles._description import Description
     from trainkit.bundles._exportable import Exportable
+    from trainkit.bundles._folder import Bundle
 
 __all__ = ["FORMATS", "export"]
 

@@ -1,7 +1,7 @@
 """What a deployment must know, as JSON that the plainest reader (`cv::FileStorage`) reads too.
 
-The keys, and which of them are required, stand in `trainkit.deploy.classify`, because the client that a bundle carries
-checks them with nothing else beside it.
+The keys, and which of them are required, stand in `trainkit.deploy.python._schema`, because the client that a bundle
+carries checks them with nothing else beside it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from trainkit.deploy.classify import check_manifest, read_manifest
+from trainkit.deploy.python._manifest import read_manifest
+from trainkit.deploy.python._schema import check_manifest
 from trainkit.errors import ExportError
 from trainkit.files import write_text
 from trainkit.preprocessing import Preprocessing

@@ -8,13 +8,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 import warnings
 
 import typer
 
 from trainkit.cli import _convolution, _data, _exporting, _networks, _prediction, _reports, _runs, _training
 from trainkit.cli._app import app
-from trainkit.errors import TrainkitError, UsageError
+from trainkit.cli._progress import showing_progress
+from trainkit.errors import TrainkitError, UsageError, naming_missing_packages
 
 __all__ = ["app", "main"]
 # Each adds its commands to `app` as it is imported.
@@ -25,13 +27,14 @@ def main() -> None:
     """Run the command; a mistake ends in one line on standard error, with 1 for the world's and 2 for the user's."""
     _silence_libraries()
     try:
-        code = app(standalone_mode=False)
+        with naming_missing_packages(), showing_progress(sys.argv[1:]):
+            code = app(standalone_mode=False)
         if code == 130:  # typer has caught a KeyboardInterrupt
             _fail("Interrupted.", code)
     except UsageError as error:
-        code = _fail(str(error), 2)
+        code = _fail(str(error), 2, error)
     except TrainkitError as error:
-        code = _fail(str(error), 1)
+        code = _fail(str(error), 1, error)
     except (KeyboardInterrupt, typer.Abort):
         code = _fail("Interrupted.", 130)
     except BrokenPipeError:
@@ -45,7 +48,10 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fail(message: str, code: int) -> int:
+def _fail(message: str, code: int, error: Exception | None = None) -> int:
+    """Say what is wrong in one line; behind everything that led to it, where TRAINKIT_DEBUG is set."""
+    if error is not None and os.environ.get("TRAINKIT_DEBUG"):
+        traceback.print_exception(error)
     print(" ".join(message.split()), file=sys.stderr)
     return code
 

@@ -12,6 +12,7 @@ import typer
 from trainkit.cli._app import app
 from trainkit.cli._output import EXPERIMENTS, AsJson, Experiments, print_json, print_table, to_text
 from trainkit.cli._settings_command import SettingsCommand
+from trainkit.cli._tables import WORDS
 from trainkit.errors import UsageError
 
 Size = Annotated[str | None, typer.Option(metavar="WxH")]
@@ -165,7 +166,10 @@ def _lines_of(setting: Any) -> list[str]:
 
 @app.command(epilog="Example: trainkit recipes")
 def recipes(as_json: AsJson = False) -> None:
-    """List the recipes: settings known to be good, what they reach and how long they take."""
+    """List the recipes: settings known to be good.
+
+    What they reach, and how long they take.
+    """
     from trainkit.runs._recipes import list_recipes
 
     found = list_recipes()
@@ -173,7 +177,8 @@ def recipes(as_json: AsJson = False) -> None:
         print_json([recipe.to_json() for recipe in found])
         return
     rows = [[recipe.name, recipe.description, recipe.accuracy, recipe.time] for recipe in found]
-    print_table(["recipe", "what it is", "accuracy", "time"], rows)
+    columns = ["recipe", "what it is", "accuracy", "time"]
+    print_table(columns, rows, breaks=dict.fromkeys(columns[1:], WORDS))
 
 
 @app.command(

@@ -83,8 +83,8 @@ class Augmentation:
             value = getattr(self, name)
             try:
                 object.__setattr__(self, name, convert(value.tolist() if hasattr(value, "tolist") else value))
-            except (TypeError, ValueError, OverflowError):
-                raise UsageError(f"`{name}` must be {expected}. Received: {value!r}") from None
+            except (TypeError, ValueError, OverflowError) as error:
+                raise UsageError(f"`{name}` must be {expected}. Received: {value!r}") from error
         object.__setattr__(self, "preprocessing_function", preprocessing_named(self.preprocessing_function))
 
     @property

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trainkit.data._duplicates import Group, LabelledFile, Repeats, find_repeats
+from trainkit.data._duplicates import Duplicates, Group, LabelledFile, find_duplicates
 from trainkit.data._folders import check_listing, choose_sides_of, inspect_listing, label, list_folder, usable_images
 from trainkit.data._inspection import inspect_files
 from trainkit.data._split import PINS_FILE, read_pins
@@ -26,7 +26,7 @@ class DataCheck:
 
     data: Path
     files: list[LabelledFile]  # also those that cannot be used
-    repeats: Repeats
+    repeats: Duplicates
     chosen_sides: list[str] = field(default_factory=list)  # that have no folder: `train` chooses them by the content
     refusal: str | None = None  # the sentence with which `train` would end
     hidden: list[Path] = field(default_factory=list)
@@ -106,7 +106,7 @@ def check_images(files: Sequence[LabelledFile], *, data: Path) -> DataCheck:
         files: inspected already, those with a problem too.
         data: the folder or table that they are from.
     """
-    return DataCheck(data=data, files=list(files), repeats=find_repeats(files))
+    return DataCheck(data=data, files=list(files), repeats=find_duplicates(files))
 
 
 def check_data(data: Path, *, validation: float = VALIDATION) -> DataCheck:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainkit.data._fingerprints import group_alike
+from trainkit._progress import doing
+from trainkit.data._fingerprints import group_near_duplicates
 from trainkit.data._inspection import ImageFile
 
 _NAMED = 3  # groups that a warning names
@@ -26,7 +27,7 @@ Group = list[LabelledFile]  # of one picture, in the order of their paths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Repeats:
+class Duplicates:
     """The groups of files that show the same picture. A group can be in several of these lists."""
 
     duplicates: list[Group]  # the same bytes
@@ -35,20 +36,22 @@ class Repeats:
     leaks: list[Group]  # of either kind, on different sides
 
 
-def find_repeats(files: Sequence[LabelledFile]) -> Repeats:
+def find_duplicates(files: Sequence[LabelledFile]) -> Duplicates:
     """Find the pictures that are there more than once; files with a problem are passed over."""
     copies: dict[str, Group] = defaultdict(list)  # by content
     for labelled in sorted(files, key=lambda labelled: labelled.file.path):
         if not labelled.file.problem:
             copies[labelled.file.sha256].append(labelled)
-    contents = [same for same in copies.values() if same[0].file.look]
-    looks = [look for same in contents if (look := same[0].file.look)]
-    alike = [[contents[index] for index in indices] for indices in group_alike(looks)]
+    contents = [same for same in copies.values() if same[0].file.fingerprint]
+    fingerprints = [one for same in contents if (one := same[0].file.fingerprint)]
+    with doing(f"Looking for near-duplicates among {len(fingerprints):,} images"):
+        groups_alike = group_near_duplicates(fingerprints)
+    alike = [[contents[index] for index in indices] for indices in groups_alike]
     near = [_in_order([labelled for same in group for labelled in same]) for group in alike]
     in_near = {same[0].file.sha256 for group in alike for same in group}
     duplicates = [same for same in copies.values() if len(same) > 1]
     groups = near + [same for same in duplicates if same[0].file.sha256 not in in_near]
-    return Repeats(
+    return Duplicates(
         duplicates=duplicates,
         near_duplicates=near,
         contradictions=_that_differ(groups, lambda labelled: tuple(sorted(labelled.labels))),
@@ -65,17 +68,17 @@ def _that_differ(groups: list[Group], aspect: Callable[[LabelledFile], Hashable]
     return sorted(differing, key=lambda group: group[0].file.path)
 
 
-def warnings_of(repeats: Repeats, data: Path) -> list[str]:
+def warnings_of(found: Duplicates, data: Path) -> list[str]:
     """Say what spoils the training: leaks first, then contradictions."""
     warnings = []
-    if repeats.leaks:
+    if found.leaks:
         warnings.append(
-            f"LEAK: {_count(repeats.leaks)} on more than one side, so that the figures will look better than they are: "
-            f"{_name(repeats.leaks)}. `trainkit data check {data}` shows them."
+            f"LEAK: {_count(found.leaks)} on more than one side, so that the figures will look better than they are: "
+            f"{_name(found.leaks)}. `trainkit data check {data}` shows them."
         )
-    if repeats.contradictions:
+    if found.contradictions:
         warnings.append(
-            f"CONTRADICTION: {_count(repeats.contradictions)} in more than one class: {_name(repeats.contradictions)}. "
+            f"CONTRADICTION: {_count(found.contradictions)} in more than one class: {_name(found.contradictions)}. "
             f"`trainkit data check {data}` shows them."
         )
     return warnings

@@ -1,4 +1,4 @@
-"""Pictures that look alike: one photograph encoded again, resized, cut a little, brightened or turned grey.
+"""Near-duplicates: one photograph encoded again, resized, cut a little, brightened or turned grey.
 
 Two steps. A perceptual hash of 64 bits (the signs of the lowest cosine frequencies against their median, known as
 pHash) finds the pairs that may be alike among all pairs. The fine detail of the two decides: the detail of two
@@ -34,8 +34,8 @@ _MAX_ALIGNMENTS = 5_000  # a millisecond each
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What is remembered of a picture to find others that look like it. Plain bytes: it compares, and is small."""
+class Fingerprint:
+    """What is kept of a picture to find its near-duplicates. Plain bytes: it compares, and is small."""
 
     hash: int  # 64 bits
     detail: bytes  # int8 (SIDE, SIDE): what a blur takes away, of standard deviation 32
@@ -43,8 +43,8 @@ class Look:
     tiny: bool
 
 
-def look_at(image_bgr: np.ndarray, *, height: int, width: int) -> Look | None:
-    """Remember how a picture looks.
+def compute_fingerprint(image_bgr: np.ndarray, *, height: int, width: int) -> Fingerprint | None:
+    """Compute the fingerprint of a picture.
 
     Args:
         image_bgr: uint8 `(rows, columns, 3)`: the picture, upright, at any scale.
@@ -60,7 +60,7 @@ def look_at(image_bgr: np.ndarray, *, height: int, width: int) -> Look | None:
     if detail[_INSIDE, _INSIDE].std() < _FLAT:  # at the border a blur finds detail in every slope
         return None
     color = cv2.resize(ycrcb[..., 1:], (_COLOR_SIDE, _COLOR_SIDE), interpolation=cv2.INTER_AREA).astype(int) - 128
-    return Look(
+    return Fingerprint(
         hash=_perceptual_hash(grey),
         detail=np.clip(np.rint(detail * (32 / detail.std())), -127, 127).astype(np.int8).tobytes(),
         color=color.astype(np.int8).tobytes(),
@@ -74,14 +74,14 @@ def _perceptual_hash(grey: np.ndarray) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def group_alike(looks: Sequence[Look]) -> list[list[int]]:
-    """Return the groups of pictures that look alike, as indices in order; one alone is no group.
+def group_near_duplicates(fingerprints: Sequence[Fingerprint]) -> list[list[int]]:
+    """Return the groups of near-duplicates, as indices in order; one alone is no group.
 
     A picture belongs to a group when it looks like any of its members.
     """
-    pictures = _Pictures.of(looks)
-    group = np.arange(len(looks))
-    members = {index: [index] for index in range(len(looks))}
+    pictures = _Pictures.of(fingerprints)
+    group = np.arange(len(fingerprints))
+    members = {index: [index] for index in range(len(fingerprints))}
     alignments = _MAX_ALIGNMENTS
     for candidates in _close_pairs(pictures.hashes):
         pairs = candidates[group[candidates[:, 0]] != group[candidates[:, 1]]]
@@ -103,12 +103,12 @@ class _Pictures:
     tiny: np.ndarray  # bool (N,)
 
     @classmethod
-    def of(cls, looks: Sequence[Look]) -> _Pictures:
+    def of(cls, fingerprints: Sequence[Fingerprint]) -> _Pictures:
         return cls(
-            np.array([look.hash for look in looks], np.uint64),
-            np.frombuffer(b"".join(look.detail for look in looks), np.int8).reshape(-1, SIDE**2),
-            np.frombuffer(b"".join(look.color for look in looks), np.int8).reshape(-1, 2 * _COLOR_SIDE**2),
-            np.array([look.tiny for look in looks], bool),
+            np.array([one.hash for one in fingerprints], np.uint64),
+            np.frombuffer(b"".join(one.detail for one in fingerprints), np.int8).reshape(-1, SIDE**2),
+            np.frombuffer(b"".join(one.color for one in fingerprints), np.int8).reshape(-1, 2 * _COLOR_SIDE**2),
+            np.array([one.tiny for one in fingerprints], bool),
         )
 
 

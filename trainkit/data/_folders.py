@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from trainkit.data._duplicates import LabelledFile, find_repeats, warnings_of
+from trainkit.data._duplicates import LabelledFile, find_duplicates, warnings_of
 from trainkit.data._inspection import ImageFile, inspect_files
 from trainkit.data._split import PINS_FILE, choose_sides, read_pins, shares_of, write_pins
 from trainkit.errors import DataError
@@ -63,7 +63,7 @@ def read_class_folders(folder: Path, *, validation: float) -> ClassFolders:
     sides, pins = choose_sides_of(listing, usable, validation=validation)
     if pins:
         warnings.append(write_pins(folder, pins))
-    warnings += warnings_of(find_repeats(label(sides)), folder)
+    warnings += warnings_of(find_duplicates(label(sides)), folder)
     class_names = list(sides["train"])
     return ClassFolders(
         class_names=class_names,
@@ -145,7 +145,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        raise DataError(f"Cannot read {folder}: {error.strerror}.") from None
+        raise DataError(f"Cannot read {folder}: {error.strerror}.") from error
 
 
 def _walk(folder: Path, inside: Sequence[str], seen: set[str], listing: Listing) -> list[Path]:

@@ -156,8 +156,8 @@ def _load_from_whole(body: Any, name: str, build: Callable[..., Any], path: Path
     try:
         whole.load_weights(path)
         _copy_weights(whole, body)
-    except Exception:
-        raise does_not_fit(path, name, reason) from None
+    except Exception as error:
+        raise does_not_fit(path, name, reason) from error
 
 
 def _copy_weights(whole: Any, body: Any) -> None:
@@ -199,7 +199,7 @@ def load_imagenet(name: str, build: Callable[..., Any], *, otherwise: str) -> An
     from trainkit.backend import downloading
 
     try:
-        with downloading(), warnings.catch_warnings():
+        with downloading(f"the ImageNet weights of {name}"), warnings.catch_warnings():
             # For a size that MobileNet was not trained at, Keras takes the weights for 224 and warns.
             warnings.simplefilter("ignore")
             return build(weights="imagenet")

@@ -20,8 +20,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from trainkit._progress import doing
 from trainkit.backend import keras
 from trainkit.errors import ModelError
+from trainkit.models._calling import LAMBDA_ADVICE, cause_of
 
 _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
 _MAX_CONFIG_BYTES = 2**26
@@ -59,7 +61,7 @@ def offering_unsafe() -> Iterator[None]:
     except UnsafeModelError as error:
         raise ModelError(
             f"{error} Or, if you trust the file, register with Keras what is not its own, and load it with --unsafe."
-        ) from None
+        ) from error
 
 
 def load_model_file(path: Path, *, unsafe: bool = False) -> LoadedModel:
@@ -78,15 +80,27 @@ def load_model_file(path: Path, *, unsafe: bool = False) -> LoadedModel:
     if load is _load_hdf5 and not h5py.is_hdf5(path):
         raise ModelError(f"{path} is no Keras model. Expected a .keras or .h5 file, as model.save() writes it.")
     try:
-        return load(path, unsafe)
+        with doing("Loading the network"):
+            return load(path, unsafe)
     except ModelError:
         raise
     except Exception as error:  # zip, JSON, h5py and Keras raise whatever they meet in a damaged file
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(
-            f"{path} cannot be loaded as a Keras model ({reason}). Save it again with model.save(), from Keras 3 where "
-            "you can."
-        ) from error
+        raise _cannot_load(path, error) from error
+
+
+def _cannot_load(path: Path, error: Exception) -> ModelError:
+    if missing := re.search(r"Could not locate (?:class|function) '([^']+)'", str(error)):
+        name = missing[1]
+        return ModelError(
+            f"{path} needs {name!r}, whose code is not in the file. Load it in Python, with "
+            f"keras.models.load_model({path.name!r}, custom_objects={{{name!r}: {name}}}), and give trainkit.export() "
+            "the model itself."
+        )
+    advice = "Save it again with model.save(), from Keras 3 where you can."
+    return ModelError(
+        f"{path} cannot be loaded as a Keras model ({cause_of(error)}). "
+        + (LAMBDA_ADVICE if "Lambda" in str(error) else advice)
+    )
 
 
 def _load_zip(path: Path, unsafe: bool) -> LoadedModel:
@@ -371,10 +385,16 @@ def image_shape(model: Any) -> tuple[int | None, int | None, int]:
     """
     try:
         inputs, outputs = list(model.inputs), list(model.outputs)
-    except (AttributeError, TypeError, ValueError):  # a subclass or a Sequential that was never called
+    except (AttributeError, TypeError, ValueError) as error:
+        if isinstance(model, keras.Sequential):
+            raise ModelError(
+                f"The model {model.name} was never given an input. Begin it with keras.Input((height, width, 3))."
+            ) from error
         raise ModelError(
-            f"The model {model.name} was never given an input. Call it on a batch first, or begin it with keras.Input."
-        ) from None
+            f"The model {model.name} is of a class of its own ({type(model).__name__}), which does not say what goes "
+            "in. Expected layers between an input and an output. Make it one of them: inputs = keras.Input((height, "
+            "width, 3)); model = keras.Model(inputs, model(inputs))."
+        ) from error
     if len(inputs) != 1 or len(outputs) != 1:
         names = ", ".join(str(tensor.name) for tensor in (*inputs, *outputs))
         raise ModelError(
@@ -425,8 +445,10 @@ def at_size(model: Any, shape_hwc: tuple[int, int, int]) -> Any:
         fixed = keras.models.clone_model(model, input_tensors=inputs)
         fixed.set_weights(model.get_weights())
     except Exception as error:  # Keras raises whatever a layer finds wrong with the size
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"The model {model.name} cannot be built for {shape_hwc} ({reason}).") from None
+        raise ModelError(
+            f"The model {model.name} cannot be built for {shape_hwc} ({cause_of(error)}). Take the size that it was "
+            "built for."
+        ) from error
     return fixed
 
 

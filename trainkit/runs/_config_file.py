@@ -43,9 +43,9 @@ def read_config(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise TrainkitError(
             f"Cannot read {path}: {error.strerror}. Expected the config.toml of a run, or one like it."
-        ) from None
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise TrainkitError(f"{path} is not valid TOML: {error}") from None
+        raise TrainkitError(f"{path} is not valid TOML: {error}") from error
     flat = flatten(nested)
     for key in KEPT_BESIDE:
         if flat.get(key) == KEPT_BESIDE[key]:

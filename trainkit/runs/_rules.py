@@ -53,8 +53,8 @@ def checked(key: str, value: Any) -> Any:
         return rule.convert(value)
     except UsageError:
         raise
-    except (ValueError, TypeError, OverflowError):
-        raise UsageError(f"`{key}` must be {rule.expected}. Received: {value!r}") from None
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UsageError(f"`{key}` must be {rule.expected}. Received: {value!r}") from error
 
 
 def check_section(name: str, section: Any) -> None:

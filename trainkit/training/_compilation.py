@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from trainkit.backend import keras
+from trainkit.models._calling import calling
 from trainkit.runs._settings import Config
 from trainkit.training._normalization import FusedBatchNormalization, can_be_fused
 from trainkit.training._phases import Phase
@@ -134,8 +135,9 @@ def training_copy(model: Any, precision: str, *, shared: bool = False) -> Any:
             kind = FusedBatchNormalization
         return kind.from_config(config)
 
-    clone = keras.models.clone_model(model, clone_function=copy, recursive=True)
-    clone.set_weights(model.get_weights())
+    with calling(model, "built again for the training"):
+        clone = keras.models.clone_model(model, clone_function=copy, recursive=True)
+        clone.set_weights(model.get_weights())
     return clone
 
 

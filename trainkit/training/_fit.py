@@ -12,11 +12,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from trainkit._progress import doing
 from trainkit.backend import keras, tf
 from trainkit.data._dataset import Dataset
 from trainkit.data._sources import load_dataset
-from trainkit.errors import DataError, OutputError, TrainkitError
+from trainkit.errors import DataError, OutputError, TrainingError, TrainkitError
 from trainkit.files import check_writable, remove_leftovers, sha256_of
+from trainkit.models._calling import calling
 from trainkit.reports import draw_confusion_matrix, draw_curves, write_report
 from trainkit.runs._evaluation import evaluate_model
 from trainkit.runs._run import Run, create_run
@@ -159,7 +161,8 @@ def _fit_and_measure(job: _Job) -> Literal["finished", "interrupted"]:
             job.run.set_result(
                 epochs=progress.epochs, best_epoch=progress.best_epoch, seconds=round(progress.seconds, 3)
             )
-    job.model.load_weights(job.run.model_path)
+    with doing("Loading the best weights"):
+        job.model.load_weights(job.run.model_path)
     # The images for testing are touched here, once, and not before.
     try:
         job.run.set_result(**_measure(job))
@@ -192,7 +195,7 @@ def _train_phases(job: _Job) -> None:
 def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
     """Train a phase, after which there are up to `later` epochs of others."""
     config, progress, began = job.config, job.progress, time.monotonic()
-    with job.prepared.strategy.scope():
+    with doing("Preparing the training"), job.prepared.strategy.scope():
         fitted = build_fitted(job.prepared, [job.interruption])
         model, feeds = fitted.model, fitted.feeds
         reseed(model, config.training.seed, progress.phase_index)
@@ -221,23 +224,24 @@ def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
     if config.training.tensorboard:
         callbacks.append(_tensorboard(job.run))
     try:
-        model.fit(
-            feeds["train"].dataset(),
-            validation_data=feeds["val"].dataset() if "val" in feeds else None,
-            initial_epoch=progress.epochs,
-            epochs=last,
-            shuffle=False,
-            verbose=0,
-            callbacks=[*callbacks, job.interruption],
-        )
+        with calling(job.model, "trained", kind=TrainingError):
+            model.fit(
+                feeds["train"].dataset(),
+                validation_data=feeds["val"].dataset() if "val" in feeds else None,
+                initial_epoch=progress.epochs,
+                epochs=last,
+                shuffle=False,
+                verbose=0,
+                callbacks=[*callbacks, job.interruption],
+            )
     except Interrupted:
         if progress.best_epoch is None:
             recorder.save_best()
         raise
-    except tf.errors.OpError:
+    except (TrainingError, tf.errors.OpError) as error:
         for feed in feeds.values():
             if feed.error:
-                raise feed.error from None  # TensorFlow has made a text of it
+                raise feed.error from error  # of which TensorFlow has made a text
         raise
     finally:
         bar.close()
@@ -275,8 +279,9 @@ def _tensorboard(run: Run) -> Any:
 
 
 def _draw(run: Run) -> None:
-    if rows := run.metrics:
-        draw_curves(rows, run.path / "curves.png")
-    if matrix := run.result["confusion_matrix"]:
-        draw_confusion_matrix(matrix, run.class_names, run.path / "confusion_matrix.png")
-    write_report(run.path)
+    with doing("Drawing the report"):
+        if rows := run.metrics:
+            draw_curves(rows, run.path / "curves.png")
+        if matrix := run.result["confusion_matrix"]:
+            draw_confusion_matrix(matrix, run.class_names, run.path / "confusion_matrix.png")
+        write_report(run.path)

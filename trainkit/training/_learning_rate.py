@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from trainkit._progress import counting
 from trainkit.backend import keras, tf
 from trainkit.data._dataset import Dataset
 from trainkit.data._sources import load_dataset
 from trainkit.errors import TrainingError
 from trainkit.files import replacing
+from trainkit.models._calling import calling
 from trainkit.runs._settings import Config
 from trainkit.training._compilation import compile_model
 from trainkit.training._feeding import Feed
 from trainkit.training._phases import plan_phases
 from trainkit.training._preparation import build_fitted, prepare
+from trainkit.training._suggestion import LearningRates
 
 LOWEST, HIGHEST = 1e-6, 10.0
 STEPS = 150
@@ -31,19 +33,6 @@ _UNSETTLED = 10  # the first steps, over which the average is of too few losses 
 _CLEAR = 5.0  # times the scatter that is left in the average: less may be chance
 
 log = logging.getLogger("trainkit")
-
-
-@dataclass(frozen=True, slots=True)
-class LearningRates:
-    """The loss at rising learning rates, and the one to take."""
-
-    rates: list[float]
-    losses: list[float]  # smoothed
-    suggestion: float | None  # `None` where the loss falls at none of them
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON has them."""
-        return {"suggestion": self.suggestion, "learning_rates": self.rates, "losses": self.losses}
 
 
 def measure_learning_rates(config: Config, dataset: Dataset | None = None) -> LearningRates:
@@ -83,10 +72,11 @@ def _losses(model: Any, feed: Feed) -> tuple[list[float], list[float]]:
     rates = np.geomspace(LOWEST, HIGHEST, STEPS)
     used: list[float] = []
     losses: list[float] = []
-    for rate, batch in zip(rates, _endless(feed), strict=False):
+    for rate, batch in zip(counting(rates, "Training", unit="steps"), _endless(feed), strict=False):
         model.optimizer.learning_rate = rate
         inputs, targets, *weights = map(keras.ops.convert_to_tensor, batch)
-        loss = float(step(inputs, targets, weights[0] if weights else None))
+        with calling(model, "trained"):
+            loss = float(step(inputs, targets, weights[0] if weights else None))
         if not np.isfinite(loss):
             break
         used.append(float(rate))

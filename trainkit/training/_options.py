@@ -163,7 +163,7 @@ def _save_own_model(model: Any, folder: Path) -> Path:
     try:
         describe_own_model(path)
     except ModelError as error:
-        raise ModelError(str(error).replace(str(path), "The model")) from None
+        raise ModelError(str(error).replace(str(path), "The model")) from error
     return path
 
 

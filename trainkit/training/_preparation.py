@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from trainkit._progress import doing
 from trainkit.backend import keras, tf
 from trainkit.data._dataset import Dataset
 from trainkit.data._pipeline import read_pixels
@@ -62,7 +63,7 @@ def prepare(config: Config, dataset: Dataset, preprocessing: Preprocessing | Non
         if side in dataset.parts and side not in pixels:
             pixels[side] = read_pixels(dataset.parts[side], preprocessing)
     keras.utils.set_random_seed(config.training.seed)
-    with strategy.scope():
+    with doing("Building the network"), strategy.scope():
         model = _build_model(config, preprocessing, dataset)
     return Prepared(config, dataset, preprocessing, pixels, model, strategy)
 
@@ -75,8 +76,8 @@ def _check_settings(config: Config, dataset: Dataset) -> None:
     if config.training.tensorboard:
         try:
             version("tensorboard")
-        except PackageNotFoundError:
-            raise TrainkitError("TensorBoard is not installed. Install it: pip install tensorboard") from None
+        except PackageNotFoundError as error:
+            raise TrainkitError("TensorBoard is not installed. Install it: pip install tensorboard") from error
 
 
 def _strategy(config: Config) -> Any:
@@ -145,7 +146,8 @@ def build_fitted(prepared: Prepared, callbacks: list[Any] | None = None) -> Fitt
     if is_frozen(prepared.model) and not (augmentation.moves_pixels or augmentation.mixes):
 
         def predict(backbone: Any, side: str) -> np.ndarray:
-            return predict_pixels(backbone, pixels[side], prepared.preprocessing, callbacks=callbacks or [])
+            text = f"Features of the {'training' if side == 'train' else 'validation'} images"
+            return predict_pixels(backbone, pixels[side], prepared.preprocessing, callbacks or [], text=text)
 
         head = compute_features(prepared.model, predict, {side: len(of_side) for side, of_side in pixels.items()})
         model = share_noise(head.model) if shared else head.model

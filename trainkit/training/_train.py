@@ -11,7 +11,7 @@ from trainkit.runs._run import EXPERIMENTS, Run, find_run
 from trainkit.training._options import Options, resolve_settings
 
 if TYPE_CHECKING:
-    from trainkit.training._learning_rate import LearningRates
+    from trainkit.training._suggestion import LearningRates
 
 
 def train(
@@ -108,7 +108,7 @@ def resume(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS) -> R
     """Go on with a run that was killed or interrupted, from its last finished epoch, as if nothing had happened.
 
     Args:
-        run: its path, its name, or `latest`.
+        run: a `Run`, its path, its name, or `latest`.
         experiments: the folder of runs.
 
     Raises:

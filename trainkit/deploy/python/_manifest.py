@@ -1,0 +1,98 @@
+"""The manifest and the texts beside it, read from the folder of a bundle."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, Dict, List
+
+from trainkit.deploy.python._schema import check_manifest, is_text
+from trainkit.deploy.python._values import MAX_CLASSES, MAX_MANIFEST_BYTES, BundleError
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"Cannot read {path} ({error.strerror}). Copy the bundle again.") from error
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def read_manifest(bundle: str | Path) -> Dict[str, Any]:
+    """Read and check the manifest of a bundle, or one that was written by hand.
+
+    Args:
+        bundle: the folder, or its manifest.
+
+    Returns:
+        The manifest; where it names a file of class names, with the names that are in it.
+
+    Raises:
+        BundleError: there is none, it is no manifest of this schema, or its class names cannot be read.
+    """
+    path = Path(bundle)
+    if os.path.isdir(path):
+        path = path / "manifest.json"
+    if not os.path.isfile(path):
+        raise BundleError(f"No manifest at {path}. Expected the folder of a bundle, with manifest.json in it.")
+    if path.stat().st_size > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{path} has more than {MAX_MANIFEST_BYTES} bytes: no manifest. Export the bundle again.")
+    try:
+        data: Dict[str, Any] = json.loads(_read_bytes(path).decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path} is not valid JSON in UTF-8 ({error}). Export the bundle again.") from error
+    check_manifest(data, path)
+    output = data["output"]
+    if isinstance(output["class_names"], str):
+        output["class_names"] = read_class_names(path.parent, output["class_names"])
+    if output.get("background", 0) >= len(output["class_names"]):
+        raise BundleError(
+            f"{path}: `output.background` is the class {output['background']}, and there are "
+            f"{len(output['class_names'])} class names, counted from 0. Correct it."
+        )
+    return data
+
+
+def read_beside(folder: Path, name: str, purpose: str, most: int | None = None) -> bytes:
+    """Return the bytes of a file that a manifest names; a link must not lead out of the folder."""
+    path = folder / name
+    if path.resolve().parent != folder.resolve():
+        raise BundleError(f"{path} is a link that leaves the bundle. Put the file itself there.")
+    if not os.path.isfile(path):
+        raise BundleError(f"{path} is missing: the manifest names it as the {purpose}. Copy it there.")
+    if most is not None and path.stat().st_size > most:
+        raise BundleError(f"{path} has more than {most} bytes, too many for the {purpose}. Name another file.")
+    return _read_bytes(path)
+
+
+def read_class_names(folder: Path, name: str) -> List[str]:
+    """Read class names from a text file in UTF-8, one a line.
+
+    Where every line begins with a WordNet number, as in ImageNet's `synset_words.txt` (`n01440764 tench, Tinca tinca`),
+    that column is left out. Names may repeat: ImageNet has two cranes.
+
+    Raises:
+        BundleError: says which line is no name.
+    """
+    path = folder / name
+    try:
+        text = read_beside(folder, name, "class names", MAX_MANIFEST_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}). Convert it.") from error
+    lines = [line.strip() for line in text.rstrip().split("\n")]
+    if all(re.match(r"n[0-9]+\s+\S", line) for line in lines):
+        lines = [line.split(maxsplit=1)[1] for line in lines]
+    if len(lines) > MAX_CLASSES:
+        raise BundleError(f"{path} has {len(lines)} lines. Expected at most {MAX_CLASSES} class names.")
+    for number, line in enumerate(lines, 1):
+        if not is_text(line) or re.search("[\x00-\x1f\x7f-\x9f]", line):
+            raise BundleError(
+                f"{path}: line {number} must be a class name of 1 to 3999 bytes without control characters. "
+                f"Received: {line[:80]!r}"
+            )
+    return lines
