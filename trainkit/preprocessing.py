@@ -43,6 +43,7 @@ PREPROCESSINGS = (
     "none",
 )
 WHITE = (255.0, 255.0, 255.0)
+SIZE_EXPECTED = f"WIDTHxHEIGHT in pixels, such as 224x224, each side from 1 to {MAX_SIDE}"
 PREPROCESSING_FILE = "preprocessing.json"
 MEAN_IMAGE_FILE = "mean_image.npy"  # beside it, where there is a mean image
 _OPTIONAL = ("mean_image", "samplewise")  # keys of the JSON that earlier versions did not write
@@ -273,17 +274,32 @@ class Preprocessing:
 
 
 def parse_size(size: tuple[int, int] | str | None) -> tuple[int, int] | None:
-    """Return (width, height) of a pair or of `WIDTHxHEIGHT`.
+    """Return what `read_size` does; `None` stays, for a size that follows from something else."""
+    return None if size is None else read_size(size)
+
+
+def read_size(size: object, *, name: str = "size") -> tuple[int, int]:
+    """Return (width, height) of a pair of whole numbers or of `WIDTHxHEIGHT`.
+
+    There is one way to write a number: digits alone, the first of them no zero.
+
+    Args:
+        size: as it came.
+        name: of the argument or setting, for the message.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is something else, or a side is longer than OpenCV's images are.
     """
-    if size is None:
-        return None
-    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", size if isinstance(size, str) else "x".join(map(str, size)))
-    if not match or "0" in match.groups():
-        raise UsageError(f"`size` must be WIDTHxHEIGHT in pixels, such as 224x224. Received: {size!r}")
-    return int(match[1]), int(match[2])
+    if isinstance(size, str):
+        match = re.fullmatch(r"([1-9][0-9]{0,4})[xX]([1-9][0-9]{0,4})", size)
+        sides = [int(side) for side in match.groups()] if match else []
+    else:
+        pair = size if isinstance(size, (tuple, list)) else ()
+        sides = [int(side) for side in pair if isinstance(side, (int, np.integer)) and not isinstance(side, bool)]
+        sides = sides if len(sides) == len(pair) else []
+    if len(sides) != 2 or not all(1 <= side <= MAX_SIDE for side in sides):
+        raise UsageError(f"`{name}` must be {SIZE_EXPECTED}. Received: {size!r}")
+    return sides[0], sides[1]
 
 
 def _warn_renamed(old: str, new: str) -> None:
@@ -384,7 +400,7 @@ def load_mean_image(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
         reason = " ".join(str(error).split())[:200]
         raise TrainkitError(
             f"{path} holds no mean image of {shape[1]}x{shape[0]} with {shape[2]} channels ({reason}). Copy it again."
-        ) from None
+        ) from error
 
 
 def needs_statistics(name: str) -> bool:

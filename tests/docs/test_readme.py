@@ -33,6 +33,7 @@ from trainkit.deploy.python._schema import SECTIONS, check_manifest
 from trainkit.models._builders import BUILDERS
 from trainkit.preprocessing import PREPROCESSINGS, build_preprocessing, needs_mean_image, needs_statistics
 from trainkit.runs import _settings as config
+from trainkit.runs._rules import RULES
 from trainkit.runs._run import _EMPTY_RESULT
 
 ROOT = Path(__file__).parents[2]
@@ -206,7 +207,7 @@ def test_no_example_has_an_unknown_command_or_option() -> None:
 def test_every_setting_is_described() -> None:
     rows = rows_of(section("### `trainkit train`"), ["key", "what it may be", "for"])
     described = {codes(key)[0]: models for key, _, models in rows}
-    assert set(described) == set(config._RULES)
+    assert set(described) == set(RULES)
     for key, models in described.items():
         have = {name for name in BUILDERS if key in config.build_config({"data": "digits", "model.name": name}).values}
         all_but = set(BUILDERS) - set(codes(models)) if models.startswith("all") else set(codes(models))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from trainkit.deploy.python._values import MAX_TOLERANCE, PROBABILITY_TOLERANCE
+from trainkit.runs._notebook import heading_html, table_html
 
 LOGIT_TOLERANCE = 1e-4  # of the standard deviation of all logits
 _OWN_FACTOR = 4  # how much further off than onnxruntime on the same graph OpenCV may be
@@ -33,7 +34,7 @@ class Difference:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Agreement:
     """What a check found. The figures are the worst of all runtimes.
 
@@ -75,6 +76,28 @@ class Agreement:
         return self.max_abs_pixel_difference == 0 and all(
             difference.within(self.probability_tolerance, self.logit_tolerance) for difference in self.runtimes.values()
         )
+
+    def __repr__(self) -> str:
+        """Return `Agreement(360 images: 100.00% same labels, probabilities within 2.4e-07, ok)`."""
+        return (
+            f"Agreement({self.images:,} images: {self.top1_agreement:.2%} same labels, "
+            f"probabilities within {self.max_abs_difference:.1e}, {'ok' if self.ok else 'not ok'})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                f"{name} {one.version}",
+                f"{one.top1_agreement:.2%}",
+                f"{one.max_abs_difference:.1e}",
+                f"{one.max_relative_logit_difference:.1e}",
+            )
+            for name, one in self.runtimes.items()
+        ]
+        verdict = "answers as Keras does" if self.ok else "does not answer as Keras does"
+        title = f"{self.images:,} images, pixels differ by {self.max_abs_pixel_difference:g}: {verdict}"
+        columns = ("runtime", "same labels", "probabilities differ by", "logits differ by (of their deviation)")
+        return heading_html(title) + table_html(columns, rows)
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON has them; one that is no number is `null`."""

@@ -51,7 +51,7 @@ class Benchmark:
 
 
 def bench(
-    bundle: str | Path,
+    bundle: str | os.PathLike[str],
     *,
     batches: Sequence[int] | str = BATCHES,
     threads: int | None = None,
@@ -65,7 +65,7 @@ def bench(
     Keras is measured where the model that the bundle came from is found, and onnxruntime where the bundle is ONNX.
 
     Args:
-        bundle: its folder, or its name in `exported`.
+        bundle: a `Bundle`, its folder, or its name in `exported`.
         batches: how many images at a time; numbers, or a text such as "1,8,32".
         threads: for each runtime; as many as the machine has cores by default.
         keras: the Keras model, where the run that the manifest names is not in `experiments` any more.

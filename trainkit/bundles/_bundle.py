@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,11 @@ from trainkit.bundles._clients import copy_clients
 from trainkit.bundles._compare import compare
 from trainkit.bundles._exportable import Exportable
 from trainkit.bundles._find import check_free
+from trainkit.bundles._folder import Bundle
 from trainkit.bundles._manifest import build_manifest, check_class_names, embedded_manifest, save_manifest
 from trainkit.data._dataset import Part
 from trainkit.deploy.python._classifier import Classifier
-from trainkit.deploy.python._manifest import read_manifest
-from trainkit.deploy.python._opencv import describe_needs, has_engines, version_of
+from trainkit.deploy.python._opencv import has_engines, version_of
 from trainkit.deploy.python._selftest import selftest
 from trainkit.deploy.python._values import OLDEST_OPENCV
 from trainkit.errors import ExportError
@@ -46,30 +46,6 @@ READERS: dict[str, dict[str, str]] = {
     "onnx": {"minimum": "4.5.5"},
     "frozen-graph": {"minimum": "4.5.5", "engine": "classic"},
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bundle:
-    """A bundle that was written and has passed its check."""
-
-    path: Path
-    format: str
-    agreement: Agreement
-
-    @property
-    def needs(self) -> str:
-        """What it asks of OpenCV beyond 4.5.5, in sentences; mostly nothing."""
-        return describe_needs(read_manifest(self.path).get("opencv", {}))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what `trainkit export --json` prints."""
-        return {
-            "bundle": str(self.path.absolute()),
-            "format": self.format,
-            "max_abs_difference": self.agreement.max_abs_difference,
-            "top1_agreement": self.agreement.top1_agreement,
-            "images": self.agreement.images,
-        }
 
 
 def write_bundle(

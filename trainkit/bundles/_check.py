@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from trainkit.deploy.python._classifier import Classifier
 from trainkit.errors import DataError
 from trainkit.runs._run import EXPERIMENTS, Run
 
-__all__ = [  # what `trainkit.checks` held
+__all__ = [  # what `trainkit.bundles._check` held
     "LOGIT_TOLERANCE",
     "Agreement",
     "Difference",
@@ -28,7 +29,7 @@ __all__ = [  # what `trainkit.checks` held
 
 
 def check(
-    bundle: str | Path,
+    bundle: str | os.PathLike[str],
     *,
     data: str | Path | None = None,
     keras: str | Path | None = None,
@@ -40,7 +41,7 @@ def check(
     """Compare a bundle's answers with those of the Keras model it came from.
 
     Args:
-        bundle: its folder, or its name in `exported`.
+        bundle: a `Bundle`, its folder, or its name in `exported`.
         data: a data set's name (its test part) or a folder of images; by default the test part of the run's own data.
         keras: the Keras model, where the run that the manifest names is not in `experiments` any more.
         experiments: where runs lie.

@@ -49,12 +49,12 @@ def check_clients(clients: Sequence[str] | str) -> list[str]:
 
 
 def add_clients(
-    bundle: str | Path, clients: Sequence[str] | str, *, exported: str | Path = EXPORTED
+    bundle: str | os.PathLike[str], clients: Sequence[str] | str, *, exported: str | Path = EXPORTED
 ) -> dict[str, Path]:
     """Put clients into a bundle that exists, or into the folder of a manifest that was written by hand.
 
     Args:
-        bundle: its folder, or its name in `exported`.
+        bundle: a `Bundle`, its folder, or its name in `exported`.
         clients: `python`, `cpp`, `node`, `web`.
         exported: the folder of bundles.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from trainkit.errors import BundleError, DataError, UsageError
 from trainkit.files import check_new, make_folder
 
 log = logging.getLogger("trainkit")
+
+ImagePath = str | os.PathLike[str]
+Images = ImagePath | np.ndarray | Sequence[ImagePath] | Sequence[np.ndarray]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +56,32 @@ def opened(open_: Callable[..., Any], manifest: Path, *, backend: str | None, ta
     try:
         return open_(manifest, backend=backend, target=target)
     except ValueError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(str(error)) from error
+
+
+def list_images(images: Images) -> list[Path] | list[np.ndarray]:
+    """Return what `predict` and `detect` were given as a list of paths, or of images in memory.
+
+    Raises:
+        UsageError: there is nothing, something else, or some of both.
+    """
+    given = [images] if isinstance(images, (str, os.PathLike, np.ndarray)) else list(images)
+    if given and all(isinstance(one, np.ndarray) for one in given):
+        return [one for one in given if isinstance(one, np.ndarray)]
+    if given and all(isinstance(one, (str, os.PathLike)) for one in given):
+        return [Path(one) for one in given if not isinstance(one, np.ndarray)]
+    received = ", ".join(dict.fromkeys(type(one).__name__ for one in given)) or "nothing"
+    raise UsageError(f"Expected paths of images, or images as uint8 arrays, not both. Received: {received}")
+
+
+def check_no_annotate(annotate: ImagePath | None) -> None:
+    """Raise where images in memory are to be drawn on: a picture is called by its file.
+
+    Raises:
+        UsageError: says so.
+    """
+    if annotate is not None:
+        raise UsageError("`annotate` goes with paths of images. Received: images as arrays.")
 
 
 class Picture(_media.Picture):

@@ -236,5 +236,5 @@ def _limit_bytes() -> float:
     text = os.environ.get(LIMIT_VARIABLE, "")
     try:
         return 1e9 * float(text or _LIMIT_GB)
-    except ValueError:
-        raise UsageError(f"{LIMIT_VARIABLE} must be a number of gigabytes. Received: {text}") from None
+    except ValueError as error:
+        raise UsageError(f"{LIMIT_VARIABLE} must be a number of gigabytes. Received: {text}") from error

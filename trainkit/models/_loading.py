@@ -61,7 +61,7 @@ def offering_unsafe() -> Iterator[None]:
     except UnsafeModelError as error:
         raise ModelError(
             f"{error} Or, if you trust the file, register with Keras what is not its own, and load it with --unsafe."
-        ) from None
+        ) from error
 
 
 def load_model_file(path: Path, *, unsafe: bool = False) -> LoadedModel:

@@ -60,7 +60,7 @@ def report(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS, expo
     saved, the data may have no part for testing.
 
     Args:
-        run: its path, its name, or `latest`.
+        run: a `Run`, its path, its name, or `latest`.
         experiments: the folder of runs.
         exported: the folder of bundles, where those of the run are looked for.
 

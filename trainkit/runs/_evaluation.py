@@ -139,7 +139,7 @@ def evaluate(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS) ->
     """Measure a run's best weights on its test images again.
 
     Args:
-        run: its path, its name, or `latest`.
+        run: a `Run`, its path, its name, or `latest`.
         experiments: the folder of runs.
 
     Returns:
