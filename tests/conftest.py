@@ -31,6 +31,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(os.environ["TRAINKIT_CACHE"])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_progress() -> None:
+    """Keep out of standard error what a step says there only where the machine is slow; its own tests turn it on."""
+    os.environ["TRAINKIT_PROGRESS"] = "0"
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real data."""

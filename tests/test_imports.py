@@ -29,6 +29,9 @@ LIGHT = [
     "trainkit.bundles._check",
     "trainkit.bundles._bench",
     "trainkit.cli",
+    "trainkit.bundles._networks",
+    "trainkit.bundles._folder",
+    "trainkit.training._suggestion",
 ]
 
 
@@ -44,6 +47,11 @@ def test_import_needs_no_tensorflow(module: str) -> None:
     loaded = modules_after(f"import {module}")
     assert "trainkit" in loaded
     assert not loaded & {"tensorflow", "keras", "mtcnn"}
+
+
+def test_predict_and_detect_need_no_tensorflow() -> None:
+    code = "import trainkit; trainkit.predict, trainkit.detect, trainkit.Classifier, trainkit.Run, trainkit.Bundle"
+    assert not modules_after(code) & {"tensorflow", "keras", "mtcnn"}
 
 
 def test_import_of_the_command_needs_no_opencv() -> None:

@@ -2,10 +2,11 @@
 
     run = trainkit.train("digits")
     bundle = trainkit.export(run)
-    agreement = trainkit.check(bundle.path)
-    trainkit.Classifier(bundle.path).predict(image_bgr)
+    agreement = trainkit.check(bundle)
+    trainkit.Classifier(bundle).predict(image_bgr)
 
-Names are imported when they are first used, so that `Classifier` never waits for TensorFlow.
+What takes a run takes a `Run`, its path or its name; what takes a bundle takes a `Bundle`, its path or its name. Names
+are imported when they are first used, so that `Classifier` never waits for TensorFlow.
 """
 
 from __future__ import annotations
@@ -15,31 +16,72 @@ from typing import TYPE_CHECKING
 from trainkit._names import attach
 
 if TYPE_CHECKING:
-    from trainkit.bundles._bench import bench
+    from trainkit.bundles._agreement import Agreement, Difference
+    from trainkit.bundles._bench import Benchmark, bench
     from trainkit.bundles._check import check
     from trainkit.bundles._clients import add_clients
+    from trainkit.bundles._detect import detect
     from trainkit.bundles._export import export
+    from trainkit.bundles._find import find_bundle
+    from trainkit.bundles._folder import Bundle
+    from trainkit.bundles._networks import Classifier, Detector
+    from trainkit.bundles._predict import predict
     from trainkit.data._augmentation import Augmentation
     from trainkit.data._transforms import apply_transform
-    from trainkit.deploy.python._classifier import Classifier
-    from trainkit.deploy.python._detector import Detector
+    from trainkit.deploy.python._values import Box, Detection, Prediction
+    from trainkit.errors import (
+        BundleError,
+        DataError,
+        ExportError,
+        MissingPackageError,
+        ModelError,
+        OutputError,
+        RunError,
+        TrainingError,
+        TrainkitError,
+        UsageError,
+        WeightsError,
+    )
     from trainkit.lessons._convolution import convolve
     from trainkit.lessons._faces import find_faces
     from trainkit.lessons._imagenet import classify
     from trainkit.preprocessing import Preprocessing
-    from trainkit.reports._comparison import compare
+    from trainkit.reports._comparison import Comparison, compare
     from trainkit.reports._report import report
     from trainkit.runs._evaluation import evaluate
-    from trainkit.runs._layer_table import shapes
-    from trainkit.runs._run import find_run, list_runs
+    from trainkit.runs._layer_table import Shapes, shapes
+    from trainkit.runs._run import Run, find_run, list_runs
+    from trainkit.training._suggestion import LearningRates
     from trainkit.training._train import find_learning_rate, resume, train
 
 __version__ = "0.2.0"
 __all__ = [
+    "Agreement",
     "Augmentation",
+    "Benchmark",
+    "Box",
+    "Bundle",
+    "BundleError",
     "Classifier",
+    "Comparison",
+    "DataError",
+    "Detection",
     "Detector",
+    "Difference",
+    "ExportError",
+    "LearningRates",
+    "MissingPackageError",
+    "ModelError",
+    "OutputError",
+    "Prediction",
     "Preprocessing",
+    "Run",
+    "RunError",
+    "Shapes",
+    "TrainingError",
+    "TrainkitError",
+    "UsageError",
+    "WeightsError",
     "add_clients",
     "apply_transform",
     "bench",
@@ -47,12 +89,15 @@ __all__ = [
     "classify",
     "compare",
     "convolve",
+    "detect",
     "evaluate",
     "export",
+    "find_bundle",
     "find_faces",
     "find_learning_rate",
     "find_run",
     "list_runs",
+    "predict",
     "report",
     "resume",
     "shapes",
@@ -62,10 +107,32 @@ __all__ = [
 __getattr__, __dir__ = attach(
     __name__,
     {
+        "Agreement": "trainkit.bundles._agreement",
         "Augmentation": "trainkit.data._augmentation",
-        "Classifier": "trainkit.deploy.python._classifier",
-        "Detector": "trainkit.deploy.python._detector",
+        "Benchmark": "trainkit.bundles._bench",
+        "Box": "trainkit.deploy.python._values",
+        "Bundle": "trainkit.bundles._folder",
+        "BundleError": "trainkit.errors",
+        "Classifier": "trainkit.bundles._networks",
+        "Comparison": "trainkit.reports._comparison",
+        "DataError": "trainkit.errors",
+        "Detection": "trainkit.deploy.python._values",
+        "Detector": "trainkit.bundles._networks",
+        "Difference": "trainkit.bundles._agreement",
+        "ExportError": "trainkit.errors",
+        "LearningRates": "trainkit.training._suggestion",
+        "ModelError": "trainkit.errors",
+        "MissingPackageError": "trainkit.errors",
+        "OutputError": "trainkit.errors",
+        "Prediction": "trainkit.deploy.python._values",
         "Preprocessing": "trainkit.preprocessing",
+        "Run": "trainkit.runs._run",
+        "RunError": "trainkit.errors",
+        "Shapes": "trainkit.runs._layer_table",
+        "TrainingError": "trainkit.errors",
+        "TrainkitError": "trainkit.errors",
+        "UsageError": "trainkit.errors",
+        "WeightsError": "trainkit.errors",
         "add_clients": "trainkit.bundles._clients",
         "apply_transform": "trainkit.data._transforms",
         "bench": "trainkit.bundles._bench",
@@ -73,12 +140,15 @@ __getattr__, __dir__ = attach(
         "classify": "trainkit.lessons._imagenet",
         "compare": "trainkit.reports._comparison",
         "convolve": "trainkit.lessons._convolution",
+        "detect": "trainkit.bundles._detect",
         "evaluate": "trainkit.runs._evaluation",
         "export": "trainkit.bundles._export",
+        "find_bundle": "trainkit.bundles._find",
         "find_faces": "trainkit.lessons._faces",
         "find_learning_rate": "trainkit.training._train",
         "find_run": "trainkit.runs._run",
         "list_runs": "trainkit.runs._run",
+        "predict": "trainkit.bundles._predict",
         "report": "trainkit.reports._report",
         "resume": "trainkit.training._train",
         "shapes": "trainkit.runs._layer_table",

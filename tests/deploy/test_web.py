@@ -529,6 +529,30 @@ def test_other_script_than_opencv_is_a_sentence(page: Page, site: Site, tiny_bun
     assert page.alert().endswith("). Run npm install in the folder web again.")
 
 
+@pytest.mark.parametrize("script", ["worker.js", "manifest.js", "network.js", "pictures.js"])
+def test_missing_script_is_a_sentence(page: Page, site: Site, tiny_bundle: Path, script: str) -> None:
+    name = site.add(tiny_bundle, None)
+    (site.folder / name / "web" / script).unlink()
+    page.open(site.url(name))
+    assert page.alert() == "A script is missing beside this page. Copy the folder web again."
+
+
+def test_worker_that_the_browser_cannot_read_is_a_sentence(page: Page, site: Site, tiny_bundle: Path) -> None:
+    name = site.add(tiny_bundle, None)
+    (site.folder / name / "web" / "worker.js").write_text("no language", encoding="utf-8")
+    page.open(site.url(name))
+    assert page.alert().startswith("This browser cannot run the page (Uncaught SyntaxError: ")
+    assert page.alert().endswith("). Take a newer one.")
+
+
+def test_page_itself_holds_no_opencv(page: Page, site: Site, tiny_bundle: Path) -> None:
+    page.open(site.url(site.add(tiny_bundle)))
+    assert page.state() == "agreed", page.text("line") + page.alert()
+    assert page.run("return [typeof cv, typeof network, typeof importScripts]") == ["undefined"] * 3
+    scripts = page.run("return [...document.scripts].map((script) => script.getAttribute('src'))")
+    assert scripts == ["page.js"]
+
+
 def test_opened_as_a_file_is_a_sentence(page: Page, site: Site, tiny_bundle: Path) -> None:
     page.open((site.folder / site.add(tiny_bundle) / "web" / "index.html").as_uri())
     assert page.alert().startswith("This page needs a web server. Run python -m http.server in the bundle's folder")

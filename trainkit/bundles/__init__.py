@@ -7,38 +7,52 @@ from typing import TYPE_CHECKING
 from trainkit._names import attach
 
 if TYPE_CHECKING:
-    from trainkit.bundles._bench import bench
-    from trainkit.bundles._bundle import Bundle
-    from trainkit.bundles._check import Agreement, check
+    from trainkit.bundles._agreement import Agreement, Difference
+    from trainkit.bundles._bench import Benchmark, bench
+    from trainkit.bundles._check import check
     from trainkit.bundles._clients import add_clients
-    from trainkit.bundles._detect import detect_files
+    from trainkit.bundles._detect import detect, detect_files
     from trainkit.bundles._export import export
     from trainkit.bundles._find import find_bundle
-    from trainkit.bundles._predict import predict_files
+    from trainkit.bundles._folder import Bundle
+    from trainkit.bundles._networks import Classifier, Detector
+    from trainkit.bundles._predict import predict, predict_files
 
 __all__ = [
     "Agreement",
+    "Benchmark",
     "Bundle",
+    "Classifier",
+    "Detector",
+    "Difference",
     "add_clients",
     "bench",
     "check",
+    "detect",
     "detect_files",
     "export",
     "find_bundle",
+    "predict",
     "predict_files",
 ]
 
 __getattr__, __dir__ = attach(
     __name__,
     {
-        "Agreement": "trainkit.bundles._check",
-        "Bundle": "trainkit.bundles._bundle",
+        "Agreement": "trainkit.bundles._agreement",
+        "Benchmark": "trainkit.bundles._bench",
+        "Bundle": "trainkit.bundles._folder",
+        "Classifier": "trainkit.bundles._networks",
+        "Detector": "trainkit.bundles._networks",
+        "Difference": "trainkit.bundles._agreement",
         "add_clients": "trainkit.bundles._clients",
         "bench": "trainkit.bundles._bench",
         "check": "trainkit.bundles._check",
+        "detect": "trainkit.bundles._detect",
         "detect_files": "trainkit.bundles._detect",
         "export": "trainkit.bundles._export",
         "find_bundle": "trainkit.bundles._find",
+        "predict": "trainkit.bundles._predict",
         "predict_files": "trainkit.bundles._predict",
     },
 )

@@ -145,7 +145,7 @@ def _from_manifest(path: Path) -> tuple[Preprocessing, list[str]]:
             return build_from_json({"pad_color": [255.0] * 3, **manifest["preprocessing"]}, path.parent), names
         return _from_blob(manifest), names
     except UsageError as error:
-        raise BundleError(f"The manifest {path} describes no preprocessing that trainkit knows: {error}") from None
+        raise BundleError(f"The manifest {path} describes no preprocessing that trainkit knows: {error}") from error
 
 
 def _from_blob(manifest: dict[str, Any]) -> Preprocessing:
@@ -195,7 +195,9 @@ def read_labels(path: Path) -> list[str]:
             raise DataError(f"{path} has more than {_MAX_LABEL_BYTES} bytes: no class names.")
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"The labels {path} cannot be read ({error}). Expected UTF-8, one class name a line.") from None
+        raise DataError(
+            f"The labels {path} cannot be read ({error}). Expected UTF-8, one class name a line."
+        ) from error
     while lines and not lines[-1]:
         lines.pop()
     if not lines or not all(lines):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,13 +12,65 @@ import numpy as np
 
 from trainkit.bundles._drawing import draw_boxes, draw_lines
 from trainkit.bundles._find import EXPORTED, find_manifest
-from trainkit.bundles._inputs import Inputs, Picture, answer, opened
+from trainkit.bundles._inputs import Images, Inputs, Picture, answer, check_no_annotate, list_images, opened
 from trainkit.deploy.python._detector import Detector
+from trainkit.deploy.python._prediction import in_batches
 from trainkit.deploy.python._values import NOTHING_FOUND, Detection
 
 
+def detect(
+    bundle: str | os.PathLike[str],
+    images: Images,
+    *,
+    min_confidence: float | None = None,
+    batch: int = 1,
+    annotate: str | os.PathLike[str] | None = None,
+    backend: str | None = None,
+    target: str | None = None,
+    exported: str | os.PathLike[str] = EXPORTED,
+) -> list[Any]:
+    """Find objects in images through a manifest, with OpenCV alone. Each call opens the network: a loop is better off
+    with `trainkit.Detector`.
+
+    Args:
+        bundle: the manifest of a detector, its folder, or the folder's name in `exported`.
+        images: as for `trainkit.predict`.
+        min_confidence: the lowest confidence to report, 0 to 1; by default the manifest's, or 0.5.
+        batch: images in one blob. One by default: many networks that others exported take no more, and some OpenCV
+            versions end the process then.
+        annotate: where to write the image with its boxes drawn on it, a folder where there are several; with paths.
+        backend: what computes, as for `trainkit.predict`.
+        target: on what, likewise.
+        exported: the folder of bundles.
+
+    Returns:
+        For paths what `trainkit detect --json` prints, see `detect_files`. For one array its
+        `Detection(label, confidence, box)`, the surest first, in pixels of that image; for a list of arrays such a list
+        for each.
+
+    Raises:
+        BundleError: the manifest or its model is missing or wrong.
+        DataError: some files are no images; it names them all.
+        OutputError: a picture exists already or cannot be written.
+        UsageError: there are no images, or there is no such backend or target.
+        ValueError: an array is no such image, or `min_confidence` is out of range.
+    """
+    given = list_images(images)
+    choices: dict[str, Any] = {"backend": backend, "target": target}
+    if isinstance(given[0], Path):
+        paths = [path for path in given if isinstance(path, Path)]
+        inputs = Inputs(paths=paths, batch=batch, annotate=None if annotate is None else Path(annotate))
+        results = detect_inputs(bundle, inputs, min_confidence=min_confidence, **choices, exported=Path(exported))
+        return [result for _, result in results]
+    check_no_annotate(annotate)
+    detector = opened(Detector, find_manifest(bundle, Path(exported)), **choices)
+    chunks = in_batches(iter(given), batch)
+    found = [one for some in chunks for one in detector.predict_many(some, min_confidence=min_confidence)]
+    return found[0] if isinstance(images, np.ndarray) else found
+
+
 def detect_files(
-    manifest: str | Path,
+    manifest: str | os.PathLike[str],
     images: Sequence[Path],
     *,
     min_confidence: float | None = None,
@@ -50,7 +103,7 @@ def detect_files(
 
 
 def detect_inputs(
-    manifest: str | Path,
+    manifest: str | os.PathLike[str],
     inputs: Inputs,
     *,
     min_confidence: float | None = None,
@@ -67,7 +120,7 @@ def detect_inputs(
     """
     detector = opened(Detector, find_manifest(manifest, exported), backend=backend, target=target)
     predict_many = partial(detector.predict_many, min_confidence=min_confidence)
-    for picture, found in answer(inputs, predict_many, _draw):
+    for picture, found in answer(inputs, predict_many, _draw, text="Detecting"):
         yield picture, {**picture.to_json(), "detections": [_to_json(one) for one in found]}
 
 

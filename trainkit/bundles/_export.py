@@ -19,9 +19,9 @@ from trainkit.runs._run import EXPERIMENTS, Run, find_run
 if TYPE_CHECKING:
     import numpy as np
 
-    from trainkit.bundles._bundle import Bundle
     from trainkit.bundles._description import Description
     from trainkit.bundles._exportable import Exportable
+    from trainkit.bundles._folder import Bundle
 
 __all__ = ["FORMATS", "export"]
 

@@ -10,26 +10,31 @@ from trainkit.errors import BundleError, OutputError
 EXPORTED = Path("exported")
 
 
-def find_bundle(bundle: str | Path, exported: Path = EXPORTED) -> Path:
-    """Find a bundle by its path or its name, and return its folder.
+def find_bundle(bundle: str | os.PathLike[str], exported: str | os.PathLike[str] = EXPORTED) -> Path:
+    """Find a bundle and return its folder.
+
+    Args:
+        bundle: a `Bundle`, its folder or manifest, or its name in `exported`.
+        exported: the folder of bundles.
 
     Raises:
         BundleError: there is none.
     """
-    for path in (Path(bundle), exported / bundle):
+    folder = Path(exported)
+    for path in (Path(bundle), folder / bundle):
         if path.name == "manifest.json" and os.path.isfile(path):
             return path.parent
         if os.path.isfile(path / "manifest.json"):  # unlike Path's, false for a name that is too long
             return path
-    known = sorted(path.parent.name for path in exported.glob("[!.]*/manifest.json"))
+    known = sorted(path.parent.name for path in folder.glob("[!.]*/manifest.json"))
     there = f" There are: {', '.join(known[:10])}." if known else ""
     raise BundleError(
-        f"No bundle {bundle} (a folder with manifest.json), and none of this name in {exported}.{there} "
+        f"No bundle {Path(bundle)} (a folder with manifest.json), and none of this name in {exported}.{there} "
         "A run becomes one by `trainkit export RUN`."
     )
 
 
-def find_manifest(manifest: str | Path, exported: Path = EXPORTED) -> Path:
+def find_manifest(manifest: str | os.PathLike[str], exported: Path = EXPORTED) -> Path:
     """Find what `Classifier` and `Detector` open: a bundle as `find_bundle` does, or any `.json` file.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,14 +12,67 @@ import numpy as np
 
 from trainkit.bundles._drawing import draw_lines
 from trainkit.bundles._find import EXPORTED, find_manifest
-from trainkit.bundles._inputs import Inputs, Picture, answer, opened
+from trainkit.bundles._inputs import Images, Inputs, Picture, answer, check_no_annotate, list_images, opened
 from trainkit.data._inspection import check_image_file
 from trainkit.deploy.python._classifier import Classifier
+from trainkit.deploy.python._prediction import in_batches
 from trainkit.deploy.python._values import NOTHING_FOUND, Prediction
 
 
+def predict(
+    bundle: str | os.PathLike[str],
+    images: Images,
+    *,
+    top: int = 5,
+    min_confidence: float = 0.0,
+    batch: int = 1,
+    annotate: str | os.PathLike[str] | None = None,
+    backend: str | None = None,
+    target: str | None = None,
+    exported: str | os.PathLike[str] = EXPORTED,
+) -> list[Any]:
+    """Classify images through a bundle, with OpenCV alone. Each call opens the bundle: a loop is better off with
+    `trainkit.Classifier`.
+
+    Args:
+        bundle: a `Bundle`, its folder, its name in `exported`, or a manifest.
+        images: a path or several: images, videos, and folders of both; or an image in memory, or a list of them:
+            uint8 `(height, width, 3)`, BGR, as `cv2.imread` returns it, of any size.
+        top: labels an image, at most.
+        min_confidence: the lowest probability to report, 0 to 1.
+        batch: images in one blob.
+        annotate: where to write the image with its labels drawn on it, a folder where there are several; with paths.
+        backend: what computes, by OpenCV's name, such as `CUDA`; by default OpenCV's own.
+        target: on what, such as `CUDA_FP16`; by default the CPU.
+        exported: the folder of bundles.
+
+    Returns:
+        For paths what `trainkit predict --json` prints, `{"image", "predictions": [{"label", "probability"}]}` for each
+        image. For one array its `Prediction(label, probability)`, the likeliest first; for a list of arrays such a list
+        for each.
+
+    Raises:
+        BundleError: the bundle is missing or damaged.
+        DataError: some files are no images that every OpenCV since 4.5 reads; it names them all.
+        OutputError: a picture exists already or cannot be written.
+        UsageError: there are no images, or there is no such backend or target.
+        ValueError: an array is no such image, or `top` or `min_confidence` is out of range.
+    """
+    given = list_images(images)
+    options: dict[str, Any] = {"top": top, "min_confidence": min_confidence}
+    choices: dict[str, Any] = {"backend": backend, "target": target}
+    if isinstance(given[0], Path):
+        paths = [path for path in given if isinstance(path, Path)]
+        inputs = Inputs(paths=paths, batch=batch, annotate=None if annotate is None else Path(annotate))
+        return [result for _, result in classify_inputs(bundle, inputs, **options, **choices, exported=Path(exported))]
+    check_no_annotate(annotate)
+    classifier = opened(Classifier, find_manifest(bundle, Path(exported)), **choices)
+    found = [one for some in in_batches(iter(given), batch) for one in classifier.predict_many(some, **options)]
+    return found[0] if isinstance(images, np.ndarray) else found
+
+
 def predict_files(
-    bundle: str | Path,
+    bundle: str | os.PathLike[str],
     images: Sequence[Path],
     *,
     top: int = 5,
@@ -29,7 +83,7 @@ def predict_files(
     """Classify image files; all of them are looked at before the first is classified, and one bad one stops it.
 
     Args:
-        bundle: its folder, its name in `exported`, or a manifest.
+        bundle: a `Bundle`, its folder, its name in `exported`, or a manifest.
         images: files.
         top: labels an image, at most.
         min_confidence: the lowest probability to report, 0 to 1.
@@ -52,7 +106,7 @@ def predict_files(
 
 
 def classify_inputs(
-    manifest: str | Path,
+    manifest: str | os.PathLike[str],
     inputs: Inputs,
     *,
     top: int = 5,

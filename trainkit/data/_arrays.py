@@ -132,7 +132,7 @@ def _to_array(name: str, array: Any) -> np.ndarray:
     try:
         found = np.asarray(array)
     except ValueError as error:  # lists of different lengths
-        raise DataError(f"`{name}` is no array ({error}).") from None
+        raise DataError(f"`{name}` is no array ({error}).") from error
     if found.dtype.kind not in "buif":
         hint = ""
         if name[0] == "y" and found.dtype.kind in "UO":
@@ -248,7 +248,7 @@ def _read_members(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         raise
     except Exception as error:  # zipfile and numpy raise whatever their parsers meet in a damaged file
         reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{path} is no .npz file, or damaged ({reason}). Expected arrays `x` and `y`.") from None
+        raise DataError(f"{path} is no .npz file, or damaged ({reason}). Expected arrays `x` and `y`.") from error
 
 
 def _read_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:

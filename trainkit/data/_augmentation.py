@@ -83,8 +83,8 @@ class Augmentation:
             value = getattr(self, name)
             try:
                 object.__setattr__(self, name, convert(value.tolist() if hasattr(value, "tolist") else value))
-            except (TypeError, ValueError, OverflowError):
-                raise UsageError(f"`{name}` must be {expected}. Received: {value!r}") from None
+            except (TypeError, ValueError, OverflowError) as error:
+                raise UsageError(f"`{name}` must be {expected}. Received: {value!r}") from error
         object.__setattr__(self, "preprocessing_function", preprocessing_named(self.preprocessing_function))
 
     @property
@@ -154,6 +154,12 @@ def preprocessing_named(function: str | Callable[..., Any]) -> str:
         "`preprocessing_function` must be Keras' own, such as keras.applications.vgg16.preprocess_input, or caffe, tf "
         f"or torch: what another function does, no deployment in OpenCV could repeat. Received: {name}"
     )
+
+
+def expected(name: str) -> str:
+    """Return in words what a field of `Augmentation` may be."""
+    choices = {"engine": Engine, "fill_mode": FillMode}
+    return f"one of {', '.join(get_args(choices[name]))}" if name in choices else _RULES[name][0]
 
 
 def _number(value: Any, least: float, most: float) -> float:

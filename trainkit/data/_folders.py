@@ -145,7 +145,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        raise DataError(f"Cannot read {folder}: {error.strerror}.") from None
+        raise DataError(f"Cannot read {folder}: {error.strerror}.") from error
 
 
 def _walk(folder: Path, inside: Sequence[str], seen: set[str], listing: Listing) -> list[Path]:

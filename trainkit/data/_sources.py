@@ -51,14 +51,14 @@ def load_fashion_mnist() -> tuple[list[str], dict[str, tuple[np.ndarray, np.ndar
     from trainkit.backend import downloading, keras
 
     try:
-        with downloading():
+        with downloading("Fashion-MNIST"):
             (train, train_labels), (test, test_labels) = keras.datasets.fashion_mnist.load_data()
     except Exception as error:  # whatever the network, the cache or a damaged file raise
         folder = Path(os.environ.get("KERAS_HOME", "~/.keras"), "datasets")
         raise DataError(
             f"Fashion-MNIST could not be loaded ({error}). Put train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, "
             f"t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz into {folder}/fashion-mnist, or go online once."
-        ) from None
+        ) from error
     names = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
     return names, {"train": (train, train_labels.astype(np.int64)), "test": (test, test_labels.astype(np.int64))}
 

@@ -125,7 +125,7 @@ def read_pins(folder: Path) -> dict[str, str]:
     except (ValueError, AttributeError) as error:
         raise DataError(
             f"{path} is damaged ({error}). Put it back, or delete it and let the sides be chosen anew."
-        ) from None
+        ) from error
     return dict(pins)
 
 

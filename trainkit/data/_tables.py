@@ -117,7 +117,7 @@ def _parse(path: Path) -> list[_Row]:
         columns = _columns(path, next(reader, []))
         rows = [_row(path, reader.line_num, columns, cells) for cells in reader if any(map(str.strip, cells))]
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}. Expected CSV, a quote in quotes doubled.") from None
+        raise DataError(f"{path}, line {reader.line_num}: {error}. Expected CSV, a quote in quotes doubled.") from error
     if not rows:
         raise DataError(f"{path} has no rows. Expected a line for each image below the header.")
     return rows
@@ -128,13 +128,13 @@ def _decode(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"Cannot read {path}: {error.strerror}.") from None
+        raise DataError(f"Cannot read {path}: {error.strerror}.") from error
     encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path} is not in UTF-8 (line {line}). Save it as `CSV UTF-8`.") from None
+        raise DataError(f"{path} is not in UTF-8 (line {line}). Save it as `CSV UTF-8`.") from error
     if "\0" in text:
         raise DataError(f"{path} is no text. Expected a CSV file with the columns image and label.")
     return text

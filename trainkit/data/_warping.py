@@ -7,12 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-import cv2
 import numpy as np
 
 from trainkit.data._augmentation import Augmentation
 from trainkit.data._draws import Draws, draw
-from trainkit.data._transforms import BORDERS, WARP, brighten_levels, shift_levels, transform_matrices
+from trainkit.data._transforms import change_levels, transform_matrices, warp_images
 
 _CHUNK = 2**19  # values that a thread transforms before it takes more: 3 photographs, but 600 images of 28x28
 
@@ -49,36 +48,22 @@ def _transform_by_opencv(pixels: np.ndarray, augmentation: Augmentation, draws: 
     """Write the transformed images into `batch`, a few at a time on each core: OpenCV lets go of Python's lock."""
     matrices = transform_matrices(draws.transforms, *pixels.shape[1:3])
     size = max(1, _CHUNK // pixels[0].size)
+    levels = [draws.transforms[name] for name in ("channel_shift_intensity", "brightness")]
 
     def transform(start: int) -> None:
         chosen = slice(start, start + size)
-        _warp(pixels[chosen], matrices[chosen], augmentation, batch[chosen])
-        _change_levels(draws, chosen, batch[chosen])
+        warp_images(
+            pixels[chosen],
+            matrices[chosen],
+            batch[chosen],
+            fill_mode=augmentation.fill_mode,
+            cval=augmentation.cval,
+        )
+        change_levels(batch[chosen], *(None if drawn is None else drawn[chosen] for drawn in levels))
 
     starts = range(0, len(pixels), size)
     for _ in _pool(os.getpid()).map(transform, starts) if len(starts) > 1 else map(transform, starts):
         pass
-
-
-def _warp(pixels: np.ndarray, matrices: np.ndarray, augmentation: Augmentation, batch: np.ndarray) -> None:
-    size, border, value = pixels.shape[2:0:-1], BORDERS[augmentation.fill_mode], (augmentation.cval,) * 4
-    for image, matrix, warped in zip(pixels, matrices, batch, strict=True):
-        cv2.warpAffine(image, matrix, size, warped, WARP, border, value)
-
-
-def _change_levels(draws: Draws, chosen: slice, batch: np.ndarray) -> None:
-    """Shift and brighten the images of a chunk, in place: all levels of an image at once, by a table."""
-    intensity, brightness = draws.transforms["channel_shift_intensity"], draws.transforms["brightness"]
-    if intensity is None and brightness is None:
-        return
-    tables = np.arange(256, dtype=np.float32)[None]
-    if intensity is not None:
-        low, high = batch.min(axis=(1, 2, 3))[:, None], batch.max(axis=(1, 2, 3))[:, None]
-        tables = shift_levels(tables, intensity[chosen, None], low, high)
-    if brightness is not None:
-        tables = brighten_levels(tables, brightness[chosen, None].astype(np.float32))
-    for image, table in zip(batch, np.rint(tables).astype(np.uint8), strict=True):
-        cv2.LUT(image, table, image)
 
 
 def _transform_by_keras(pixels: np.ndarray, augmentation: Augmentation, draws: Draws, batch: np.ndarray) -> None:

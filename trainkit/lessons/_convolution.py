@@ -172,8 +172,8 @@ def check_kernel(kernel: np.ndarray) -> np.ndarray:
     """
     try:
         weights = np.asarray(kernel)
-    except ValueError:  # rows of different lengths
-        raise UsageError("The kernel must be a table of numbers. Its rows are not all of one length.") from None
+    except ValueError as error:  # rows of different lengths
+        raise UsageError("The kernel must be a table of numbers. Its rows are not all of one length.") from error
     if not weights.size:
         sides = "x".join(map(str, weights.shape))
         raise UsageError(f"The kernel is empty. Expected odd numbers of rows and columns. Received: {sides}")
@@ -277,12 +277,12 @@ def read_kernel(path: Path) -> np.ndarray:
         table = np.lib.format.read_array(io.BytesIO(data)) if path.suffix.lower() == ".npy" else _read_rows(data)
         return check_kernel(table)
     except UsageError as error:
-        raise DataError(f"{path}: {error}") from None
+        raise DataError(f"{path}: {error}") from error
     except Exception as error:  # numpy raises whatever its parser meets in a header that is none
         reason = " ".join(str(error).split())[:120]
         raise DataError(
             f"{path} is no kernel ({reason}). Expected a .npy file, or text with a row a line, such as: 0 -1 0"
-        ) from None
+        ) from error
 
 
 def _read_rows(data: bytes) -> np.ndarray:

@@ -119,14 +119,14 @@ def build_application(
         model = build(weights=None)
     except ValueError as error:
         reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"{name} with its 1,000 classes does not come so ({reason}).") from None
+        raise UsageError(f"{name} with its 1,000 classes does not come so ({reason}).") from error
     if path is not None:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # many, before the error that says the same
                 model.load_weights(path)
         except Exception as error:  # h5py and Keras raise what they meet in a file of another shape
-            raise does_not_fit(path, name, error) from None
+            raise does_not_fit(path, name, error) from error
         correct_normalization(name, model)
     return model
 
@@ -144,14 +144,14 @@ def load_imagenet_names() -> list[str]:
 
     falling = np.linspace(1, 0, 1000)[None]
     try:
-        with downloading():
+        with downloading("ImageNet's class names"):
             (decoded,) = keras.applications.imagenet_utils.decode_predictions(falling, top=1000)
-    except Exception:  # whatever the network, the cache or a damaged file raise
+    except Exception as error:  # whatever the network, the cache or a damaged file raise
         folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"), "models")
         raise WeightsError(
             "ImageNet's class names are not here and cannot be downloaded. Put imagenet_class_index.json from "
             f"{keras.src.applications.imagenet_utils.CLASS_INDEX_PATH} into {folder}, or go online once."
-        ) from None
+        ) from error
     names = [name.replace("_", " ") for _, name, _ in decoded]
     counts = Counter(names)
     return [f"{name} ({decoded[i][0]})" if counts[name] > 1 else name for i, name in enumerate(names)]

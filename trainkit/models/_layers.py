@@ -52,7 +52,7 @@ def load_weights(model: Any, weights: str) -> Any:
         try:
             model.load_weights(path)
         except Exception as error:  # h5py and Keras raise what they meet in a file of another shape
-            raise does_not_fit(path, model.name, error) from None
+            raise does_not_fit(path, model.name, error) from error
     return model
 
 

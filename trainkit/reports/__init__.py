@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 from trainkit._names import attach
 
 if TYPE_CHECKING:
-    from trainkit.reports._comparison import compare
+    from trainkit.reports._comparison import Comparison, compare
     from trainkit.reports._page import write_report
     from trainkit.reports._plots import draw_confusion_matrix, draw_curves
     from trainkit.reports._report import report
 
-__all__ = ["compare", "draw_confusion_matrix", "draw_curves", "report", "write_report"]
+__all__ = ["Comparison", "compare", "draw_confusion_matrix", "draw_curves", "report", "write_report"]
 
 __getattr__, __dir__ = attach(
     __name__,
     {
+        "Comparison": "trainkit.reports._comparison",
         "compare": "trainkit.reports._comparison",
         "draw_confusion_matrix": "trainkit.reports._plots",
         "draw_curves": "trainkit.reports._plots",

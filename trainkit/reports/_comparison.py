@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainkit._progress import counting, doing
 from trainkit.errors import TrainkitError, UsageError
 from trainkit.files import check_new, write_text
 from trainkit.reports._page import chart
 from trainkit.reports._plots import overlaid_figures
 from trainkit.reports._templates import render
+from trainkit.runs._notebook import curves_html, heading_html, table_html
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
 
 _FIGURES = ("status", "epochs", "best_epoch", "seconds", "test_split", "test_accuracy", "test_loss")
@@ -20,7 +23,7 @@ _CURVES = ("loss", "val_loss", "accuracy", "val_accuracy", "learning_rate")
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Comparison:
     """What is known of several runs; what a damaged one cannot say is `None`."""
 
@@ -29,6 +32,18 @@ class Comparison:
     figures: dict[str, list[Any]]  # of `result.json`: a value a run
     curves: dict[str, list[list[tuple[int, float]]]]  # a list of (epoch, value) a run
     notes: list[str]
+
+    def __repr__(self) -> str:
+        """Return `Comparison(20261129-101500-a, 20261129-102000-b: 3 settings differ)`."""
+        return f"Comparison({', '.join(self.names)}: {_count(len(self.settings), 'setting')})"
+
+    def _repr_html_(self) -> str:
+        rows = [[name, *values] for name, values in self.settings.items()]
+        rows += [[name.replace("_", " "), *values] for name, values in self.figures.items()]
+        shown = {name: dict(zip(_numbered(self.names), lines, strict=True)) for name, lines in self.curves.items()}
+        charts = [curves_html(f"{name.replace('_', ' ')} by epoch", lines) for name, lines in shown.items()]
+        heading = heading_html(f"{len(self.names)} runs: {_count(len(self.settings), 'setting')}")
+        return heading + table_html(("", *self.names), rows) + "".join(charts)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON has them."""
@@ -40,13 +55,17 @@ class Comparison:
         }
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun} differs" if number == 1 else f"{number} {noun}s differ"
+
+
 def compare(
-    runs: Sequence[str | Path | Run], *, experiments: str | Path = EXPERIMENTS, html: str | Path | None = None
+    runs: Sequence[str | os.PathLike[str]], *, experiments: str | Path = EXPERIMENTS, html: str | Path | None = None
 ) -> Comparison:
     """Put runs side by side.
 
     Args:
-        runs: two or more, by path, name, or `latest`.
+        runs: two or more, each a `Run`, its path, its name, or `latest`.
         experiments: the folder of runs.
         html: a page to write, a new file.
 
@@ -55,13 +74,15 @@ def compare(
         OutputError: the page exists already or cannot be written.
         UsageError: there are fewer than two runs.
     """
+    if isinstance(runs, (str, os.PathLike)):
+        raise UsageError(f"compare takes a list of two or more runs. Received: {os.fspath(runs)!r}")
     if len(runs) < 2:
         raise UsageError(f"Expected two runs or more to compare. Received: {len(runs)}")
     if html is not None:
         check_new(Path(html))
     found = [find_run(run, Path(experiments)) for run in runs]
     notes: list[str] = []
-    read = [_read(run, notes) for run in found]
+    read = [_read(run, notes) for run in counting(found, "Reading the runs", unit="runs")]
     settings = [settings for settings, _, _ in read]
     known = [one for one in settings if one]
     keys = list(dict.fromkeys(key for one in known for key in one))
@@ -75,7 +96,8 @@ def compare(
         notes=notes,
     )
     if html is not None:
-        write_text(Path(html), _page(comparison))
+        with doing(f"Drawing {html}"):
+            write_text(Path(html), _page(comparison))
     return comparison
 
 

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainkit._progress import doing
 from trainkit.data._sources import SOURCES
 from trainkit.errors import RunError, UsageError
 from trainkit.models._applications import APPLICATIONS
 from trainkit.models._builders import BUILDERS
+from trainkit.preprocessing import parse_size
+from trainkit.runs._notebook import heading_html, table_html
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
 from trainkit.runs._settings import FOLDER_SIZE
 
 if TYPE_CHECKING:
     from trainkit.models._summary import LayerShape
 
+COLUMNS = ("layer", "kind", "output", "parameters", "multiply-adds", "receptive field")
 _FILES = (".keras", ".h5")
 _KERAS_NAMES = {keras_name: own for own, keras_name in APPLICATIONS.items()}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Shapes:
     """A network's layers, in the order in which the image comes by."""
 
@@ -43,6 +48,18 @@ class Shapes:
     def uncounted(self) -> list[str]:
         """The layers whose multiply-adds are not known."""
         return [layer.name for layer in self.layers if layer.multiply_adds is None]
+
+    def __repr__(self) -> str:
+        """Return `Shapes(mobilenet: 92 layers, 4,253,864 parameters, 568,740,352 multiply-adds)`."""
+        return f"Shapes({self.model}: {self._sums()})"
+
+    def _repr_html_(self) -> str:
+        return heading_html(f"{self.model}: {self._sums()}") + table_html(COLUMNS, as_rows(self.layers))
+
+    def _sums(self) -> str:
+        unknown = f" and {len(self.uncounted)} layers that were not counted" if self.uncounted else ""
+        work = f"{self.multiply_adds:,} multiply-adds{unknown}"
+        return f"{len(self.layers):,} layers, {self.parameters:,} parameters, {work}"
 
     def to_json(self) -> dict[str, Any]:
         """Return layers and sums as JSON has them."""
@@ -80,16 +97,16 @@ def shapes(
         TrainkitError: there is no such model, file or run, or it cannot be used.
         UsageError: the model does not come so.
     """
-    sides = _parse_size(size)
+    sides = parse_size(size)
     _check_choices(color, classes, alpha)
     if not isinstance(source, (str, Path, Run)):
         return _shapes_of_model(source, sides)
-    name = _KERAS_NAMES.get(str(source), str(source))
+    name = "" if isinstance(source, Run) else _KERAS_NAMES.get(str(source), str(source))
     if name in APPLICATIONS or name in BUILDERS:
         return _shapes_of_name(name, sides, color, classes, alpha)
     if any(value is not None for value in (color, classes, alpha)):
         raise UsageError("A file or a run knows its colours and classes. Leave out --color, --classes and --alpha.")
-    if not isinstance(source, Run) and name.endswith(_FILES):
+    if name.endswith(_FILES):
         from trainkit.models._loading import load_model_file
 
         return replace(_shapes_of_model(load_model_file(Path(name)).model, sides), model=name)
@@ -129,20 +146,27 @@ def _shapes_of_name(
     from trainkit.models._summary import trace_shapes
 
     try:
-        if name in APPLICATIONS and classes is None and color != "gray":
-            from trainkit.models._applications import build_application
-
-            width, height = sides or (None, None)
-            model = build_application(name, width=width, height=height, weights="none", alpha=alpha)
-        elif name in BUILDERS:
-            model = _build(name, sides, color, classes or 10, alpha)
-        else:
-            raise UsageError(f"{name} comes with ImageNet's 1,000 classes, in colour. Leave out --classes and --color.")
-    except tf.errors.ResourceExhaustedError:
+        with doing("Building the network"):
+            model = _build_named(name, sides, color, classes, alpha)
+    except tf.errors.ResourceExhaustedError as error:
         raise UsageError(
             f"{name} has more parameters than fit into memory at this size. Take a smaller --size."
-        ) from None
+        ) from error
     return Shapes(name, trace_shapes(model))
+
+
+def _build_named(
+    name: str, sides: tuple[int, int] | None, color: str | None, classes: int | None, alpha: float | None
+) -> Any:
+    """Build a network of keras.applications as it comes, or one of trainkit's, with random weights."""
+    if name in APPLICATIONS and classes is None and color != "gray":
+        from trainkit.models._applications import build_application
+
+        width, height = sides or (None, None)
+        return build_application(name, width=width, height=height, weights="none", alpha=alpha)
+    if name in BUILDERS:
+        return _build(name, sides, color, classes or 10, alpha)
+    raise UsageError(f"{name} comes with ImageNet's 1,000 classes, in colour. Leave out --classes and --color.")
 
 
 def _shapes_of_run(source: str | Path | Run, experiments: Path) -> Shapes:
@@ -153,23 +177,11 @@ def _shapes_of_run(source: str | Path | Run, experiments: Path) -> Shapes:
         run = find_run(source, experiments)
     except RunError as error:
         known = sorted({*BUILDERS, *APPLICATIONS})
-        near = get_close_matches(str(source).lower(), known, n=1)
+        near = get_close_matches(os.fspath(source).lower(), known, n=1)
         hint = f" Did you mean the model `{near[0]}`?" if near else f" Models are: {', '.join(known)}."
-        raise RunError(f"{error}{hint}") from None
+        raise RunError(f"{error}{hint}") from error
     run.check_usable()
     return Shapes(run.name, trace_shapes(load_keras_model(run.model_path), input_shape=run.preprocessing.shape))
-
-
-def _parse_size(size: tuple[int, int] | str | None) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    try:
-        width, height = (int(side) for side in (size.lower().split("x") if isinstance(size, str) else size))
-    except ValueError:
-        width = height = 0
-    if not (1 <= width <= 16384 and 1 <= height <= 16384):
-        raise UsageError(f"The size must be WIDTHxHEIGHT, each 1 to 16384 pixels. Received: {size}")
-    return width, height
 
 
 def _with_sides(model: Any, sides: tuple[int, int] | None) -> tuple[int, int, int] | None:

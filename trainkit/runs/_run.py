@@ -25,6 +25,7 @@ from trainkit.data._sources import SOURCES, load_dataset
 from trainkit.errors import DataError, RunError, TrainkitError, UsageError, unknown
 from trainkit.files import cannot_write, make_folder, sha256_of, write_json
 from trainkit.preprocessing import PREPROCESSING_FILE, Preprocessing, load_preprocessing, save_preprocessing
+from trainkit.runs._notebook import curves_html, figures_html
 from trainkit.runs._settings import Config, build_config, read_config
 
 EXPERIMENTS = Path("experiments")
@@ -32,11 +33,31 @@ _LOCK_FILE = ".lock"
 _TIME = "%Y%m%d-%H%M%S"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Run:
-    """A run's folder; its properties read the files in it when they are asked for."""
+    """A run's folder; its properties read the files in it when they are asked for.
+
+    It stands for its folder wherever a path does: `Path(run)`.
+    """
 
     path: Path
+
+    def __fspath__(self) -> str:
+        """Return the folder."""
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        """Return `Run(20261129-101500-digits: small-cnn on digits, finished, test accuracy 0.989)`."""
+        row = _row_of(self)
+        network = f"{row['model']} on {Path(row['data']).name}, " if row["model"] else ""
+        accuracy = row["test_accuracy"]
+        figures = "" if accuracy is None else f", {row['test_split']} accuracy {accuracy:.3f}"
+        return f"Run({self.name}: {network}{row['status']}{figures})"
+
+    def _repr_html_(self) -> str:
+        row = _row_of(self)
+        figures = {name.replace("_", " "): row[name] for name in _SHOWN}
+        return figures_html(f"Run {self.name}", figures) + _curves_html(self)
 
     @property
     def name(self) -> str:
@@ -48,8 +69,8 @@ class Run:
         """The settings the run was made with."""
         try:
             return build_config(read_config(self.path / "config.toml"))
-        except (TrainkitError, UsageError) as error:
-            raise RunError(f"The run {self.name} is damaged: {error}") from None
+        except TrainkitError as error:
+            raise RunError(f"The run {self.name} is damaged: {error}") from error
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -57,7 +78,7 @@ class Run:
         try:
             return load_preprocessing(self.path)
         except (OSError, ValueError, TypeError, RecursionError, TrainkitError) as error:
-            raise RunError(f"The run {self.name} is damaged: {PREPROCESSING_FILE}: {error}") from None
+            raise RunError(f"The run {self.name} is damaged: {PREPROCESSING_FILE}: {error}") from error
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -65,7 +86,7 @@ class Run:
         try:
             return dict(json.loads(self._read("environment.json")))
         except (ValueError, TypeError, RecursionError) as error:
-            raise RunError(f"The run {self.name} is damaged: environment.json: {error}") from None
+            raise RunError(f"The run {self.name} is damaged: environment.json: {error}") from error
 
     @property
     def class_names(self) -> list[str]:
@@ -82,7 +103,7 @@ class Run:
                     raise ValueError(f"`{key}` is no number")
             return result
         except (ValueError, TypeError, RecursionError) as error:
-            raise RunError(f"The run {self.name} is damaged: result.json: {error}") from None
+            raise RunError(f"The run {self.name} is damaged: result.json: {error}") from error
 
     @property
     def status(self) -> str:
@@ -128,7 +149,7 @@ class Run:
         try:
             return (self.path / name).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise RunError(f"The run {self.name} is damaged: {name} cannot be read ({error}).") from None
+            raise RunError(f"The run {self.name} is damaged: {name} cannot be read ({error}).") from error
 
     def set_result(self, **values: Any) -> None:
         """Change some values of `result.json`."""
@@ -145,10 +166,10 @@ class Run:
             # Not at once, because `is_training` holds it for a moment.
             with FileLock(self.path / _LOCK_FILE, timeout=1):
                 yield
-        except Timeout:
+        except Timeout as error:
             raise RunError(
                 f"The run {self.name} is being trained by another process. Wait for it, or end it."
-            ) from None
+            ) from error
 
     def is_training(self) -> bool:
         """Whether a process trains it now."""
@@ -202,6 +223,29 @@ class Run:
         return row
 
 
+_SHOWN = ("model", "data", "status", "epochs", "test_accuracy", "test_split", "seconds")
+_SIDES = {"training": "", "validation": "val_"}  # by what a curve is called, the beginning of its column
+
+
+def _curves_html(run: Run) -> str:
+    """Return loss and accuracy of each epoch; nothing where they cannot be read."""
+    try:
+        rows = run.metrics
+    except RunError:
+        return ""
+    return "".join(
+        curves_html(
+            f"{name} by epoch",
+            {
+                side: [(row["epoch"], row[column]) for row in rows if isinstance(row.get(column), float)]
+                for side, prefix in _SIDES.items()
+                if (column := f"{prefix}{name}")
+            },
+        )
+        for name in ("loss", "accuracy")
+    )
+
+
 def _number_or_text(value: str) -> float | str:
     try:
         return float(value)
@@ -231,7 +275,7 @@ def create_run(
     preprocessing: Preprocessing,
     class_names: list[str],
     environment: dict[str, Any],
-    brought: Mapping[str, tuple[str, Callable[[Path], None]]] | None = None,
+    copies: Mapping[str, tuple[str, Callable[[Path], None]]] | None = None,
 ) -> Run:
     """Make the folder of a new run, whole or not at all, with status `running`.
 
@@ -241,7 +285,7 @@ def create_run(
         preprocessing: how images become the network's input.
         class_names: in the order of the network's outputs.
         environment: what else the run depended on.
-        brought: copies to keep, by the setting that names them: the copy's name, and what writes it to a path.
+        copies: what to keep, by the setting that names it: the copy's name, and what writes it to a path.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -250,10 +294,10 @@ def create_run(
     temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=experiments))
     try:
         temporary.chmod(0o755)
-        for name, write in (brought or {}).values():
+        for name, write in (copies or {}).values():
             write(temporary / name)
-        copies = {key: name for key, (name, _) in (brought or {}).items()}
-        (temporary / "config.toml").write_text(Config({**config.values, **copies}).to_toml(), encoding="utf-8")
+        names = {key: name for key, (name, _) in (copies or {}).items()}
+        (temporary / "config.toml").write_text(config.replace(names).to_toml(), encoding="utf-8")
         (temporary / "labels.txt").write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
         save_preprocessing(temporary, preprocessing)
         write_json(temporary / "environment.json", environment)
@@ -277,7 +321,7 @@ def _rename_to_free_name(temporary: Path, experiments: Path, name: str) -> Path:
     raise FileExistsError(17, "1000 runs of this name in one second", str(experiments))
 
 
-def list_runs(experiments: str | Path = EXPERIMENTS) -> list[Run]:
+def list_runs(experiments: str | os.PathLike[str] = EXPERIMENTS) -> list[Run]:
     """Return the runs of a folder, oldest first."""
     folder = Path(experiments)
     if not folder.is_dir():
@@ -292,8 +336,8 @@ def _age(path: Path) -> tuple[str, int]:
     return time, (path / "config.toml").stat().st_mtime_ns
 
 
-def find_run(run: str | Path | Run, experiments: str | Path = EXPERIMENTS) -> Run:
-    """Find a run by its path, its name, or `latest`.
+def find_run(run: str | os.PathLike[str] | Run, experiments: str | os.PathLike[str] = EXPERIMENTS) -> Run:
+    """Find a run by its path, its name, or `latest`; a `Run` is itself.
 
     A name is the whole one, or the part behind the time; then the newest of that name is meant.
 
@@ -302,20 +346,20 @@ def find_run(run: str | Path | Run, experiments: str | Path = EXPERIMENTS) -> Ru
     """
     if isinstance(run, Run):
         return run
-    runs = list_runs(experiments)
-    if str(run) == "latest":
+    runs, name = list_runs(experiments), os.fspath(run)
+    if name == "latest":
         if not runs:
-            raise RunError(f"No runs in {experiments}. Make one with `trainkit train`.")
+            raise RunError(f"No runs in {Path(experiments)}. Make one with `trainkit train`.")
         return runs[-1]
-    for path in (Path(run), Path(experiments, run)):
+    for path in (Path(name), Path(experiments, name)):
         if os.path.isfile(path / "config.toml"):  # unlike Path's, false for a name that is too long
             return Run(path)
-    named = [found for found in runs if _given_name(found) == str(run)]
+    named = [found for found in runs if _given_name(found) == name]
     if not named:
-        near = get_close_matches(str(run), ["latest", *(found.name for found in runs)], n=1)
+        near = get_close_matches(name, ["latest", *(found.name for found in runs)], n=1)
         hint = f" Did you mean `{near[0]}`?" if near else ""
         raise RunError(
-            f"No run {run} in {experiments}.{hint} Expected a path, the name of a run, or latest: "
+            f"No run {name} in {Path(experiments)}.{hint} Expected a path, the name of a run, or latest: "
             "`trainkit runs` lists them."
         )
     return named[-1]
@@ -360,7 +404,7 @@ def summarize_runs(
         limit: how many rows, the first ones.
 
     Raises:
-        UsageError: there is no such column, a filter is none, or `limit` is below 1.
+        UsageError: there is no such column, a filter is not one, or `limit` is below 1.
     """
     column = None if sort is None else _column(sort)
     tests = [_parse_filter(text) for text in filters]
@@ -402,8 +446,8 @@ def _parse_filter(text: str) -> Callable[[dict[str, Any]], bool]:
     if column in _NUMBERS:
         try:
             wanted = float(wanted)
-        except ValueError:
-            raise UsageError(f"The column {column} has numbers. Received: {text}") from None
+        except ValueError as error:
+            raise UsageError(f"The column {column} has numbers. Received: {text}") from error
 
     def test(row: dict[str, Any]) -> bool:
         value = row[column]

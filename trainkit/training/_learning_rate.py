@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from trainkit._progress import counting
 from trainkit.backend import keras, tf
 from trainkit.data._dataset import Dataset
 from trainkit.data._sources import load_dataset
@@ -22,6 +22,7 @@ from trainkit.training._compilation import compile_model
 from trainkit.training._feeding import Feed
 from trainkit.training._phases import plan_phases
 from trainkit.training._preparation import build_fitted, prepare
+from trainkit.training._suggestion import LearningRates
 
 LOWEST, HIGHEST = 1e-6, 10.0
 STEPS = 150
@@ -34,19 +35,6 @@ _CLEAR = 5.0  # times the scatter that is left in the average: less may be chanc
 log = logging.getLogger("trainkit")
 
 
-@dataclass(frozen=True, slots=True)
-class LearningRates:
-    """The loss at rising learning rates, and the one to take."""
-
-    rates: list[float]
-    losses: list[float]  # smoothed
-    suggestion: float | None  # `None` where the loss falls at none of them
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON has them."""
-        return {"suggestion": self.suggestion, "learning_rates": self.rates, "losses": self.losses}
-
-
 def measure_learning_rates(config: Config, dataset: Dataset | None = None) -> LearningRates:
     """Train for up to `STEPS` steps at a rate that rises from `LOWEST` to `HIGHEST`, and suggest one.
 
@@ -54,10 +42,10 @@ def measure_learning_rates(config: Config, dataset: Dataset | None = None) -> Le
         TrainkitError: data, weights and network cannot be used, or the loss is never finite.
         UsageError: the settings do not go together.
     """
-    dataset = dataset or load_dataset(config["data"], validation=config["training.validation"])
+    dataset = dataset or load_dataset(config.data, validation=config.training.validation)
     # The rate is what is looked at; and one device is enough for it, because several train like one.
     simple = {"schedule": "constant", "warmup": 0.0, "ema": 0.0, "distribute": "none"}
-    plain = Config({**config.values, **{f"training.{key}": value for key, value in simple.items()}})
+    plain = config.replace({f"training.{key}": value for key, value in simple.items()})
     prepared = prepare(plain, dataset)
     log.info("Training up to %d steps at rising learning rates, %g to %g", STEPS, LOWEST, HIGHEST)
     fitted = build_fitted(prepared)
@@ -84,7 +72,7 @@ def _losses(model: Any, feed: Feed) -> tuple[list[float], list[float]]:
     rates = np.geomspace(LOWEST, HIGHEST, STEPS)
     used: list[float] = []
     losses: list[float] = []
-    for rate, batch in zip(rates, _endless(feed), strict=False):
+    for rate, batch in zip(counting(rates, "Training", unit="steps"), _endless(feed), strict=False):
         model.optimizer.learning_rate = rate
         inputs, targets, *weights = map(keras.ops.convert_to_tensor, batch)
         with calling(model, "trained"):

@@ -70,7 +70,7 @@ def load_progress(path: Path) -> Progress:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return Progress(**json.loads(archive["progress"].tobytes()))
     except _DAMAGES as error:
-        raise _damaged(path, error) from None
+        raise _damaged(path, error) from error
 
 
 def restore_variables(path: Path, model: Any) -> None:
@@ -84,7 +84,7 @@ def restore_variables(path: Path, model: Any) -> None:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = [archive[f"variable_{index:05}"] for index in range(len(archive.files) - 1)]
     except _DAMAGES as error:
-        raise _damaged(path, error) from None
+        raise _damaged(path, error) from error
     shapes = [tuple(variable.shape) for variable in variables]
     if shapes != [array.shape for array in arrays]:
         raise RunError(f"{path} belongs to another network. Train anew.")

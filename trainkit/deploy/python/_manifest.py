@@ -16,7 +16,7 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BundleError(f"Cannot read {path} ({error.strerror}). Copy the bundle again.") from None
+        raise BundleError(f"Cannot read {path} ({error.strerror}). Copy the bundle again.") from error
 
 
 def _no_constant(name: str) -> Any:
@@ -45,7 +45,7 @@ def read_manifest(bundle: str | Path) -> Dict[str, Any]:
     try:
         data: Dict[str, Any] = json.loads(_read_bytes(path).decode("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path} is not valid JSON in UTF-8 ({error}). Export the bundle again.") from None
+        raise BundleError(f"{path} is not valid JSON in UTF-8 ({error}). Export the bundle again.") from error
     check_manifest(data, path)
     output = data["output"]
     if isinstance(output["class_names"], str):
@@ -83,7 +83,7 @@ def read_class_names(folder: Path, name: str) -> List[str]:
     try:
         text = read_beside(folder, name, "class names", MAX_MANIFEST_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BundleError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}). Convert it.") from None
+        raise BundleError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}). Convert it.") from error
     lines = [line.strip() for line in text.rstrip().split("\n")]
     if all(re.match(r"n[0-9]+\s+\S", line) for line in lines):
         lines = [line.split(maxsplit=1)[1] for line in lines]

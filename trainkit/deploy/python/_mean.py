@@ -39,7 +39,7 @@ def read_mean(folder: Path, name: str, *, swap: bool = False) -> np.ndarray:
         if not np.isfinite(mean).all():
             raise ValueError("it has numbers that are not finite")
     except Exception as error:  # numpy's reader of headers raises whatever it meets
-        raise BundleError(f"{folder / name} holds no mean that can be read ({error}). Write it again.") from None
+        raise BundleError(f"{folder / name} holds no mean that can be read ({error}). Write it again.") from error
     return mean
 
 

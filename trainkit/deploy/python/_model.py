@@ -17,6 +17,7 @@ from trainkit.deploy.python._values import BundleError
 
 
 def read_model(folder: Path, model: Dict[str, Any]) -> bytes:
+    """Return the bytes of the model file; raise unless they are those that the manifest describes."""
     path = folder / model["file"]
     data = read_beside(folder, model["file"], "model")
     if len(data) != model.get("bytes", len(data)):
@@ -68,7 +69,7 @@ def read_net(data: bytes, model_format: str, engine: str | None = None, *, graph
     except cv2.error as error:
         raise BundleError(
             f"OpenCV {cv2.__version__} cannot read the model ({reason_of(error)}). Copy or export the bundle again."
-        ) from None
+        ) from error
 
 
 def _shift_channels(graph: bytes) -> bytes:

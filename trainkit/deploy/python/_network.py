@@ -65,7 +65,7 @@ class Network:
             raise BundleError(
                 f"OpenCV {cv2.__version__} takes no such backend or target for this network ({reason_of(error)}). "
                 "Leave them out."
-            ) from None
+            ) from error
 
     def _check_kind(self, kind: str) -> None:
         """Raise where the manifest describes another kind of network."""
@@ -107,7 +107,7 @@ class Network:
         except cv2.error as error:
             raise BundleError(
                 f"OpenCV cannot make a blob of this image ({reason_of(error)}). Cut or scale it."
-            ) from None
+            ) from error
         if self._mean_image is None:
             return blob
         return np.asarray((blob - self._mean_image) * np.float32(self.manifest["blob"]["scalefactor"]))
@@ -131,7 +131,7 @@ class Network:
         except cv2.error as error:
             raise BundleError(
                 f"OpenCV {cv2.__version__} cannot run the model ({reason_of(error)}). Copy or export the bundle again."
-            ) from None
+            ) from error
         return np.array([] if output is None else output, np.float32)  # a copy: the net writes over its own
 
     def forward(self, blob_nchw: np.ndarray) -> np.ndarray:

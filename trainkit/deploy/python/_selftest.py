@@ -55,7 +55,7 @@ def selftest(bundle: str | Path) -> Dict[str, Any]:
         if expected.shape != (len(cases), len(classifier.class_names)) or not cases:
             raise ValueError("it needs one probability for each class of at least one image")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BundleError(f"{folder} holds no self-test that can be read ({error}). Copy the bundle again.") from None
+        raise BundleError(f"{folder} holds no self-test that can be read ({error}). Copy the bundle again.") from error
     actual = np.array([classifier.probabilities(image) for image in images])
     difference = float(np.abs(actual - expected).max())
     same_labels = sum(classifier.class_names[i] == label for i, label in zip(actual.argmax(1), labels))

@@ -1,0 +1,69 @@
+"""A folder of `exported/` as an object: what `export` returns, and what every function takes that takes a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainkit.bundles._check import Agreement
+from trainkit.deploy.python._manifest import read_manifest
+from trainkit.deploy.python._opencv import describe_needs
+from trainkit.errors import BundleError
+from trainkit.runs._notebook import figures_html
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Bundle:
+    """A bundle that was written and has passed its check. It stands for its folder wherever a path does."""
+
+    path: Path
+    format: str  # `onnx` or `frozen-graph`
+    agreement: Agreement  # what the check found before it was written
+
+    def __fspath__(self) -> str:
+        """Return the folder: `Path(bundle)`, `Classifier(bundle)`."""
+        return str(self.path)
+
+    @property
+    def name(self) -> str:
+        """The folder's name in `exported/`."""
+        return self.path.name
+
+    @property
+    def needs(self) -> str:
+        """What it asks of OpenCV beyond 4.5.5, in sentences; mostly nothing."""
+        return describe_needs(read_manifest(self.path).get("opencv", {}))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `trainkit export --json` prints."""
+        return {
+            "bundle": str(self.path.absolute()),
+            "format": self.format,
+            "max_abs_difference": self.agreement.max_abs_difference,
+            "top1_agreement": self.agreement.top1_agreement,
+            "images": self.agreement.images,
+        }
+
+    def __repr__(self) -> str:
+        """Return `Bundle(pets: onnx, 2 classes, 224x224 rgb, checked)`."""
+        return f"Bundle({self.name}: {', '.join((self.format, *self._contents().values(), self._verdict()))})"
+
+    def _repr_html_(self) -> str:
+        figures = {"format": self.format, **self._contents(), "check": self._verdict(), "folder": self.path}
+        return figures_html(f"Bundle {self.name}", figures) + self.agreement._repr_html_()
+
+    def _contents(self) -> dict[str, str]:
+        """Return what the manifest says of classes and input; of one that has gone, that it is damaged."""
+        try:
+            manifest = read_manifest(self.path)
+        except BundleError:
+            return {"manifest": "damaged"}
+        width, height = manifest["blob"]["size"]
+        color = "gray" if {"step": "gray"} in manifest.get("before_blob", []) else None
+        color = color or ("rgb" if manifest["blob"]["swapRB"] else "bgr")
+        count = len(manifest["output"]["class_names"])
+        return {"classes": f"{count:,} classes", "input": f"{width}x{height} {color}"}
+
+    def _verdict(self) -> str:
+        return "checked" if self.agreement.ok else "differs from Keras"
