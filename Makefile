@@ -47,14 +47,19 @@ OPENCV4 := 4.10.0.84
 OPENCV4_TESTS := tests/exporting tests/bundles tests/test_preprocessing.py tests/data/test_transforms.py \
 	tests/data/test_warping.py
 
-.opencv4/$(OPENCV4): $(VENV)/installed
-	rm -rf .opencv4
-	$(BIN)/python -m pip install --quiet --no-deps --target .opencv4 opencv-python-headless==$(OPENCV4)
+# An environment of its own, with another OpenCV before all that $(VENV) has.
+.venv.opencv4/$(OPENCV4): $(VENV)/installed
+	rm -rf .venv.opencv4
+	$(BIN)/python -m venv .venv.opencv4
+	.venv.opencv4/bin/python -m pip install --quiet --no-deps opencv-python-headless==$(OPENCV4)
+	.venv.opencv4/bin/python -c "import pathlib, subprocess, sysconfig; \
+		below = subprocess.check_output(['$(BIN)/python', '-c', 'import sysconfig; print(sysconfig.get_path(\"purelib\"))'], text=True); \
+		pathlib.Path(sysconfig.get_path('purelib'), 'below.pth').write_text(f'import site; site.addsitedir({below.strip()!r})')"
+	.venv.opencv4/bin/python -I -c "import cv2, keras; assert '$(OPENCV4)'.startswith(cv2.__version__), cv2.__version__"
 	@touch $@
 
-test-opencv4: .opencv4/$(OPENCV4) ## export, checks, preprocessing, prediction and transforms once more, with OpenCV 4.10
-	PYTHONPATH=.opencv4 $(BIN)/python -c "import cv2; assert '$(OPENCV4)'.startswith(cv2.__version__), cv2.__version__"
-	PYTHONPATH=$(CURDIR)/.opencv4 $(TESTS) -m "not slow and not timing" $(OPENCV4_TESTS)
+test-opencv4: .venv.opencv4/$(OPENCV4) ## export, checks, preprocessing, prediction and transforms once more, with OpenCV 4.10
+	.venv.opencv4/bin/python -m pytest $(SHARE) -m "not slow and not timing" $(OPENCV4_TESTS)
 
 test-wheel: $(VENV)/installed ## the wheel in environments of its own, unpinned, with little beside it and with everything
 	$(BIN)/python tests/wheel
@@ -104,4 +109,4 @@ docs: $(VENV)/installed ## the manual and the lessons as a site, docs/_build/htm
 	$(BIN)/python -m sphinx -q -E -c docs -W --keep-going . docs/_build/html
 
 clean: ## removes what was installed and every cache
-	rm -rf $(VENV) .demo .compat .clients .opencv4 .mutants docs/_build .coverage* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv.opencv4 .demo .compat .clients .mutants docs/_build .coverage* .mypy_cache .ruff_cache .pytest_cache
