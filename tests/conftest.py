@@ -8,7 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from photographs import COLORS_BGR, draw_photo, write_class_folders
+
+# No clock decides: neither how long one example takes, nor how long it takes to draw them.
+settings.register_profile("trainkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("trainkit")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,6 +29,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for decoded pixels, so that the tests leave nothing in the user's own."""
     os.environ["TRAINKIT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     return Path(os.environ["TRAINKIT_CACHE"])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_progress() -> None:
+    """Keep out of standard error what a step says there only where the machine is slow; its own tests turn it on."""
+    os.environ["TRAINKIT_PROGRESS"] = "0"
 
 
 @pytest.fixture(scope="session")

@@ -342,6 +342,11 @@ def softmaxes(image: Any) -> Any:
 
 
 @network
+def softmax_far_from_zero(image: Any) -> Any:
+    return flat(layers.Softmax()(layers.Conv2D(6, 3)(image) + 100.0))  # exp(100) is infinite in float32
+
+
+@network
 def softmax_rows(image: Any) -> Any:
     return flat(layers.Softmax(axis=2)(layers.Conv2D(4, 3)(image)))
 
@@ -380,6 +385,13 @@ def flattened_and_merged(image: Any) -> Any:
     x = layers.Conv2D(4, 3, strides=2)(image)
     row = layers.Dense(9 * 11 * 4, activation="sigmoid")(layers.GlobalAveragePooling2D()(x))
     return classified(layers.ReLU()(layers.Add()([layers.Multiply()([row, layers.Flatten()(x)]), row])))
+
+
+@network
+def flattened_meets_row(image: Any) -> Any:
+    x = layers.Conv2D(4, 3, strides=2)(image)
+    row = layers.Dense(9 * 11 * 4, activation="sigmoid")(layers.GlobalAveragePooling2D()(x))
+    return classified(layers.Multiply()([layers.Flatten()(x), row]))
 
 
 @model

@@ -78,8 +78,7 @@ def test_an_init_holds_no_logic() -> None:
 def test_what_is_not_public_begins_with_an_underscore() -> None:
     for path in PACKAGE.rglob("*.py"):
         public = path.name in PUBLIC_FILES if path.parent == PACKAGE else path.name == "__init__.py"
-        in_deploy = "deploy" in path.parts  # the client of a bundle has the name that it has there
-        assert public or in_deploy or path.name.startswith("_"), path
+        assert public or path.name.startswith("_"), path
 
 
 @pytest.mark.parametrize("package", sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py")))

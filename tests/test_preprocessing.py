@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from trainkit.bundles._description import build_description
+from trainkit.data._data_statistics import measure_data
 from trainkit.data._inspection import read_image
 from trainkit.deploy.python._pixels import apply_before_blob, pad_to_aspect
 from trainkit.deploy.python._values import MAX_PIXELS, MAX_SIDE
@@ -28,9 +30,13 @@ from trainkit.preprocessing import (
     load_preprocessing,
     needs_mean_image,
     needs_statistics,
+    parse_size,
+    read_size,
     save_mean_image,
     save_preprocessing,
 )
+from trainkit.runs import shapes
+from trainkit.runs._settings import build_config
 
 COLORS, RESIZES, SAMPLEWISE = get_args(Color), get_args(Resize), get_args(Samplewise)
 NAMED = [
@@ -542,7 +548,7 @@ def test_finish_in_keras_equals_that_in_numpy(
     pixels = [preprocessing.to_pixels(street_image), preprocessing.to_pixels(street_image[::-1, :60])]
     blob_nhwc = preprocessing.to_blob(pixels).transpose(0, 2, 3, 1)
     inputs = keras.Input(preprocessing.shape)
-    in_graph = np.array(keras.Model(inputs, preprocessing.finish(inputs, keras.ops))(blob_nhwc))
+    in_graph = np.array(keras.Model(inputs, preprocessing.after_blob(inputs, keras.ops))(blob_nhwc))
     expected = (np.stack(pixels)[..., ::-1] - np.array(preprocessing.mean)) / std
     if with_mean_image:
         expected -= preprocessing.mean_image / np.array(std)
@@ -554,14 +560,23 @@ def test_finish_in_keras_equals_that_in_numpy(
     np.testing.assert_allclose(preprocessing.to_input(pixels), expected, rtol=0, atol=1e-6 * scale)
     np.testing.assert_allclose(in_graph, expected, rtol=0, atol=1e-6 * scale)
     unfinished = with_mean_image or samplewise != "none" or len(set(std)) > 1
-    assert preprocessing.finished_by_blob == (not unfinished)
-    assert np.array_equal(in_graph, blob_nhwc) == preprocessing.finished_by_blob
+    assert preprocessing.blob_is_input == (not unfinished)
+    assert np.array_equal(in_graph, blob_nhwc) == preprocessing.blob_is_input
+
+
+def test_the_names_of_0_1_still_work() -> None:
+    preprocessing = named("torch", "rgb", width=8, height=6)
+    blob_nhwc = np.random.default_rng(0).normal(0, 1, (2, 6, 8, 3)).astype(np.float32)
+    with pytest.warns(DeprecationWarning, match=r"Preprocessing\.finish is now Preprocessing\.after_blob"):
+        np.testing.assert_array_equal(preprocessing.finish(blob_nhwc), preprocessing.after_blob(blob_nhwc))
+    with pytest.warns(DeprecationWarning, match=r"finished_by_blob is now Preprocessing\.blob_is_input"):
+        assert preprocessing.finished_by_blob == preprocessing.blob_is_input
 
 
 @pytest.mark.parametrize("name", PREPROCESSINGS)
-def test_blob_is_finished_unless_something_is_left(name: str) -> None:
+def test_blob_is_the_input_unless_something_is_left(name: str) -> None:
     left = name in ("standardize", "torch", "mean-image", "samplewise-center", "samplewise-standardize")
-    assert named(name, "rgb", width=8, height=6).finished_by_blob != left
+    assert named(name, "rgb", width=8, height=6).blob_is_input != left
 
 
 def test_mean_image_is_a_copy_that_nobody_changes() -> None:
@@ -659,3 +674,66 @@ def test_mean_image_that_is_none_is_refused(tmp_path: Path, content: bytes | Non
         path.write_bytes(content)
     with pytest.raises(TrainkitError, match=r"mean_image\.npy holds no mean image of 5x4 with 3 channels \(.*Copy it"):
         load_mean_image(path, (4, 5, 3))
+
+
+@pytest.mark.parametrize("std", [(1e-6, 1.0, 1e6), (1e6,) * 3])
+def test_std_may_go_to_its_bounds(std: tuple[float, ...]) -> None:
+    assert Preprocessing(**{**LEGAL, "std": std}).std == std
+
+
+@pytest.mark.parametrize("std", [(1.0, 1.0, 1.0001e6), (1e9, 1.0, 1.0), (0.9999e-6, 1.0, 1.0)])
+def test_std_beyond_its_bounds_is_refused(std: tuple[float, ...]) -> None:
+    with pytest.raises(UsageError, match=r"`std` must be from 1e-6 to 1e6 grey levels in every channel\. Received: "):
+        Preprocessing(**{**LEGAL, "std": std})
+
+
+@pytest.mark.parametrize("color", COLORS)
+def test_samplewise_standardized_image_of_one_grey_level_is_nothing(color: str) -> None:
+    """What float32 leaves of a mean that was taken away once, the division by its own deviation would enlarge."""
+    preprocessing = named("samplewise-standardize", color, width=64, height=48)
+    levels = [preprocessing.to_pixels(np.full((48, 64, 3), level, np.uint8)) for level in range(256)]
+    assert np.abs(preprocessing.to_input(levels)).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ("224x224", (224, 224)),
+        ("40X24", (40, 24)),
+        ("16384x1", (16384, 1)),
+        ((40, 24), (40, 24)),
+        ([40, 24], (40, 24)),
+        ((np.int64(40), 24), (40, 24)),
+    ],
+)
+def test_size_is_width_and_height(size: Any, expected: tuple[int, int]) -> None:
+    found = read_size(size)
+    assert found == parse_size(size) == expected
+    assert all(type(side) is int for side in found)
+
+
+NO_SIZES = [
+    *("", "x", "40", "40x", "x24", "40x24x3", "-4x5", "+4x5", "0x5", "00x5", "040x24", "4_0x24", "4e1x24", "40.0x24"),
+    *(" 224x224", "224x224 ", "224x224\n", "224 x 224", "224×224", "٢٢٤x٢٢٤", "16385x1", "20000x20000", "999999x5"),
+    *((), (40,), (40, 24, 3), (0, 5), (-4, 5), (10.5, 5), (224.0, 224.0), ("40", "24"), (True, 5), (None, 5)),
+    *((1, 16385), (20000, 20000), (10**400, 5), 40, 4.5, True, {}, {40, 24}, b"40x24", np.array([40, 24])),
+]
+
+
+@pytest.mark.parametrize("size", NO_SIZES, ids=repr)
+def test_what_is_not_a_size_is_refused_wherever_one_is_read(size: Any, tmp_path: Path) -> None:
+    expected = r"must be WIDTHxHEIGHT in pixels, such as 224x224, each side from 1 to 16384\. Received: "
+    with pytest.raises(UsageError, match=f"^`size` {expected}"):
+        parse_size(size)
+    with pytest.raises(UsageError, match=f"^`preprocessing.size` {expected}"):
+        build_config({"data": "digits", "preprocessing.size": size})
+    with pytest.raises(UsageError, match=f"^`size` {expected}"):
+        shapes("small-cnn", size=size)
+    with pytest.raises(UsageError, match=f"^`size` {expected}"):
+        measure_data("digits", size=size)
+    with pytest.raises(UsageError, match=f"^`size` {expected}"):
+        build_description(preprocessing="unit", size=size)
+
+
+def test_no_size_stays_none() -> None:
+    assert parse_size(None) is None

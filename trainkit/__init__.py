@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from trainkit._names import attach
 
 if TYPE_CHECKING:
+    from trainkit.bundles._agreement import Agreement, Difference
     from trainkit.bundles._bench import Benchmark, bench
-    from trainkit.bundles._check import Agreement, Difference, check
+    from trainkit.bundles._check import check
     from trainkit.bundles._clients import add_clients
     from trainkit.bundles._detect import detect
     from trainkit.bundles._export import export
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         BundleError,
         DataError,
         ExportError,
+        MissingPackageError,
         ModelError,
         OutputError,
         RunError,
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
     from trainkit.training._suggestion import LearningRates
     from trainkit.training._train import find_learning_rate, resume, train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Agreement",
     "Augmentation",
@@ -68,6 +70,7 @@ __all__ = [
     "Difference",
     "ExportError",
     "LearningRates",
+    "MissingPackageError",
     "ModelError",
     "OutputError",
     "Prediction",
@@ -104,7 +107,7 @@ __all__ = [
 __getattr__, __dir__ = attach(
     __name__,
     {
-        "Agreement": "trainkit.bundles._check",
+        "Agreement": "trainkit.bundles._agreement",
         "Augmentation": "trainkit.data._augmentation",
         "Benchmark": "trainkit.bundles._bench",
         "Box": "trainkit.deploy.python._values",
@@ -115,10 +118,11 @@ __getattr__, __dir__ = attach(
         "DataError": "trainkit.errors",
         "Detection": "trainkit.deploy.python._values",
         "Detector": "trainkit.bundles._networks",
-        "Difference": "trainkit.bundles._check",
+        "Difference": "trainkit.bundles._agreement",
         "ExportError": "trainkit.errors",
         "LearningRates": "trainkit.training._suggestion",
         "ModelError": "trainkit.errors",
+        "MissingPackageError": "trainkit.errors",
         "OutputError": "trainkit.errors",
         "Prediction": "trainkit.deploy.python._values",
         "Preprocessing": "trainkit.preprocessing",

@@ -16,6 +16,8 @@ from importlib.util import find_spec
 from types import CodeType, ModuleType
 from typing import Any
 
+from trainkit.errors import naming_missing_packages
+
 
 def attach(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return a package's `__getattr__` and `__dir__`.
@@ -27,7 +29,8 @@ def attach(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any]
 
     def load(name: str) -> Any:
         if name in homes:
-            return getattr(import_module(homes[name]), name)
+            with naming_missing_packages():
+                return getattr(import_module(homes[name]), name)
         if package in _MERGED and not name.startswith("__"):
             return _from_old_module(package, name)
         raise AttributeError(f"module `{package}` has no attribute `{name}`")

@@ -5,19 +5,31 @@ Import `keras` and `tf` from here, and import this module as late as can be: it 
 
 from __future__ import annotations
 
+import io
+import logging
 import os
+import re
+import socket
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from pathlib import Path
+from typing import TextIO
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from trainkit._progress import doing
+from trainkit.errors import naming_missing_packages
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # By itself TensorFlow turns oneDNN on only where a processor has AVX512-VNNI, AVX-VNNI, bfloat16 or AMX; elsewhere
 # training takes up to three times as long.
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = os.environ.get("TF_ENABLE_ONEDNN_OPTS") or "1"
+_TIMEOUT_S = 10  # without a byte, after which a server counts as not there
+
+log = logging.getLogger("trainkit")
 
 
 @contextmanager
@@ -36,11 +48,67 @@ def silent_stderr() -> Iterator[None]:
             os.close(saved)
 
 
+class _DownloadLog(io.TextIOBase):
+    """Takes what Keras prints: says in one line what is downloaded, and shows the progress on a terminal only."""
+
+    def __init__(self, terminal: TextIO | None) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        """Tell Keras whether a progress bar can be drawn."""
+        return self._terminal is not None
+
+    def write(self, text: str) -> int:
+        """Take a piece of what Keras prints."""
+        begun = re.match(r"Downloading data from (\S+)", text)
+        if begun:
+            _announce(begun[1])
+        elif self._terminal is not None:
+            self._terminal.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Show what was written."""
+        if self._terminal is not None:
+            self._terminal.flush()
+
+
+def _announce(url: str) -> None:
+    """Log what is downloaded, how much it is and from where; raise where nobody answers there.
+
+    Raises:
+        URLError: there is no way to the server. It names the URL.
+    """
+    folder, _, name = url.rpartition("/")
+    size = ""
+    try:
+        with urlopen(Request(url, method="HEAD"), timeout=_TIMEOUT_S) as answer:
+            if (length := answer.headers.get("Content-Length", "")).isdigit():
+                size = f" ({int(length) / 1e6:.1f} MB)"
+    except HTTPError:
+        pass  # a server that knows no HEAD; what else is wrong, the download itself meets
+    except OSError as error:
+        raise URLError(f"URL fetch failure on {url}: {getattr(error, 'reason', error)}") from error
+    log.info("Downloading %s%s from %s", name, size, folder)
+
+
 @contextmanager
-def downloading() -> Iterator[None]:
-    """Keep what Keras prints about a download out of standard output, and show it on a terminal only."""
-    with Path(os.devnull).open("w") as sink, redirect_stdout(sys.stderr if sys.stderr.isatty() else sink):
-        yield
+def downloading(what: str = "weights") -> Iterator[None]:
+    """Announce a download of Keras and keep its chatter out of standard output; a server that is silent is given up.
+
+    Keras removes what it has written where the download fails, or is ended by Ctrl-C.
+
+    Args:
+        what: is loaded, and downloaded first where it is not here.
+    """
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT_S)
+    try:
+        with doing(f"Loading {what}"), redirect_stdout(_DownloadLog(sys.stderr if sys.stderr.isatty() else None)):
+            yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def onednn_is_on() -> bool:
@@ -50,7 +118,7 @@ def onednn_is_on() -> bool:
     return bool(_pywrap_util_port.IsMklEnabled())
 
 
-with silent_stderr(), warnings.catch_warnings():
+with naming_missing_packages(), doing("Loading TensorFlow"), silent_stderr(), warnings.catch_warnings():
     warnings.simplefilter("ignore")  # other people's deprecations, at import
     import keras
     import tensorflow as tf

@@ -10,6 +10,7 @@
         ├── ExportError      a graph that cannot be made
         ├── BundleError      a folder of `exported/`, a manifest, its model
         ├── OutputError      what is to be written
+        ├── MissingPackageError   a package that is not installed; an `ImportError` too
         └── UsageError       exit code 2: an argument is wrong; a `ValueError` too
 
 All of them are exported by `trainkit`. What they were raised for is their `__cause__`; TRAINKIT_DEBUG=1 shows it on the
@@ -18,7 +19,8 @@ command line.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -58,6 +60,10 @@ class OutputError(TrainkitError):
     """A file or folder cannot be written, or exists already."""
 
 
+class MissingPackageError(TrainkitError, ImportError):
+    """A package that is needed for what was asked is not installed."""
+
+
 class UsageError(TrainkitError, ValueError):
     """An argument is wrong. The command line exits with 2, so it looks for this one before the root."""
 
@@ -68,3 +74,46 @@ def unknown(kind: str, value: str, known: Iterable[str]) -> UsageError:
     near = get_close_matches(value.lower(), names, n=1, cutoff=0.5)
     hint = f" Did you mean `{near[0]}`?" if near else ""
     return UsageError(f"Unknown {kind} `{value}`.{hint} Expected one of: {', '.join(names)}")
+
+
+# By the name that Python imports, the package that pip installs.
+_PACKAGES = {
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "filelock": "filelock",
+    "fontTools": "fonttools",
+    "h5py": "h5py",
+    "jinja2": "jinja2",
+    "keras": "keras",
+    "markupsafe": "jinja2",
+    "matplotlib": "matplotlib",
+    "mtcnn": "mtcnn",
+    "numpy": "numpy",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+    "rich": "rich",
+    "sklearn": "scikit-learn",
+    "tensorflow": "tensorflow",
+    "tf2onnx": "tf2onnx",
+    "tomli_w": "tomli-w",
+    "typer": "typer",
+}
+
+
+@contextmanager
+def naming_missing_packages() -> Iterator[None]:
+    """Say which package is missing where an import fails in the block: trainkit is useful without most of its own.
+
+    Raises:
+        MissingPackageError: a package that trainkit names is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = _PACKAGES.get((error.name or "").partition(".")[0])
+        if package is None:
+            raise
+        raise MissingPackageError(
+            f"This needs the package {package}, which is not installed. Install it and all else that trainkit needs: "
+            "pip install trainkit"
+        ) from error

@@ -2,7 +2,7 @@
 
 It is defined as what `cv2.dnn.blobFromImage` does, and it does not imitate that call: it makes it. Training runs it in
 two halves, so that the first can be done once and kept: `to_pixels` (resize, on uint8) and `to_blob` (mean and scale).
-What that call cannot say is `finish`, which the exporter puts at the head of the graph.
+What that call cannot say is `after_blob`, which the exporter puts at the head of the graph.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import os
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -42,6 +43,7 @@ PREPROCESSINGS = (
     "none",
 )
 WHITE = (255.0, 255.0, 255.0)
+SIZE_EXPECTED = f"WIDTHxHEIGHT in pixels, such as 224x224, each side from 1 to {MAX_SIDE}"
 PREPROCESSING_FILE = "preprocessing.json"
 MEAN_IMAGE_FILE = "mean_image.npy"  # beside it, where there is a mean image
 _OPTIONAL = ("mean_image", "samplewise")  # keys of the JSON that earlier versions did not write
@@ -151,11 +153,22 @@ class Preprocessing:
         return tuple(1 / (self.blob["scalefactor"] * std) for std in self.std)
 
     @property
-    def finished_by_blob(self) -> bool:
-        """Whether the blob is the network's input as it stands, and `finish` has nothing to do."""
+    def blob_is_input(self) -> bool:
+        """Whether the blob is the network's input as it stands, and `after_blob` has nothing to do."""
         return self.mean_image is None and self.gain is None and self.samplewise == "none"
 
+    @property
+    def finished_by_blob(self) -> bool:
+        """The name of `blob_is_input` in 0.1."""
+        _warn_renamed("finished_by_blob", "blob_is_input")
+        return self.blob_is_input
+
     def finish(self, blob_nhwc: Any, ops: Any = np) -> Any:
+        """Do what `after_blob` does: its name in 0.1."""
+        _warn_renamed("finish", "after_blob")
+        return self.after_blob(blob_nhwc, ops)
+
+    def after_blob(self, blob_nhwc: Any, ops: Any = np) -> Any:
         """Do what comes after the blob: the mean image, a deviation that differs by channel, `samplewise`.
 
         Args:
@@ -216,7 +229,7 @@ class Preprocessing:
     def to_input(self, pixels: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
         """Return the float32 `(N, height, width, channels)` that the Keras model is fed with."""
         batch_nhwc = np.ascontiguousarray(self.to_blob(pixels).transpose(0, 2, 3, 1))
-        return np.asarray(self.finish(batch_nhwc))
+        return np.asarray(self.after_blob(batch_nhwc))
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON has them; `from_json` is the way back.
@@ -261,17 +274,37 @@ class Preprocessing:
 
 
 def parse_size(size: tuple[int, int] | str | None) -> tuple[int, int] | None:
-    """Return (width, height) of a pair or of `WIDTHxHEIGHT`.
+    """Return what `read_size` does; `None` stays, for a size that follows from something else."""
+    return None if size is None else read_size(size)
+
+
+def read_size(size: object, *, name: str = "size") -> tuple[int, int]:
+    """Return (width, height) of a pair of whole numbers or of `WIDTHxHEIGHT`.
+
+    There is one way to write a number: digits alone, the first of them no zero.
+
+    Args:
+        size: as it came.
+        name: of the argument or setting, for the message.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is something else, or a side is longer than OpenCV's images are.
     """
-    if size is None:
-        return None
-    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", size if isinstance(size, str) else "x".join(map(str, size)))
-    if not match or "0" in match.groups():
-        raise UsageError(f"`size` must be WIDTHxHEIGHT in pixels, such as 224x224. Received: {size!r}")
-    return int(match[1]), int(match[2])
+    if isinstance(size, str):
+        match = re.fullmatch(r"([1-9][0-9]{0,4})[xX]([1-9][0-9]{0,4})", size)
+        sides = [int(side) for side in match.groups()] if match else []
+    else:
+        pair = size if isinstance(size, (tuple, list)) else ()
+        sides = [int(side) for side in pair if isinstance(side, (int, np.integer)) and not isinstance(side, bool)]
+        sides = sides if len(sides) == len(pair) else []
+    if len(sides) != 2 or not all(1 <= side <= MAX_SIDE for side in sides):
+        raise UsageError(f"`{name}` must be {SIZE_EXPECTED}. Received: {size!r}")
+    return sides[0], sides[1]
+
+
+def _warn_renamed(old: str, new: str) -> None:
+    message = f"Preprocessing.{old} is now Preprocessing.{new}, and goes with trainkit 0.3."
+    warnings.warn(message, DeprecationWarning, stacklevel=3)
 
 
 def _is_finite(value: object) -> bool:

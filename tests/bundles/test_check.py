@@ -14,7 +14,8 @@ import pytest
 from photographs import write_class_folders
 
 import trainkit
-from trainkit.bundles._check import Agreement, Difference, _in_batches
+from trainkit.bundles._agreement import Agreement, Difference
+from trainkit.bundles._compare import in_batches
 from trainkit.deploy.python._selftest import selftest
 from trainkit.errors import BundleError, DataError
 
@@ -153,7 +154,7 @@ def test_agreement_is_as_good_as_its_worst_runtime(values: dict[str, float]) -> 
     assert worst == values[name] or (math.isnan(worst) and math.isnan(values[name]))
 
 
-def test_agreement_with_other_pixels_is_none() -> None:
+def test_agreement_with_other_pixels_is_not_one() -> None:
     assert Agreement(images=1, max_abs_pixel_difference=0.0, runtimes={"opencv": difference()}).ok
     assert not Agreement(images=1, max_abs_pixel_difference=1e-7, runtimes={"opencv": difference()}).ok
 
@@ -239,7 +240,7 @@ def test_check_runs_images_in_batches_of_several_sizes() -> None:
         return blob * 2
 
     blob = np.arange(20.0).reshape(20, 1)
-    assert (_in_batches(forward)(blob) == blob * 2).all()
+    assert (in_batches(forward, (1, 3, 8, 2))(blob) == blob * 2).all()
     assert sizes == [1, 3, 8, 2, 1, 3, 2]
 
 

@@ -12,7 +12,7 @@ from photographs import write_class_folders
 
 from trainkit.bundles._description import build_description, read_labels
 from trainkit.errors import BundleError, DataError, ModelError, UsageError
-from trainkit.preprocessing import Preprocessing, build_preprocessing, parse_size
+from trainkit.preprocessing import Preprocessing, build_preprocessing
 
 GRAY = Preprocessing(height=8, width=10, color="gray", mean=(3.0,), std=(2.0,))
 
@@ -69,17 +69,6 @@ def test_impossible_value_is_a_usage_error(said: dict[str, Any], message: str) -
 def test_images_are_what_imread_gives() -> None:
     with pytest.raises(ValueError, match="Expected a uint8 image of shape"):
         build_description(images=[np.zeros((8, 8), np.uint8)])
-
-
-@pytest.mark.parametrize(("text", "expected"), [("40x24", (40, 24)), ("40X24", (40, 24)), ((40, 24), (40, 24))])
-def test_size_is_width_and_height(text: Any, expected: tuple[int, int]) -> None:
-    assert parse_size(text) == expected
-
-
-@pytest.mark.parametrize("size", ["40", "x", "40x24x3", "-4x5", (40,), "999999x5"])
-def test_size_that_is_none_is_refused(size: Any) -> None:
-    with pytest.raises(UsageError, match="`size` must be WIDTHxHEIGHT in pixels, such as 224x224"):
-        parse_size(size)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def answers(net, inputs_nhwc: np.ndarray) -> np.ndarray:  # type: ignore[no-unty
 
 
 def trace_with_gain(model, gain: tuple[float, ...]) -> Traced:  # type: ignore[no-untyped-def]
-    return trace(model, finish=lambda blob: blob * np.array(gain, np.float32))
+    return trace(model, after_blob=lambda blob: blob * np.array(gain, np.float32))
 
 
 def assert_close(model, nets, inputs: np.ndarray, gain: tuple[float, ...]) -> None:  # type: ignore[no-untyped-def]
@@ -81,12 +81,12 @@ def test_onnx_answers_as_keras_does(tmp_path: Path, name: str, classes: int) -> 
     gain = GAIN if model.input_shape[-1] == 3 else (1.7,)
     traced = trace_with_gain(model, gain)
     onnx_graph.save_onnx(build_graph(traced), traced.kind, tmp_path / "model.onnx", metadata={})
-    onnx_graph.save_logits_twin(tmp_path / "model.onnx", tmp_path / "twin.onnx")
+    onnx_graph.save_logits_model(tmp_path / "model.onnx", tmp_path / "logits.onnx")
     inputs = np.random.default_rng(0).normal(0, 1, (8, *model.input_shape[1:])).astype(np.float32)
     for engine in ENGINES:
         nets = {
             "probabilities": read_net((tmp_path / "model.onnx").read_bytes(), "onnx", engine),
-            "logits": read_net((tmp_path / "twin.onnx").read_bytes(), "onnx", engine),
+            "logits": read_net((tmp_path / "logits.onnx").read_bytes(), "onnx", engine),
         }
         assert_close(model, nets, inputs, gain)
 
@@ -97,11 +97,11 @@ def test_frozen_graph_answers_as_keras_does(tmp_path: Path, name: str, classes: 
     gain = GAIN if model.input_shape[-1] == 3 else (1.7,)
     traced = trace_with_gain(model, gain)
     frozen_graph.save_frozen_graph(build_graph(traced), traced.kind, tmp_path / "model.pb")
-    frozen_graph.save_logits_twin(tmp_path / "model.pb", tmp_path / "twin.pb")
+    frozen_graph.save_logits_model(tmp_path / "model.pb", tmp_path / "logits.pb")
     inputs = np.random.default_rng(0).normal(0, 1, (8, *model.input_shape[1:])).astype(np.float32)
     nets = {
         "probabilities": read_net((tmp_path / "model.pb").read_bytes(), "frozen-graph"),
-        "logits": read_net((tmp_path / "twin.pb").read_bytes(), "frozen-graph"),
+        "logits": read_net((tmp_path / "logits.pb").read_bytes(), "frozen-graph"),
     }
     assert_close(model, nets, inputs, gain)
 

@@ -323,8 +323,10 @@ def test_step_that_is_not_whole_is_refused(tmp_path: Path, step: Any) -> None:
     refused(changed("before_blob", [step]), "before_blob", tmp_path)
 
 
-def test_gray_twice_is_refused(tmp_path: Path) -> None:
+def test_steps_twice_or_in_another_order_are_refused(tmp_path: Path) -> None:
     refused(changed("before_blob", [{"step": "gray"}, {"step": "gray"}]), "before_blob", tmp_path)
+    pad_then_gray = FULL["before_blob"]
+    refused(changed("before_blob", pad_then_gray[::-1]), r"pad before gray\. Received: \['gray', 'pad'\]", tmp_path)
 
 
 @pytest.mark.parametrize(

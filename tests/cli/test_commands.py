@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -18,8 +19,11 @@ from commands import trainkit
 from photographs import write_class_folders
 
 from trainkit.cli import app
+from trainkit.cli._settings_command import _OPTIONS, _SETTINGS
 from trainkit.models._builders import BUILDERS
 from trainkit.preprocessing import PREPROCESSINGS
+from trainkit.runs import list_settings
+from trainkit.runs._rules import RULES
 
 
 @pytest.fixture(scope="module")
@@ -211,10 +215,27 @@ def test_version_is_the_installed_one(tmp_path: Path) -> None:
     assert trainkit("--version", cwd=tmp_path).stdout == f"trainkit {version('trainkit')}\n"
 
 
+TELLS_WHEN_TENSORFLOW_IS_IMPORTED = """
+import os, sys
+from trainkit.cli import main
+
+teller = int(sys.argv.pop(1))
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "tensorflow.python":
+            os.write(teller, b".")
+
+sys.meta_path.insert(0, Finder())
+main()
+"""
+
+
 def test_ctrl_c_before_training_leaves_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "trainkit", "train", "digits"]
+    reader, writer = os.pipe()
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-c", TELLS_WHEN_TENSORFLOW_IS_IMPORTED, str(writer), "train", "digits"],
+        pass_fds=[writer],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -222,24 +243,142 @@ def test_ctrl_c_before_training_leaves_nothing(tmp_path: Path) -> None:
         # Where the tests themselves run in the background, a shell has Ctrl-C ignored for all their children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    time.sleep(1.2)  # it imports TensorFlow now
+    os.close(writer)
+    with os.fdopen(reader, "rb") as told:
+        assert told.read(1) == b"."
     process.send_signal(signal.SIGINT)
-    printed, said = process.communicate(timeout=60)
+    printed, said = process.communicate(timeout=300)
     assert (process.returncode, printed, said) == (130, "", "Interrupted.\n")
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.timing
 def test_help_is_there_at_once(tmp_path: Path) -> None:
     assert fastest("--help", cwd=tmp_path) < 0.6  # 0.25 on an idle machine
 
 
+def help_of_options(command: str) -> dict[str, str]:
+    """Return the help of a command's options by their names, as `--help` prints it."""
+    found = typer.main.get_command(app).commands[command]  # type: ignore[attr-defined]
+    return {
+        option.name: option.help for option in found.get_params(found.make_context(command, [], resilient_parsing=True))
+    }
+
+
 def test_help_of_train_names_every_model_and_preprocessing() -> None:
-    command = typer.main.get_command(app).commands["train"]  # type: ignore[attr-defined]
-    options = {option.name: option.help for option in command.params}
-    for name, known in (("model", BUILDERS), ("preprocessing", PREPROCESSINGS)):
-        assert re.split(r", | or ", options[name].rstrip(".")) == list(known)
+    options = help_of_options("train")
+    assert ", ".join(BUILDERS) in options["model"]
+    assert ", ".join(PREPROCESSINGS) in options["preprocessing"]
 
 
+@pytest.mark.parametrize("command", ["train", "find-lr"])
+def test_every_option_that_is_a_setting_says_what_it_takes_and_its_default(command: str) -> None:
+    options, settings = help_of_options(command), {one.option: one for one in list_settings() if one.option}
+    assert all(options.values())
+    shared = [one for option, one in settings.items() if option[2:].replace("-", "_") in options]
+    assert len(shared) >= 5
+    for setting in shared:
+        text = options[setting.option[2:].replace("-", "_")]  # type: ignore[index]
+        assert text.startswith("As for train") or text == (
+            f"{setting.help} Takes {setting.expected}. Default: {setting.default}."
+        )
+    assert set(settings) - {f"--{name.replace('_', '-')}" for name in help_of_options("train")} == {"DATA"}
+
+
+def test_help_of_train_says_what_holds_how_to_augment_and_where_all_settings_are(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "trainkit", "train", "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "80"},
+        check=True,
+    )
+    for sentence in ("MobileNet, pretrained on ImageNet", "small-cnn from scratch", "Default: 20;", "Default: 0.1."):
+        assert sentence in ended.stdout
+    assert " --set augmentation.horizontal_flip=true " in ended.stdout
+    assert "`trainkit settings` lists every setting" in ended.stdout
+    assert max(map(len, ended.stdout.splitlines())) <= 80
+
+
+def test_settings_are_listed_for_80_columns(tmp_path: Path) -> None:
+    lines = trainkit("settings", cwd=tmp_path).stdout.splitlines()
+    assert max(map(len, lines)) < 80
+    heads = [line.split() for line in lines if not line.startswith(" ")]
+    assert [head[0] for head in heads] == list(RULES)
+    assert {head[0]: head[1] for head in heads if len(head) > 1} == {
+        key: rule.option for key, rule in RULES.items() if rule.option
+    }
+    words = " ".join(" ".join(lines).split())
+    for setting in list_settings():
+        assert f"{setting.help} Takes {setting.expected}. Default: {setting.default}." in words
+
+
+def test_settings_print_one_document(tmp_path: Path) -> None:
+    document = json.loads(trainkit("settings", "--model", "mobilenet", "--json", cwd=tmp_path).stdout)
+    assert all(set(entry) == {"key", "expected", "default", "help", "option"} for entry in document)
+    defaults = {entry["key"]: entry["default"] for entry in document}
+    assert (defaults["training.epochs"], defaults["model.alpha"], defaults["preprocessing.size"]) == (
+        "20",
+        "1",
+        "224x224",
+    )
+    assert "model.filters" not in defaults
+
+
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        ("--lr", "--learning-rate"),
+        ("--learning_rate", "--learning-rate"),
+        ("--batch", "--batch-size"),
+        ("--img-size", "--size"),
+        ("--pretrained", "--weights"),
+        ("--epoch", "--epochs"),
+        ("--optimizer", "--set training.optimizer=VALUE"),
+        ("--rotation-range", "--set augmentation.rotation_range=VALUE"),
+        ("--patience", "--set training.early_stopping=VALUE"),
+    ],
+)
+def test_other_names_of_an_option_are_known(tmp_path: Path, option: str, name: str) -> None:
+    ended = trainkit("train", "digits", option, 3, cwd=tmp_path, code=2)
+    assert ended.stderr == f"No such option: {option}. Did you mean {name}?\n"
+
+
+def test_every_other_name_leads_to_an_option_or_a_setting() -> None:
+    options = {f"--{name.replace('_', '-')}" for name in help_of_options("train")}
+    assert set(_OPTIONS.values()) <= options
+    assert set(_SETTINGS.values()) <= set(RULES)
+    assert not options & (set(_OPTIONS) | set(_SETTINGS))
+
+
+def test_train_ends_with_the_next_command(tmp_path: Path) -> None:
+    few = ("digits", "--epochs", 1, "--size", "8x8", "--set", "model.filters=1")
+    last = trainkit("train", *few, "--experiments", "my runs", cwd=tmp_path).stdout.splitlines()[-1]
+    (run,) = (tmp_path / "my runs").iterdir()
+    assert last == f"Next: trainkit export {run.name} --experiments 'my runs'"
+    trainkit(*shlex.split(last)[2:], cwd=tmp_path)
+    assert len(list((tmp_path / "exported").iterdir())) == 1
+
+
+def test_predict_needs_no_tensorflow(workplace: Path) -> None:
+    code = (
+        "import sys\nfor name in ('tensorflow', 'keras', 'onnx'):\n    sys.modules[name] = None\n"
+        "from trainkit.cli import main\nmain()"
+    )
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "predict",
+        "digits",
+        workplace / "exported" / "digits" / "selftest" / "1.png",
+    ]
+    ended = subprocess.run(command, cwd=workplace, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.timing
 def test_predict_does_not_wait_for_tensorflow(workplace: Path) -> None:
     image = workplace / "exported" / "digits" / "selftest" / "1.png"
     assert fastest("predict", "digits", image, cwd=workplace) < 1.0

@@ -20,7 +20,12 @@ from rich.console import Console
 from runners import find_clients, read_line
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests"))
+
+from tools import is_required  # noqa: E402
+
 TOLERANCE = 1e-5  # of probabilities
+KINDS = {"c++": "cpp", "node": "node", "web": "web"}
 
 
 def main() -> int:
@@ -35,6 +40,8 @@ def main() -> int:
     clients, missing = find_clients(folder, quick=options.quick)
     for name, reason in missing.items():
         console.print(f"Left out {name}: {reason}", style="yellow")
+    if required := [name for name in missing if is_required(KINDS[name.split(",")[0]])]:
+        sys.exit(f"TRAINKIT_REQUIRE does not let these be left out: {'; '.join(required)}")
     shutil.rmtree(folder / "work", ignore_errors=True)
     subprocess.run([sys.executable, Path(__file__).with_name("bundles.py"), folder / "work"], check=True)
     bundles = sorted((folder / "work" / "exported").iterdir())

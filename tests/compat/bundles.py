@@ -66,7 +66,7 @@ def write_twin(bundle: Path, twin: Path) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     model = manifest["model"]
     twin.mkdir()
-    save = onnx_graph.save_logits_twin if model["format"] == "onnx" else frozen_graph.save_logits_twin
+    save = onnx_graph.save_logits_model if model["format"] == "onnx" else frozen_graph.save_logits_model
     path = twin / model["file"]
     save(bundle / model["file"], path)
     model.update(bytes=path.stat().st_size, sha256=sha256_of(path))

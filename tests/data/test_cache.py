@@ -215,7 +215,7 @@ def test_two_at_once_both_get_the_pixels(folder: Path) -> None:
 
     def slow(first: int, out: np.ndarray) -> None:
         if first == 0:
-            both.wait(timeout=20)
+            both.wait(timeout=300)
         Reader()(first, out)
 
     found: list[np.ndarray] = []

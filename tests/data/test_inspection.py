@@ -294,11 +294,10 @@ def test_picture_of_floats_is_left_out_or_can_be_read(tmp_path: Path) -> None:
     assert_left_out_or_readable([write(tmp_path / "photo.pfm", encoded("F", "PPM"))])
 
 
-def test_decompression_bomb_is_found_fast_and_without_its_memory(tmp_path: Path) -> None:
+def test_decompression_bomb_is_found_without_its_memory(tmp_path: Path) -> None:
     path = write(tmp_path / "bomb.png", png_header(60_000, 60_000))
-    memory, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert problem_of(path).startswith("has too many pixels")
-    assert time.perf_counter() - start < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1.5 * memory
 
 
@@ -336,10 +335,18 @@ def lying(format: str) -> bytes:
 
 @pytest.mark.parametrize("format", ["JPEG", "BMP", "WEBP", "TIFF"])
 def test_header_that_promises_too_much_is_not_believed(format: str, tmp_path: Path) -> None:
-    memory, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert problem_of(write(tmp_path / "photo.jpg", lying(format))).startswith("has too many pixels")
-    assert time.perf_counter() - start < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1.2 * memory
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "BMP", "WEBP", "TIFF"])
+def test_header_that_promises_too_much_is_seen_at_once(format: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "photo.jpg", png_header(60_000, 60_000) if format == "PNG" else lying(format))
+    start = time.perf_counter()
+    assert problem_of(path).startswith("has too many pixels")
+    assert time.perf_counter() - start < 1
 
 
 def test_huge_picture_of_one_colour_is_a_bomb_before_it_is_decoded(tmp_path: Path) -> None:

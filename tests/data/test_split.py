@@ -192,6 +192,14 @@ def test_image_without_a_pin_fills_a_side_before_one_with_a_pin() -> None:
     assert added == {contents[0]: "test", contents[1]: "val"}, "every class on every side comes first"
 
 
+def test_image_that_fills_a_side_comes_from_the_side_that_has_most() -> None:
+    test = [content_at(0.05, number) for number in range(2)]
+    train = [content_at(0.9, number) for number in range(2, 6)]
+    sides, added = choose_sides({"cat": [*test, *train]}, {"test": 0.1, "val": 0.1}, {})
+    assert added == {train[0]: "val"}
+    assert [sides[content] for content in test] == ["test", "test"]
+
+
 @pytest.mark.parametrize("pinned", ["val", "tset"])
 def test_image_pinned_to_a_side_that_is_not_wanted_gets_another(pinned: str) -> None:
     contents = [content_at(0.9, number) for number in range(4)]

@@ -46,6 +46,16 @@ def test_statistics_of_one_odd_pixel_among_millions_are_exact() -> None:
     assert std == pytest.approx(np.sqrt(1 / count - 1 / count**2), rel=1e-12)
 
 
+def test_statistics_of_more_pixels_than_float32_can_count_are_exact() -> None:
+    # cv2.calcHist gives float32: 4097 * 4097 - 4096 black pixels of one image are odd, and more than 2**24.
+    pixels = np.zeros((1, 4097, 4097, 1), np.uint8)
+    pixels[0, 0, :4096] = 255
+    share = 4096 / 4097**2
+    (mean,), (std,) = channel_statistics(pixels, "gray")
+    assert mean == pytest.approx(255 * share, rel=1e-12)
+    assert std == pytest.approx(255 * np.sqrt(share - share**2), rel=1e-12)
+
+
 def test_statistics_are_plain_numbers_that_json_has() -> None:
     mean, std = channel_statistics(random_pixels(2, 3, 4, 3), "rgb")
     assert {type(number) for number in (*mean, *std)} == {float}

@@ -29,6 +29,7 @@ from strange_models import (
     write_color_detector,
     write_manifest,
 )
+from tools import do_without
 from untrained import save_run, spread_weights
 
 import trainkit
@@ -48,11 +49,11 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cpp")
     for tool, package in (("c++", "g++"), ("cmake", "cmake")):
         if shutil.which(tool) is None:
-            pytest.skip(f"the C++ client cannot be built: there is no {tool} (Debian: {package})")
+            do_without("cpp", f"the C++ client cannot be built: there is no {tool} (Debian: {package})")
     configure = ["cmake", "-S", SOURCE, "-B", folder, f"-DCMAKE_CXX_FLAGS={WARNINGS}"]
     done = subprocess.run(configure, capture_output=True, text=True)
     if done.returncode and "OpenCVConfig.cmake" in done.stderr:
-        pytest.skip("the C++ client cannot be built: there is no OpenCV for C++ (Debian: libopencv-dev)")
+        do_without("cpp", "the C++ client cannot be built: there is no OpenCV for C++ (Debian: libopencv-dev)")
     assert done.returncode == 0, done.stderr
     done = subprocess.run(["cmake", "--build", folder], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

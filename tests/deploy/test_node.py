@@ -22,6 +22,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from filelock import FileLock
 from photographs import COLORS_BGR, draw_photo
 from pictures import png, write_pictures
 from strange_models import (
@@ -36,6 +37,7 @@ from strange_models import (
     write_color_detector,
     write_manifest,
 )
+from tools import do_without
 
 import trainkit
 from trainkit.deploy import Classifier, Detector
@@ -53,22 +55,28 @@ def installed(version: str) -> Path:
     """Return a `node_modules` with this OpenCV, installed once a checkout; skip where that cannot be."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
-        pytest.skip("needs node and npm on PATH")
+        do_without("node", "needs node and npm on PATH")
     release = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
     if [int(part) for part in release.lstrip("v").split(".")[:2]] < [20, 9]:
-        pytest.skip(f"needs Node.js 20.9 or later. Received: {release}")
+        do_without("node", f"needs Node.js 20.9 or later. Received: {release}")
     packages = {**PINNED, "@techstark/opencv-js": OPENCV[version]}
     key = hashlib.sha256(json.dumps([packages, release]).encode()).hexdigest()[:8]
     folder = ROOT / ".clients" / f"node-{version}-{key}"
-    if not (folder / "node_modules").is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "package.json").write_text(json.dumps({"private": True, "dependencies": packages}))
-        command = [npm, "install", "--no-audit", "--no-fund", "--loglevel=error"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-        if done.returncode:
-            shutil.rmtree(folder)
-            pytest.skip(f"npm cannot install the packages of the client: {done.stderr[-200:]}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):  # other processes of tests want it too
+        if not (folder / "node_modules").is_dir():
+            install(packages, folder, npm)
     return folder / "node_modules"
+
+
+def install(packages: dict[str, str], folder: Path, npm: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "package.json").write_text(json.dumps({"private": True, "dependencies": packages}))
+    command = [npm, "install", "--no-audit", "--no-fund", "--loglevel=error"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode:
+        shutil.rmtree(folder)
+        do_without("node", f"npm cannot install the packages of the client: {done.stderr[-200:]}")
 
 
 def with_client(bundle: Path, version: str) -> Path:
@@ -790,8 +798,9 @@ def write_film(path: Path, frames: int = 7) -> list[np.ndarray]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg on PATH")
 def test_frames_of_a_video_are_answered(client: Path, tmp_path: Path) -> None:
+    if shutil.which("ffmpeg") is None:
+        do_without("node", "needs ffmpeg on PATH")
     name = '-film [%d] "x".avi'  # neither an option nor a pattern
     frames = write_film(tmp_path / name)
     classifier = Classifier(client.parent)
@@ -910,15 +919,14 @@ def test_memory_is_given_back(version: str, tiny_bundle: Path, tmp_path: Path, c
     assert run_program(clients[version], text) == "true\n"
 
 
-# The README
+# The manual
 
 
 def section() -> str:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    return readme.split("# Deploy to Node.js\n")[1].split("\n#")[0]
+    return (ROOT / "docs" / "deploy-node.md").read_text(encoding="utf-8")
 
 
-def test_service_of_the_readme_answers(client: Path, photos: list[Path], tmp_path: Path) -> None:
+def test_service_of_the_manual_answers(client: Path, photos: list[Path], tmp_path: Path) -> None:
     (script,) = re.findall(r"```js\n(// server\.mjs\n.*?)```", section(), re.DOTALL)
     (client / "server.mjs").write_text(script)
     with socket.create_server(("127.0.0.1", 0)) as probe:

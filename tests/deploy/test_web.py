@@ -24,6 +24,7 @@ import pytest
 from photographs import COLORS_BGR, draw_photo
 from PIL import Image
 from strange_models import write_caffe_model
+from tools import do_without
 
 import trainkit
 from trainkit.deploy import Classifier
@@ -34,13 +35,14 @@ VERSIONS = ("4.12.0", "5.0.0")  # of opencv.js
 HOSTILE = ['café "x"', "<img src=x onerror=alert(1)>"]
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
+    "--disable-dev-shm-usage",  # 64 MB in a container
     *("--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP plain.test 127.0.0.1"),
 )
 
 selenium = pytest.importorskip("selenium", reason="selenium drives the browser")
 for needed in ("chromium", "chromedriver", "npm"):
     if shutil.which(needed) is None:
-        pytest.skip(f"{needed} is not installed; the page is tested in a real browser", allow_module_level=True)
+        do_without("web", f"{needed} is not installed; the page is tested in a real browser")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def opencv_js(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         command = ["npm", "install", "--no-audit", "--no-fund", "--prefer-offline"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if "network" in done.stderr:
-            pytest.skip("npm reaches no registry, and @techstark/opencv-js is not in its cache")
+            do_without("web", "npm reaches no registry, and @techstark/opencv-js is not in its cache")
         assert done.returncode == 0, done.stderr
         found[version] = folder / "opencv.js"
     return found
@@ -112,7 +114,7 @@ class Page:
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self.driver = Chrome(options=options, service=Service(str(shutil.which("chromedriver"))))
-        self.driver.set_script_timeout(30)
+        self.driver.set_script_timeout(120)
 
     def open(self, url: str, *, tested: bool = True) -> Page:
         """Open a page, and wait until the self-test has ended, or the page has given up."""
@@ -122,7 +124,7 @@ class Page:
             self.wait(lambda: self.state() != "working")
         return self
 
-    def wait(self, holds: Callable[[], Any], seconds: float = 30) -> None:
+    def wait(self, holds: Callable[[], Any], seconds: float = 120) -> None:
         until = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < until, f"it does not happen; the page says {self.alert()!r}, {self.console()}"
@@ -527,6 +529,30 @@ def test_other_script_than_opencv_is_a_sentence(page: Page, site: Site, tiny_bun
     assert page.alert().endswith("). Run npm install in the folder web again.")
 
 
+@pytest.mark.parametrize("script", ["worker.js", "manifest.js", "network.js", "pictures.js"])
+def test_missing_script_is_a_sentence(page: Page, site: Site, tiny_bundle: Path, script: str) -> None:
+    name = site.add(tiny_bundle, None)
+    (site.folder / name / "web" / script).unlink()
+    page.open(site.url(name))
+    assert page.alert() == "A script is missing beside this page. Copy the folder web again."
+
+
+def test_worker_that_the_browser_cannot_read_is_a_sentence(page: Page, site: Site, tiny_bundle: Path) -> None:
+    name = site.add(tiny_bundle, None)
+    (site.folder / name / "web" / "worker.js").write_text("no language", encoding="utf-8")
+    page.open(site.url(name))
+    assert page.alert().startswith("This browser cannot run the page (Uncaught SyntaxError: ")
+    assert page.alert().endswith("). Take a newer one.")
+
+
+def test_page_itself_holds_no_opencv(page: Page, site: Site, tiny_bundle: Path) -> None:
+    page.open(site.url(site.add(tiny_bundle)))
+    assert page.state() == "agreed", page.text("line") + page.alert()
+    assert page.run("return [typeof cv, typeof network, typeof importScripts]") == ["undefined"] * 3
+    scripts = page.run("return [...document.scripts].map((script) => script.getAttribute('src'))")
+    assert scripts == ["page.js"]
+
+
 def test_opened_as_a_file_is_a_sentence(page: Page, site: Site, tiny_bundle: Path) -> None:
     page.open((site.folder / site.add(tiny_bundle) / "web" / "index.html").as_uri())
     assert page.alert().startswith("This page needs a web server. Run python -m http.server in the bundle's folder")
@@ -727,7 +753,7 @@ def test_missing_camera_is_a_sentence(page: Page, site: Site, tiny_bundle: Path)
 def test_page_passes_the_rules_of_axe(page: Page, site: Site, tiny_bundle: Path, tmp_path: Path) -> None:
     command = ["npm", "install", "--no-audit", "--no-fund", "--prefer-offline", "axe-core@4"]
     if subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode != 0:
-        pytest.skip("npm cannot install axe-core")
+        do_without("web", "npm cannot install axe-core")
     axe = (tmp_path / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
     page.open(site.url(site.add(tiny_bundle)))
     for theme in ("light", "dark"):

@@ -22,15 +22,15 @@ ENGINES = ["classic", "new", "auto"] if hasattr(cv2.dnn, "ENGINE_CLASSIC") else 
 
 
 def save_both(graph: Graph, kind: str, folder: Path, model_format: str) -> dict[str, bytes]:
-    """Write the graph that leaves and its twin, and return what is in the files."""
-    path, twin = folder / "model", folder / "twin"
+    """Write the graph that leaves and its logits model, and return what is in the files."""
+    path, logits_model = folder / "model", folder / "logits"
     if model_format == "onnx":
         onnx_graph.save_onnx(graph, kind, path, metadata={})
-        onnx_graph.save_logits_twin(path, twin)
+        onnx_graph.save_logits_model(path, logits_model)
     else:
         frozen_graph.save_frozen_graph(graph, kind, path)
-        frozen_graph.save_logits_twin(path, twin)
-    return {"probabilities": path.read_bytes(), "logits": twin.read_bytes()}
+        frozen_graph.save_logits_model(path, logits_model)
+    return {"probabilities": path.read_bytes(), "logits": logits_model.read_bytes()}
 
 
 def assert_answers(
@@ -81,7 +81,7 @@ def samplewise(blob: Any) -> Any:
 
 
 MEAN_IMAGE = np.random.default_rng(5).normal(0, 1, (20, 24, 3)).astype(np.float32)
-FINISHES = {
+AFTER_BLOB = {
     "gain": lambda blob: blob * np.array([0.8, 1.1, 1.3], np.float32),
     "mean image": lambda blob: blob - MEAN_IMAGE,
     "samplewise": samplewise,
@@ -89,14 +89,14 @@ FINISHES = {
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
-@pytest.mark.parametrize("finish", FINISHES)
-def test_preprocessing_in_the_graph_answers_as_keras_does(tmp_path: Path, finish: str, padding: str) -> None:
+@pytest.mark.parametrize("step", AFTER_BLOB)
+def test_preprocessing_in_the_graph_answers_as_keras_does(tmp_path: Path, step: str, padding: str) -> None:
     image = keras.Input((20, 24, 3))
     model = keras.Model(image, pooled(keras.layers.Conv2D(4, 3, padding=padding, activation="relu")(image)))
     randomize(model)
-    traced = trace(model, finish=FINISHES[finish])
+    traced = trace(model, after_blob=AFTER_BLOB[step])
     inputs = np.random.default_rng(0).normal(0.3, 2, (8, 20, 24, 3)).astype(np.float32)
-    expected = traced.predict(np.asarray(FINISHES[finish](inputs)))
+    expected = traced.predict(np.asarray(AFTER_BLOB[step](inputs)))
     for model_format in ("onnx", "frozen-graph"):
         files = save_both(build_graph(traced), traced.kind, tmp_path, model_format)
         assert_answers(files, model_format, inputs, expected)

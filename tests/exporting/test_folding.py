@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from trainkit.exporting._folding import fold
+from trainkit.exporting._folding import fold, take_pixels_for_rows
 from trainkit.exporting._graph import INPUT, Graph
 from trainkit.exporting._onnx_graph import to_onnx
 
@@ -37,6 +37,34 @@ def conv_transpose(graph: Graph, source: str, *, group: int = 1) -> str:
     return graph.emit("ConvTranspose", [source, *constants], (3 * group, height + 2, width + 2), **rest)
 
 
+def pointwise(graph: Graph, source: str, outputs: int = 4, *, group: int = 1, padding: int = 0) -> str:
+    channels, *sides = graph.shapes[source]
+    sides = [side + 2 * padding for side in sides]
+    constants = [graph.constant(numbers(outputs, channels // group, 1, 1)), graph.constant(numbers(outputs))]
+    rest = {"strides": [1, 1], "pads": [padding] * 4, "dilations": [1, 1], "group": group}
+    return graph.emit("Conv", [source, *constants], (outputs, *sides), **rest)
+
+
+def max_pool(graph: Graph, source: str, kernel: int, *, padding: int = 0) -> str:
+    channels, height, width = graph.shapes[source]
+    shape = (channels, *((side + 2 * padding) // kernel for side in (height, width)))
+    return graph.emit("MaxPool", [source], shape, kernel=[kernel] * 2, strides=[kernel] * 2, pads=[padding] * 4)
+
+
+def global_average(graph: Graph, source: str) -> str:
+    return graph.emit("GlobalAveragePool", [source], (graph.shapes[source][0], 1, 1))
+
+
+def global_maximum(graph: Graph, source: str) -> str:
+    return graph.emit("GlobalMaxPool", [source], (graph.shapes[source][0], 1, 1))
+
+
+def sliced(graph: Graph, source: str, axis: int, start: int, end: int) -> str:
+    shape = list(graph.shapes[source])
+    shape[axis - 1] = end - start
+    return graph.emit("Slice", [source], tuple(shape), axis=axis, start=start, end=end)
+
+
 def dense(graph: Graph, source: str, outputs: int = 5, *, seed: int = 0) -> str:
     constants = [graph.constant(numbers(outputs, graph.size(source), seed=seed) / 4), graph.constant(numbers(outputs))]
     return graph.emit("Gemm", [source, *constants], (outputs,))
@@ -46,6 +74,10 @@ def affine(graph: Graph, source: str, *, shift: bool = True) -> str:
     count = graph.shapes[source][0]
     constants = [graph.constant(1 + numbers(count)), graph.constant(numbers(count) * shift)]
     return graph.emit("Affine", [source, *constants], graph.shapes[source])
+
+
+def scaled(graph: Graph, source: str, scale: np.ndarray, shift: np.ndarray) -> str:
+    return graph.emit("Affine", [source, graph.constant(scale), graph.constant(shift)], graph.shapes[source])
 
 
 def uniform(graph: Graph, source: str, scale: float, shift: float) -> str:
@@ -161,6 +193,30 @@ def test_what_is_computed_twice_is_computed_once() -> None:
     assert left == ["LeakyRelu", "LeakyRelu", "Mul"]
 
 
+@pytest.mark.parametrize(
+    ("build", "left"),
+    [
+        (lambda g: [sliced(g, INPUT, 2, 1, 5), sliced(g, INPUT, 2, 1, 5)], ["Slice", "Add"]),
+        (lambda g: [sliced(g, INPUT, 2, 1, 5), sliced(g, INPUT, 2, 2, 6)], ["Slice", "Slice", "Add"]),
+        (lambda g: [g.emit("Resize", [INPUT], (4, 6, 7)) for _ in range(2)], ["Resize", "Add"]),
+    ],
+)
+def test_what_differs_in_its_attributes_is_computed_twice(build: Callable[[Graph], list[str]], left: list[str]) -> None:
+    assert folded(lambda g: pair(g, "Add", *build(g))) == left
+
+
+@pytest.mark.parametrize(
+    ("op", "shapes"),
+    [("Resize", [(4, 6, 7), (4, 12, 13)]), ("Reshape", [(4, 12, 6), (4, 6, 12)])],
+)
+def test_what_differs_in_its_shape_alone_is_computed_twice(op: str, shapes: list[tuple[int, ...]]) -> None:
+    def both(g: Graph) -> str:
+        one, other = (global_maximum(g, sliced(g, g.emit(op, [INPUT], shape), 2, 0, 5)) for shape in shapes)
+        return pair(g, "Mul", one, other)
+
+    assert folded(both) == [op, "Slice", "GlobalMaxPool"] * 2 + ["Mul"]
+
+
 def test_reshapes_become_the_last_one() -> None:
     def turned(g: Graph) -> str:
         x = g.emit("Reshape", [INPUT], (8, 4, 9))
@@ -188,7 +244,10 @@ def test_clipped_line_is_a_hard_sigmoid() -> None:
 @pytest.mark.parametrize(
     "build",
     [
-        lambda g: each(g, "Clip", affine(g, INPUT), min=0.0, max=1.0),  # not the same line for every channel
+        # Not the same line for every channel.
+        lambda g: each(g, "Clip", affine(g, INPUT), min=0.0, max=1.0),
+        lambda g: each(g, "Clip", scaled(g, INPUT, 1 + numbers(4), np.full(4, 0.3)), min=0.0, max=1.0),
+        lambda g: each(g, "Clip", scaled(g, INPUT, np.full(4, 0.3), numbers(4)), min=0.0, max=1.0),
         lambda g: each(g, "Clip", uniform(g, INPUT, 2, 1), min=-1.0, max=1.0),
     ],
 )
@@ -221,6 +280,48 @@ def test_reciprocal_of_a_square_root_is_one_power() -> None:
 )
 def test_convolution_does_the_padding_in_front_of_it(build: Build, left: list[str]) -> None:
     assert folded(build) == left
+
+
+@pytest.mark.parametrize(
+    ("build", "left"),
+    [
+        (lambda g: max_pool(g, pad(g, each(g, "Relu", INPUT), 2, 2, 2, 2), 3), ["Relu", "MaxPool"]),
+        # A maximum of nothing but padding is no zero.
+        (lambda g: max_pool(g, pad(g, each(g, "Relu", INPUT), 2, 2, 2, 2), 2), ["Relu", "Pad", "MaxPool"]),
+        (lambda g: max_pool(g, pad(g, each(g, "Relu", INPUT), 3, 3, 3, 3), 2), ["Relu", "Pad", "MaxPool"]),
+        # Nor is that of negative numbers.
+        (lambda g: max_pool(g, pad(g, INPUT, 1, 1, 1, 1), 3), ["Pad", "MaxPool"]),
+    ],
+)
+def test_maximum_does_the_padding_only_where_that_is_zeros_too(build: Build, left: list[str]) -> None:
+    assert folded(build) == left
+
+
+def rows_taken(build: Build) -> list[str]:
+    """Build a graph, take pixels for rows, hold its answers against those before, and return what is left."""
+    graph = Graph(shapes={INPUT: IMAGE})
+    graph.output = flatten(graph, build(graph))
+    before = answers(graph)
+    take_pixels_for_rows(graph)
+    np.testing.assert_allclose(answers(graph), before, atol=2e-6)
+    return [node.op for node in graph.nodes]
+
+
+def test_convolution_of_one_pixel_is_a_dense_layer() -> None:
+    assert rows_taken(lambda g: pointwise(g, global_average(g, INPUT))) == ["GlobalAveragePool", "Flatten", "Gemm"]
+
+
+@pytest.mark.parametrize(
+    ("build", "left"),
+    [
+        (lambda g: pointwise(g, global_average(g, INPUT), group=2), ["GlobalAveragePool", "Conv", "Flatten"]),
+        (lambda g: conv(g, global_average(g, INPUT), pads=(1, 1, 1, 1)), ["GlobalAveragePool", "Conv", "Flatten"]),
+        (lambda g: pointwise(g, global_average(g, INPUT), padding=1), ["GlobalAveragePool", "Conv", "Flatten"]),
+        (lambda g: pointwise(g, INPUT), ["Conv", "Flatten"]),
+    ],
+)
+def test_other_convolutions_stay(build: Build, left: list[str]) -> None:
+    assert rows_taken(build) == left
 
 
 def test_padding_that_is_read_twice_stays() -> None:

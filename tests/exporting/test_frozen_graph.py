@@ -12,7 +12,8 @@ from small_networks import NETWORKS, ONLY_ONNX, leaving, skipping_without_onednn
 from trainkit.backend import keras, tf
 from trainkit.errors import ExportError
 from trainkit.exporting._conversion import build_graph
-from trainkit.exporting._frozen_graph import save_frozen_graph, save_logits_twin, to_graph_def
+from trainkit.exporting._frozen_graph import save_frozen_graph, save_logits_model, to_graph_def
+from trainkit.exporting._graph import INPUT, Graph
 from trainkit.exporting._tracing import trace
 
 KNOWN = (
@@ -74,14 +75,27 @@ def test_permuted_image_is_refused() -> None:
         to_graph_def(build_graph(trace(model)), "softmax")
 
 
+def test_rows_whose_numbers_stand_in_different_orders_are_refused() -> None:
+    graph = Graph(shapes={INPUT: (3, 4, 5)})
+    flattened = graph.emit("Flatten", [INPUT], (60,))  # its numbers stand in the order of (H, W, C)
+    weights = [graph.constant(np.ones((60, 3, 1, 1))), graph.constant(np.zeros(60))]
+    pixel = graph.emit("GlobalAveragePool", [INPUT], (3, 1, 1))
+    window = {"strides": [1, 1], "pads": [0] * 4, "dilations": [1, 1], "group": 1}
+    pixel = graph.emit("Conv", [pixel, *weights], (60, 1, 1), **window)
+    row = graph.emit("Flatten", [pixel], (60,))  # and these in their own
+    graph.output = graph.emit("Add", [flattened, row], (60,), origin="model/add/add")
+    with pytest.raises(ExportError, match="At the layer `add` the model needs the operation Add, which"):
+        to_graph_def(graph, "softmax")
+
+
 @pytest.mark.parametrize("name", ["linear", "single_sigmoid"])
-def test_twin_ends_before_the_activation(tmp_path: Path, name: str) -> None:
+def test_logits_model_ends_before_the_activation(tmp_path: Path, name: str) -> None:
     it = leaving(name)
-    path, twin = tmp_path / "model.pb", tmp_path / "twin.pb"
+    path, logits_model = tmp_path / "model.pb", tmp_path / "logits.pb"
     save_frozen_graph(it.graph, it.traced.kind, path)
-    save_logits_twin(path, twin)
-    graph_def = tf.compat.v1.GraphDef.FromString(twin.read_bytes())
+    save_logits_model(path, logits_model)
+    graph_def = tf.compat.v1.GraphDef.FromString(logits_model.read_bytes())
     last = graph_def.node[-1]
     np.testing.assert_allclose(run(graph_def, it.inputs, last.name), it.logits, atol=1e-4 * it.logits.std())
     with pytest.raises(ExportError, match=f"ends in {last.op}. Expected Softmax or Sigmoid, to find the logits before"):
-        save_logits_twin(twin, tmp_path / "again.pb")
+        save_logits_model(logits_model, tmp_path / "again.pb")

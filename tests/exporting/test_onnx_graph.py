@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 from small_networks import NETWORKS, leaving
 
 from trainkit.errors import ExportError
-from trainkit.exporting._onnx_graph import opset_of, save_logits_twin, save_onnx, to_onnx
+from trainkit.exporting._onnx_graph import opset_of, save_logits_model, save_onnx, to_onnx
 
 KNOWN = (
     "Abs Add AveragePool BatchNormalization Clip Concat Conv ConvTranspose Elu Erf Exp Flatten Gemm GlobalAveragePool "
@@ -120,13 +120,13 @@ def test_same_model_makes_the_same_file() -> None:
 
 
 @pytest.mark.parametrize("name", ["linear", "single_sigmoid"])
-def test_twin_ends_before_the_activation(tmp_path: Path, name: str) -> None:
+def test_logits_model_ends_before_the_activation(tmp_path: Path, name: str) -> None:
     it = leaving(name)
-    path, twin = tmp_path / "model.onnx", tmp_path / "twin.onnx"
+    path, logits_model = tmp_path / "model.onnx", tmp_path / "logits.onnx"
     save_onnx(it.graph, it.traced.kind, path, metadata={})
-    save_logits_twin(path, twin)
-    nodes, fewer = onnx.load(path).graph.node, onnx.load(twin).graph.node
+    save_logits_model(path, logits_model)
+    nodes, fewer = onnx.load(path).graph.node, onnx.load(logits_model).graph.node
     assert list(fewer) == list(nodes)[:-1]
-    onnx.checker.check_model(onnx.load(twin))
+    onnx.checker.check_model(onnx.load(logits_model))
     with pytest.raises(ExportError, match=r"ends in Gemm\. Expected Softmax or Sigmoid, to find the logits before it"):
-        save_logits_twin(twin, tmp_path / "again.onnx")
+        save_logits_model(logits_model, tmp_path / "again.onnx")

@@ -269,7 +269,7 @@ def test_what_cannot_be_drawn_leaves_nothing(photo: Path, tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
 
-@pytest.mark.slow
+@pytest.mark.timing
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_it_takes_at_most_thirty_times_as_long_as_filter2d(kernel: str, channels: int) -> None:

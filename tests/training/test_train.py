@@ -49,7 +49,7 @@ def test_run_holds_everything(trained_run) -> None:  # type: ignore[no-untyped-d
     assert result["status"] == "finished"
     assert result["epochs"] == 3 == len(rows(trained_run))
     assert result["test_split"] == "test"
-    assert 0 < result["seconds"] < 120
+    assert 0 < result["seconds"] < 3600
     environment = json.loads((trained_run.path / "environment.json").read_text())
     assert environment["seed"] == 0
     assert environment["versions"]["keras"] == keras.__version__
@@ -221,14 +221,14 @@ def test_ctrl_c_keeps_the_best_weights(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "trainkit", "train", "digits", "--epochs", "500", "--name", "long", "--json"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     metrics = None
-    for _ in range(600):
+    for _ in range(3000):
         metrics = next((tmp_path / "experiments").glob("*-long/metrics.csv"), None)
         if metrics is not None or process.poll() is not None:
             break
         time.sleep(0.1)
     assert metrics is not None, process.communicate()
     os.kill(process.pid, signal.SIGINT)
-    printed, chatter = process.communicate(timeout=60)
+    printed, chatter = process.communicate(timeout=300)
     assert process.returncode == 0, chatter
     assert "Traceback" not in chatter
     document = json.loads(printed)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from trainkit._names import attach
 
 if TYPE_CHECKING:
+    from trainkit.bundles._agreement import Agreement, Difference
     from trainkit.bundles._bench import Benchmark, bench
-    from trainkit.bundles._check import Agreement, Difference, check
+    from trainkit.bundles._check import check
     from trainkit.bundles._clients import add_clients
     from trainkit.bundles._detect import detect, detect_files
     from trainkit.bundles._export import export
@@ -38,12 +39,12 @@ __all__ = [
 __getattr__, __dir__ = attach(
     __name__,
     {
-        "Agreement": "trainkit.bundles._check",
+        "Agreement": "trainkit.bundles._agreement",
         "Benchmark": "trainkit.bundles._bench",
         "Bundle": "trainkit.bundles._folder",
         "Classifier": "trainkit.bundles._networks",
         "Detector": "trainkit.bundles._networks",
-        "Difference": "trainkit.bundles._check",
+        "Difference": "trainkit.bundles._agreement",
         "add_clients": "trainkit.bundles._clients",
         "bench": "trainkit.bundles._bench",
         "check": "trainkit.bundles._check",

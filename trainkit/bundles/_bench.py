@@ -16,10 +16,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from trainkit.bundles._check import find_keras_model, load_model, preprocessing_of
+from trainkit._progress import doing
 from trainkit.bundles._find import EXPORTED, find_bundle
+from trainkit.bundles._keras_model import find_keras_model, load_model, preprocessing_of
+from trainkit.bundles._runtimes import Forward, open_keras, open_runtimes
 from trainkit.deploy.python._classifier import Classifier
-from trainkit.errors import BundleError, TrainkitError, UsageError
+from trainkit.errors import BundleError, UsageError
 from trainkit.runs._run import EXPERIMENTS
 
 BATCHES = (1, 8, 32)
@@ -83,11 +85,13 @@ def bench(
     client = Classifier(find_bundle(bundle, Path(exported)))
     open_model = _keras_model(client, Path(keras) if keras else None, Path(experiments))
     with _opencv_threads(count):
-        runtimes = _open_runtimes(client, open_model, count)
+        with doing("Opening the runtimes"):
+            runtimes = _open_runtimes(client, open_model, count)
         milliseconds: dict[str, dict[int, float]] = {name: {} for name in runtimes}
         for size in sizes:
             blob = _noise_blob(client, size)
-            times = time_in_turn({name: open_(blob) for name, open_ in runtimes.items()}, most_seconds=seconds)
+            with doing(f"Measuring {', '.join(runtimes)}, {size} at a time"):
+                times = time_in_turn({name: open_(blob) for name, open_ in runtimes.items()}, most_seconds=seconds)
             for name, measured in times.items():
                 milliseconds[name][size] = 1000 * statistics.median(measured)
     return Benchmark(threads=count, milliseconds=milliseconds)
@@ -171,43 +175,9 @@ def _open_runtimes(
     client: Classifier, open_model: Callable[[], Any] | None, threads: int
 ) -> dict[str, Callable[[np.ndarray], Work]]:
     """Return, by runtime, what makes of a blob the work to be timed."""
-    runtimes: dict[str, Callable[[np.ndarray], Work]] = {"opencv": lambda blob: lambda: client.forward(blob)}
-    model = client.manifest["model"]
-    if model["format"] == "onnx":
-        runtimes["onnxruntime"] = _open_onnxruntime(client.folder / model["file"], threads)
-    if open_model is not None:
-        runtimes["keras"] = _open_keras(open_model, threads)
-    return runtimes
+    runtimes = {name: _prepared(forward) for name, forward in open_runtimes(client, threads=threads).items()}
+    return runtimes if open_model is None else {**runtimes, "keras": open_keras(open_model, threads)}
 
 
-def _open_onnxruntime(path: Path, threads: int) -> Callable[[np.ndarray], Work]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda blob: lambda: session.run(None, {name: blob})
-
-
-def _open_keras(open_model: Callable[[], Any], threads: int) -> Callable[[np.ndarray], Work]:
-    from trainkit.backend import tf
-    from trainkit.models._calling import calling
-
-    running = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count()  # 0: as many as cores
-    if running != threads:
-        try:
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
-        except RuntimeError as error:
-            raise TrainkitError(
-                f"TensorFlow runs already, with {running} threads. Expected {threads}: measure in a process of its own."
-            ) from error
-    model = open_model()
-
-    def open_(blob: np.ndarray) -> Work:
-        batch_nhwc = np.ascontiguousarray(blob.transpose(0, 2, 3, 1))
-        with calling(model, "run"):  # what is timed must not be slowed down by looking after it
-            model.predict(batch_nhwc, batch_size=len(batch_nhwc), verbose=0)
-        return lambda: model.predict(batch_nhwc, batch_size=len(batch_nhwc), verbose=0)
-
-    return open_
+def _prepared(forward: Forward) -> Callable[[np.ndarray], Work]:
+    return lambda blob: lambda: forward(blob)

@@ -15,8 +15,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from trainkit.bundles._check import Agreement, compare
+from trainkit._progress import doing
+from trainkit.bundles._agreement import Agreement
 from trainkit.bundles._clients import copy_clients
+from trainkit.bundles._compare import compare
 from trainkit.bundles._exportable import Exportable
 from trainkit.bundles._find import check_free
 from trainkit.bundles._folder import Bundle
@@ -31,7 +33,7 @@ from trainkit.exporting._conversion import BROADCASTS_SINCE, build_graph
 from trainkit.exporting._frozen_graph import save_frozen_graph
 from trainkit.exporting._graph import INPUT, OUTPUT
 from trainkit.exporting._onnx_graph import opset_of, save_onnx
-from trainkit.exporting._tracing import Traced, finish_in_graph, trace
+from trainkit.exporting._tracing import Traced, after_blob_in_graph, trace
 from trainkit.files import cannot_write, make_folder, sha256_of, write_json, write_text
 from trainkit.preprocessing import MEAN_IMAGE_FILE, Preprocessing, save_mean_image
 
@@ -115,41 +117,17 @@ def check_reader(model_format: str) -> None:
 
 
 def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) -> Agreement:
-    preprocessing, class_names = exportable.preprocessing, exportable.class_names
-    traced = trace(exportable.model, from_logits=exportable.from_logits, finish=finish_in_graph(preprocessing))
-    broadcast = model_format == "onnx" and tuple(map(int, opencv.split("."))) >= BROADCASTS_SINCE
-    graph = build_graph(traced, broadcast=broadcast)
-    path = folder / FILES[model_format]
-    manifest = build_manifest(
-        model={
-            "file": path.name,
-            "format": model_format,
-            "input": INPUT,
-            "output": OUTPUT,
-            **({"opset": opset_of(graph)} if model_format == "onnx" else {}),
-        },
-        preprocessing=preprocessing,
-        output=_describe_output(traced, class_names),
-        source=exportable.source,
-        opencv={**READERS[model_format], "minimum": opencv},
-    )
-    if model_format == "onnx":
-        save_onnx(graph, traced.kind, path, metadata=embedded_manifest(manifest))
-    else:
-        save_frozen_graph(graph, traced.kind, path)
-    manifest["model"] |= {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-    save_manifest(folder / "manifest.json", manifest)
-    write_text(folder / "labels.txt", "".join(f"{label}\n" for label in class_names))
-    if preprocessing.mean_image is not None:  # for `trainkit check`; the graph has it inside
-        save_mean_image(folder / MEAN_IMAGE_FILE, preprocessing.mean_image)
-    if reason := why_not_for_samples(manifest):
-        log.info("Left out models.yml: %s", reason)
-    else:
-        write_text(folder / "models.yml", describe_for_samples(manifest))
-    cases = _selftest_cases(exportable, traced)
+    """Write all but the clients into a folder, and hold what is there against Keras."""
+    preprocessing = exportable.preprocessing
+    traced = trace(exportable.model, from_logits=exportable.from_logits, after_blob=after_blob_in_graph(preprocessing))
+    manifest = _save_graph(folder, exportable, traced, model_format, opencv)
+    _write_beside(folder, manifest, exportable)
+    with doing("Running the network on the self-test"):
+        cases = _selftest_cases(exportable, traced)
     agreement = compare(Classifier(folder), traced, exportable.images, preprocessing)
     _write_selftest(folder / "selftest", exportable.selftest_images, cases, agreement.probability_tolerance)
-    _check_agreement(folder, agreement)
+    with doing("Running the bundle's self-test"):
+        _check_agreement(folder, agreement)
     manifest["opencv"]["verified"] = {
         cv2.__version__: {
             "images": agreement.images,
@@ -159,6 +137,42 @@ def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) 
     }
     save_manifest(folder / "manifest.json", manifest)
     return agreement
+
+
+def _save_graph(folder: Path, exportable: Exportable, traced: Traced, model_format: str, opencv: str) -> dict[str, Any]:
+    """Write the graph, and return the manifest that describes it."""
+    is_onnx = model_format == "onnx"
+    broadcast = is_onnx and tuple(map(int, opencv.split("."))) >= BROADCASTS_SINCE
+    with doing("Converting the graph"):
+        graph = build_graph(traced, broadcast=broadcast)
+    path = folder / FILES[model_format]
+    opset = {"opset": opset_of(graph)} if is_onnx else {}
+    manifest = build_manifest(
+        model={"file": path.name, "format": model_format, "input": INPUT, "output": OUTPUT, **opset},
+        preprocessing=exportable.preprocessing,
+        output=_describe_output(traced, exportable.class_names),
+        source=exportable.source,
+        opencv={**READERS[model_format], "minimum": opencv},
+    )
+    with doing(f"Writing {path.name}"):
+        if is_onnx:
+            save_onnx(graph, traced.kind, path, metadata=embedded_manifest(manifest))
+        else:
+            save_frozen_graph(graph, traced.kind, path)
+    manifest["model"] |= {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+    return manifest
+
+
+def _write_beside(folder: Path, manifest: dict[str, Any], exportable: Exportable) -> None:
+    """Write what stands beside the graph: manifest, labels, mean image, and the file of OpenCV's samples."""
+    save_manifest(folder / "manifest.json", manifest)
+    write_text(folder / "labels.txt", "".join(f"{label}\n" for label in exportable.class_names))
+    if exportable.preprocessing.mean_image is not None:  # for `trainkit check`; the graph has it inside
+        save_mean_image(folder / MEAN_IMAGE_FILE, exportable.preprocessing.mean_image)
+    if reason := why_not_for_samples(manifest):
+        log.info("Left out models.yml: %s", reason)
+    else:
+        write_text(folder / "models.yml", describe_for_samples(manifest))
 
 
 def _describe_output(traced: Traced, class_names: list[str]) -> dict[str, Any]:

@@ -21,10 +21,11 @@ _SOURCES = Path(trainkit.deploy.__file__).parent
 CLIENTS: dict[str, tuple[str, ...]] = {
     "python": ("classify.py",),
     "cpp": ("cpp/classify.cpp", "cpp/network.hpp", "cpp/manifest.hpp", "cpp/json.hpp", "cpp/CMakeLists.txt"),
-    "node": tuple(
-        f"node/{name}" for name in ("classify.mjs", "manifest.mjs", "network.mjs", "pictures.mjs", "package.json")
+    "node": ("node/classify.mjs", "node/manifest.mjs", "node/network.mjs", "node/pictures.mjs", "node/package.json"),
+    "web": (
+        *("web/index.html", "web/style.css", "web/page.js", "web/worker.js", "web/manifest.js", "web/network.js"),
+        *("web/pictures.js", "web/package.json"),
     ),
-    "web": ("web/index.html", "web/classify.js", "web/style.css", "web/package.json"),
 }
 
 

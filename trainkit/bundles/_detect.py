@@ -14,7 +14,7 @@ from trainkit.bundles._drawing import draw_boxes, draw_lines
 from trainkit.bundles._find import EXPORTED, find_manifest
 from trainkit.bundles._inputs import Images, Inputs, Picture, answer, check_no_annotate, list_images, opened
 from trainkit.deploy.python._detector import Detector
-from trainkit.deploy.python._media import in_batches
+from trainkit.deploy.python._prediction import in_batches
 from trainkit.deploy.python._values import NOTHING_FOUND, Detection
 
 
@@ -120,7 +120,7 @@ def detect_inputs(
     """
     detector = opened(Detector, find_manifest(manifest, exported), backend=backend, target=target)
     predict_many = partial(detector.predict_many, min_confidence=min_confidence)
-    for picture, found in answer(inputs, predict_many, _draw):
+    for picture, found in answer(inputs, predict_many, _draw, text="Detecting"):
         yield picture, {**picture.to_json(), "detections": [_to_json(one) for one in found]}
 
 

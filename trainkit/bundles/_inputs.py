@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from trainkit._progress import Step, counting, doing
 from trainkit.bundles._drawing import find_targets, save_picture
 from trainkit.data._inspection import check_image_file, read_image
-from trainkit.deploy.python._media import describe_speed, in_batches, is_video, list_files, read_frames
+from trainkit.deploy.python import _media
+from trainkit.deploy.python._media import is_video, list_inputs, read_pictures
+from trainkit.deploy.python._prediction import answer_pictures, describe_speed
 from trainkit.errors import BundleError, DataError, UsageError
 from trainkit.files import check_new, make_folder
 
@@ -31,7 +34,7 @@ class Inputs:
     Attributes:
         paths: images, videos, and folders of both.
         camera: its number, instead of paths.
-        every: of a video or a camera, only each so manieth frame.
+        every: of a video or a camera, only every Nth frame.
         batch: images in one blob.
         annotate: where to write the picture with what was found on it; a folder where there are several.
     """
@@ -81,18 +84,10 @@ def check_no_annotate(annotate: ImagePath | None) -> None:
         raise UsageError("`annotate` goes with paths of images. Received: images as arrays.")
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(_media.Picture):
     """An image, or a frame of a video or a camera: uint8 `(height, width, 3)`, BGR."""
 
-    source: Path | str
-    frame: int | None
-    image: np.ndarray
-
-    @property
-    def name(self) -> str:
-        """How it is called on the screen."""
-        return str(self.source) if self.frame is None else f"{self.source} frame {self.frame}"
+    __slots__ = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return what tells it from others in a document."""
@@ -103,7 +98,7 @@ class Picture:
 def find_problems(images: Sequence[Path]) -> dict[Path, str]:
     """Return the files that are no images every OpenCV since 4.5 reads, each with a sentence that says why."""
     problems = {}
-    for path in images:
+    for path in counting(images, "Looking at the files", unit="files"):
         try:
             check_image_file(path)
         except DataError as error:
@@ -126,6 +121,8 @@ def answer(
     inputs: Inputs,
     predict_many: Callable[[Sequence[np.ndarray]], Sequence[Any]],
     draw: Callable[[np.ndarray, Any], np.ndarray],
+    *,
+    text: str = "Classifying",
 ) -> Iterator[tuple[Picture, Any]]:
     """Yield each picture with the answer to it, and log how many there were a second.
 
@@ -135,54 +132,36 @@ def answer(
         inputs: what is to be looked at.
         predict_many: answers several images.
         draw: draws an answer on an image.
+        text: what is said to be done.
 
     Raises:
         DataError: something could not be read; raised after all that could be.
         OutputError: a picture exists already or cannot be written.
     """
     problems: dict[Path, str] = {}
-    files = _list(inputs.paths, problems)
+
+    def complain(error: BundleError, source: str | Path) -> None:
+        problems[Path(source)] = str(error)
+
+    files = [Path(file) for file in list_inputs(map(str, inputs.paths), complain)]
     problems |= find_problems([file for file in files if not is_video(str(file))])
     usable = [file for file in files if file not in problems]
     inputs_count = len(usable) + len(problems)  # a video turns out to be none only when it is read
     targets = _targets(inputs, usable)
-    started, count = time.perf_counter(), 0
+    endless = inputs.camera is not None or any(is_video(str(file)) for file in usable)
+    pictures = read_pictures(usable, complain, camera=inputs.camera, every=inputs.every, read=read_image)
+    started, step = time.perf_counter(), Step(text)
     try:
-        for pictures in in_batches(_read(inputs, usable, problems), inputs.batch):
-            for picture, found in zip(pictures, predict_many([one.image for one in pictures]), strict=True):
+        with doing(text, total=None if endless else len(usable)) as step:
+            for picture, found in answer_pictures(pictures, predict_many, batch=inputs.batch):
                 if inputs.annotate is not None:
                     save_picture(_target(inputs.annotate, targets, picture), draw(picture.image, found))
-                count += 1
-                yield picture, found
+                step.advance()
+                yield Picture(*picture), found
     finally:
-        if count:
-            log.info(describe_speed(count, time.perf_counter() - started))
+        if step.done:
+            log.info(describe_speed(step.done, time.perf_counter() - started))
     refuse(problems, inputs_count)
-
-
-def _list(paths: Sequence[Path], problems: dict[Path, str]) -> list[Path]:
-    files = []
-    for path in paths:
-        try:
-            files += [path] if not path.is_dir() else [Path(file) for file in list_files(str(path))]
-        except BundleError as error:
-            problems[path] = str(error)
-    return files
-
-
-def _read(inputs: Inputs, files: Sequence[Path], problems: dict[Path, str]) -> Iterator[Picture]:
-    if inputs.camera is not None:
-        for number, frame in read_frames(inputs.camera, inputs.every):
-            yield Picture(f"camera {inputs.camera}", number, frame)
-    for file in files:
-        if not is_video(str(file)):
-            yield Picture(file, None, read_image(file))
-            continue
-        try:
-            for number, frame in read_frames(str(file), inputs.every):
-                yield Picture(file, number, frame)
-        except BundleError as error:
-            problems[file] = str(error)
 
 
 def _targets(inputs: Inputs, files: Sequence[Path]) -> dict[Path, Path]:
@@ -193,7 +172,7 @@ def _targets(inputs: Inputs, files: Sequence[Path]) -> dict[Path, Path]:
     return find_targets(images, inputs.annotate)
 
 
-def _target(annotate: Path, targets: dict[Path, Path], picture: Picture) -> Path:
+def _target(annotate: Path, targets: dict[Path, Path], picture: _media.Picture) -> Path:
     if picture.frame is None:
         return targets[Path(picture.source)]
     path = annotate / f"{Path(picture.source).stem}-{picture.frame}.png"

@@ -15,7 +15,7 @@ from trainkit.bundles._find import EXPORTED, find_manifest
 from trainkit.bundles._inputs import Images, Inputs, Picture, answer, check_no_annotate, list_images, opened
 from trainkit.data._inspection import check_image_file
 from trainkit.deploy.python._classifier import Classifier
-from trainkit.deploy.python._media import in_batches
+from trainkit.deploy.python._prediction import in_batches
 from trainkit.deploy.python._values import NOTHING_FOUND, Prediction
 
 

@@ -2,11 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+# The order of a person's work: train, look at it, let it out, use it; then the lessons.
+ORDER = (
+    "train",
+    "data",
+    "settings",
+    "recipes",
+    "find-lr",
+    "runs",
+    "report",
+    "compare",
+    "evaluate",
+    "export",
+    "check",
+    "bench",
+    "predict",
+    "detect",
+    "clients",
+    "classify",
+    "faces",
+    "shapes",
+    "convolve",
+)
+
+
+class _InOrder(TyperGroup):
+    """The commands, listed in `ORDER`, whatever module was imported first."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(self.commands, key=ORDER.index)
+
 
 app = typer.Typer(
+    cls=_InOrder,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,

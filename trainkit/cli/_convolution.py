@@ -27,7 +27,7 @@ def convolve(
     out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("grid.png"),
     as_json: AsJson = False,
 ) -> None:
-    """Slide a kernel over an image, and draw what comes of it beside the image."""
+    """Slide a kernel over an image, and draw the result beside it."""
     from trainkit.lessons._convolution import KERNELS, check_padding
     from trainkit.lessons._kernel_pictures import draw_convolutions
 

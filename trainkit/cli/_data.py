@@ -10,6 +10,7 @@ import typer
 
 from trainkit.cli._app import app
 from trainkit.cli._output import AsJson, print_json, print_table
+from trainkit.cli._tables import ITEMS
 from trainkit.errors import DataError
 
 if TYPE_CHECKING:
@@ -45,7 +46,10 @@ def check(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Report what is wrong in a folder: unreadable files, duplicates, contradicting labels, leaks into the test."""
+    """Report what is wrong in a folder of photographs.
+
+    Unreadable files, duplicates and near-duplicates, contradicting labels, leaks into the test.
+    """
     from trainkit.data._check import check_data, keep_together
 
     found = check_data(folder, validation=validation)
@@ -77,7 +81,8 @@ def _print_check(found: DataCheck) -> None:
     if rows:
         print_table(["class", *sides, "images"], rows)
         print()
-    print_table(["found", "how many", "which"], [row for row in _findings(document) if row[1] != "0"])
+    findings = [row for row in _findings(document) if row[1] != "0"]
+    print_table(["found", "how many", "which"], findings, breaks={"which": ITEMS})
     if found.own_leaks:
         print(
             f"\nThe split makes {len(found.own_leaks)} of the leaks: --keep-together puts their pictures into training."
@@ -137,7 +142,10 @@ def stats(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure mean and deviation of the pixels, exactly, and say what they are for cv2.dnn.blobFromImage."""
+    """Measure mean and standard deviation of the pixels, exactly.
+
+    Also prints them as the arguments of cv2.dnn.blobFromImage.
+    """
     from trainkit.data._data_statistics import measure_data
 
     measured = measure_data(
@@ -153,7 +161,7 @@ def stats(
 
 def _print_statistics(measured: DataStatistics) -> None:
     found = measured.found
-    shown = f"brought to {measured.size[0]}x{measured.size[1]}" if measured.size else "at their own size"
+    shown = f"resized to {measured.size[0]}x{measured.size[1]}" if measured.size else "at their own size"
     print(f"{found.images} images, {found.pixels} pixels, {shown}: {measured.data}\n")
     names = {"rgb": ["red", "green", "blue"], "bgr": ["blue", "green", "red"], "gray": ["gray"]}[measured.color]
     rows = [[name, f"{mean:.6f}", f"{std:.6f}"] for name, mean, std in zip(names, found.mean, found.std, strict=True)]
@@ -186,7 +194,10 @@ def augment(
     seed: Annotated[int, typer.Option(help="Of the training.", min=0)] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Draw what augmentation makes of an image: itself first, then as the network sees it in each epoch."""
+    """Draw what augmentation makes of an image.
+
+    The image itself comes first, then what the network sees of it in each epoch.
+    """
     from trainkit.reports._augmentations import draw_augmentations
     from trainkit.runs._settings import parse_assignment
 

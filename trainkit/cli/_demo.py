@@ -12,10 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from trainkit.bundles._find import EXPORTED
+from trainkit.cli._output import print_table
 from trainkit.runs._run import find_run
 
 
@@ -45,16 +43,15 @@ def _run(what: str, *arguments: str) -> tuple[str, float]:
 def _print_summary(steps: list[tuple[str, float]], run: Path, bundle: Path, test_accuracy: float) -> None:
     verified = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["opencv"]["verified"]
     version, agreement = next(iter(verified.items()))
-    table = Table(title="What the demo did", title_justify="left", show_header=False, box=None)
-    for what, seconds in steps:
-        table.add_row(what, f"{seconds:.1f} s")
-    table.add_row("Test accuracy", f"{test_accuracy:.4f}")
-    table.add_row(f"Same labels as Keras in OpenCV {version}", f"{agreement['top1_agreement']:.2%}")
-    table.add_row("The run (open report.html in it)", str(run))
-    table.add_row("The bundle (copy it anywhere that has OpenCV)", str(bundle))
+    rows = [
+        *([what, f"{seconds:.1f} s"] for what, seconds in steps),
+        ["Test accuracy", f"{test_accuracy:.4f}"],
+        [f"Same labels as Keras in OpenCV {version}", f"{agreement['top1_agreement']:.2%}"],
+        ["The run (open report.html in it)", str(run)],
+        ["The bundle (copy it anywhere that has OpenCV)", str(bundle)],
+    ]
     print()
-    console = Console()
-    Console(width=max(console.width, 120)).print(table)
+    print_table(["What the demo did", ""], rows)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,10 @@ def export(
     exported: Exported = EXPORTED,
     as_json: AsJson = False,
 ) -> None:
-    """Write a bundle into exported/, after its answers in cv2.dnn were checked against Keras."""
+    """Write a bundle for OpenCV into exported/, checked against Keras.
+
+    It appears there only if its answers in cv2.dnn are those of Keras.
+    """
     from trainkit.bundles._export import export as export_bundle
 
     bundle = export_bundle(
@@ -94,7 +97,10 @@ def clients(
     exported: Exported = EXPORTED,
     as_json: AsJson = False,
 ) -> None:
-    """Put programs for C++, Node.js or a web page into a bundle: each runs it with OpenCV alone."""
+    """Put programs for C++, Node.js or a web page into a bundle.
+
+    Each runs it with OpenCV alone.
+    """
     from trainkit.bundles._clients import add_clients
 
     added = add_clients(bundle, add, exported=exported)
@@ -117,7 +123,10 @@ def check(
     exported: Exported = EXPORTED,
     as_json: AsJson = False,
 ) -> None:
-    """Compare a bundle's answers with those of its Keras model: pixels, logits, probabilities, labels."""
+    """Compare a bundle's answers with those of its Keras model.
+
+    Pixels, logits, probabilities and labels, on all test images.
+    """
     from trainkit.bundles._check import check as check_bundle
 
     agreement = check_bundle(bundle, data=data, keras=keras, unsafe=unsafe, experiments=experiments, exported=exported)
@@ -143,7 +152,7 @@ def _print_agreement(agreement: Any) -> None:
     print_table(["runtime", "same label", "probabilities differ by", "logits by (of their std)"], rows)
     if agreement.loosened:
         print(
-            "This network makes much of little: onnxruntime's own difference sets the bounds, "
+            "This network is sensitive to float32 rounding: onnxruntime's own difference sets the bounds, "
             f"{agreement.probability_tolerance:.1e} and {agreement.logit_tolerance:.1e}."
         )
 
@@ -160,7 +169,7 @@ def bench(
     exported: Exported = EXPORTED,
     as_json: AsJson = False,
 ) -> None:
-    """Measure how long cv2.dnn takes for an answer, beside onnxruntime and Keras."""
+    """Measure the latency of cv2.dnn, onnxruntime and Keras."""
     from trainkit.bundles._bench import bench as bench_bundle
 
     measured = bench_bundle(

@@ -15,7 +15,8 @@ import typer
 
 from trainkit.cli import _convolution, _data, _exporting, _networks, _prediction, _reports, _runs, _training
 from trainkit.cli._app import app
-from trainkit.errors import TrainkitError, UsageError
+from trainkit.cli._progress import showing_progress
+from trainkit.errors import TrainkitError, UsageError, naming_missing_packages
 
 __all__ = ["app", "main"]
 # Each adds its commands to `app` as it is imported.
@@ -26,7 +27,8 @@ def main() -> None:
     """Run the command; a mistake ends in one line on standard error, with 1 for the world's and 2 for the user's."""
     _silence_libraries()
     try:
-        code = app(standalone_mode=False)
+        with naming_missing_packages(), showing_progress(sys.argv[1:]):
+            code = app(standalone_mode=False)
         if code == 130:  # typer has caught a KeyboardInterrupt
             _fail("Interrupted.", code)
     except UsageError as error:

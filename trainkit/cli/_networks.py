@@ -23,7 +23,10 @@ def shapes(
     experiments: Experiments = EXPERIMENTS,
     as_json: AsJson = False,
 ) -> None:
-    """Show a network layer by layer: shapes, parameters, multiply-adds, and how much of the image a value sees."""
+    """Show a network layer by layer: shapes, parameters, multiply-adds.
+
+    Also the receptive field: how much of the image a value sees.
+    """
     from trainkit.runs._layer_table import as_rows
     from trainkit.runs._layer_table import shapes as find_shapes
 
@@ -33,7 +36,7 @@ def shapes(
         return
     columns = ["layer", "kind", "output", "parameters", "multiply-adds", "receptive field"]
     total = ["all", "", "", f"{found.parameters:,}", f"{found.multiply_adds:,}", ""]
-    print_table(columns, [*as_rows(found.layers), total])
+    print_table(columns, [*as_rows(found.layers), total], optional=["receptive field", "kind"])
     if found.uncounted:
         print(f"The multiply-adds of these are not known, and not in the sum: {', '.join(found.uncounted)}")
 
@@ -49,7 +52,10 @@ def classify(
     top: Annotated[int, typer.Option(help="Labels an image, at most.", min=1)] = 5,
     as_json: AsJson = False,
 ) -> None:
-    """Classify photographs into the thousand classes of ImageNet, by a network of keras.applications."""
+    """Classify photographs into the thousand classes of ImageNet.
+
+    By a pretrained network of keras.applications.
+    """
     from trainkit.bundles._inputs import find_problems, refuse
     from trainkit.lessons._imagenet import classify as classify_images
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,20 +29,39 @@ def print_json(data: Any) -> None:
     print(json.dumps(data, indent=2, ensure_ascii=plain, allow_nan=False))
 
 
-def print_table(columns: list[str], rows: list[list[str]]) -> None:
-    """Print rows under their column names: fitted to a terminal, one line each elsewhere."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def print_table(
+    columns: list[str],
+    rows: list[list[str]],
+    *,
+    breaks: Mapping[str, str] | None = None,
+    optional: Sequence[str] = (),
+) -> None:
+    """Print rows under their column names: fitted to a terminal, one line each elsewhere.
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console = Console()
-    # Into a file or a pipe a row stays one line, however long.
-    Console(width=None if console.is_terminal else 400).print(table)
+    `trainkit.cli._tables.lay_out` says what `breaks` and `optional` are.
+    """
+    from trainkit.cli._tables import lay_out
+
+    table = lay_out(columns, rows, width=_width(), breaks=breaks, optional=optional)
+    for line in table.heading:
+        typer.secho(line, bold=True)
+    for line in table.body:
+        print(line)
+    if table.left_out:
+        print(f"Not shown, for want of room: {', '.join(table.left_out)}. --json has it.", file=sys.stderr)
+
+
+def fits(columns: list[str], rows: list[list[str]]) -> bool:
+    """Whether a table can be printed with a line a row, in full."""
+    from trainkit.cli._tables import natural_width
+
+    width = _width()
+    return width is None or natural_width(columns, rows) <= width
+
+
+def _width() -> int | None:
+    """Return the terminal's width in letters; `None` in a pipe, where a row stays one line, however long."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def to_text(value: float | None, form: str = "{:.4f}") -> str:

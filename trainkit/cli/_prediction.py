@@ -43,7 +43,7 @@ def predict(
     exported: Exported = EXPORTED,
     as_json: AsJson = False,
 ) -> None:
-    """Classify images through cv2.dnn; TensorFlow is not needed and not loaded."""
+    """Classify images through cv2.dnn, without TensorFlow."""
     from trainkit.bundles._inputs import Inputs
     from trainkit.bundles._predict import classify_inputs
 
@@ -73,7 +73,10 @@ def detect(
     exported: Exported = EXPORTED,
     as_json: AsJson = False,
 ) -> None:
-    """Find objects in images through cv2.dnn, with a detector (SSD) that a manifest describes."""
+    """Find objects in images through cv2.dnn, by an SSD detector.
+
+    A manifest describes the detector.
+    """
     from trainkit.bundles._detect import detect_inputs
     from trainkit.bundles._inputs import Inputs
 

@@ -16,16 +16,21 @@ from trainkit.cli._output import (
     Experiments,
     Exported,
     RunArgument,
+    fits,
     print_json,
     print_table,
 )
+from trainkit.cli._tables import WORDS
 
 
 @app.command(epilog="Example: trainkit report latest")
 def report(
     run: RunArgument, experiments: Experiments = EXPERIMENTS, exported: Exported = EXPORTED, as_json: AsJson = False
 ) -> None:
-    """Write a run's report: one page with curves, mistakes, reliability, layers and more, and its pictures."""
+    """Write a run's report: one page with curves, mistakes and more.
+
+    Also reliability, samples, layers, filters and exports; its pictures are PNG files beside it.
+    """
     from trainkit.reports._report import report as report_run
 
     path = report_run(run, experiments=experiments, exported=exported)
@@ -60,6 +65,18 @@ def compare(
     for key, curves in found.curves.items():
         shown = [[value for _, value in curve] for curve in curves]
         rows.append([key, *(f"{sparkline(one)} {one[-1]:.4g}" if one else "" for one in shown)])
-    print_table(["", *found.names], rows)
+    _print_comparison(found.names, rows)
     if html:
         print(f"Wrote {html}.")
+
+
+def _print_comparison(names: list[str], rows: list[list[str]]) -> None:
+    """Print a column a run, under numbers where the names have no room."""
+    if fits(["", *names], rows):
+        print_table(["", *names], rows)
+        return
+    numbers = [str(number) for number in range(1, len(names) + 1)]
+    for number, name in zip(numbers, names, strict=True):
+        print(f"{number}  {name}")
+    print()
+    print_table(["", *numbers], rows, breaks=dict.fromkeys(numbers, WORDS))

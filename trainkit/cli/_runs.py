@@ -23,7 +23,7 @@ def runs(
     experiments: Experiments = EXPERIMENTS,
     as_json: AsJson = False,
 ) -> None:
-    """List the runs: data, model, epochs, test accuracy, time and status."""
+    """List the runs: data, model, test accuracy, time and status."""
     from trainkit.runs._run import summarize_runs
 
     rows = summarize_runs(experiments, sort=sort, reverse=reverse, filters=filter_ or [], limit=limit)
@@ -31,7 +31,7 @@ def runs(
         print_json(rows)
         return
     columns = ["run", "data", "model", "epochs", "test accuracy", "split", "seconds", "status"]
-    print_table(columns, [_run_row(row) for row in rows])
+    print_table(columns, [_run_row(row) for row in rows], optional=["seconds", "split"])
 
 
 def _run_row(row: dict[str, Any]) -> list[str]:

@@ -1,7 +1,9 @@
-"""`trainkit train`, `recipes` and `find-lr`."""
+"""`trainkit train`, `recipes`, `settings` and `find-lr`."""
 
 from __future__ import annotations
 
+import shlex
+import textwrap
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,52 +11,44 @@ import typer
 
 from trainkit.cli._app import app
 from trainkit.cli._output import EXPERIMENTS, AsJson, Experiments, print_json, print_table, to_text
+from trainkit.cli._settings_command import SettingsCommand
+from trainkit.cli._tables import WORDS
 from trainkit.errors import UsageError
 
-# Written out, because the help must not wait for the modules that have them: a test compares.
-_MODELS = (
-    "small-cnn, small-resnet, fashion-mnist, vgg16, mobilenet, mobilenet-v2, mobilenet-v3-small, efficientnet-b0, "
-    "efficientnet-v2-b0, resnet50, resnet50-v2, densenet121, inception-v3, xception, nasnet-mobile or convnext-tiny."
-)
+Size = Annotated[str | None, typer.Option(metavar="WxH")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="Any of `trainkit settings`, repeatable.", metavar="KEY=VALUE")
+]
 
 
-@app.command(epilog="Example: trainkit train photos/ --model mobilenet --alpha 0.75 --epochs 5")
+# What has no help here has that of the table of settings.
+@app.command(cls=SettingsCommand, epilog="Example: trainkit train photos/ --model mobilenet --alpha 0.75 --epochs 5")
 def train(
     context: typer.Context,
     data: Annotated[
         str | None, typer.Argument(help="digits, fashion-mnist, a folder of class folders, a .csv or an .npz file.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help=_MODELS)] = None,
+    model: Annotated[str | None, typer.Option()] = None,
     recipe: Annotated[
         str | None, typer.Option(help="Settings known to be good: `trainkit recipes` lists them.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="The highest one.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of every random draw.")] = None,
-    validation: Annotated[float | None, typer.Option(help="Share of the training images held out; 0 for none.")] = None,
-    size: Annotated[str | None, typer.Option(help="The network's input, pixels.", metavar="WxH")] = None,
-    color: Annotated[str | None, typer.Option(help="rgb, bgr or gray.")] = None,
-    preprocessing: Annotated[
-        str | None,
-        typer.Option(
-            help="unit, symmetric, center, standardize, mean-image, samplewise-center, samplewise-standardize, caffe, "
-            "torch or none."
-        ),
-    ] = None,
-    resize: Annotated[str | None, typer.Option(help="stretch, crop or pad.")] = None,
-    weights: Annotated[str | None, typer.Option(help="imagenet, none or a file.")] = None,
-    alpha: Annotated[
-        float | None, typer.Option(help="The width of mobilenet, mobilenet-v2 or mobilenet-v3-small.")
-    ] = None,
-    class_weights: Annotated[str | None, typer.Option(help="none, or balanced: every class weighs the same.")] = None,
-    augment_engine: Annotated[str | None, typer.Option(help="opencv, or keras for Keras' own warp.")] = None,
-    distribute: Annotated[str | None, typer.Option(help="none, or mirrored: all GPUs of this machine.")] = None,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's logs into the run.")] = False,
-    name: Annotated[str | None, typer.Option(help="The end of the run's name.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Any setting, repeatable.", metavar="KEY=VALUE")
-    ] = None,
+    epochs: Annotated[int | None, typer.Option()] = None,
+    batch_size: Annotated[int | None, typer.Option()] = None,
+    learning_rate: Annotated[float | None, typer.Option()] = None,
+    seed: Annotated[int | None, typer.Option()] = None,
+    validation: Annotated[float | None, typer.Option()] = None,
+    size: Size = None,
+    color: Annotated[str | None, typer.Option()] = None,
+    preprocessing: Annotated[str | None, typer.Option()] = None,
+    resize: Annotated[str | None, typer.Option()] = None,
+    weights: Annotated[str | None, typer.Option()] = None,
+    alpha: Annotated[float | None, typer.Option()] = None,
+    class_weights: Annotated[str | None, typer.Option()] = None,
+    augment_engine: Annotated[str | None, typer.Option()] = None,
+    distribute: Annotated[str | None, typer.Option()] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard")] = False,
+    name: Annotated[str | None, typer.Option()] = None,
+    set_: Set = None,
     config: Annotated[Path | None, typer.Option(help="The config.toml of a run, to repeat it.", metavar="FILE")] = None,
     resume: Annotated[
         str | None, typer.Option(help="Go on with a run that was killed or interrupted.", metavar="RUN")
@@ -62,14 +56,26 @@ def train(
     experiments: Experiments = EXPERIMENTS,
     as_json: AsJson = False,
 ) -> None:
-    """Train a model on images and write a run into experiments/."""
-    from trainkit.runs._settings import parse_assignment
+    """Train a model on images and write a run into experiments/.
+
+    Without --model, colour photographs of 96 pixels and more train a head on
+    MobileNet, pretrained on ImageNet, where its weights are here or can be
+    downloaded. Other images train small-cnn from scratch.
+
+    To augment the images, say what may happen to them, and look at it with
+    `trainkit data augment`:
+    --set augmentation.horizontal_flip=true --set augmentation.zoom_range=0.2
+
+    `trainkit settings` lists every setting for --set with its default, and
+    `trainkit settings --model M` those of one model.
+    """
+    from trainkit.runs._config_file import parse_assignment
     from trainkit.training._train import resume as resume_run
     from trainkit.training._train import train as train_run
 
     if resume is not None:
         _refuse_settings(context)
-        _print_run(resume_run(resume, experiments=experiments), as_json)
+        _print_run(resume_run(resume, experiments=experiments), experiments, as_json)
         return
     run = train_run(
         data,
@@ -95,23 +101,23 @@ def train(
         config=config,
         experiments=experiments,
     )
-    _print_run(run, as_json)
+    _print_run(run, experiments, as_json)
 
 
 def _refuse_settings(context: typer.Context) -> None:
     """Raise where `--resume` stands beside a setting: the run has its own."""
-    given = [
+    options = [
         name
         for name in context.params
         if name not in ("resume", "experiments", "as_json")
         and getattr(context.get_parameter_source(name), "name", None) == "COMMANDLINE"
     ]
-    if given:
-        shown = ", ".join("DATA" if name == "data" else "--" + name.strip("_").replace("_", "-") for name in given)
+    if options:
+        shown = ", ".join("DATA" if name == "data" else "--" + name.strip("_").replace("_", "-") for name in options)
         raise UsageError(f"--resume takes the settings of the run. Received: {shown}. Leave it out, or train anew.")
 
 
-def _print_run(run: Any, as_json: bool) -> None:
+def _print_run(run: Any, experiments: Path, as_json: bool) -> None:
     result = run.result
     if as_json:
         keys = ("test_accuracy", "test_loss", "test_split", "epochs", "seconds", "status")
@@ -120,11 +126,50 @@ def _print_run(run: Any, as_json: bool) -> None:
     columns = ["run", "status", "epochs", f"{result['test_split'] or 'test'} accuracy", "loss", "seconds"]
     figures = [to_text(result["test_accuracy"]), to_text(result["test_loss"]), to_text(result["seconds"], "{:.1f}")]
     print_table(columns, [[str(run.path), result["status"], str(result["epochs"]), *figures]])
+    if result["status"] == "finished":
+        print(f"Next: {_export_command(run.name, experiments)}")
+
+
+def _export_command(run: str, experiments: Path) -> str:
+    where = [] if experiments == EXPERIMENTS else ["--experiments", str(experiments)]
+    return shlex.join(["trainkit", "export", run, *where])
+
+
+@app.command(epilog="Example: trainkit settings --model mobilenet")
+def settings(
+    model: Annotated[str | None, typer.Option(help="Only what this model has, with its own defaults.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List every setting of a training: what it takes, its default, and what it means."""
+    from trainkit.runs._settings_list import list_settings
+
+    found = list_settings(model)
+    if as_json:
+        print_json([setting.to_json() for setting in found])
+        return
+    print("\n".join(line for setting in found for line in _lines_of(setting)))
+
+
+def _lines_of(setting: Any) -> list[str]:
+    """Return a setting as it is listed: no word is broken, however narrow."""
+
+    def wrap(text: str) -> list[str]:
+        indent = "    "
+        return textwrap.wrap(
+            text, 79, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+
+    option = f"  {setting.option}" if setting.option else ""
+    expected, default = f"Takes {setting.expected}.", f"Default: {setting.default}."
+    return [f"{setting.key}{option}", *wrap(f"{setting.help} {expected}"), *wrap(default)]
 
 
 @app.command(epilog="Example: trainkit recipes")
 def recipes(as_json: AsJson = False) -> None:
-    """List the recipes: settings known to be good, what they reach and how long they take."""
+    """List the recipes: settings known to be good.
+
+    What they reach, and how long they take.
+    """
     from trainkit.runs._recipes import list_recipes
 
     found = list_recipes()
@@ -132,27 +177,28 @@ def recipes(as_json: AsJson = False) -> None:
         print_json([recipe.to_json() for recipe in found])
         return
     rows = [[recipe.name, recipe.description, recipe.accuracy, recipe.time] for recipe in found]
-    print_table(["recipe", "what it is", "accuracy", "time"], rows)
+    columns = ["recipe", "what it is", "accuracy", "time"]
+    print_table(columns, rows, breaks=dict.fromkeys(columns[1:], WORDS))
 
 
-@app.command("find-lr", epilog="Example: trainkit find-lr photos/ --model mobilenet --out rates.png")
+@app.command(
+    "find-lr", cls=SettingsCommand, epilog="Example: trainkit find-lr photos/ --model mobilenet --out rates.png"
+)
 def find_lr(
     data: Annotated[str, typer.Argument(help="As for train.", metavar="DATA")],
     model: Annotated[str | None, typer.Option(help="As for train.")] = None,
     recipe: Annotated[str | None, typer.Option(help="As for train.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of every random draw.")] = None,
-    size: Annotated[str | None, typer.Option(help="The network's input, pixels.", metavar="WxH")] = None,
-    weights: Annotated[str | None, typer.Option(help="imagenet, none or a file.")] = None,
+    batch_size: Annotated[int | None, typer.Option()] = None,
+    seed: Annotated[int | None, typer.Option()] = None,
+    size: Size = None,
+    weights: Annotated[str | None, typer.Option()] = None,
     alpha: Annotated[float | None, typer.Option(help="As for train.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Any setting, repeatable.", metavar="KEY=VALUE")
-    ] = None,
+    set_: Set = None,
     out: Annotated[Path | None, typer.Option(help="Where to draw the loss. Default: learning_rate.png")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw the loss over a rising learning rate, and suggest one."""
-    from trainkit.runs._settings import parse_assignment
+    from trainkit.runs._config_file import parse_assignment
     from trainkit.training._train import find_learning_rate
 
     picture = out or (None if as_json else Path("learning_rate.png"))

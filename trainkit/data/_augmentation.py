@@ -156,6 +156,12 @@ def preprocessing_named(function: str | Callable[..., Any]) -> str:
     )
 
 
+def expected(name: str) -> str:
+    """Return in words what a field of `Augmentation` may be."""
+    choices = {"engine": Engine, "fill_mode": FillMode}
+    return f"one of {', '.join(get_args(choices[name]))}" if name in choices else _RULES[name][0]
+
+
 def _number(value: Any, least: float, most: float) -> float:
     value = value or 0  # None, False and () are off
     if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainkit._progress import doing
 from trainkit.data._fingerprints import group_near_duplicates
 from trainkit.data._inspection import ImageFile
 
@@ -43,7 +44,9 @@ def find_duplicates(files: Sequence[LabelledFile]) -> Duplicates:
             copies[labelled.file.sha256].append(labelled)
     contents = [same for same in copies.values() if same[0].file.fingerprint]
     fingerprints = [one for same in contents if (one := same[0].file.fingerprint)]
-    alike = [[contents[index] for index in indices] for indices in group_near_duplicates(fingerprints)]
+    with doing(f"Looking for near-duplicates among {len(fingerprints):,} images"):
+        groups_alike = group_near_duplicates(fingerprints)
+    alike = [[contents[index] for index in indices] for indices in groups_alike]
     near = [_in_order([labelled for same in group for labelled in same]) for group in alike]
     in_near = {same[0].file.sha256 for group in alike for same in group}
     duplicates = [same for same in copies.values() if len(same) > 1]

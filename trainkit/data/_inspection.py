@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from trainkit._progress import counting
 from trainkit.data._fingerprints import SIDE, Fingerprint, compute_fingerprint
-from trainkit.deploy.python._media import is_utf8
+from trainkit.deploy.python._media import decode_image, is_utf8
 from trainkit.deploy.python._values import MAX_PIXELS
 from trainkit.errors import DataError
 
@@ -49,7 +50,8 @@ def inspect_files(paths: Sequence[Path]) -> list[ImageFile]:
     """Look at files on all cores; the result has their order."""
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.simplefilter("ignore")  # what Pillow thinks of odd but readable files
-        return list(pool.map(inspect_file, paths))
+        looked_at = pool.map(inspect_file, paths)
+        return [next(looked_at) for _ in counting(paths, "Looking at the files", unit="files")]
 
 
 def inspect_file(path: Path) -> ImageFile:
@@ -118,7 +120,7 @@ def _decode(file: ImageFile, image: Image.Image) -> ImageFile:
     if image.format in ("JPEG", "MPO", "WEBP"):
         upright = _turn(np.asarray(image.convert("RGB"))[..., ::-1], orientation)
     else:  # Pillow forgives a PNG more than OpenCV, and does not know 16 bits a channel
-        decoded = _imread(file.path)
+        decoded = decode_image(file.path)
         if decoded is None:
             problem = f"is a {image.format} that OpenCV {cv2.__version__} cannot decode: convert it to PNG"
             return replace(file, problem=problem)
@@ -150,21 +152,13 @@ def _unreadable_everywhere(name: str) -> str:
     return f"is {article} {name}, which not every OpenCV since 4.5 reads: convert it to JPEG or PNG"
 
 
-def _imread(path: Path) -> cv2.typing.MatLike | None:
-    try:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    except cv2.error:
-        return None
-    return image if image is not None and image.ndim == 3 else None
-
-
-def read_image(path: Path) -> cv2.typing.MatLike:
+def read_image(path: Path) -> np.ndarray:
     """Decode a file that passed the inspection: uint8 `(height, width, 3)`, BGR, its EXIF orientation obeyed.
 
     Raises:
         DataError: OpenCV cannot decode it.
     """
-    image = _imread(path)
+    image = decode_image(path)
     if image is None:
         raise DataError(f"OpenCV cannot read {path} as an image. Convert it to JPEG or PNG, or take it out.")
     return image
@@ -180,6 +174,8 @@ def check_image_file(path: Path) -> None:
         if os.path.isdir(path):
             raise DataError(f"{path} is a folder. Name the images in it, such as {path}/*.jpg")
         raise DataError(f"No such image: {path}")
-    (looked_at,) = inspect_files([path])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        looked_at = inspect_file(path)
     if looked_at.problem:
         raise DataError(f"{path} {looked_at.problem}")

@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from trainkit._progress import doing
 from trainkit.backend import tf
 from trainkit.data._cache import map_pixels, read_blocks
 from trainkit.data._dataset import ArrayImages, FileImages, Images, Part
@@ -47,7 +48,9 @@ def read_pixels(part: Part, preprocessing: Preprocessing) -> np.ndarray:
     small = int(np.prod(shape, dtype=np.int64)) <= IN_MEMORY_BYTES
     if len(part) and (isinstance(images, FileImages) or (isinstance(images, ArrayImages) and not small)):
         try:
-            return map_pixels(_key(images, preprocessing), shape, read)
+            with doing("Looking for cached pixels"):
+                key = _key(images, preprocessing)
+            return map_pixels(key, shape, read)
         except OutputError as error:
             if not small:
                 raise

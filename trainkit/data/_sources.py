@@ -51,7 +51,7 @@ def load_fashion_mnist() -> tuple[list[str], dict[str, tuple[np.ndarray, np.ndar
     from trainkit.backend import downloading, keras
 
     try:
-        with downloading():
+        with downloading("Fashion-MNIST"):
             (train, train_labels), (test, test_labels) = keras.datasets.fashion_mnist.load_data()
     except Exception as error:  # whatever the network, the cache or a damaged file raise
         folder = Path(os.environ.get("KERAS_HOME", "~/.keras"), "datasets")

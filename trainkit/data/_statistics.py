@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from trainkit._progress import counting_chunks
 from trainkit.data._dataset import Images
 from trainkit.errors import DataError
 from trainkit.preprocessing import Color, Preprocessing
@@ -108,7 +109,9 @@ def _measure(read: Callable[[int], Iterable[np.ndarray]], count: int, color: Col
     histograms: Any = 0
     total: Any = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for of_block, total_of_block in pool.map(add, range(0, count, _BLOCK)):
+        added = pool.map(add, range(0, count, _BLOCK))
+        for _ in counting_chunks(count, _BLOCK, "Measuring the pixels"):
+            of_block, total_of_block = next(added)
             histograms = histograms + of_block
             total = total + total_of_block.astype(np.int64) if with_image else None
     order = slice(None, None, -1 if color == "rgb" else 1)

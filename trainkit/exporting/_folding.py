@@ -40,7 +40,7 @@ def _only_reader(graph: Graph, name: str) -> Node | None:
 
 
 def _drop_nothing(graph: Graph) -> bool:
-    """Take out multiplications by one with nothing added."""
+    """1x + 0 = x."""
     for node in graph.nodes:
         if node.op == "Affine":
             scale, shift = _affine(graph, node)
@@ -56,9 +56,8 @@ def _merge_equal(graph: Graph) -> bool:
     seen: dict[str, Node] = {}
     changed = False
     for node in list(graph.nodes):
-        key = repr((node.op, node.inputs, sorted(node.attributes.items())))
-        if graph.shapes[node.output] and node.op in ("Reshape", "Upsample", "Slice"):
-            key += repr(graph.shapes[node.output])
+        # A Reshape and a Resize say by nothing but their shape what they do.
+        key = repr((node.op, node.inputs, sorted(node.attributes.items()), graph.shapes[node.output]))
         if key in seen:
             graph.nodes.remove(node)
             graph.rename_reads(node.output, seen[key].output)
@@ -114,7 +113,7 @@ def _swap(graph: Graph, first: Node, second: Node) -> None:
 
 
 def _fold_forwards(graph: Graph) -> bool:
-    """Fold an affine map into the weights of what made its input."""
+    """Fold an affine map into the weights of what made its input: s(Wx + b) + t = (sW)x + (sb + t)."""
     producers = graph.producers()
     for node in graph.nodes:
         before = producers.get(node.inputs[0]) if node.op == "Affine" else None
@@ -136,7 +135,10 @@ def _fold_forwards(graph: Graph) -> bool:
 
 
 def _fold_backwards(graph: Graph) -> bool:
-    """Fold an affine map into the weights of what reads it; a shift only where no zeros are padded beside it."""
+    """Fold an affine map into the weights of what reads it: W(sx + t) + b = (Ws)x + (Wt + b).
+
+    A shift only where no zeros are padded beside it.
+    """
     for node in graph.nodes:
         after = _only_reader(graph, node.output) if node.op == "Affine" else None
         if after is None or after.op not in ("Conv", "Gemm"):
@@ -157,7 +159,7 @@ def _fold_backwards(graph: Graph) -> bool:
 
 
 def _merge_dense(graph: Graph) -> bool:
-    """Turn two dense layers with nothing between into one, where that is no larger."""
+    """Turn two dense layers into one, where that is no larger: V(Wx + b) + c = (VW)x + (Vb + c)."""
     for node in graph.nodes:
         after = _only_reader(graph, node.output) if node.op == "Gemm" else None
         if after is None or after.op != "Gemm":
@@ -174,7 +176,7 @@ def _merge_dense(graph: Graph) -> bool:
 
 
 def _find_hard_sigmoid(graph: Graph) -> bool:
-    """Turn x * a + b, cut to 0..c, into the one operation that does it: c * HardSigmoid."""
+    """clip(ax + b, 0, c) = c * hard_sigmoid(x) with the slope a / c and the offset b / c."""
     producers = graph.producers()
     for clip in graph.nodes:
         before = producers.get(clip.inputs[0]) if clip.op == "Clip" else None
@@ -208,7 +210,7 @@ def _is_positive(node: Node | None) -> bool:
 
 
 def _merge_powers(graph: Graph) -> bool:
-    """Turn the reciprocal of a square root into one power."""
+    """sqrt(x) ** p = x ** (p / 2)."""
     producers = graph.producers()
     for node in graph.nodes:
         before = producers.get(node.inputs[0]) if node.op == "Pow" else None
@@ -274,9 +276,10 @@ def take_pixels_for_rows(graph: Graph) -> None:
 
 
 def _convolves_a_pixel(graph: Graph, node: Node) -> bool:
-    if node.op != "Conv" or node.attributes["group"] != 1 or graph.shapes[node.inputs[0]][1:] != (1, 1):
+    """Whether an operation is a 1x1 convolution of one pixel: without padding, no other kernel fits on it."""
+    if node.op != "Conv" or graph.shapes[node.inputs[0]][1:] != (1, 1):
         return False
-    return graph.constants[node.inputs[1]].shape[2:] == (1, 1) and not any(node.attributes["pads"])
+    return node.attributes["group"] == 1 and not any(node.attributes["pads"])
 
 
 def _all_rows(graph: Graph, node: Node, rows: dict[str, str]) -> bool:

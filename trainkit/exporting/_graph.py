@@ -1,7 +1,7 @@
 """The graph between Keras and a file: few operations, all of them ones that every OpenCV since 4.5.5 reads rightly.
 
 Values are float32, batch first, channels second; a shape leaves the batch size out: `(C, H, W)` or `(K,)`. Both writers
-(`onnx_graph`, `frozen_graph`) know exactly these operations, in the terms of ONNX unless said otherwise:
+(`_onnx_graph`, `_frozen_graph`) know exactly these operations, in the terms of ONNX but where noted:
 
     Conv  ConvTranspose              weights as in ONNX, always with a bias; strides, pads, dilations, group
     Gemm                             weights (outputs, inputs), always with a bias

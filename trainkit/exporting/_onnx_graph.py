@@ -69,7 +69,7 @@ def to_onnx(graph: Graph, kind: str, metadata: dict[str, str]) -> onnx.ModelProt
     return proto
 
 
-def save_logits_twin(path: Path, twin: Path) -> None:
+def save_logits_model(path: Path, logits_model: Path) -> None:
     """Write a copy of an exported graph that ends before its last activation.
 
     Raises:
@@ -81,7 +81,10 @@ def save_logits_twin(path: Path, twin: Path) -> None:
         raise ExportError(f"{path} ends in {last.op_type}. Expected Softmax or Sigmoid, to find the logits before it.")
     proto.graph.node.pop()
     proto.graph.output[0].name = last.input[0]
-    onnx.save(proto, twin)
+    onnx.save(proto, logits_model)
+
+
+save_logits_twin = save_logits_model  # its name in 0.1
 
 
 class _Writer:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from trainkit._progress import doing
 from trainkit.backend import keras, silent_stderr, tf
 from trainkit.errors import ExportError
 from trainkit.exporting._graph import factor_of, plain_name
@@ -38,7 +39,7 @@ class Traced:
     kind: str  # softmax or sigmoid
     units: int  # of the last layer: 1 for a single sigmoid
     _function: Any
-    _finished: Any  # what the model itself is fed with, behind the preprocessing that is part of the graph
+    _model_input: Any  # behind the part of the preprocessing that is in the graph
     _logits: Any
 
     @property
@@ -57,7 +58,7 @@ class Traced:
         Args:
             inputs_nhwc: float32 `(N, height, width, channels)`, as `Preprocessing.to_input` makes them.
         """
-        pruned = self._function.prune(self._finished, self._logits)
+        pruned = self._function.prune(self._model_input, self._logits)
         with calling(self.model, "run"):
             parts = [
                 np.asarray(pruned(tf.constant(inputs_nhwc[start : start + _BATCH]))).reshape(-1, self.units)
@@ -74,7 +75,7 @@ class Traced:
         import tf2onnx
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-        logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it cannot convert is found, and said, by us
+        logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it cannot convert is found and reported by us
         function = self._function.prune(self._function.inputs[0], [self._logits])
         with self._converting(), silent_stderr():
             frozen = convert_variables_to_constants_v2(function)
@@ -106,14 +107,18 @@ class Traced:
 
 
 def trace(
-    model: Any, *, from_logits: bool = False, finish: Callable[[Any], Any] = lambda blob: blob, units: int | None = None
+    model: Any,
+    *,
+    from_logits: bool = False,
+    after_blob: Callable[[Any], Any] = lambda blob: blob,
+    units: int | None = None,
 ) -> Traced:
     """Trace a Keras model and find its last activation.
 
     Args:
         model: takes float32 `(N, H, W, C)`; ends in a softmax or a sigmoid.
         from_logits: the model ends before its activation: a softmax follows, or for one unit a sigmoid.
-        finish: the part of the preprocessing that the blob does not do, on a tensor `(N, H, W, C)`.
+        after_blob: the part of the preprocessing that the blob does not do, on a tensor `(N, H, W, C)`.
         units: how many outputs are expected; `None` where any number is.
 
     Raises:
@@ -122,9 +127,16 @@ def trace(
     signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="blob")]
 
     def forward(blob: Any) -> Any:
-        return model(tf.identity(finish(blob), name="finished"), training=False)
+        return model(tf.identity(after_blob(blob), name="model_input"), training=False)
 
-    with calling(model, "traced"), silent_stderr(), _inlined(), _expressed_otherwise(), _plain_names(model):
+    with (
+        doing("Tracing the network"),
+        calling(model, "traced"),
+        silent_stderr(),
+        _inlined(),
+        _expressed_otherwise(),
+        _plain_names(model),
+    ):
         function = tf.compat.v1.wrap_function(forward, signature)
     output = function.outputs[0]
     if len(function.outputs) != 1:
@@ -133,15 +145,18 @@ def trace(
     count = _units(output, model)
     if units is not None and count != units:
         raise ExportError(f"The model has {count} outputs, and there are {units} class names. Give one for each.")
-    finished = next(op for op in function.graph.get_operations() if op.name.endswith("finished")).outputs[0]
+    fed = next(op for op in function.graph.get_operations() if op.name.endswith("model_input")).outputs[0]
     if count == 1 and kind == "softmax":
         raise ExportError(f"The model {model.name} ends in a softmax of one unit, which is always 1. Use a sigmoid.")
-    return Traced(model, kind, count, function, finished, logits)
+    return Traced(model, kind, count, function, fed, logits)
 
 
-def finish_in_graph(preprocessing: Preprocessing) -> Callable[[Any], Any]:
+def after_blob_in_graph(preprocessing: Preprocessing) -> Callable[[Any], Any]:
     """Return the part of a preprocessing that the graph does, on a tensor (N, H, W, C): what the blob leaves over."""
-    return lambda blob: preprocessing.finish(blob, keras.ops)
+    return lambda blob: preprocessing.after_blob(blob, keras.ops)
+
+
+finish_in_graph = after_blob_in_graph  # its name in 0.1
 
 
 def _units(output: Any, model: Any) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from trainkit._progress import counting
 from trainkit.bundles._drawing import draw_faces, draw_lines, find_targets, save_picture
 from trainkit.data._inspection import check_image_file, read_image
 from trainkit.deploy.python._values import NOTHING_FOUND
@@ -48,7 +49,7 @@ def find_faces(
     if not 0 <= min_confidence <= 1:
         raise UsageError(f"`min_confidence` must be from 0 to 1. Received: {min_confidence}")
     paths = [Path(images)] if isinstance(images, (str, Path)) else [Path(image) for image in images]
-    for path in paths:
+    for path in counting(paths, "Looking at the files", unit="files"):
         check_image_file(path)
     check_installed()
     targets = find_targets(paths, None if annotate is None else Path(annotate))
@@ -56,7 +57,7 @@ def find_faces(
     if crops is not None:
         _check_crops(paths, crops, targets.values())
     results = []
-    for path in paths:
+    for path in counting(paths, "Finding faces"):
         image = np.asarray(read_image(path))
         found = [face for face in detect_faces(image) if face["confidence"] >= min_confidence]
         if path in targets:

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from trainkit._progress import counting, counting_chunks, doing
 from trainkit.data._inspection import check_image_file, read_image
 from trainkit.errors import UsageError
 
@@ -48,11 +49,12 @@ def classify(
     if str(weights) == "none":
         raise UsageError("A network with random weights says nothing about a photograph. Name a file, or leave it out.")
     paths = [Path(images)] if isinstance(images, (str, Path)) else [Path(image) for image in images]
-    for path in paths:
+    for path in counting(paths, "Looking at the files", unit="files"):
         check_image_file(path)
-    network = _Network(name, str(weights), alpha)
+    with doing("Building the network"):
+        network = _Network(name, str(weights), alpha)
     results = []
-    for first in range(0, len(paths), _BATCH):
+    for first in counting_chunks(len(paths), _BATCH, "Classifying"):
         some = paths[first : first + _BATCH]
         pixels = np.stack([network.resize(read_image(path)) for path in some])
         for path, probabilities in zip(some, network.predict(pixels), strict=True):

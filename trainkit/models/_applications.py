@@ -144,7 +144,7 @@ def load_imagenet_names() -> list[str]:
 
     falling = np.linspace(1, 0, 1000)[None]
     try:
-        with downloading():
+        with downloading("ImageNet's class names"):
             (decoded,) = keras.applications.imagenet_utils.decode_predictions(falling, top=1000)
     except Exception as error:  # whatever the network, the cache or a damaged file raise
         folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"), "models")

@@ -199,15 +199,20 @@ def load_imagenet(name: str, build: Callable[..., Any], *, otherwise: str) -> An
     from trainkit.backend import downloading
 
     try:
-        with downloading(), warnings.catch_warnings():
+        with downloading(f"the ImageNet weights of {name}"), warnings.catch_warnings():
             # For a size that MobileNet was not trained at, Keras takes the weights for 224 and warns.
             warnings.simplefilter("ignore")
             return build(weights="imagenet")
     except Exception as error:
         url = re.search(r"https?://\S+?\.h5", str(error))
+        folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"), "models")
+        if url is None and isinstance(error, OSError):  # h5py's, of a file that was cut off
+            raise WeightsError(
+                f"The ImageNet weights of {name} in {folder} are damaged. Delete the file, to download it again, "
+                f"or {otherwise}."
+            ) from error
         if url is None:
             raise
-        folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"), "models")
         raise WeightsError(
             f"The ImageNet weights of {name} are not here and cannot be downloaded. "
             f"Put {url[0].rsplit('/', 1)[1]} from {url[0]} into {folder}, or {otherwise}."

@@ -20,6 +20,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from trainkit._progress import doing
 from trainkit.backend import keras
 from trainkit.errors import ModelError
 from trainkit.models._calling import LAMBDA_ADVICE, cause_of
@@ -79,7 +80,8 @@ def load_model_file(path: Path, *, unsafe: bool = False) -> LoadedModel:
     if load is _load_hdf5 and not h5py.is_hdf5(path):
         raise ModelError(f"{path} is no Keras model. Expected a .keras or .h5 file, as model.save() writes it.")
     try:
-        return load(path, unsafe)
+        with doing("Loading the network"):
+            return load(path, unsafe)
     except ModelError:
         raise
     except Exception as error:  # zip, JSON, h5py and Keras raise whatever they meet in a damaged file

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from trainkit._progress import doing
 from trainkit.backend import keras
 from trainkit.errors import RunError
 from trainkit.models._calling import cause_of
@@ -19,7 +20,8 @@ def load_keras_model(path: Path) -> Any:
         RunError: it is missing or damaged.
     """
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        with doing("Loading the network"):
+            return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # zip, JSON, h5py and Keras raise whatever they meet in a damaged file
         raise RunError(
             f"{path} cannot be loaded as a Keras model ({cause_of(error)}). Train it again, or name another file."

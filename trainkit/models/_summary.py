@@ -8,6 +8,7 @@ from functools import partial
 from math import prod
 from typing import Any
 
+from trainkit._progress import doing
 from trainkit.backend import keras
 from trainkit.models._calling import calling
 
@@ -49,7 +50,8 @@ def trace_shapes(model: Any, *, input_shape: tuple[int, int, int] | None = None)
     inputs = [keras.KerasTensor((None, *(input_shape or given.shape[1:])), dtype=given.dtype) for given in model.inputs]
     trace = _Trace(inputs)
     followed = f"followed for {tuple(inputs[0].shape[1:])}"
-    with calling(model, followed, expected="one that takes it", advice="Take the size that it was built for."):
+    refused = calling(model, followed, expected="one that takes it", advice="Take the size that it was built for.")
+    with doing("Following the shapes through the network"), refused:
         trace.walk(model, inputs, prefix="")
     return trace.rows
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainkit._progress import counting, doing
 from trainkit.errors import TrainkitError, UsageError
 from trainkit.files import check_new, write_text
 from trainkit.reports._page import chart
@@ -81,7 +82,7 @@ def compare(
         check_new(Path(html))
     found = [find_run(run, Path(experiments)) for run in runs]
     notes: list[str] = []
-    read = [_read(run, notes) for run in found]
+    read = [_read(run, notes) for run in counting(found, "Reading the runs", unit="runs")]
     settings = [settings for settings, _, _ in read]
     known = [one for one in settings if one]
     keys = list(dict.fromkeys(key for one in known for key in one))
@@ -95,7 +96,8 @@ def compare(
         notes=notes,
     )
     if html is not None:
-        write_text(Path(html), _page(comparison))
+        with doing(f"Drawing {html}"):
+            write_text(Path(html), _page(comparison))
     return comparison
 
 

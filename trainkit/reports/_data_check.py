@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 
+from trainkit._progress import doing
 from trainkit.data._check import DataCheck, to_text
 from trainkit.data._duplicates import Group, LabelledFile
 from trainkit.data._inspection import read_image
@@ -28,7 +29,8 @@ def write_data_check(check: DataCheck, path: Path) -> None:
     Raises:
         OutputError: the page cannot be written.
     """
-    write_text(path, render("data_check.html", **_content(check)))
+    with doing(f"Drawing {path}"):
+        write_text(path, render("data_check.html", **_content(check)))
 
 
 def _content(check: DataCheck) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from trainkit._progress import doing
 from trainkit.bundles._find import EXPORTED
 from trainkit.bundles._manifest import read_manifest
 from trainkit.data._augmentation import Augmentation
@@ -76,7 +77,8 @@ def report(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS, expo
     for note in findings.notes:
         log.warning("Left out of the page: %s", note)
     _draw_pictures(found, findings)
-    return write_report(found.path, findings)
+    with doing("Writing the page"):
+        return write_report(found.path, findings)
 
 
 def find_out(run: Run, exported: Path) -> Findings:
@@ -93,8 +95,9 @@ def find_out(run: Run, exported: Path) -> Findings:
         if dataset.class_names != run.class_names:
             raise DataError(f"The classes of {run.config['data']} are no longer those of {run.name}.")
         parts["images"] = {side: len(part) for side, part in dataset.parts.items()}
-        parts["samples"] = _choose_samples(dataset)
-        parts["augmentation"] = _draw_augmentations(run, dataset.parts["train"])
+        with doing("Choosing pictures of each class"):
+            parts["samples"] = _choose_samples(dataset)
+            parts["augmentation"] = _draw_augmentations(run, dataset.parts["train"])
     if model is not None and "samples" in parts and dataset is not None:
         with _noting(notes):
             parts |= _predict(run, model, dataset)
@@ -146,7 +149,8 @@ def _predict(run: Run, model: Any, dataset: Dataset) -> dict[str, Any]:
             "model on. Train with --validation 0.1."
         )
     part, names = dataset.parts[side], dataset.class_names
-    output = predict_pixels(model, read_pixels(part, run.preprocessing), run.preprocessing)
+    pixels = read_pixels(part, run.preprocessing)
+    output = predict_pixels(model, pixels, run.preprocessing, text="Evaluating")
     probabilities = output if dataset.multi_label else class_probabilities(output)
     answers = judge(probabilities, part.labels)
     return {
@@ -239,7 +243,8 @@ def _draw_pictures(run: Run, findings: Findings) -> None:
     """Write what the page shows as PNG files, and take away those of an earlier page that this one has nothing for."""
     left = set(_PICTURES)
     for name, figure in _draw(run, findings):
-        save_figure(figure, run.path / name)
+        with doing(f"Drawing {name}"):
+            save_figure(figure, run.path / name)
         left.remove(name)
     for path in (run.path / name for name in left):
         try:

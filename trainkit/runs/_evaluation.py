@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from trainkit._progress import doing
 from trainkit.data._dataset import Dataset
 from trainkit.errors import DataError
 from trainkit.preprocessing import Preprocessing
@@ -15,14 +16,28 @@ from trainkit.runs._run import EXPERIMENTS, Run, find_run
 
 _BATCH_SIZE = 64
 _EPSILON = 1e-7  # as Keras clips probabilities before their logarithm
+_SIDES = {"test": "test", "val": "validation"}
 _THRESHOLD = 0.5  # from which probability on an image has a class, where it may have several
 
 
 def predict_pixels(
-    model: Any, pixels: np.ndarray, preprocessing: Preprocessing, callbacks: Sequence[Any] = ()
+    model: Any,
+    pixels: np.ndarray,
+    preprocessing: Preprocessing,
+    callbacks: Sequence[Any] = (),
+    *,
+    text: str = "Predicting",
 ) -> np.ndarray:
-    """Return float32 `(N, outputs)` of a Keras model for uint8 pixels as `Preprocessing.to_pixels` has them."""
-    from trainkit.backend import tf
+    """Return float32 `(N, outputs)` of a Keras model for uint8 pixels as `Preprocessing.to_pixels` has them.
+
+    Args:
+        model: takes batches of `preprocessing.shape`.
+        pixels: uint8 `(N, height, width, channels)`.
+        preprocessing: makes them the model's input.
+        callbacks: of Keras.
+        text: what is said to be done.
+    """
+    from trainkit.backend import keras, tf
     from trainkit.data._pipeline import stream
     from trainkit.models._calling import calling
 
@@ -32,8 +47,13 @@ def predict_pixels(
         return ((preprocessing.to_input(pixels[start : start + _BATCH_SIZE]),) for start in starts)
 
     inputs = stream(batches, (tf.TensorSpec((None, *preprocessing.shape), tf.float32),), steps=len(starts))
-    with calling(model, "run"):
-        return np.asarray(model.predict(inputs, verbose=0, callbacks=list(callbacks)))
+    with doing(text, total=len(pixels)) as step, calling(model, "run"):
+
+        def advance(batch: int, logs: Any = None) -> None:
+            step.done = min((batch + 1) * _BATCH_SIZE, len(pixels))
+
+        counted = keras.callbacks.LambdaCallback(on_predict_batch_end=advance)
+        return np.asarray(model.predict(inputs, verbose=0, callbacks=[*callbacks, counted]))
 
 
 def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str]) -> dict[str, Any]:
@@ -94,7 +114,8 @@ def evaluate_model(
     if side is None:
         return {"test_split": None}
     part = dataset.parts[side]
-    output = predict_pixels(model, read_pixels(part, preprocessing), preprocessing, callbacks)
+    pixels, text = read_pixels(part, preprocessing), f"Evaluating on the {_SIDES[side]} images"
+    output = predict_pixels(model, pixels, preprocessing, callbacks, text=text)
     return {"test_split": side, **measure(class_probabilities(output), part.labels, dataset.class_names)}
 
 

@@ -9,10 +9,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainkit._progress import doing
 from trainkit.data._sources import SOURCES
 from trainkit.errors import RunError, UsageError
 from trainkit.models._applications import APPLICATIONS
 from trainkit.models._builders import BUILDERS
+from trainkit.preprocessing import parse_size
 from trainkit.runs._notebook import heading_html, table_html
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
 from trainkit.runs._settings import FOLDER_SIZE
@@ -95,7 +97,7 @@ def shapes(
         TrainkitError: there is no such model, file or run, or it cannot be used.
         UsageError: the model does not come so.
     """
-    sides = _parse_size(size)
+    sides = parse_size(size)
     _check_choices(color, classes, alpha)
     if not isinstance(source, (str, Path, Run)):
         return _shapes_of_model(source, sides)
@@ -144,20 +146,27 @@ def _shapes_of_name(
     from trainkit.models._summary import trace_shapes
 
     try:
-        if name in APPLICATIONS and classes is None and color != "gray":
-            from trainkit.models._applications import build_application
-
-            width, height = sides or (None, None)
-            model = build_application(name, width=width, height=height, weights="none", alpha=alpha)
-        elif name in BUILDERS:
-            model = _build(name, sides, color, classes or 10, alpha)
-        else:
-            raise UsageError(f"{name} comes with ImageNet's 1,000 classes, in colour. Leave out --classes and --color.")
+        with doing("Building the network"):
+            model = _build_named(name, sides, color, classes, alpha)
     except tf.errors.ResourceExhaustedError as error:
         raise UsageError(
             f"{name} has more parameters than fit into memory at this size. Take a smaller --size."
         ) from error
     return Shapes(name, trace_shapes(model))
+
+
+def _build_named(
+    name: str, sides: tuple[int, int] | None, color: str | None, classes: int | None, alpha: float | None
+) -> Any:
+    """Build a network of keras.applications as it comes, or one of trainkit's, with random weights."""
+    if name in APPLICATIONS and classes is None and color != "gray":
+        from trainkit.models._applications import build_application
+
+        width, height = sides or (None, None)
+        return build_application(name, width=width, height=height, weights="none", alpha=alpha)
+    if name in BUILDERS:
+        return _build(name, sides, color, classes or 10, alpha)
+    raise UsageError(f"{name} comes with ImageNet's 1,000 classes, in colour. Leave out --classes and --color.")
 
 
 def _shapes_of_run(source: str | Path | Run, experiments: Path) -> Shapes:
@@ -173,18 +182,6 @@ def _shapes_of_run(source: str | Path | Run, experiments: Path) -> Shapes:
         raise RunError(f"{error}{hint}") from error
     run.check_usable()
     return Shapes(run.name, trace_shapes(load_keras_model(run.model_path), input_shape=run.preprocessing.shape))
-
-
-def _parse_size(size: tuple[int, int] | str | None) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    try:
-        width, height = (int(side) for side in (size.lower().split("x") if isinstance(size, str) else size))
-    except ValueError:
-        width = height = 0
-    if not (1 <= width <= 16384 and 1 <= height <= 16384):
-        raise UsageError(f"The size must be WIDTHxHEIGHT, each 1 to 16384 pixels. Received: {size}")
-    return width, height
 
 
 def _with_sides(model: Any, sides: tuple[int, int] | None) -> tuple[int, int, int] | None:

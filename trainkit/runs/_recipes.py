@@ -45,7 +45,7 @@ def find_recipe(name: str) -> Recipe:
     """Return a recipe by its name.
 
     Raises:
-        UsageError: there is none; the nearest name is said.
+        UsageError: there is no such recipe; the message has the nearest name.
     """
     known = [recipe.name for recipe in list_recipes()]
     if name not in known:

@@ -275,7 +275,7 @@ def create_run(
     preprocessing: Preprocessing,
     class_names: list[str],
     environment: dict[str, Any],
-    brought: Mapping[str, tuple[str, Callable[[Path], None]]] | None = None,
+    copies: Mapping[str, tuple[str, Callable[[Path], None]]] | None = None,
 ) -> Run:
     """Make the folder of a new run, whole or not at all, with status `running`.
 
@@ -285,7 +285,7 @@ def create_run(
         preprocessing: how images become the network's input.
         class_names: in the order of the network's outputs.
         environment: what else the run depended on.
-        brought: copies to keep, by the setting that names them: the copy's name, and what writes it to a path.
+        copies: what to keep, by the setting that names it: the copy's name, and what writes it to a path.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -294,10 +294,10 @@ def create_run(
     temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=experiments))
     try:
         temporary.chmod(0o755)
-        for name, write in (brought or {}).values():
+        for name, write in (copies or {}).values():
             write(temporary / name)
-        copies = {key: name for key, (name, _) in (brought or {}).items()}
-        (temporary / "config.toml").write_text(Config({**config.values, **copies}).to_toml(), encoding="utf-8")
+        names = {key: name for key, (name, _) in (copies or {}).items()}
+        (temporary / "config.toml").write_text(config.replace(names).to_toml(), encoding="utf-8")
         (temporary / "labels.txt").write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
         save_preprocessing(temporary, preprocessing)
         write_json(temporary / "environment.json", environment)
@@ -404,7 +404,7 @@ def summarize_runs(
         limit: how many rows, the first ones.
 
     Raises:
-        UsageError: there is no such column, a filter is none, or `limit` is below 1.
+        UsageError: there is no such column, a filter is not one, or `limit` is below 1.
     """
     column = None if sort is None else _column(sort)
     tests = [_parse_filter(text) for text in filters]

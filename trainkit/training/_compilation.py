@@ -34,34 +34,34 @@ def compile_model(model: Any, config: Config, phase: Phase, *, steps: int, multi
         smooth: whether the targets are shares of the classes rather than the number of one.
     """
     schedule = build_schedule(
-        config["training.schedule"],
+        config.training.schedule,
         phase.learning_rate,
         steps_per_epoch=steps,
         epochs=phase.epochs,
-        warmup=config["training.warmup"],
+        warmup=config.training.warmup,
     )
-    shared = config["training.distribute"] != "none"
+    shared = config.training.distribute != "none"
     optimizer = build_optimizer(
-        config["training.optimizer"],
+        config.training.optimizer,
         schedule,
-        weight_decay=config["training.weight_decay"],
-        clip_norm=config["training.clip_norm"],
-        ema=config["training.ema"],
+        weight_decay=config.training.weight_decay,
+        clip_norm=config.training.clip_norm,
+        ema=config.training.ema,
         shared=shared,
     )
     optimizer.build(model.trainable_variables)
-    if config["training.mixed_precision"] == "float16":
+    if config.training.mixed_precision == "float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)  # small gradients are 0 in float16
         optimizer.build(model.trainable_variables)
     binary = multi_label or model.output_shape[-1] == 1
-    smoothing = config["training.label_smoothing"]
+    smoothing = config.training.label_smoothing
     loss: Any = "sparse_categorical_crossentropy"
     if binary:
         loss = keras.losses.BinaryCrossentropy(label_smoothing=smoothing)
     elif smooth:
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
     accuracy = "binary_accuracy" if binary else "categorical_accuracy" if smooth else "sparse_categorical_accuracy"
-    at_once = config["training.steps_per_execution"] or choose_steps(model, config["training.batch_size"])
+    at_once = config.training.steps_per_execution or choose_steps(model, config.training.batch_size)
     if shared:
         at_once = 1  # TensorFlow 2.21 fails on several under a strategy ("You must feed a value for placeholder")
     metrics = [_METRICS[accuracy](name="accuracy")]

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from trainkit._progress import doing
 from trainkit.backend import keras, tf
 from trainkit.data._dataset import Dataset
 from trainkit.data._sources import load_dataset
@@ -43,7 +44,7 @@ def fit(
     dataset: Dataset | None = None,
     *,
     experiments: Path,
-    brought: Mapping[str, tuple[str, Write]] | None = None,
+    copies: Mapping[str, tuple[str, Write]] | None = None,
 ) -> Run:
     """Train what the config says and return the run, finished or interrupted.
 
@@ -53,18 +54,18 @@ def fit(
         config: every setting.
         dataset: the config's data, where it is loaded already.
         experiments: the folder of runs.
-        brought: what the run keeps a copy of, by the setting that names it: the copy's name, and what writes it.
+        copies: what the run keeps a copy of, by the setting that names it: the copy's name, and what writes it.
 
     Raises:
         TrainkitError: the data, the weights or the folder cannot be used, or the loss is not finite.
         UsageError: the settings do not go together.
     """
     check_writable(experiments)
-    dataset = dataset or load_dataset(config["data"], validation=config["training.validation"])
+    dataset = dataset or load_dataset(config.data, validation=config.training.validation)
     for warning in dataset.warnings:
         log.warning(warning)
     prepared = prepare(config, dataset)
-    environment = describe_environment(seed=config["training.seed"], data=fingerprint(dataset))
+    environment = describe_environment(seed=config.training.seed, data=fingerprint(dataset))
     with catching_interrupt() as interruption:
         run = create_run(
             experiments,
@@ -72,12 +73,12 @@ def fit(
             preprocessing=prepared.preprocessing,
             class_names=dataset.class_names,
             environment=environment,
-            brought=brought or {},
+            copies=copies or {},
         )
-        name, images = Path(config["model.name"]).stem, len(prepared.pixels["train"])
+        name, images = Path(config.model.name).stem, len(prepared.pixels["train"])
         log.info("Training %s on %d images: %s", name, images, run.path)
         with run.training():
-            _carry_out(_Job(run, prepared, interruption, Progress()))
+            run_to_end(_Job(run, prepared, interruption, Progress()))
     return run
 
 
@@ -93,7 +94,7 @@ def resume(run: Run) -> Run:
         run.check_resumable()
         remove_leftovers(run.path)
         dataset, before = run.load_data(), run.environment
-        now = describe_environment(seed=config["training.seed"], data=fingerprint(dataset))
+        now = describe_environment(seed=config.training.seed, data=fingerprint(dataset))
         if before.get("data") not in (None, now["data"]):
             raise DataError(
                 f"The images of {run.name} are no longer those that it began with. Put them back, or train anew."
@@ -107,7 +108,7 @@ def resume(run: Run) -> Run:
         if progress.rows:
             write_rows(run, progress.rows)  # a row may have been written whose state was not
         run.set_result(status="running", message=None)
-        _carry_out(_Job(run, prepared, interruption, progress))
+        run_to_end(_Job(run, prepared, interruption, progress))
     return run
 
 
@@ -129,7 +130,7 @@ class _Job:
         return self.prepared.model
 
 
-def _carry_out(job: _Job) -> None:
+def run_to_end(job: _Job) -> None:
     """Train and measure; however that ends, the run says so."""
     try:
         status = _fit_and_measure(job)
@@ -160,7 +161,8 @@ def _fit_and_measure(job: _Job) -> Literal["finished", "interrupted"]:
             job.run.set_result(
                 epochs=progress.epochs, best_epoch=progress.best_epoch, seconds=round(progress.seconds, 3)
             )
-    job.model.load_weights(job.run.model_path)
+    with doing("Loading the best weights"):
+        job.model.load_weights(job.run.model_path)
     # The images for testing are touched here, once, and not before.
     try:
         job.run.set_result(**_measure(job))
@@ -184,12 +186,8 @@ def _train_phases(job: _Job) -> None:
             continue  # it was over when the training was ended
         if index:
             job.model.load_weights(job.run.model_path)  # go on from the best head
-            layers = job.config["fine_tuning.layers"]
-            log.info(
-                "Fine-tuning the backbone's last %d layers, at a learning rate of %g",
-                layers,
-                phases[index].learning_rate,
-            )
+            layers, rate = phases[index].layers, phases[index].learning_rate
+            log.info("Fine-tuning the backbone's last %d layers, at a learning rate of %g", layers, rate)
             unfreeze_top(job.model, layers)
         _train_phase(job, phases[index], later=sum(phase.epochs for phase in phases[index + 1 :]))
 
@@ -197,10 +195,10 @@ def _train_phases(job: _Job) -> None:
 def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
     """Train a phase, after which there are up to `later` epochs of others."""
     config, progress, began = job.config, job.progress, time.monotonic()
-    with job.prepared.strategy.scope():
+    with doing("Preparing the training"), job.prepared.strategy.scope():
         fitted = build_fitted(job.prepared, [job.interruption])
         model, feeds = fitted.model, fitted.feeds
-        reseed(model, config["training.seed"], progress.phase_index)
+        reseed(model, config.training.seed, progress.phase_index)
         compile_model(
             model,
             config,
@@ -215,15 +213,15 @@ def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
     recorder = Recorder(
         job.run,
         progress,
-        whole=lambda: _whole(job.model, model),
+        model_to_save=lambda: _model_to_save(job.model, model),
         images=len(feeds["train"].examples),
         remembering=remembering,
         began=began,
     )
     last = progress.epochs + phase.epochs - progress.phase_epochs
-    bar = ProgressBar(last + later, images=len(feeds["train"].examples), batch_size=config["training.batch_size"])
+    bar = ProgressBar(last + later, images=len(feeds["train"].examples), batch_size=config.training.batch_size)
     callbacks = [EpochSetter(feeds["train"]), AveragedValidation(), *remembering, recorder, bar]
-    if config["training.tensorboard"]:
+    if config.training.tensorboard:
         callbacks.append(_tensorboard(job.run))
     try:
         with calling(job.model, "trained", kind=TrainingError):
@@ -249,7 +247,7 @@ def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
         bar.close()
 
 
-def _whole(model: Any, fitted: Any) -> Any:
+def _model_to_save(model: Any, fitted: Any) -> Any:
     """Return the model to save, with the weights of the one that is fitted, where they are not the same ones."""
     if fitted.layers[-1] is not model.layers[-1]:
         model.set_weights(fitted.get_weights())
@@ -268,11 +266,11 @@ def reseed(model: Any, seed: int, phase: int) -> None:
 def _schedule_callbacks(job: _Job, phase: Phase, feeds: Mapping[str, Feed]) -> list[Any]:
     config, monitor = job.config, "val_loss" if "val" in feeds else "loss"
     callbacks: list[Any] = []
-    if config["training.schedule"] == "plateau":
-        steps = round(config["training.warmup"] * feeds["train"].steps)
+    if config.training.schedule == "plateau":
+        steps = round(config.training.warmup * feeds["train"].steps)
         callbacks.append(PlateauSchedule(monitor, learning_rate=phase.learning_rate, warmup_steps=steps))
-    if config["training.early_stopping"]:
-        callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=config["training.early_stopping"]))
+    if config.training.early_stopping:
+        callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=config.training.early_stopping))
     return callbacks
 
 
@@ -281,8 +279,9 @@ def _tensorboard(run: Run) -> Any:
 
 
 def _draw(run: Run) -> None:
-    if rows := run.metrics:
-        draw_curves(rows, run.path / "curves.png")
-    if matrix := run.result["confusion_matrix"]:
-        draw_confusion_matrix(matrix, run.class_names, run.path / "confusion_matrix.png")
-    write_report(run.path)
+    with doing("Drawing the report"):
+        if rows := run.metrics:
+            draw_curves(rows, run.path / "curves.png")
+        if matrix := run.result["confusion_matrix"]:
+            draw_confusion_matrix(matrix, run.class_names, run.path / "confusion_matrix.png")
+        write_report(run.path)

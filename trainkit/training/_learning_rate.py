@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from trainkit._progress import counting
 from trainkit.backend import keras, tf
 from trainkit.data._dataset import Dataset
 from trainkit.data._sources import load_dataset
@@ -41,10 +42,10 @@ def measure_learning_rates(config: Config, dataset: Dataset | None = None) -> Le
         TrainkitError: data, weights and network cannot be used, or the loss is never finite.
         UsageError: the settings do not go together.
     """
-    dataset = dataset or load_dataset(config["data"], validation=config["training.validation"])
+    dataset = dataset or load_dataset(config.data, validation=config.training.validation)
     # The rate is what is looked at; and one device is enough for it, because several train like one.
     simple = {"schedule": "constant", "warmup": 0.0, "ema": 0.0, "distribute": "none"}
-    plain = Config({**config.values, **{f"training.{key}": value for key, value in simple.items()}})
+    plain = config.replace({f"training.{key}": value for key, value in simple.items()})
     prepared = prepare(plain, dataset)
     log.info("Training up to %d steps at rising learning rates, %g to %g", STEPS, LOWEST, HIGHEST)
     fitted = build_fitted(prepared)
@@ -71,7 +72,7 @@ def _losses(model: Any, feed: Feed) -> tuple[list[float], list[float]]:
     rates = np.geomspace(LOWEST, HIGHEST, STEPS)
     used: list[float] = []
     losses: list[float] = []
-    for rate, batch in zip(rates, _endless(feed), strict=False):
+    for rate, batch in zip(counting(rates, "Training", unit="steps"), _endless(feed), strict=False):
         model.optimizer.learning_rate = rate
         inputs, targets, *weights = map(keras.ops.convert_to_tensor, batch)
         with calling(model, "trained"):

@@ -23,16 +23,16 @@ class Phase:
     name: str  # head, fine-tuning, or training where there is but one
     epochs: int  # at most
     learning_rate: float
+    layers: int = 0  # of the backbone's top, which are trained in this phase too
 
 
 def plan_phases(config: Config, model: Any) -> list[Phase]:
     """Return the phases of a training: two where a frozen backbone is to be fine-tuned."""
-    training = Phase(
-        "head" if is_frozen(model) else "training", config["training.epochs"], config["training.learning_rate"]
-    )
-    if not config.values.get("fine_tuning.epochs"):
+    training = Phase("head" if is_frozen(model) else "training", config.training.epochs, config.training.learning_rate)
+    tuning = config.fine_tuning
+    if tuning is None or not tuning.epochs:
         return [training]
-    return [training, Phase("fine-tuning", config["fine_tuning.epochs"], config["fine_tuning.learning_rate"])]
+    return [training, Phase("fine-tuning", tuning.epochs, tuning.learning_rate, layers=tuning.layers)]
 
 
 def is_frozen(model: Any) -> bool:

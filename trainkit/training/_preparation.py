@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
+from trainkit._progress import doing
 from trainkit.backend import keras, tf
-from trainkit.data._augmentation import Augmentation
 from trainkit.data._dataset import Dataset
 from trainkit.data._pipeline import read_pixels
 from trainkit.data._statistics import channel_statistics, mean_image
@@ -62,18 +62,18 @@ def prepare(config: Config, dataset: Dataset, preprocessing: Preprocessing | Non
     for side in ("train", "val"):
         if side in dataset.parts and side not in pixels:
             pixels[side] = read_pixels(dataset.parts[side], preprocessing)
-    keras.utils.set_random_seed(config["training.seed"])
-    with strategy.scope():
+    keras.utils.set_random_seed(config.training.seed)
+    with doing("Building the network"), strategy.scope():
         model = _build_model(config, preprocessing, dataset)
     return Prepared(config, dataset, preprocessing, pixels, model, strategy)
 
 
 def _check_settings(config: Config, dataset: Dataset) -> None:
-    if config["training.class_weights"] == "balanced" and dataset.multi_label:
+    if config.training.class_weights == "balanced" and dataset.multi_label:
         raise UsageError("`training.class_weights` balanced needs one class an image, and these may have several.")
-    if config["training.mixed_precision"] == "float16" and not tf.config.list_physical_devices("GPU"):
+    if config.training.mixed_precision == "float16" and not tf.config.list_physical_devices("GPU"):
         log.warning("float16 is for GPUs: here it may be a hundred times slower than float32. Take bfloat16, or none.")
-    if config["training.tensorboard"]:
+    if config.training.tensorboard:
         try:
             version("tensorboard")
         except PackageNotFoundError as error:
@@ -82,7 +82,7 @@ def _check_settings(config: Config, dataset: Dataset) -> None:
 
 def _strategy(config: Config) -> Any:
     """Return how the work is spread: over all GPUs of this machine for `mirrored`, else not at all."""
-    if config["training.distribute"] == "none":
+    if config.training.distribute == "none":
         return tf.distribute.get_strategy()
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return _mirrored(tuple(device.name for device in devices))
@@ -99,27 +99,26 @@ def _mirrored(devices: tuple[str, ...]) -> Any:
 
 def _build_preprocessing(config: Config, dataset: Dataset) -> tuple[Preprocessing, np.ndarray]:
     """Return the preprocessing and the training pixels, from which its statistics may have to be taken."""
-    chosen = config.section("preprocessing")
-    width, height = chosen["size"]
-    name = config["preprocessing.name"]
-    geometry = {"height": height, "width": width, "resize": chosen["resize"], "color": chosen["color"]}
-    plain = build_preprocessing("none", **geometry)
+    settings = config.preprocessing
+    name, (width, height) = settings.name, settings.size
+    build = partial(build_preprocessing, height=height, width=width, resize=settings.resize, color=settings.color)
+    plain = build("none")
     pixels = read_pixels(dataset.parts["train"], plain)
-    statistics = channel_statistics(pixels, chosen["color"]) if needs_statistics(name) else None
+    statistics = channel_statistics(pixels, settings.color) if needs_statistics(name) else None
     if statistics and name == "standardize" and min(statistics[1]) < _LEAST_DEVIATION:
         raise DataError(
             "All training images have one and the same colour in a channel, so there is no deviation to divide by. "
             "Expected images with something on them, or --preprocessing unit."
         )
-    mean = mean_image(pixels, chosen["color"]) if needs_mean_image(name) else None
-    return build_preprocessing(name, **geometry, statistics=statistics, mean_image=mean), pixels
+    mean = mean_image(pixels, settings.color) if needs_mean_image(name) else None
+    return build(name, statistics=statistics, mean_image=mean), pixels
 
 
 def _build_model(config: Config, preprocessing: Preprocessing, dataset: Dataset) -> Any:
     settings = config.section("model")
-    if config["model.name"].endswith(MODEL_SUFFIX):
-        settings["path"] = config["model.name"]
-    builder = builder_of(config["model.name"])
+    if config.model.name.endswith(MODEL_SUFFIX):
+        settings["path"] = config.model.name
+    builder = builder_of(config.model.name)
     several = {"multi_label": True} if dataset.multi_label else {}  # a builder of the user's own may not know it
     return builder.build(preprocessing.shape, len(dataset.class_names), **several, **settings)
 
@@ -143,16 +142,17 @@ def build_fitted(prepared: Prepared, callbacks: list[Any] | None = None) -> Fitt
         callbacks: of Keras, for the computing of features.
     """
     config, pixels, to_input = prepared.config, prepared.pixels, prepared.preprocessing.to_input
-    augmentation, shared = augmentation_of(config), config["training.distribute"] != "none"
+    augmentation, shared = config.augmentation, config.training.distribute != "none"
     if is_frozen(prepared.model) and not (augmentation.moves_pixels or augmentation.mixes):
 
         def predict(backbone: Any, side: str) -> np.ndarray:
-            return predict_pixels(backbone, pixels[side], prepared.preprocessing, callbacks=callbacks or [])
+            text = f"Features of the {'training' if side == 'train' else 'validation'} images"
+            return predict_pixels(backbone, pixels[side], prepared.preprocessing, callbacks or [], text=text)
 
         head = compute_features(prepared.model, predict, {side: len(of_side) for side, of_side in pixels.items()})
         model = share_noise(head.model) if shared else head.model
         return Fitted(model, _build_feeds(prepared, head.features, np.asarray, model))
-    model = training_copy(prepared.model, config["training.mixed_precision"], shared=shared)
+    model = training_copy(prepared.model, config.training.mixed_precision, shared=shared)
     return Fitted(model, _build_feeds(prepared, pixels, to_input, model))
 
 
@@ -160,8 +160,8 @@ def _build_feeds(
     prepared: Prepared, examples: dict[str, np.ndarray], to_input: Callable[[np.ndarray], np.ndarray], model: Any
 ) -> dict[str, Feed]:
     config = prepared.config
-    augmentation = augmentation_of(config)
-    shares = bool(config["training.label_smoothing"]) or augmentation.mixes
+    augmentation = config.augmentation
+    shares = bool(config.training.label_smoothing) or augmentation.mixes
     feeds = {}
     for side, of_side in examples.items():
         labels = prepared.dataset.parts[side].labels
@@ -170,21 +170,16 @@ def _build_feeds(
             targets=build_targets(labels, int(model.output_shape[-1]), shares=shares),
             to_input=to_input,
             input_shape=tuple(model.input_shape[1:]),
-            batch_size=config["training.batch_size"],
+            batch_size=config.training.batch_size,
             replicas=prepared.strategy.num_replicas_in_sync,
         )
-    feeds["train"].shuffle_seed = config["training.seed"]
+    feeds["train"].shuffle_seed = config.training.seed
     feeds["train"].augmentation = augmentation
-    if config["training.class_weights"] == "balanced":
+    if config.training.class_weights == "balanced":
         feeds["train"].weights = class_weights(
             prepared.dataset.parts["train"].labels, len(prepared.dataset.class_names)
         )
     return feeds
-
-
-def augmentation_of(config: Config) -> Augmentation:
-    """Return what may be done to the training images."""
-    return Augmentation(**config.section("augmentation"))
 
 
 def build_targets(labels: np.ndarray, units: int, *, shares: bool) -> np.ndarray:

@@ -37,7 +37,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         run: Run,
         progress: Progress,
         *,
-        whole: Callable[[], Any],
+        model_to_save: Callable[[], Any],
         images: int,
         remembering: list[Any],
         began: float,
@@ -47,13 +47,13 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         Args:
             run: where to.
             progress: what happened so far; it is kept up to date.
-            whole: returns the model to save, which may be larger than the one that is fitted.
+            model_to_save: returns what to save, which may be larger than the one that is fitted.
             images: trained on in an epoch.
             remembering: the callbacks whose state belongs to that of the training.
             began: when the time of the phase began to count, by `time.monotonic`.
         """
         super().__init__()
-        self._run, self._progress, self._whole = run, progress, whole
+        self._run, self._progress, self._model_to_save = run, progress, model_to_save
         self._images, self._remembering = images, remembering
         self._began = self._started = began
 
@@ -108,7 +108,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     def save_best(self) -> None:
         """Save the whole model, with the averages of its weights where there are any, as the run's `model.keras`."""
         with averaged(self.model), replacing(self._run.model_path) as path:
-            self._whole().save(path)
+            self._model_to_save().save(path)
 
 
 def _memory(callback: Any) -> dict[str, Any]:

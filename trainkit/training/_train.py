@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainkit.data._arrays import load_arrays, save_arrays
-from trainkit.data._dataset import ArrayImages, Dataset
-from trainkit.data._sources import SOURCES, load_dataset
-from trainkit.errors import ModelError, UsageError
 from trainkit.files import check_new
-from trainkit.models._layers import check_weights_file
-from trainkit.models._own import describe_own_model
-from trainkit.runs._recipes import find_recipe, recipe_for
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
-from trainkit.runs._settings import KEPT_BESIDE, MODEL_SUFFIX, Config, build_config, builder_of, read_config
+from trainkit.training._options import Options, resolve_settings
 
 if TYPE_CHECKING:
     from trainkit.training._suggestion import LearningRates
-
-_Brought = dict[str, tuple[str, Callable[[Path], None]]]  # see `fit`
-_KEPT_DATA, _KEPT_MODEL = KEPT_BESIDE["data"], KEPT_BESIDE["model.name"]
 
 
 def train(
@@ -87,7 +72,7 @@ def train(
         TrainkitError: the data, the weights or the folder cannot be used, or the loss is not finite.
         UsageError: a setting is unknown or impossible.
     """
-    chosen = {
+    arguments = {
         "data": data,
         "name": name,
         "model.name": model,
@@ -107,122 +92,16 @@ def train(
         "training.seed": seed,
         "training.validation": validation,
     }
-    with _understand(chosen, class_names, recipe, config, settings) as (resolved, dataset, brought):
+    options = Options(arguments=arguments, class_names=class_names, recipe=recipe, config=config, settings=settings)
+    with resolve_settings(options) as resolved:
         from trainkit.training._environment import has_bfloat16
         from trainkit.training._fit import fit
 
-        if resolved["training.mixed_precision"] == "auto":  # the run remembers what it came to
+        all_settings = resolved.config
+        if all_settings.training.mixed_precision == "auto":  # the run remembers what it came to
             precision = "bfloat16" if has_bfloat16() else "none"
-            resolved = Config({**resolved.values, "training.mixed_precision": precision})
-        return fit(resolved, dataset, experiments=Path(experiments), brought=brought)
-
-
-@contextmanager
-def _understand(
-    chosen: Mapping[str, Any],
-    class_names: Sequence[str] | None,
-    recipe: str | None,
-    config: str | Path | None,
-    settings: Mapping[str, Any] | None,
-) -> Iterator[tuple[Config, Dataset | None, _Brought]]:
-    """Give every setting, the data where it must be looked at first, and what a run keeps a copy of.
-
-    What can be wrong is looked at before TensorFlow is imported, which takes seconds.
-
-    Args:
-        chosen: arguments by their dotted keys; data may be arrays, and the model a Keras model.
-        class_names: of arrays.
-        recipe: its name.
-        config: the file of a run.
-        settings: by their dotted keys.
-    """
-    chosen, arrays = dict(chosen), None
-    brought: _Brought = {}
-    if isinstance(chosen["data"], tuple):
-        arrays, chosen["data"] = chosen["data"], _KEPT_DATA
-        brought["data"] = (_KEPT_DATA, partial(save_arrays, arrays, class_names=class_names))
-    elif chosen["data"] is not None and not isinstance(chosen["data"], (str, Path)):
-        raise UsageError(
-            f"`data` must be a name, a path, or arrays as the tuple (x, y). Received: {type(chosen['data']).__name__}"
-        )
-    elif class_names is not None:
-        raise UsageError("`class_names` go with arrays: other data has its own.")
-    with tempfile.TemporaryDirectory() as folder:
-        if chosen["model.name"] is not None and not isinstance(chosen["model.name"], (str, Path)):
-            chosen["model.name"] = _save_own_model(chosen["model.name"], Path(folder))
-        given = _with_own_model(_merge({key: _plain(value) for key, value in chosen.items()}, recipe, config, settings))
-        if str(given.get("model.name", "")).endswith(MODEL_SUFFIX):
-            brought["model.name"] = (_KEPT_MODEL, partial(_copy, Path(given["model.name"]).absolute()))
-        resolved = build_config(given)
-        weights_file = resolved.values.get("model.weights", "none")
-        if weights_file not in ("imagenet", "none"):
-            check_weights_file(weights_file)
-        share = resolved["training.validation"]
-        dataset = None
-        if arrays is not None:
-            dataset = load_arrays(arrays, validation=share, class_names=class_names)
-        elif resolved["data"] not in SOURCES:
-            dataset = load_dataset(resolved["data"], validation=share)
-        if dataset is not None:
-            resolved = build_config({**_size_of_arrays(dataset, resolved), **given})
-        yield resolved, dataset, brought
-
-
-def _plain(value: Any) -> Any:
-    """Return a setting as a config has it: a path as text, a size as a list."""
-    if isinstance(value, Path):
-        return str(value)
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _merge(
-    chosen: Mapping[str, Any], recipe: str | None, config: str | Path | None, settings: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """Return the settings that were given: arguments win over `settings`, these over a config, that over a recipe."""
-    said = {**(settings or {}), **{key: value for key, value in chosen.items() if value is not None}}
-    given = {**(_without_other_model(read_config(Path(config)), said) if config else {}), **said}
-    if recipe is None and config is None:
-        found = recipe_for(given.get("data"), given.get("model.name"))
-    else:
-        found = find_recipe(recipe) if recipe else None
-    return {**(_without_other_model(found.settings, given) if found else {}), **given}
-
-
-def _without_other_model(settings: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what belongs to a model, where another one is asked for."""
-    if said.get("model.name") in (None, settings.get("model.name")):
-        return dict(settings)
-    return {key: value for key, value in settings.items() if key != "name" and not key.startswith(("model.", "fine_"))}
-
-
-def _size_of_arrays(dataset: Dataset, config: Config) -> dict[str, Any]:
-    """Return size and colour of images that all have the same, for a network that has none of its own."""
-    images, builder = dataset.parts["train"].images, builder_of(config["model.name"])
-    if not isinstance(images, ArrayImages) or builder.size is not None:
-        return {}
-    height, width, *channels = images.pixels.shape[1:]
-    return {"preprocessing.size": [width, height], "preprocessing.color": "rgb" if channels else "gray"}
-
-
-def _save_own_model(model: Any, folder: Path) -> Path:
-    """Save a Keras model, to train a copy of it."""
-    if not (hasattr(model, "save") and hasattr(model, "layers")):
-        raise UsageError(
-            f"`model` must be a model's name, a .keras file or a Keras model. Received: {type(model).__name__}"
-        )
-    if not model.built:
-        raise UsageError("The model is not built, so its input's shape is not known. Begin it with keras.Input(shape).")
-    path = folder / f"{re.sub(r'[^a-zA-Z0-9_-]+', '-', model.name)}{MODEL_SUFFIX}"  # the run is called by it
-    model.save(path)
-    try:
-        describe_own_model(path)
-    except ModelError as error:
-        raise ModelError(str(error).replace(str(path), "The model")) from error
-    return path
-
-
-def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
+            all_settings = all_settings.replace({"training.mixed_precision": precision})
+        return fit(all_settings, resolved.dataset, experiments=Path(experiments), copies=resolved.copies)
 
 
 def resume(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS) -> Run:
@@ -277,7 +156,7 @@ def find_learning_rate(
     """
     if out is not None:
         check_new(Path(out))
-    chosen = {
+    arguments = {
         "data": data,
         "model.name": model,
         "model.weights": weights,
@@ -286,18 +165,11 @@ def find_learning_rate(
         "training.batch_size": batch_size,
         "training.seed": seed,
     }
-    with _understand(chosen, None, recipe, None, settings) as (resolved, dataset, _):
+    with resolve_settings(Options(arguments=arguments, recipe=recipe, settings=settings)) as resolved:
         from trainkit.training._learning_rate import draw_learning_rates, measure_learning_rates
 
-        resolved = Config({**resolved.values, "training.mixed_precision": "none"})
-        found = measure_learning_rates(resolved, dataset)
+        in_float32 = resolved.config.replace({"training.mixed_precision": "none"})
+        found = measure_learning_rates(in_float32, resolved.dataset)
     if out is not None:
         draw_learning_rates(found, Path(out))
     return found
-
-
-def _with_own_model(given: dict[str, Any]) -> dict[str, Any]:
-    """Fill in what a `.keras` file says of itself: its size and colour."""
-    if not str(given.get("model.name", "")).endswith(MODEL_SUFFIX):
-        return given
-    return {**describe_own_model(Path(given["model.name"])), **given}

@@ -9,22 +9,15 @@ from trainkit._names import attach
 if TYPE_CHECKING:
     from trainkit.deploy.python._classifier import Classifier
     from trainkit.deploy.python._command import main
-    from trainkit.deploy.python._detector import Detector, open_bundle
+    from trainkit.deploy.python._detector import Detector
     from trainkit.deploy.python._manifest import read_class_names, read_manifest
     from trainkit.deploy.python._mean import read_mean
-    from trainkit.deploy.python._media import (
-        describe_speed,
-        in_batches,
-        is_utf8,
-        is_video,
-        list_files,
-        read_frames,
-        read_image,
-    )
+    from trainkit.deploy.python._media import is_utf8, is_video, list_files, read_frames, read_image
     from trainkit.deploy.python._model import read_net
     from trainkit.deploy.python._network import Network
     from trainkit.deploy.python._opencv import describe_needs, find_backend, has_engines, version_of
     from trainkit.deploy.python._pixels import apply_before_blob, check_image, pad_to_aspect, padding_to_aspect
+    from trainkit.deploy.python._prediction import describe_speed, in_batches, open_bundle
     from trainkit.deploy.python._schema import check_manifest
     from trainkit.deploy.python._selftest import describe_file_check, pixel_sha256, selftest
     from trainkit.deploy.python._values import (
@@ -126,15 +119,15 @@ __getattr__, __dir__ = attach(
         "check_manifest": "trainkit.deploy.python._schema",
         "describe_file_check": "trainkit.deploy.python._selftest",
         "describe_needs": "trainkit.deploy.python._opencv",
-        "describe_speed": "trainkit.deploy.python._media",
+        "describe_speed": "trainkit.deploy.python._prediction",
         "find_backend": "trainkit.deploy.python._opencv",
         "has_engines": "trainkit.deploy.python._opencv",
-        "in_batches": "trainkit.deploy.python._media",
+        "in_batches": "trainkit.deploy.python._prediction",
         "is_utf8": "trainkit.deploy.python._media",
         "is_video": "trainkit.deploy.python._media",
         "list_files": "trainkit.deploy.python._media",
         "main": "trainkit.deploy.python._command",
-        "open_bundle": "trainkit.deploy.python._detector",
+        "open_bundle": "trainkit.deploy.python._prediction",
         "pad_to_aspect": "trainkit.deploy.python._pixels",
         "padding_to_aspect": "trainkit.deploy.python._pixels",
         "pixel_sha256": "trainkit.deploy.python._selftest",

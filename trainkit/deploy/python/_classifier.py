@@ -80,6 +80,7 @@ class Classifier(Network):
 
 
 def check_share(min_confidence: float) -> None:
+    """Raise unless it is from 0 to 1."""
     if not 0 <= min_confidence <= 1:
         raise ValueError(f"`min_confidence` must be from 0 to 1. Received: {min_confidence}")
 

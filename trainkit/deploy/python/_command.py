@@ -1,49 +1,26 @@
-"""The command line."""
+"""The command line: read what is named, answer it, print."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Sequence, Tuple
+from typing import Any, Callable, List, Sequence
 
 import cv2
+import numpy as np
 
-from trainkit.deploy.python._detector import Detector, open_bundle
+from trainkit.deploy.python._detector import Detector
 from trainkit.deploy.python._drawing import draw, save_picture
 from trainkit.deploy.python._manifest import read_manifest
-from trainkit.deploy.python._media import describe_speed, in_batches, is_video, list_files, read_frames, read_image
+from trainkit.deploy.python._media import list_inputs, read_pictures
 from trainkit.deploy.python._opencv import has_engines
+from trainkit.deploy.python._prediction import answer_pictures, describe_speed, open_bundle
 from trainkit.deploy.python._selftest import describe_file_check, selftest
 from trainkit.deploy.python._values import NOTHING_FOUND, BundleError, Detection, Prediction
-
-
-def _read_inputs(options: argparse.Namespace, complain: Callable[[BundleError], None]) -> Iterator[Tuple[str, Any]]:
-    """Yield a name and an image for each image or frame; complain of what cannot be read, and go on with the next."""
-    if options.camera is not None:
-        yield from _read_source(options.camera, options.every)
-    for source in options.inputs:
-        try:
-            files = list_files(source)
-        except BundleError as error:
-            complain(error)
-            continue
-        for file in files:
-            try:
-                yield from _read_source(file, options.every)
-            except BundleError as error:
-                complain(error)
-
-
-def _read_source(source: str | int, every: int) -> Iterator[Tuple[str, Any]]:
-    if isinstance(source, int) or is_video(source):
-        name = f"camera {source}" if isinstance(source, int) else source
-        for number, frame in read_frames(source, every):
-            yield f"{name} frame {number}", frame
-    else:
-        yield source, read_image(source)
 
 
 def _describe(found: Sequence[Prediction | Detection]) -> str:
@@ -58,26 +35,22 @@ def _answer_inputs(network: Any, options: argparse.Namespace) -> int:
     """Print a line for each image or frame, and at the end how many a second there were."""
     problems: List[BundleError] = []
 
-    def complain(error: BundleError) -> None:
+    def complain(error: BundleError, _: Any = None) -> None:
         problems.append(error)
         print(error, file=sys.stderr, flush=True)
 
-    chosen = {} if isinstance(network, Detector) else {"top": options.top}
-    if options.min_confidence is not None:
-        chosen["min_confidence"] = options.min_confidence
+    files = list_inputs(options.inputs, complain)
+    pictures = read_pictures(files, complain, camera=options.camera, every=options.every)
+    several = len(options.inputs) != 1 or os.path.isdir(options.inputs[0])
     started, count = time.perf_counter(), 0
     try:
-        for batch in in_batches(_read_inputs(options, complain), options.batch):
-            try:
-                answers = network.predict_many([image for _, image in batch], **chosen)
-            except BundleError as error:
-                complain(error)
-                continue
-            for (name, image), found in zip(batch, answers):
-                print(f"{name}: {_describe(found)}", flush=True)
-                if options.annotate is not None:
-                    save_picture(options, name, draw(image, found))
-            count += len(batch)
+        for picture, found in answer_pictures(
+            pictures, _predict_many(network, options), batch=options.batch, complain=complain
+        ):
+            print(f"{picture.name}: {_describe(found)}", flush=True)
+            if options.annotate is not None:
+                save_picture(options.annotate, picture, draw(picture.image, found), several=several)
+            count += 1
     except BundleError as error:  # no camera, or no place for a picture
         complain(error)
     except KeyboardInterrupt:
@@ -86,6 +59,13 @@ def _answer_inputs(network: Any, options: argparse.Namespace) -> int:
     if count:
         print(describe_speed(count, time.perf_counter() - started), file=sys.stderr)
     return 1 if problems else 0
+
+
+def _predict_many(network: Any, options: argparse.Namespace) -> Callable[[Sequence[np.ndarray]], Sequence[Any]]:
+    chosen = {} if isinstance(network, Detector) else {"top": options.top}
+    if options.min_confidence is not None:
+        chosen["min_confidence"] = options.min_confidence
+    return functools.partial(network.predict_many, **chosen)
 
 
 def _run_selftest(bundle: Path) -> int:

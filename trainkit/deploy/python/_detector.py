@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, List, Sequence
+from typing import List, Sequence
 
 import numpy as np
 
-from trainkit.deploy.python._classifier import Classifier, check_share
-from trainkit.deploy.python._manifest import read_manifest
+from trainkit.deploy.python._classifier import check_share
 from trainkit.deploy.python._network import Network
 from trainkit.deploy.python._pixels import padding_to_aspect
 from trainkit.deploy.python._values import MAX_TOLERANCE, MIN_DETECTION, Box, BundleError, Detection
@@ -111,9 +109,3 @@ class Detector(Network):
         scaled = round(width * float(factor)), round(height * float(factor))
         cut = int(0.5 * (scaled[0] - size[0])), int(0.5 * (scaled[1] - size[1]))
         return np.asarray((boxes * [*size, *size] + [*cut, *cut]) / float(factor) - [left, top, left, top])
-
-
-def open_bundle(bundle: str | Path, **choices: Any) -> Classifier | Detector:
-    """Open what a manifest describes; see `Network` for the choices and what is raised."""
-    kind = read_manifest(bundle)["output"]["kind"]
-    return (Detector if kind == "ssd" else Classifier)(bundle, **choices)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-import re
 from pathlib import Path
 from typing import Sequence, Tuple
 
 import cv2
 import numpy as np
 
+from trainkit.deploy.python._media import Picture
 from trainkit.deploy.python._values import NOTHING_FOUND, BundleError, Detection, Prediction
 
 
@@ -40,14 +39,18 @@ def _write(picture: np.ndarray, text: str, corner: Tuple[int, int], scale: float
     cv2.putText(picture, plain, (left + 2, bottom - int(9 * scale)), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255))
 
 
-def save_picture(options: argparse.Namespace, name: str, picture_bgr: np.ndarray) -> None:
-    """Write a picture to what --annotate names: a file for one image, else a folder. Nothing is overwritten."""
-    path, frame = Path(options.annotate), re.search(" frame ([0-9]+)$", name)
-    if frame or len(options.inputs) > 1 or os.path.isdir(options.inputs[0]) or os.path.isdir(path):
-        stem = f"{Path(name[: frame.start()]).stem}-{frame[1]}" if frame else Path(name).stem
-        path = path / f"{stem}.png"
+def save_picture(annotate: str | Path, picture: Picture, drawn_bgr: np.ndarray, *, several: bool) -> None:
+    """Write what was drawn on a picture to `annotate`, a file, or a folder for several. Nothing is overwritten.
+
+    Raises:
+        BundleError: it is there already, or cannot be written.
+    """
+    path = Path(annotate)
+    if several or picture.frame is not None or os.path.isdir(path):
+        number = "" if picture.frame is None else f"-{picture.frame}"
+        path = path / f"{Path(picture.source).stem}{number}.png"
     try:
-        written, data = cv2.imencode(path.suffix, picture_bgr)
+        written, data = cv2.imencode(path.suffix, drawn_bgr)
     except cv2.error:
         written = False
     if not written:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from pathlib import Path
-from typing import Any, Iterator, List, Tuple
+from typing import Any, Callable, Iterable, Iterator, List, NamedTuple, Tuple
 
 import cv2
 import numpy as np
 
 from trainkit.deploy.python._values import IMAGE_SUFFIXES, VIDEO_SUFFIXES, BundleError
+
+
+class Picture(NamedTuple):
+    """An image, or a frame of a video or a camera: uint8 `(height, width, 3)`, BGR."""
+
+    source: str | Path
+    frame: int | None  # counted from 0
+    image: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """How it is called on the screen."""
+        return str(self.source) if self.frame is None else f"{self.source} frame {self.frame}"
 
 
 def is_utf8(path: str | Path) -> bool:
@@ -28,13 +40,19 @@ def read_image(path: str | Path) -> np.ndarray:
         raise BundleError(f"No such image: {path}")
     if not is_utf8(path):
         raise BundleError(f"The name {str(path)!a} is not UTF-8, on which OpenCV may crash. Rename it.")
+    image = decode_image(path)
+    if image is None:
+        raise BundleError(f"OpenCV cannot read {path} as an image. Convert it to JPEG or PNG.")
+    return image
+
+
+def decode_image(path: str | Path) -> np.ndarray | None:
+    """Return what OpenCV makes of an image file, as `read_image` does, `None` where it cannot read it."""
     try:
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     except cv2.error:
-        image = None
-    if image is None:
-        raise BundleError(f"OpenCV cannot read {path} as an image. Convert it to JPEG or PNG.")
-    return np.asarray(image)
+        return None
+    return np.asarray(image) if image is not None and image.ndim == 3 else None
 
 
 def list_files(source: str) -> List[str]:
@@ -66,7 +84,7 @@ def read_frames(source: str | int, every: int = 1) -> Iterator[Tuple[int, np.nda
 
     Args:
         source: a file, or a camera's number.
-        every: only each so manieth frame.
+        every: only every Nth frame.
 
     Raises:
         BundleError: OpenCV cannot open it, or it gives no frame.
@@ -90,14 +108,44 @@ def read_frames(source: str | int, every: int = 1) -> Iterator[Tuple[int, np.nda
         raise BundleError(f"OpenCV {cv2.__version__} gets no frame from {name}. Try another file or camera.")
 
 
-def describe_speed(count: int, seconds: float) -> str:
-    """Say how many images a second were answered."""
-    return f"{count} {'image' if count == 1 else 'images'} in {seconds:.2f} s: {count / seconds:.1f} images/s"
+def list_inputs(sources: Iterable[str], complain: Callable[[BundleError, Any], None]) -> Iterator[str]:
+    """Yield the files of each source, see `list_files`; complain of a folder that has none, and go on with the next."""
+    for source in sources:
+        try:
+            yield from list_files(source)
+        except BundleError as error:
+            complain(error, source)
 
 
-def in_batches(items: Iterator[Any], size: int) -> Iterator[List[Any]]:
-    """Yield lists of up to `size` items."""
-    batch = list(itertools.islice(items, size))
-    while batch:
-        yield batch
-        batch = list(itertools.islice(items, size))
+def read_pictures(
+    files: Iterable[str | Path],
+    complain: Callable[[BundleError, Any], None],
+    *,
+    camera: int | None = None,
+    every: int = 1,
+    read: Callable[[Any], np.ndarray] = read_image,
+) -> Iterator[Picture]:
+    """Yield what a camera sees, then each image and frame of files.
+
+    Args:
+        files: images and videos.
+        complain: is given the error of a file that cannot be read, and the file; the next one follows.
+        camera: its number.
+        every: of a video or a camera, only every Nth frame.
+        read: reads an image file.
+
+    Raises:
+        BundleError: there is no such camera.
+    """
+    if camera is not None:
+        for number, frame in read_frames(camera, every):
+            yield Picture(f"camera {camera}", number, frame)
+    for file in files:
+        try:
+            if is_video(str(file)):
+                for number, frame in read_frames(str(file), every):
+                    yield Picture(file, number, frame)
+            else:
+                yield Picture(file, None, read(file))
+        except BundleError as error:
+            complain(error, file)

@@ -17,6 +17,7 @@ from trainkit.deploy.python._values import BundleError
 
 
 def read_model(folder: Path, model: Dict[str, Any]) -> bytes:
+    """Return the bytes of the model file; raise unless they are those that the manifest describes."""
     path = folder / model["file"]
     data = read_beside(folder, model["file"], "model")
     if len(data) != model.get("bytes", len(data)):

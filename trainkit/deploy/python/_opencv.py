@@ -26,6 +26,7 @@ def describe_needs(opencv: Dict[str, Any]) -> str:
 
 
 def check_opencv(opencv: Dict[str, Any], engine: str | None) -> None:
+    """Raise unless this OpenCV, with the engine that is asked for, is one that the manifest takes."""
     minimum = opencv.get("minimum", OLDEST_OPENCV)
     if version_of(cv2.__version__) < version_of(minimum):
         raise BundleError(f"This bundle needs OpenCV {minimum} or later. Received: {cv2.__version__}. Upgrade OpenCV.")

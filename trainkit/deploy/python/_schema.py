@@ -15,6 +15,7 @@ class _Check(NamedTuple):
 
 
 def is_number(value: Any) -> bool:
+    """Whether a value is a number that every reader reads rightly."""
     # cv::FileStorage reads a whole number beyond 32 bits silently wrong before OpenCV 4.14.
     most = MAX_WHOLE if isinstance(value, int) else sys.float_info.max
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= most
@@ -29,6 +30,7 @@ def _are(values: Any, holds: Callable[[Any], bool], least: int, most: int) -> bo
 
 
 def is_text(value: Any) -> bool:
+    """Whether a value is a text that every reader takes: not empty, and not too long."""
     try:
         return isinstance(value, str) and 0 < len(value.encode("utf-8")) < 4000
     except UnicodeEncodeError:  # half of a surrogate pair

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from trainkit.exporting._lowering import Lower, Lowering, Side, Value, View, attribute_of
+from trainkit.exporting._lowering import Lower, Lowering
+from trainkit.exporting._observation import attribute_of
+from trainkit.exporting._views import Side, Value, View
 
 _LARGEST_BOUND = 1e3  # beside it, x - bound + bound keeps the precision that the answers are held to
 
@@ -19,8 +21,8 @@ def lower_elementwise(op: str, **attributes: Callable[[onnx.NodeProto], Any]) ->
 
     def lower_elementwise(lowering: Lowering, node: onnx.NodeProto) -> Value:
         view = lowering.view(node)
-        chosen = {key: read(node) for key, read in attributes.items()}
-        return View(lowering.emit(op, [view.name], lowering.graph.shapes[view.name], **chosen), view.groups)
+        values = {key: read(node) for key, read in attributes.items()}
+        return View(lowering.emit(op, [view.name], lowering.graph.shapes[view.name], **values), view.groups)
 
     return lower_elementwise
 
@@ -31,7 +33,7 @@ def read_number(name: str, default: float) -> Callable[[onnx.NodeProto], float]:
 
 
 def lower_clip(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Cut off at bounds; without an upper one it is a relu, shifted where the lower one is not 0."""
+    """Write clip(x, low, high); with one bound, max(x, low) = relu(x - low) + low or min(x, high) = -max(-x, -high)."""
     view = lowering.view(node)
     least, most = (lowering.constant(node, 1, "min"), lowering.constant(node, 2, "max"))
     low = -math.inf if least is None else float(least.reshape(-1)[0])
@@ -55,7 +57,7 @@ def _at_least(lowering: Lowering, view: View, low: np.ndarray | float) -> View:
 
 
 def lower_negative(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Multiply by -1, which folds into the weights beside it."""
+    """Write -x as -1x + 0, which folds into the weights beside it."""
     return lowering.affine(lowering.view(node), -1, 0)
 
 
@@ -64,12 +66,12 @@ def _power(lowering: Lowering, view: View, exponent: float) -> View:
 
 
 def lower_reciprocal(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Raise to the power of -1: OpenCV 4.5.5 knows no Reciprocal."""
+    """Write 1 / x as x ** -1: OpenCV 4.5.5 knows no Reciprocal."""
     return _power(lowering, lowering.view(node), -1.0)
 
 
 def lower_pow(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Raise to a constant power; a square is a product, which is right for negative numbers in every reader."""
+    """Write x ** p; x ** 2 as x * x, which is right for negative numbers in every reader."""
     exponent = lowering.constant(node, 1)
     if exponent is None or exponent.size != 1:
         raise lowering.cannot(node, "a power with more than one exponent")
@@ -80,7 +82,7 @@ def lower_pow(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def lower_binary(op: str) -> Lower:
-    """Return what combines two values or more, two at a time."""
+    """Return what combines two values or more, two at a time: x / y as x * y ** -1, min(x, y) as -max(-x, -y)."""
 
     def lower_binary(lowering: Lowering, node: onnx.NodeProto) -> Value:
         result = lowering.value(node.input[0])
@@ -112,7 +114,7 @@ def _combine_views(lowering: Lowering, op: str, one: View, other: View) -> View:
         other.groups
     )
     reference, follower = (one, other) if first_leads else (other, one)
-    name, reference = lowering.meet(follower, reference)
+    name, reference = lowering.align(follower, reference)
     shapes = lowering.graph.shapes[reference.name], lowering.graph.shapes[name]
     shape = tuple(max(sides) for sides in zip(*shapes, strict=True))
     names = [reference.name, name]
@@ -126,24 +128,39 @@ def with_constant(
     lowering: Lowering, node: onnx.NodeProto, op: str, view: View, constant: np.ndarray, *, constant_first: bool
 ) -> View:
     """Combine a value with a constant, mostly into an affine map that folds into the weights beside it."""
-    if constant.ndim > len(view.groups) or any(
-        length > 1 and not _is_long(lowering, view, axis - constant.ndim) for axis, length in enumerate(constant.shape)
-    ):
+    if _outgrows(lowering, constant, view):
         view = broadcast(lowering, view, lowering.shape(node.output[0]))
     if constant.size == 1:
         value: np.ndarray | float = float(constant.reshape(-1)[0])
     else:
-        value = lowering.constant_like(constant.astype(np.float64), view)
-    if op == "Add":
-        return lowering.affine(view, 1, value)
-    if op == "Sub":
-        return lowering.affine(view, -1, value) if constant_first else lowering.affine(view, 1, -value)
-    if op == "Mul":
-        return lowering.affine(view, value, 0)
-    if op == "Div" and constant_first:
+        value = lowering.relayout_constant_as(constant.astype(np.float64), view)
+    if op in ("Max", "Min"):
+        return _bounded(lowering, node, op, view, value)
+    if op == "Div" and constant_first:  # c / x = c * x ** -1
         return lowering.affine(_power(lowering, view, -1.0), value, 0)
-    if op == "Div":
-        return lowering.affine(view, 1 / value, 0)
+    return lowering.affine(view, *_as_affine(op, value, constant_first=constant_first))
+
+
+def _outgrows(lowering: Lowering, constant: np.ndarray, view: View) -> bool:
+    """Whether a constant is longer on some side than the value that it meets."""
+    return constant.ndim > len(view.groups) or any(
+        length > 1 and not _is_long(lowering, view, axis - constant.ndim) for axis, length in enumerate(constant.shape)
+    )
+
+
+def _as_affine(
+    op: str, value: np.ndarray | float, *, constant_first: bool
+) -> tuple[np.ndarray | float, np.ndarray | float]:
+    """Return scale and shift: x + c = 1x + c, x - c = 1x - c, c - x = -1x + c, x * c = cx + 0, x / c = (1 / c)x + 0."""
+    if op == "Add":
+        return 1, value
+    if op == "Sub":
+        return (-1, value) if constant_first else (1, -value)
+    return (value if op == "Mul" else 1 / value), 0
+
+
+def _bounded(lowering: Lowering, node: onnx.NodeProto, op: str, view: View, value: np.ndarray | float) -> View:
+    """Return max(x, c) = relu(x - c) + c, or min(x, c) = -max(-x, -c)."""
     bounded = _bounded_power(lowering, view, value) if op == "Min" else None
     if bounded is not None:
         return bounded
@@ -151,7 +168,7 @@ def with_constant(
         raise lowering.cannot(node, f"a bound of {np.abs(value).max():g}, too large for single precision")
     if op == "Max":
         return _at_least(lowering, view, value)
-    return lowering.affine(_at_least(lowering, lowering.affine(view, -1, 0), -value), -1, 0)  # Min
+    return lowering.affine(_at_least(lowering, lowering.affine(view, -1, 0), -value), -1, 0)
 
 
 def _bounded_power(lowering: Lowering, view: View, most: np.ndarray | float) -> View | None:
@@ -182,7 +199,7 @@ def broadcast(lowering: Lowering, view: View, sides: list[Side]) -> View:
         for (length, _), (axis,) in zip(sides[1:], groups[1:], strict=True):
             shape[axis - 1] = length
         return View(lowering.expand(view.name, tuple(shape)), groups)
-    name = lowering.plain(View(view.name, groups))
+    name = lowering.materialize(View(view.name, groups))
     name = lowering.expand(name, tuple(length for length, _ in sides[1:]))
     return View(name, tuple((axis,) for axis in range(len(sides))))
 
@@ -199,14 +216,14 @@ def lower_prelu(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def lower_tanh(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """tanh(x) as 2 * sigmoid(2 * x) - 1: that of OpenCV 5.0.0 is no number from x = 45 on."""
+    """Write tanh(x) as 2 * sigmoid(2 * x) - 1: that of OpenCV 5.0.0 is no number from x = 45 on."""
     doubled = lowering.affine(lowering.view(node), 2, 0)
     name = lowering.emit("Sigmoid", [doubled.name], lowering.graph.shapes[doubled.name])
     return lowering.affine(View(name, doubled.groups), 2, -1)
 
 
 def lower_softplus(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """softplus(x) as relu(x) + softplus(-|x|): that of every OpenCV is infinite from x = 89 on."""
+    """Write softplus(x) as relu(x) + softplus(-|x|): that of every OpenCV is infinite from x = 89 on."""
     view = lowering.view(node)
     shape = lowering.graph.shapes[view.name]
     below = lowering.affine(View(lowering.emit("Abs", [view.name], shape), view.groups), -1, 0)

@@ -10,13 +10,15 @@ import numpy as np
 import onnx
 
 from trainkit.exporting._graph import Shape
-from trainkit.exporting._lowering import Lower, Lowering, Value, View, attribute_of
+from trainkit.exporting._lowering import Lower, Lowering
+from trainkit.exporting._observation import attribute_of
 from trainkit.exporting._operations._arithmetic import with_constant
 from trainkit.exporting._operations._shapes import spatial
+from trainkit.exporting._views import Value, View
 
 
 def lower_matmul(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Multiply by a constant matrix: a dense layer, or a 1x1 convolution where there are more sides."""
+    """Write x @ W: a dense layer, or a 1x1 convolution where there are more sides."""
     weights = lowering.constant(node, 1)
     if weights is None or weights.ndim != 2:
         raise lowering.cannot(node, "a product of matrices that are both computed")
@@ -24,7 +26,7 @@ def lower_matmul(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def lower_gemm(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Multiply by a constant matrix and add a bias."""
+    """Write x @ (alpha * W) + beta * b."""
     weights, bias = lowering.constant(node, 1), lowering.constant(node, 2)
     if weights is None or attribute_of(node, "transA", 0):
         raise lowering.cannot(node, "a product of matrices that are both computed")
@@ -52,7 +54,7 @@ def _dense(lowering: Lowering, node: onnx.NodeProto, view: View, weights: np.nda
     if len(rest) > 2:
         raise lowering.cannot(node, "a dense layer on a value of more than four sides")
     turned = View(view.name, ((0,), last, *((axis,) for axis in rest)))
-    name, _ = lowering.meet(turned, _IMAGE_VIEWS[len(rest)](lowering))
+    name, _ = lowering.align(turned, _IMAGE_VIEWS[len(rest)](lowering))
     name = lowering.reshape(name, (*lowering.graph.shapes[name], 1)[:3])
     positions = {axis: index + 2 for index, axis in enumerate(rest)} | {0: 0}
     groups = tuple(tuple(positions[axis] for axis in group if axis in positions) for group in leading)
@@ -93,7 +95,7 @@ def lower_conv(lowering: Lowering, node: onnx.NodeProto) -> Value:
     weights, bias = lowering.constant(node, 1), lowering.constant(node, 2)
     if weights is None or weights.ndim != 4:
         raise lowering.cannot(node, "a convolution in other than two dimensions")
-    name = lowering.plain(lowering.view(node))
+    name = lowering.materialize(lowering.view(node))
     window = _window(lowering, node, name, list(weights.shape[2:]))
     constants = [
         lowering.graph.constant(weights),
@@ -111,7 +113,7 @@ def lower_conv_transpose(lowering: Lowering, node: onnx.NodeProto) -> Value:
     if weights is None or weights.ndim != 4 or attribute_of(node, "auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
         raise lowering.cannot(node, "a transposed convolution of this padding")
     weights = _dilated(weights, attribute_of(node, "dilations", [1, 1]))
-    name = lowering.plain(lowering.view(node))
+    name = lowering.materialize(lowering.view(node))
     window = {**_window(lowering, node, name, list(weights.shape[2:])), "dilations": [1, 1]}
     shape, group = spatial(lowering, node), int(attribute_of(node, "group", 1))
     outputs = weights.shape[1] * group
@@ -166,7 +168,7 @@ def lower_pool(op: str) -> Lower:
     """Return what lowers a pooling, with the padding as numbers."""
 
     def lower_pool(lowering: Lowering, node: onnx.NodeProto) -> Value:
-        name = lowering.plain(lowering.view(node))
+        name = lowering.materialize(lowering.view(node))
         kernel = list(attribute_of(node, "kernel_shape"))
         window = _window(lowering, node, name, kernel)
         if op == "AveragePool" and attribute_of(node, "count_include_pad", 0) and any(window["pads"]):
@@ -184,7 +186,7 @@ def lower_global_pool(op: str) -> Lower:
 
     def lower_global_pool(lowering: Lowering, node: onnx.NodeProto) -> Value:
         view = lowering.view(node)
-        name = lowering.plain(view)
+        name = lowering.materialize(view)
         name = lowering.reshape(name, (*lowering.graph.shapes[name], 1)[:3])
         result = lowering.emit(op, [name], (lowering.graph.shapes[name][0], 1, 1))
         return View(result, ((0,), (1,), *((),) * (len(view.groups) - 2)))
@@ -193,12 +195,15 @@ def lower_global_pool(op: str) -> Lower:
 
 
 def lower_reduce(kind: str) -> Lower:
-    """Return what lowers an average, sum, maximum or minimum: pooling over rows and columns, products over channels."""
+    """Return what lowers an average, sum, maximum or minimum: pooling over rows and columns, products over channels.
+
+    sum(x) = count * mean(x), min(x) = -max(-x).
+    """
 
     def lower_reduce(lowering: Lowering, node: onnx.NodeProto) -> Value:
         view = lowering.view(node)
-        chosen = lowering.constant(node, 1, "axes")
-        axes = range(1, len(view.groups)) if chosen is None else [int(axis) % len(view.groups) for axis in chosen]
+        listed = lowering.constant(node, 1, "axes")
+        axes = range(1, len(view.groups)) if listed is None else [int(axis) % len(view.groups) for axis in listed]
         over = {axis for side in axes for axis in view.groups[side]}
         if 0 in over:
             raise lowering.cannot(node, "an average over the batch")
@@ -256,7 +261,7 @@ def _over_channels(lowering: Lowering, kind: str, name: str) -> str:
 
 
 def lower_softmax(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Take a softmax over one side, stored so that this side is the channels."""
+    """Write a softmax over one side, stored so that this side is the channels."""
     view = lowering.view(node)
     axis = int(attribute_of(node, "axis", -1)) % len(view.groups)
     over = view.groups[axis]
@@ -265,7 +270,7 @@ def lower_softmax(lowering: Lowering, node: onnx.NodeProto) -> Value:
         inner = View(view.name, ((0,), over, *(g for i, g in enumerate(view.groups) if i not in (0, axis))))
         if len(inner.groups) > 4:
             raise lowering.cannot(node, "a softmax of more than four sides")
-        name = lowering.plain(inner)
+        name = lowering.materialize(inner)
         if len(inner.groups) == 3:
             name = lowering.reshape(name, (*lowering.graph.shapes[name], 1))
         sides = [0, *(i for i in range(1, len(view.groups)) if i != axis)]
@@ -275,10 +280,10 @@ def lower_softmax(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def lower_batch_normalization(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Write a batch normalisation at rest as the affine map that it is."""
+    """Write gamma * (x - mean) / sqrt(variance + epsilon) + beta as the affine map that it is at rest."""
     gamma, beta, mean, variance = (lowering.constant(node, position) for position in range(1, 5))
     assert gamma is not None and beta is not None and mean is not None and variance is not None
     scale = gamma / np.sqrt(variance.astype(np.float64) + attribute_of(node, "epsilon", 1e-5))
-    name = lowering.plain(lowering.view(node))
+    name = lowering.materialize(lowering.view(node))
     result = lowering.channel_affine(name, scale, beta - mean * scale)
     return View(result, tuple((axis,) for axis in range(len(lowering.graph.shapes[name]) + 1)))

@@ -9,8 +9,10 @@ import numpy as np
 import onnx
 
 from trainkit.exporting._graph import Shape
-from trainkit.exporting._lowering import Lowering, Side, Value, View, attribute_of
+from trainkit.exporting._lowering import Lowering
+from trainkit.exporting._observation import attribute_of
 from trainkit.exporting._operations._arithmetic import broadcast
+from trainkit.exporting._views import Side, Value, View
 
 
 def lower_same(lowering: Lowering, node: onnx.NodeProto) -> Value:
@@ -37,7 +39,7 @@ def lower_tile(lowering: Lowering, node: onnx.NodeProto) -> Value:
         raise lowering.moves_the_batch()
     joined = [side for side in range(1, len(after)) if before[side][0] not in (1, after[side][0])]
     if any(len(view.groups[side]) != 1 for side in joined):
-        view = lowering.apart(view)
+        view = lowering.split_axes(view)
     for side in joined:
         (axis,) = view.groups[side]
         shape = list(lowering.graph.shapes[view.name])
@@ -62,7 +64,7 @@ def lower_reshape(lowering: Lowering, node: onnx.NodeProto) -> Value:
         return View(view.name, regrouped)
     if sides[0] != (1, True) or any(follows for _, follows in sides[1:]):
         raise lowering.cannot(node, f"a reshape that cuts the batch into {sides}")
-    name = lowering.reshape(lowering.plain(view), tuple(length for length, _ in sides[1:]))
+    name = lowering.reshape(lowering.materialize(view), tuple(length for length, _ in sides[1:]))
     return View(name, tuple((axis,) for axis in range(len(sides))))
 
 
@@ -116,11 +118,11 @@ def lower_concat(lowering: Lowering, node: onnx.NodeProto) -> Value:
     views = [lowering.view(node, position) for position in range(len(node.input))]
     side = int(attribute_of(node, "axis", 1)) % len(views[0].groups)
     reference = views[0]
-    names = [lowering.like(view, reference) for view in views]
+    names = [lowering.relayout_as(view, reference) for view in views]
     if len(reference.groups[side]) != 1 or None in names:  # of length 1, of several stored sides, or in another order
-        views = [lowering.apart(view) for view in views]
+        views = [lowering.split_axes(view) for view in views]
         reference = views[0]
-        names = [lowering.like(view, reference) for view in views]
+        names = [lowering.relayout_as(view, reference) for view in views]
     (axis,) = reference.groups[side]
     if axis == 0:
         raise lowering.moves_the_batch()
@@ -138,15 +140,15 @@ def lower_slice(lowering: Lowering, node: onnx.NodeProto) -> Value:
     starts, ends = lowering.constant(node, 1, "starts"), lowering.constant(node, 2, "ends")
     axes, steps = lowering.constant(node, 3, "axes"), lowering.constant(node, 4)
     assert starts is not None and ends is not None
-    chosen = range(len(starts)) if axes is None else [int(axis) % len(view.groups) for axis in axes]
-    for index, side in enumerate(chosen):
+    sides = range(len(starts)) if axes is None else [int(axis) % len(view.groups) for axis in axes]
+    for index, side in enumerate(sides):
         length, follows = _product(lowering.stored_sides(view), list(view.groups[side]))
         step = 1 if steps is None else int(steps[index])
         start, end, step = slice(int(starts[index]), int(ends[index]), step).indices(length)
         if follows or (start, end, step) == (0, length, 1):
             continue
         if len(view.groups[side]) != 1:
-            view = lowering.apart(view)
+            view = lowering.split_axes(view)
         view = _cut(lowering, node, view, view.groups[side][0], (start, end, step))
     return view
 
@@ -174,7 +176,7 @@ def lower_split(lowering: Lowering, node: onnx.NodeProto) -> Value:
     view = lowering.view(node)
     side = int(attribute_of(node, "axis", 0)) % len(view.groups)
     if len(view.groups[side]) != 1:
-        view = lowering.apart(view)
+        view = lowering.split_axes(view)
     (axis,) = view.groups[side]
     if axis == 0:
         raise lowering.moves_the_batch()
@@ -195,7 +197,10 @@ def _select(lowering: Lowering, view: View, channels: list[int]) -> View:
 
 
 def lower_pad(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Put a constant around a value: around channels by a product, around rows and columns by a Pad of zeros."""
+    """Put a constant around a value: around channels by a product, around rows and columns by a Pad of zeros.
+
+    pad(x, c) = pad(x - c, 0) + c.
+    """
     view = lowering.view(node)
     if attribute_of(node, "mode", b"constant") != b"constant":
         raise lowering.cannot(node, "a padding that mirrors the image")
@@ -205,7 +210,7 @@ def lower_pad(lowering: Lowering, node: onnx.NodeProto) -> Value:
     value = 0.0 if filling is None else float(filling.reshape(-1)[0])
     sides = {side: (int(pads[side]), int(pads[side + rank])) for side in range(rank) if pads[side] or pads[side + rank]}
     if any(len(view.groups[side]) != 1 for side in sides):
-        view = lowering.apart(view)
+        view = lowering.split_axes(view)
     own = lowering.graph.shapes[view.name]
     by_axis = {view.groups[side][0]: amounts for side, amounts in sides.items()}
     if len(own) > 3 or 0 in by_axis:
@@ -232,7 +237,7 @@ def _padded(lowering: Lowering, name: str, by_axis: dict[int, tuple[int, int]]) 
 
 def lower_resize(lowering: Lowering, node: onnx.NodeProto) -> Value:
     """Enlarge by whole factors, interpolate, or pick the nearest pixels, each in a form all readers agree on."""
-    name = lowering.plain(lowering.view(node))
+    name = lowering.materialize(lowering.view(node))
     shape = spatial(lowering, node)
     own = lowering.graph.shapes[name]
     if own == shape:
@@ -269,7 +274,7 @@ def _picked(lowering: Lowering, name: str, side: int, length: int) -> str:
 
 
 def _every(lowering: Lowering, name: str, steps: list[int]) -> str:
-    """Return the middle one of every so many rows and columns: nearest-neighbour shrinking by whole numbers."""
+    """Return the middle one of every N rows and columns: nearest-neighbour shrinking by whole numbers."""
     for axis, step in enumerate(steps, 2):
         if step > 1:
             shape = list(lowering.graph.shapes[name])

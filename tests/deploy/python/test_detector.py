@@ -156,6 +156,24 @@ def test_box_beyond_what_was_cropped_or_padded_is_cut_at_the_image(tmp_path: Pat
     assert cropped.box == pytest.approx((40, 0, 160, 120), abs=2.5)  # a pixel of the blob is 2.4 wide
 
 
+@pytest.mark.parametrize("sides", [(204, 120), (205, 120), (120, 204), (200, 120)])
+def test_whole_blob_of_a_crop_is_the_part_that_blob_from_image_cuts(tmp_path: Path, sides: tuple[int, int]) -> None:
+    width, height = sides
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    factor = float(np.float32(50) / np.float32(min(sides)))
+    scaled = cv2.resize(image, None, fx=factor, fy=factor)
+    blob = cv2.dnn.blobFromImage(image, 1, (50, 50), crop=True)[0].transpose(1, 2, 0)
+    left, top = next(
+        (column, row)
+        for column in range(scaled.shape[1] - 49)
+        for row in range(scaled.shape[0] - 49)
+        if np.array_equal(blob, scaled[row : row + 50, column : column + 50])
+    )
+    (found,) = fixed(tmp_path, [[0, 1, 0.9, 0, 0, 1, 1]], size=(50, 50), blob={"crop": True}).predict(image)
+    expected = np.array([left, top, left + 50, top + 50]) / factor
+    assert found.box == pytest.approx(tuple(expected), abs=1e-3)  # a pixel of the blob is 2.4 wide
+
+
 def test_several_images_in_one_blob_have_each_its_own(colors: Detector) -> None:
     images = [
         colored_cells({(1, 2): "red"}),

@@ -1,0 +1,221 @@
+"""What a person sees of the library's steps, on standard error: a bar on a terminal, a line elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from trainkit._progress import Step, listening
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+
+VARIABLE = "TRAINKIT_PROGRESS"  # `0`: nothing is shown
+_SILENT_SECONDS = 1.0  # on a terminal, without anything new, before the step is shown
+_LINE_SECONDS = 2.0  # elsewhere, that a step has taken before there is a line of it
+_SETTLED_SECONDS = 0.5
+_TICK_SECONDS = 0.1
+_SPINNER, _PLAIN_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "-\\|/"
+_CLEAR_LINE = "\r\x1b[2K"
+
+
+@contextmanager
+def showing_progress(arguments: Sequence[str]) -> Iterator[None]:
+    """Show what a command does while the block runs; whatever is printed meanwhile finds an empty line.
+
+    Args:
+        arguments: of the command line, which name what is done where the library says nothing.
+    """
+    if os.environ.get(VARIABLE) == "0":
+        with listening(_Nobody()):
+            yield
+        return
+    words = [word for word in arguments if not word.startswith("-")]
+    command = words[: 2 if words[:1] == ["data"] else 1]
+    display = Display(sys.stderr, Step(" ".join(["trainkit", *command])))
+    with listening(display), display.on_screen():
+        yield
+
+
+class _Nobody:
+    """Shows nothing."""
+
+    def began(self, step: Step) -> None:
+        pass
+
+    def ended(self, step: Step) -> None:
+        pass
+
+
+class Display:
+    """Shows the innermost of the steps that go on.
+
+    The steps are those of the main thread; a thread of our own looks at them, because the main one is busy.
+    """
+
+    def __init__(self, stream: TextIO, command: Step) -> None:
+        """Show steps on a stream; the command itself, on a terminal only, where there are none."""
+        self._stream, self._command = stream, command
+        self._lock = threading.RLock()
+        self._steps: list[Step] = []
+        self._written: set[Step] = set()  # steps that have had their line
+        self._live: Live | None = None
+        self._last_seen = time.monotonic()
+        self._moves = _moves(stream)
+
+    @contextmanager
+    def on_screen(self) -> Iterator[None]:
+        """Watch the steps while the block runs, and make way for whatever is printed."""
+        before, over = (sys.stdout, sys.stderr, _log_stream()), threading.Event()
+        if self._moves:
+            if sys.stdout.isatty():
+                sys.stdout = cast(TextIO, _Screen(sys.stdout, self))
+            sys.stderr = cast(TextIO, _Screen(self._stream, self))
+            _log_to(sys.stderr)
+        threading.Thread(target=self._watch, args=(over,), name="progress", daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
+            with self._lock:  # steps may be left: an error keeps the generators alive that it went through
+                self._steps.clear()
+                self._make_way()
+            sys.stdout, sys.stderr, log_stream = before
+            _log_to(log_stream)
+
+    def began(self, step: Step) -> None:
+        """Watch over a step."""
+        if self._moves:
+            # Here, because the watching thread must not import what Keras may be importing at that moment.
+            import rich.live
+            import rich.progress_bar  # noqa: F401
+        with self._lock:
+            self._steps.append(step)
+
+    def ended(self, step: Step) -> None:
+        """Take a step away."""
+        with self._lock:
+            self._written.discard(step)
+            if step in self._steps:
+                self._steps.remove(step)
+
+    def print_on(self, stream: TextIO, text: str) -> int:
+        """Write a text where no bar stands."""
+        with self._lock:
+            self._make_way()
+            return stream.write(text)
+
+    def _make_way(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        self._last_seen = time.monotonic()
+
+    def _watch(self, over: threading.Event) -> None:
+        while not over.wait(_TICK_SECONDS):
+            with self._lock:
+                if over.is_set():
+                    return
+                if self._moves:
+                    self._refresh()
+                elif self._steps:
+                    self._write_line(self._current())
+
+    def _current(self) -> Step:
+        """Return the innermost step that is not over at once, as the reading of one of many files is."""
+        now = time.monotonic()
+        settled = (step for step in reversed(self._steps) if now - step.began >= _SETTLED_SECONDS)
+        return next(settled, self._steps[0] if self._steps else self._command)
+
+    def _write_line(self, step: Step) -> None:
+        if step not in self._written and time.monotonic() - step.began >= _LINE_SECONDS:
+            self._written.add(step)
+            print(f"{step} ...", file=self._stream, flush=True)
+
+    def _refresh(self) -> None:
+        if self._live is not None:
+            self._live.refresh()
+        elif time.monotonic() - self._last_seen >= _SILENT_SECONDS:
+            self._live = self._open()
+
+    def _open(self) -> Live:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._stream.write(_CLEAR_LINE)  # of a bar that stands still, such as Keras' of a download
+        live = Live(
+            get_renderable=lambda: render(self._current(), ascii_only=not _knows_unicode(self._stream)),
+            console=Console(file=self._stream, force_terminal=True, force_jupyter=False),
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        live.start(refresh=True)
+        return live
+
+
+class _Screen:
+    """A stream of the terminal for which a display makes way."""
+
+    def __init__(self, stream: TextIO, display: Display) -> None:
+        self._stream, self._display = stream, display
+
+    def write(self, text: str) -> int:
+        """Write where no bar stands."""
+        return self._display.print_on(self._stream, text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _log_stream() -> TextIO | None:
+    handlers = logging.getLogger().handlers
+    return handlers[0].stream if handlers and isinstance(handlers[0], logging.StreamHandler) else None
+
+
+def _log_to(stream: TextIO | None) -> None:
+    handlers = logging.getLogger().handlers
+    if stream is not None and handlers and isinstance(handlers[0], logging.StreamHandler):
+        handlers[0].setStream(stream)
+
+
+def render(step: Step, *, ascii_only: bool = False) -> RenderableType:
+    """Return a line for a step: what is done, and how far it is."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    seconds = time.monotonic() - step.began
+    spinner = _PLAIN_SPINNER if ascii_only else _SPINNER
+    cells: list[RenderableType] = [spinner[int(seconds / _TICK_SECONDS) % len(spinner)], Text(step.text)]
+    if step.total:
+        cells += [ProgressBar(total=step.total, completed=step.done, width=16), Text(_far(step, seconds))]
+    else:
+        cells.append(Text(f"{seconds:.0f} s"))
+    line = Table.grid(padding=(0, 1))
+    for _ in cells:
+        line.add_column(no_wrap=True, overflow="ellipsis")
+    line.add_row(*cells)
+    return line
+
+
+def _far(step: Step, seconds: float) -> str:
+    far = f"{step.done:,}/{step.total:,} {step.unit}"
+    return f"{far}, {step.done / seconds:,.0f} a second" if step.done and seconds > 0 else far
+
+
+def _moves(stream: TextIO) -> bool:
+    """Whether a line can be written over: on a terminal, but not on one that knows no movement."""
+    return stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+
+
+def _knows_unicode(stream: TextIO) -> bool:
+    return (stream.encoding or "").lower().startswith("utf")

@@ -1,0 +1,94 @@
+"""What a converted graph shows when it is run: how long every side is, and what never changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from trainkit.errors import ExportError
+from trainkit.exporting._views import Side
+
+_BATCHES = (2, 3)
+
+
+def attribute_of(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
+    """Return an attribute's value."""
+    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
+
+
+def mend(proto: onnx.ModelProto) -> None:
+    """Correct two things that tf2onnx writes and nothing can run.
+
+    It gives a convolution a second bias where a constant is added behind the first, and it says as a negative pad what
+    is output_padding: a transposed kernel shorter than its stride.
+    """
+    arrays = {tensor.name: tensor for tensor in proto.graph.initializer}
+    for node in proto.graph.node:
+        if node.op_type == "Conv" and len(node.input) > 3:
+            total = np.sum([numpy_helper.to_array(arrays[name]) for name in node.input[2:]], axis=0)
+            proto.graph.initializer.append(numpy_helper.from_array(total, f"{node.name}_biases"))
+            del node.input[2:]
+            node.input.append(f"{node.name}_biases")
+        pads = list(attribute_of(node, "pads", [0]))
+        if node.op_type == "ConvTranspose" and min(pads) < 0:
+            kept = [attribute for attribute in node.attribute if attribute.name not in ("pads", "output_padding")]
+            del node.attribute[:]
+            node.attribute.extend(
+                [
+                    *kept,
+                    helper.make_attribute("pads", [max(pad, 0) for pad in pads]),
+                    helper.make_attribute("output_padding", [max(-pad, 0) for pad in pads[2:]]),
+                ]
+            )
+
+
+def observe(
+    proto: onnx.ModelProto, source: str, input_shape: list[int]
+) -> tuple[dict[str, list[Side]], dict[str, np.ndarray]]:
+    """Run the converted graph at two batch sizes: the sides of every value, and the values that never change."""
+    import onnxruntime
+
+    names = list(dict.fromkeys(name for node in proto.graph.node for name in node.output if name))
+    open_proto = onnx.ModelProto()
+    open_proto.CopyFrom(proto)
+    del open_proto.graph.output[:]
+    open_proto.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = onnxruntime.InferenceSession(
+            open_proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        runs = [_run_on_zeros(session, names, source, (batch, *input_shape)) for batch in _BATCHES]
+    except Exception as error:  # onnxruntime's errors share no class of their own
+        reason = " ".join(str(error).split())[:200]
+        raise ExportError(
+            f"The model cannot be converted to ONNX ({reason}). Replace the layer that is named there by convolutions, "
+            "pooling, dense layers, normalisations and the usual activations."
+        ) from error
+    two, three = runs
+    sides = {name: [_side(a, b) for a, b in zip(two[name].shape, three[name].shape, strict=True)] for name in two}
+    varying = _varying(proto, source)
+    return sides, {k: v for k, v in three.items() if k not in varying and np.array_equal(v, two[k])}
+
+
+def _run_on_zeros(session: Any, names: list[str], source: str, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    zeros = np.zeros(shape, np.float32)
+    return {source: zeros, **dict(zip(names, session.run(names, {source: zeros}), strict=True))}
+
+
+def _side(two: int, three: int) -> Side:
+    return (two, False) if two == three else (two // _BATCHES[0], True)
+
+
+def _varying(proto: onnx.ModelProto, source: str) -> set[str]:
+    """Return the values that depend on what is in the input, and not on its shape alone."""
+    varying = {source}
+    for node in proto.graph.node:
+        if node.op_type != "Shape" and varying.intersection(node.input):
+            varying.update(node.output)
+    return varying
