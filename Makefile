@@ -1,12 +1,4 @@
-# make demo   the whole way on the digits that scikit-learn carries
-# make test   the tests, but for the slow ones: make test-slow
-# make test-no-onednn   the exporter's tests once more, as on a CPU for which TensorFlow has no oneDNN
-# make lint   ruff and mypy
-# make compat every OpenCV from 4.5.5 to 5.0 reads every network; writes the table of README.md
-# make notebooks  every lesson, from top to bottom
-# make clients    every client of a bundle (Python, C++, Node.js, a web page) tests itself
-# make bench  data, training and exported graphs beside what one would have used; make bench BENCH="augmentation --json"
-# make test PYTHON=python3.12   with another Python (3.11 to 3.13)
+# `make help` lists the targets. `make test PYTHON=python3.12` takes another Python (3.11 to 3.13).
 
 # The first of these that runs and is 3.11 to 3.13: a name on PATH may be a shim for a Python that is not there.
 RUNS = $(shell $(1) -c 'import sys; print("$(1)" if (3, 11) <= sys.version_info[:2] < (3, 14) else "")' 2>/dev/null)
@@ -14,7 +6,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.12 python3.11 python3.13 py
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-no-onednn test-slow lint compat compat-quick compat-all notebooks clients clients-quick bench clean
+.PHONY: help demo test test-no-onednn test-slow lint compat compat-quick compat-all notebooks clients clients-quick bench docs clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(call RUNS,$(PYTHON))" || { echo "trainkit needs Python 3.11 to 3.13. Install one, or name it: make PYTHON=python3.12" >&2; exit 1; }
@@ -23,10 +15,13 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(VENV)/installed
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 16
+
+demo: $(VENV)/installed ## the whole way on the digits that scikit-learn carries
 	@$(BIN)/python -m trainkit.cli._demo
 
-test: $(VENV)/installed
+test: $(VENV)/installed ## the tests, but for the slow ones and those that a clock decides
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 # What TensorFlow traces or runs for an export.
@@ -34,37 +29,41 @@ NO_ONEDNN := tests/test_backend.py tests/exporting tests/bundles/test_check.py t
 	tests/bundles/test_exportable.py tests/bundles/test_description.py tests/bundles/test_bench.py tests/models \
 	tests/runs/test_layer_table.py tests/runs/test_evaluation.py
 
-test-no-onednn: $(VENV)/installed
+test-no-onednn: $(VENV)/installed ## the exporter's tests once more, as on a CPU for which TensorFlow has no oneDNN
 	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile $(NO_ONEDNN)
 
-test-slow: $(VENV)/installed
+test-slow: $(VENV)/installed ## the slow ones: every network is trained
 	$(BIN)/python -m pytest -m slow
 
-lint: $(VENV)/installed
+lint: $(VENV)/installed ## ruff and mypy, strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-compat: $(VENV)/installed
+compat: $(VENV)/installed ## every OpenCV from 4.5.5 to 5.0 reads every network; writes the table of the manual
 	$(BIN)/python tests/compat
 
-compat-quick: $(VENV)/installed
+compat-quick: $(VENV)/installed ## a part of it, some minutes: what the gate runs
 	$(BIN)/python tests/compat --quick
 
-compat-all: $(VENV)/installed
+compat-all: $(VENV)/installed ## the matrix with the other families of keras.applications too
 	$(BIN)/python tests/compat --all
 
-notebooks: $(VENV)/installed
+notebooks: $(VENV)/installed ## every lesson, from top to bottom
 	$(BIN)/python tests/notebooks
 
-clients: $(VENV)/installed
+clients: $(VENV)/installed ## every client of a bundle (Python, C++, Node.js, a web page) tests itself
 	$(BIN)/python tests/clients $(CLIENTS)
 
-clients-quick: $(VENV)/installed
+clients-quick: $(VENV)/installed ## one client of each kind: what the gate runs
 	$(BIN)/python tests/clients --quick
 
-bench: $(VENV)/installed
+bench: $(VENV)/installed ## data, training and exported graphs beside what one would have used; BENCH="augmentation --json"
 	@$(BIN)/python tests/bench $(BENCH)
 
-clean:
-	rm -rf $(VENV) .demo .compat .clients .mypy_cache .ruff_cache .pytest_cache
+docs: $(VENV)/installed ## the manual and the lessons as a site, docs/_build/html/index.html; a warning ends it
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m sphinx -q -E -c docs -W --keep-going . docs/_build/html
+
+clean: ## removes what was installed and every cache
+	rm -rf $(VENV) .demo .compat .clients docs/_build .mypy_cache .ruff_cache .pytest_cache

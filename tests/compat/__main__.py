@@ -1,4 +1,4 @@
-"""Which OpenCV reads what, and how exactly: `python tests/compat` measures it and writes the table of the README."""
+"""Which OpenCV reads what, and how exactly: `python tests/compat` measures it, and writes the table of the manual."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     save_results(folder / "results.json", cells)
     full = not (options.quick or options.networks or options.readers or options.formats)
     if full:
-        write_table(options.readme, cells)
+        write_table(options.page, cells)
     _print_reds(cells, console)
     console.print(f"{count(cells)}, in {time.monotonic() - started:.0f} s: {folder / 'results.json'}")
     return int(any(cell.status == "red" for cell in cells))
@@ -75,7 +75,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="the other families of keras.applications too")
     parser.add_argument("--keep", action="store_true", help="take the bundles of the last run where there are any")
     parser.add_argument("--folder", type=Path, default=ROOT / ".compat", help="environments, bundles, results")
-    parser.add_argument("--readme", type=Path, default=ROOT / "README.md", help="where a full run writes its table")
+    parser.add_argument(
+        "--page", type=Path, default=ROOT / "docs" / "matrix.md", help="where a full run writes its table"
+    )
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,4 @@
-"""The table of the README, written between two marks; and the results as JSON."""
+"""The table of docs/matrix.md, written between two marks; and the results as JSON."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ def _text(cell: Cell | None) -> str:
     return f"{cell.logits:.0e}".replace("e-0", "e-") + ("*" if cell.loosened else "")
 
 
-def write_table(readme: Path, cells: Sequence[Cell]) -> None:
-    """Put the table between the marks of a README.
+def write_table(page: Path, cells: Sequence[Cell]) -> None:
+    """Put the table between the marks of a page.
 
     Raises:
         ValueError: it has no such marks.
     """
-    text = readme.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"{readme} needs the lines {BEGIN} and {END} around the table.")
-    write_text(readme, f"{before}{BEGIN}\n{to_markdown(cells)}\n{END}{after}")
+        raise ValueError(f"{page} needs the lines {BEGIN} and {END} around the table.")
+    write_text(page, f"{before}{BEGIN}\n{to_markdown(cells)}\n{END}{after}")
 
 
 def save_results(path: Path, cells: Sequence[Cell]) -> None:

@@ -222,11 +222,11 @@ def test_table_is_written_between_its_marks(tmp_path: Path) -> None:
         cells.Cell(network="two", format="onnx", reader="4.5.5", status="green", logits=3e-4, loosened=True),
         cells.Cell(network="two", format="onnx", reader="5.0-new", status="red", logits=float("inf")),
     ]
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    page = tmp_path / "matrix.md"
+    page.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
     for _ in range(2):
-        table.write_table(readme, some)
-        lines = readme.read_text().splitlines()
+        table.write_table(page, some)
+        lines = page.read_text().splitlines()
         assert lines[:2] + lines[-2:] == ["before", table.BEGIN, table.END, "after"]
         assert lines[2:-2] == [
             "2 green, 1 declared, 1 red.",
@@ -238,9 +238,9 @@ def test_table_is_written_between_its_marks(tmp_path: Path) -> None:
         ]
     table.save_results(tmp_path / "results.json", some)
     assert table.load_results(tmp_path / "results.json")[:3] == some[:3]
-    readme.write_text("no marks")
+    page.write_text("no marks")
     with pytest.raises(ValueError, match="needs the lines"):
-        table.write_table(readme, some)
+        table.write_table(page, some)
 
 
 def test_table_of_all_readers_has_short_lines() -> None:
@@ -280,7 +280,7 @@ def test_without_a_python_it_says_what_is_missing(tmp_path: Path, option: str, c
     program = (
         f"import sys; sys.path.insert(0, {str(COMPAT)!r}); import runpy, environments; "
         "environments.find_python.__defaults__ = ('/nowhere',); "
-        f"sys.argv = ['compat', {option!r}, '--folder', {str(tmp_path)!r}, '--readme', {str(tmp_path / 'R')!r}]; "
+        f"sys.argv = ['compat', {option!r}, '--folder', {str(tmp_path)!r}, '--page', {str(tmp_path / 'R')!r}]; "
         f"runpy.run_path({str(COMPAT)!r}, run_name='__main__')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

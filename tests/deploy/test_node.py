@@ -910,15 +910,14 @@ def test_memory_is_given_back(version: str, tiny_bundle: Path, tmp_path: Path, c
     assert run_program(clients[version], text) == "true\n"
 
 
-# The README
+# The manual
 
 
 def section() -> str:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    return readme.split("# Deploy to Node.js\n")[1].split("\n#")[0]
+    return (ROOT / "docs" / "deploy-node.md").read_text(encoding="utf-8")
 
 
-def test_service_of_the_readme_answers(client: Path, photos: list[Path], tmp_path: Path) -> None:
+def test_service_of_the_manual_answers(client: Path, photos: list[Path], tmp_path: Path) -> None:
     (script,) = re.findall(r"```js\n(// server\.mjs\n.*?)```", section(), re.DOTALL)
     (client / "server.mjs").write_text(script)
     with socket.create_server(("127.0.0.1", 0)) as probe:
