@@ -10,7 +10,7 @@ WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cor
 SHARE := --numprocesses $(WORKERS) --dist worksteal
 TESTS := $(BIN)/python -m pytest $(SHARE)
 
-.PHONY: help demo test test-no-onednn test-slow test-timing test-opencv4 test-wheel coverage mutants lint compat compat-quick compat-all notebooks clients clients-quick bench docs clean
+.PHONY: help demo test test-no-onednn test-slow test-timing test-opencv4 test-wheel mutants lint compat compat-quick compat-all notebooks clients clients-quick bench docs clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(call RUNS,$(PYTHON))" || { echo "trainkit needs Python 3.11 to 3.13. Install one, or name it: make PYTHON=python3.12" >&2; exit 1; }
@@ -25,8 +25,16 @@ help: ## this list
 demo: $(VENV)/installed ## the whole way on the digits that scikit-learn carries
 	@$(BIN)/python -m trainkit.cli._demo
 
-test: $(VENV)/installed ## the tests, but for the slow ones and those that a clock decides
+# With COVERAGE=1 it says how much of trainkit/ ran: branches too, and in the processes that the tests start.
+test: $(VENV)/installed ## the tests, but for the slow ones and those that a clock decides; COVERAGE=1 measures, with a floor
+ifdef COVERAGE
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest $(SHARE) -m "not slow and not timing"
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+else
 	$(TESTS) -m "not slow and not timing"
+endif
 
 # What TensorFlow traces or runs for an export.
 NO_ONEDNN := tests/test_backend.py tests/exporting tests/bundles/test_check.py tests/bundles/test_export.py \
@@ -63,12 +71,6 @@ test-opencv4: .venv.opencv4/$(OPENCV4) ## export, checks, preprocessing, predict
 
 test-wheel: $(VENV)/installed ## the wheel in environments of its own, unpinned, with little beside it and with everything
 	$(BIN)/python tests/wheel
-
-coverage: $(VENV)/installed ## `make test`, and how much of trainkit/ it runs: branches too, the command's processes too
-	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest $(SHARE) -m "not slow and not timing"
-	$(BIN)/python -m coverage combine --quiet
-	$(BIN)/python -m coverage report
 
 .mutants/installed:
 	$(PYTHON) -m venv .mutants
