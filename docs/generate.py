@@ -12,7 +12,7 @@ import ast
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -123,50 +123,24 @@ def _default_of(option: Any) -> str:
 
 def settings_page() -> str:
     """Return the page of every setting: what it means, what it may be, and what it is where nothing is said."""
-    from trainkit.models._builders import BUILDERS
-    from trainkit.runs._settings import build_config
+    from trainkit.runs._settings_list import list_settings
 
-    by_model = {name: build_config({"data": "digits", "model.name": name}).values for name in BUILDERS}
     parts = [
         "# Settings",
         NOTICE,
-        "Each can be given as `--set KEY=VALUE`, in a `config.toml`, and from Python in `settings`; some have an "
-        "option of their own. The defaults are those for `digits`; where they differ from model to model, "
-        "[Models](../models.md) has them.",
+        "What `trainkit settings` prints; `trainkit settings --model MODEL` says what holds for one model. Each can be "
+        "given as `--set KEY=VALUE`, in a `config.toml`, and from Python in `settings`; some have an option of their "
+        "own.",
     ]
-    for section, keys in groupby(rules(), key=lambda key: key.rpartition(".")[0]):
-        rows = [[f"`{key}`", *_about(rules()[key]), *_held(key, by_model)] for key in keys]
+    for section, settings in groupby(list_settings(), key=lambda setting: setting.key.rpartition(".")[0]):
+        rows = [[f"`{each.key}`", _meaning(each), each.expected, each.default] for each in settings]
         parts.append(f"## {section or 'The run'}")
-        parts.append(table(["setting", "what it is", "what it may be", "default", "for"], rows))
+        parts.append(table(["setting", "what it is", "what it may be", "default"], rows))
     return "\n\n".join(parts) + "\n"
 
 
-def rules() -> dict[str, Any]:
-    """Return the table of rules that every setting has one in."""
-    from trainkit.runs._settings import _RULES
-
-    return _RULES
-
-
-def _about(rule: Any) -> list[str]:
-    option = f"; `{rule.option}`" if getattr(rule, "option", None) else ""
-    return [getattr(rule, "help", "").rstrip(".") + option, rule.expected]
-
-
-def _held(key: str, by_model: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return a setting's default, and the models that have it."""
-    having = {model: values[key] for model, values in by_model.items() if key in values}
-    different = {str(value) for value in having.values()}
-    default = f"`{_shown(next(iter(having.values())))}`" if len(different) == 1 else "by the model"
-    lacking = [model for model in by_model if model not in having]
-    if not lacking:
-        return [default, "all"]
-    names = lacking if len(lacking) < len(having) else list(having)
-    return [default, ("all but " if names == lacking else "") + ", ".join(f"`{name}`" for name in names)]
-
-
-def _shown(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _meaning(setting: Any) -> str:
+    return setting.help.rstrip(".") + (f"; `{setting.option}`" if setting.option else "")
 
 
 # The project

@@ -65,7 +65,7 @@ class MissingPackageError(TrainkitError, ImportError):
 
 
 class UsageError(TrainkitError, ValueError):
-    """An argument is wrong. The command line exits with 2, so it looks for this one before the root."""
+    """An argument is wrong. The command line exits with 2."""
 
 
 def unknown(kind: str, value: str, known: Iterable[str]) -> UsageError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +13,6 @@ import pytest
 from photographs import write_class_folders
 
 import trainkit
-from trainkit.bundles._agreement import Agreement, Difference
-from trainkit.bundles._compare import in_batches
 from trainkit.deploy.python._selftest import selftest
 from trainkit.errors import BundleError, DataError
 
@@ -128,37 +125,6 @@ def test_check_without_images_is_refused(bundle: Path, trained_run, tmp_path: Pa
         trainkit.check(bundle, data=tmp_path / folder, experiments=trained_run.path.parent)
 
 
-def difference(**values: float) -> Difference:
-    equal = {"top1_agreement": 1.0, "max_abs_difference": 0.0, "max_relative_logit_difference": 0.0}
-    return Difference(version="1", **{**equal, **values})
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"top1_agreement": 0.9999},
-        {"max_abs_difference": 1.1e-5},
-        {"max_relative_logit_difference": 1.1e-4},
-        {"max_abs_difference": math.nan},
-        {"max_relative_logit_difference": math.inf},
-    ],
-)
-def test_agreement_is_as_good_as_its_worst_runtime(values: dict[str, float]) -> None:
-    agreement = Agreement(
-        images=1, max_abs_pixel_difference=0.0, runtimes={"opencv": difference(), "onnxruntime": difference(**values)}
-    )
-    assert not agreement.ok
-    json.dumps(agreement.to_json(), allow_nan=False)
-    (name,) = values
-    worst = getattr(agreement, name)
-    assert worst == values[name] or (math.isnan(worst) and math.isnan(values[name]))
-
-
-def test_agreement_with_other_pixels_is_not_one() -> None:
-    assert Agreement(images=1, max_abs_pixel_difference=0.0, runtimes={"opencv": difference()}).ok
-    assert not Agreement(images=1, max_abs_pixel_difference=1e-7, runtimes={"opencv": difference()}).ok
-
-
 @pytest.mark.slow
 @pytest.mark.shared
 def test_transfer_learning_leaves_with_the_same_answers(shared: Path, tmp_path: Path) -> None:
@@ -230,18 +196,6 @@ def test_selftest_takes_no_other_tolerance(bundle: Path, tmp_path: Path, toleran
     path.write_text(json.dumps({**json.loads(path.read_text()), "tolerance": tolerance}))
     with pytest.raises(BundleError, match=r"`tolerance` must be above 0, at most 0\.001"):
         selftest(copy)
-
-
-def test_check_runs_images_in_batches_of_several_sizes() -> None:
-    sizes: list[int] = []
-
-    def forward(blob: np.ndarray) -> np.ndarray:
-        sizes.append(len(blob))
-        return blob * 2
-
-    blob = np.arange(20.0).reshape(20, 1)
-    assert (in_batches(forward, (1, 3, 8, 2))(blob) == blob * 2).all()
-    assert sizes == [1, 3, 8, 2, 1, 3, 2]
 
 
 @pytest.mark.parametrize("key", ["png", "original"])

@@ -30,7 +30,7 @@ _DECLARED = re.compile(r"needs OpenCV|Export --format")
 
 
 def folder_of(work: Path, network: str, model_format: str) -> Path:
-    """Return where a bundle (`bundle/`), its twin (`twin/`), `reference.json` and `outcome.json` lie."""
+    """Return where a bundle (`bundle/`), the one of its logits (`logits/`), `reference.json` and `outcome.json` lie."""
     return work / f"{network}-{model_format}"
 
 
@@ -55,7 +55,7 @@ def write_network_bundle(
     ).path
 
 
-def write_twin(bundle: Path, twin: Path) -> None:
+def write_logits_bundle(bundle: Path, logits_bundle: Path) -> None:
     """Write the bundle that answers with logits: its graph ends before the last activation.
 
     OpenCV cannot be asked for an inner value where it has fused layers.
@@ -65,12 +65,12 @@ def write_twin(bundle: Path, twin: Path) -> None:
 
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     model = manifest["model"]
-    twin.mkdir()
+    logits_bundle.mkdir()
     save = onnx_graph.save_logits_model if model["format"] == "onnx" else frozen_graph.save_logits_model
-    path = twin / model["file"]
+    path = logits_bundle / model["file"]
     save(bundle / model["file"], path)
     model.update(bytes=path.stat().st_size, sha256=sha256_of(path))
-    write_json(twin / "manifest.json", manifest)
+    write_json(logits_bundle / "manifest.json", manifest)
 
 
 def pixel_checksum(pixels: np.ndarray, preprocessing: Preprocessing) -> str:
@@ -93,12 +93,14 @@ def check_fair(expected: dict[str, np.ndarray]) -> None:
         )
 
 
-def own_difference(bundle: Path, twin: Path, blob: np.ndarray, expected: dict[str, np.ndarray]) -> dict[str, float]:
+def own_difference(
+    bundle: Path, logits_bundle: Path, blob: np.ndarray, expected: dict[str, np.ndarray]
+) -> dict[str, float]:
     """Return how far onnxruntime is from Keras on a bundle's own files, logits relative to their deviation."""
     from cells import largest_difference
 
     file = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["model"]["file"]
-    answers = {"probabilities": _run_onnx(bundle / file, blob), "logits": _run_onnx(twin / file, blob)}
+    answers = {"probabilities": _run_onnx(bundle / file, blob), "logits": _run_onnx(logits_bundle / file, blob)}
     spread = float(expected["logits"].std())
     return {
         kind: largest_difference(answers[kind].reshape(expected[kind].shape), expected[kind])
@@ -134,9 +136,9 @@ def build(network: Network, formats: list[str], work: Path, images: list[Path]) 
         print(f"building {network.name} {model_format}", flush=True)
         try:
             bundle = write_network_bundle(network, model, model_format, folder, photographs)
-            write_twin(bundle, folder / "twin")
+            write_logits_bundle(bundle, folder / "logits")
             if model_format == "onnx":
-                own = own_difference(bundle, folder / "twin", network.preprocessing.to_blob(pixels), expected)
+                own = own_difference(bundle, folder / "logits", network.preprocessing.to_blob(pixels), expected)
         except ExportError as error:
             _save_outcome(folder, "declared" if _DECLARED.search(str(error)) else "red", str(error))
             continue

@@ -93,7 +93,7 @@ def run_cell(
         network: its name.
         model_format: `onnx` or `frozen-graph`.
         reader: which OpenCV, and engine.
-        folder: has `bundle/`, `twin/`, `reference.json` and `outcome.json`.
+        folder: has `bundle/`, `logits/`, `reference.json` and `outcome.json`.
         images: the files that are classified.
         environments: the folder of the virtual environments.
     """
@@ -116,7 +116,7 @@ def ask(
     with tempfile.TemporaryDirectory() as scratch:
         job = {
             "bundle": str((folder / "bundle").absolute()),
-            "twin": str((folder / "twin").absolute()),
+            "logits": str((folder / "logits").absolute()),
             "images": [str(path.absolute()) for path in images],
             "engine": engine,
             "answer": f"{scratch}/answer.json",

@@ -34,7 +34,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def written(images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a network's bundle, twin and reference."""
+    """The folder of a network's bundles and reference."""
     work = tmp_path_factory.mktemp("work")
     bundles.build(networks.known_networks()["multi-label"], ["onnx"], work, images)
     return bundles.folder_of(work, "multi-label", "onnx")
@@ -65,7 +65,7 @@ def read(folder: Path, images: list[Path], engine: str | None = None) -> cells.C
 
 
 def change_manifest(folder: Path, **sections: dict[str, object]) -> None:
-    for part in ("bundle", "twin"):
+    for part in ("bundle", "logits"):
         path = folder / part / "manifest.json"
         manifest = json.loads(path.read_text())
         for section, values in sections.items():

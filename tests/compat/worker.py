@@ -39,7 +39,7 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
     """Return what a reader makes of a bundle.
 
     Args:
-        job: `bundle` and `twin` (folders; the twin's graph ends in the logits), `images` (files), `engine` (or null).
+        job: `bundle` and `logits` (folders; the second one's graph ends there), `images` (files), `engine` (or null).
 
     Returns:
         `refused` with the client's sentence, where it refused the bundle because of what the manifest says of OpenCV;
@@ -52,7 +52,7 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"opencv": cv2.__version__}
     try:
         images = [client.read_image(path) for path in job["images"]]
-        for kind, folder in (("probabilities", job["bundle"]), ("logits", job["twin"])):
+        for kind, folder in (("probabilities", job["bundle"]), ("logits", job["logits"])):
             classifier = client.Classifier(folder, engine=job["engine"])
             if kind == "probabilities":
                 found["pixels"] = [client.pixel_sha256(classifier, image) for image in images]

@@ -29,8 +29,9 @@ def detect(
     target: str | None = None,
     exported: str | os.PathLike[str] = EXPORTED,
 ) -> list[Any]:
-    """Find objects in images through a manifest, with OpenCV alone. Each call opens the network: a loop is better off
-    with `trainkit.Detector`.
+    """Find objects in images through a manifest, with OpenCV alone.
+
+    Each call opens the network: a loop is better off with `trainkit.Detector`.
 
     Args:
         bundle: the manifest of a detector, its folder, or the folder's name in `exported`.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from trainkit.bundles._find import EXPORTED
 from trainkit.deploy.python import _classifier, _detector
@@ -19,10 +18,11 @@ class _ByName(Network):
         bundle: str | os.PathLike[str],
         engine: str | None = None,
         *,
+        backend: str | None = None,
+        target: str | None = None,
         exported: str | os.PathLike[str] = EXPORTED,
-        **choices: Any,
     ) -> None:
-        super().__init__(_find(Path(bundle), Path(exported)), engine, **choices)
+        super().__init__(_find(Path(bundle), Path(exported)), engine, backend=backend, target=target)
 
 
 def _find(path: Path, exported: Path) -> Path:
@@ -36,9 +36,9 @@ class Classifier(_ByName, _classifier.Classifier):
     Args:
         bundle: a `Bundle`, its folder, its name in `exported`, or a manifest.
         engine: of OpenCV 5, `classic`, `new`, `auto` or `ort`; by default what the manifest says.
-        exported: the folder of bundles.
         backend: what computes, by OpenCV's name, such as `CUDA`; by default OpenCV's own.
         target: on what, such as `CUDA_FP16`; by default the CPU.
+        exported: the folder of bundles.
 
     Raises:
         BundleError: a file is missing, changed or damaged, the manifest describes a detector, this OpenCV is too old

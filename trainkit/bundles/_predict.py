@@ -31,8 +31,9 @@ def predict(
     target: str | None = None,
     exported: str | os.PathLike[str] = EXPORTED,
 ) -> list[Any]:
-    """Classify images through a bundle, with OpenCV alone. Each call opens the bundle: a loop is better off with
-    `trainkit.Classifier`.
+    """Classify images through a bundle, with OpenCV alone.
+
+    Each call opens the bundle: a loop is better off with `trainkit.Classifier`.
 
     Args:
         bundle: a `Bundle`, its folder, its name in `exported`, or a manifest.

@@ -140,7 +140,7 @@ def settings(
     model: Annotated[str | None, typer.Option(help="Only what this model has, with its own defaults.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List every setting of a training: what it takes, its default, and what it means."""
+    """List every setting of a training: its default and its meaning."""
     from trainkit.runs._settings_list import list_settings
 
     found = list_settings(model)

@@ -16,7 +16,7 @@ from typing import Any
 
 from trainkit import errors
 from trainkit.backend import keras, onednn_is_on, tf
-from trainkit.errors import ModelError, TrainkitError, UsageError
+from trainkit.errors import ModelError, TrainkitError
 
 _PACKAGE = Path(errors.__file__).parent
 _LONGEST = 240
@@ -57,7 +57,7 @@ def calling(
     keras.config.disable_traceback_filtering()  # which would cut off the layer, and wrap the cause in its arguments
     try:
         yield
-    except (TrainkitError, UsageError):
+    except TrainkitError:
         raise
     except Exception as error:
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][1:]  # without the one of this function
