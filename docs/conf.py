@@ -25,6 +25,7 @@ html_css_files = ["manual.css"]
 html_extra_path = ["_site"]  # the site's own index.html leads to the manual's
 html_copy_source = False
 pygments_style = "friendly"
+smartquotes = False  # `--model` outside of backticks keeps its two hyphens
 suppress_warnings = ["mystnb.unknown_mime_type"]
 
 

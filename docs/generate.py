@@ -88,7 +88,7 @@ def _command_text(name: str, command: Any) -> str:
     if arguments:
         rows = [[f"`{_argument_name(argument)}`", argument.help or ""] for argument in arguments]
         parts.append(table(["argument", "meaning"], rows))
-    rows = [[_option_name(option), option.help or "", _default_of(option)] for option in options]
+    rows = [[_option_name(option), *_meaning_and_default(option)] for option in options]
     parts.append(table(["option", "meaning", "default"], rows))
     return "\n\n".join([*parts, _paragraphs(command.epilog or "")]).rstrip()
 
@@ -114,8 +114,11 @@ def _option_name(option: Any) -> str:
     return names if option.is_flag or not option.metavar else f"{names} `{option.metavar}`"
 
 
-def _default_of(option: Any) -> str:
-    return "" if option.default is None or option.is_flag else f"`{option.default}`"
+def _meaning_and_default(option: Any) -> list[str]:
+    """Return an option's help, and its default: its own, or the one that its help says."""
+    meaning, _, said = (option.help or "").partition("Default: ")
+    own = "" if option.default is None or option.is_flag else f"`{option.default}`"
+    return [meaning.strip(), own or said.removesuffix(".")]
 
 
 # Settings
@@ -133,14 +136,14 @@ def settings_page() -> str:
         "own.",
     ]
     for section, settings in groupby(list_settings(), key=lambda setting: setting.key.rpartition(".")[0]):
-        rows = [[f"`{each.key}`", _meaning(each), each.expected, each.default] for each in settings]
+        rows = [[_setting_name(each), each.help, each.expected, each.default] for each in settings]
         parts.append(f"## {section or 'The run'}")
         parts.append(table(["setting", "what it is", "what it may be", "default"], rows))
     return "\n\n".join(parts) + "\n"
 
 
-def _meaning(setting: Any) -> str:
-    return setting.help.rstrip(".") + (f"; `{setting.option}`" if setting.option else "")
+def _setting_name(setting: Any) -> str:
+    return f"`{setting.key}`" + (f", `{setting.option}`" if setting.option else "")
 
 
 # The project

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from trainkit.data._dataset import Dataset, Part
     from trainkit.data._sources import SOURCES, load_dataset
     from trainkit.data._transforms import apply_transform
+    from trainkit.data._warping import augment_batch
 
 __all__ = ["SOURCES", "Augmentation", "Dataset", "Part", "apply_transform", "load_dataset"]
 
@@ -22,6 +23,7 @@ __getattr__, __dir__ = attach(
         "Part": "trainkit.data._dataset",
         "SOURCES": "trainkit.data._sources",
         "apply_transform": "trainkit.data._transforms",
+        "augment_batch": "trainkit.data._warping",
         "load_dataset": "trainkit.data._sources",
     },
 )
