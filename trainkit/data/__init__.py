@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from trainkit.data._transforms import apply_transform
     from trainkit.data._warping import augment_batch
 
-__all__ = ["SOURCES", "Augmentation", "Dataset", "Part", "apply_transform", "load_dataset"]
+__all__ = ["SOURCES", "Augmentation", "Dataset", "Part", "apply_transform", "augment_batch", "load_dataset"]
 
 __getattr__, __dir__ = attach(
     __name__,
