@@ -115,7 +115,7 @@ def check_data(data: Path, *, validation: float = VALIDATION) -> DataCheck:
     Raises:
         DataError: there is no such data, or it cannot be read.
     """
-    if data.suffix.lower() in SUFFIXES and os.path.isfile(data):
+    if data.suffix.lower() in SUFFIXES and not os.path.isdir(data):
         return check_table(data, validation=validation)
     return check_folder(data, validation=validation)
 
