@@ -73,7 +73,7 @@ def list_images(images: Images) -> list[Path] | list[np.ndarray]:
     else:
         raise UsageError(f"Expected {_IMAGES}. Received: {images!r}")
     if not given:
-        raise UsageError(f"There is no image. Expected {_IMAGES}. Received: {images!r}")
+        raise UsageError(f"There is no image. Expected {_IMAGES}. Received: nothing")
     if all(isinstance(one, np.ndarray) for one in given):
         return [one for one in given if isinstance(one, np.ndarray)]
     if all(isinstance(one, (str, os.PathLike)) for one in given):

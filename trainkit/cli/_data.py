@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trainkit.cli._app import app
-from trainkit.cli._output import AsJson, print_json, print_table
+from trainkit.cli._output import AsJson, print_json, print_table, wrapped
 from trainkit.cli._tables import ITEMS
 from trainkit.errors import DataError
 
@@ -175,7 +175,8 @@ def _print_statistics(measured: DataStatistics) -> None:
             print(f"    {key}={shown},")
         print(")")
         if len(set(found.std)) > 1:
-            print("One scalefactor is for all channels. trainkit puts the rest, a std that differs, into the graph.")
+            note = "One scalefactor is for all channels. trainkit puts the rest, a std that differs, into the graph."
+            print(wrapped(note, sys.stdout))
     else:
         print("\nA channel is the same everywhere: there is no deviation to divide by.")
     if measured.mean_image:
