@@ -21,7 +21,7 @@ from trainkit.files import check_new, replacing
 from trainkit.preprocessing import Preprocessing, build_preprocessing
 from trainkit.runs._settings import build_config
 
-# What most photographs stand, for those who have chosen nothing yet.
+# What suits most photographs, for those who have chosen nothing yet.
 DEFAULTS: dict[str, Any] = {
     "rotation_range": 20,
     "width_shift_range": 0.1,
@@ -52,8 +52,8 @@ def draw_augmentations(
         data: as for `trainkit.train`.
         out: the picture to write, a new file; its suffix is the format.
         model: as for `trainkit.train`; it decides on the size.
-        settings: of a training by their dotted keys, `augmentation.*` among them; without any of these, what most
-            photographs stand.
+        settings: of a training by their dotted keys, `augmentation.*` among them; without any of these, what suits
+            most photographs.
         index: of the image in the training part, from 0.
         count: of epochs.
         seed: of the training.
