@@ -68,10 +68,10 @@ def draw_augmentations(
     check_new(Path(out))
     if Path(out).suffix.lower() not in _FORMATS:
         raise UsageError(f"The picture must be one of {', '.join(_FORMATS)}. Received: {out}")
-    given = {"data": str(data), **({"model.name": model} if model else {}), **(settings or {})}
-    if not any(key.startswith("augmentation.") for key in given):
-        given |= {f"augmentation.{name}": value for name, value in DEFAULTS.items()}
-    config = build_config(given)
+    options = {"data": str(data), **({"model.name": model} if model else {}), **(settings or {})}
+    if not any(key.startswith("augmentation.") for key in options):
+        options |= {f"augmentation.{name}": value for name, value in DEFAULTS.items()}
+    config = build_config(options)
     if not 1 <= count <= _MOST:
         raise UsageError(f"`count` must be from 1 to {_MOST}. Received: {count}")
     part = load_dataset(config["data"], validation=config["training.validation"]).parts["train"]
