@@ -98,6 +98,8 @@ def _listed(parameters: list[inspect.Parameter]) -> Iterator[str]:
 
 
 def _default(value: Any) -> str:
+    if inspect.ismodule(value):  # whose text is the path of a file
+        return value.__name__
     return repr(str(value)) if hasattr(value, "parts") else repr(value)
 
 

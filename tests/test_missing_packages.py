@@ -15,7 +15,7 @@ from trainkit.errors import MissingPackageError, TrainkitError, naming_missing_p
 
 ROOT = Path(__file__).parents[1]
 OPTIONAL = {"IPython", "ipywidgets", "tensorboard"}  # looked for, and done without
-SENTENCE = r"^This needs the package [\w-]+, which is not installed\. .*: pip install trainkit\n?$"
+SENTENCE = r"^This needs the package ([\w-]+), which is not installed\. .*: pip install \1\n?$"
 
 
 def imported_packages() -> list[str]:

@@ -101,7 +101,10 @@ def test_export_and_report_take_a_run(here: Path, tmp_path: Path) -> None:
 
 def test_what_takes_a_bundle_takes_it_in_each_form(any_bundle: Any, bundle: trainkit.Bundle) -> None:
     image = draw_photo(1, COLORS_BGR["red"])
-    assert trainkit.find_bundle(any_bundle).resolve() == bundle.path
+    found = trainkit.find_bundle(any_bundle)
+    assert Path(found).resolve() == bundle.path
+    assert repr(found).replace(", checked", "") == repr(bundle).replace(", checked", "")
+    assert (found / "labels.txt").is_file()
     classifier = trainkit.Classifier(any_bundle)
     assert trainkit.predict(any_bundle, image) == classifier.predict(image)
     assert trainkit.check(any_bundle, max_images=2).images == 2

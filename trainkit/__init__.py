@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from trainkit.bundles._clients import add_clients
     from trainkit.bundles._detect import detect
     from trainkit.bundles._export import export
-    from trainkit.bundles._find import find_bundle
-    from trainkit.bundles._folder import Bundle
+    from trainkit.bundles._folder import Bundle, find_bundle
     from trainkit.bundles._networks import Classifier, Detector
     from trainkit.bundles._predict import predict
     from trainkit.data._augmentation import Augmentation
@@ -143,7 +142,7 @@ __getattr__, __dir__ = attach(
         "detect": "trainkit.bundles._detect",
         "evaluate": "trainkit.runs._evaluation",
         "export": "trainkit.bundles._export",
-        "find_bundle": "trainkit.bundles._find",
+        "find_bundle": "trainkit.bundles._folder",
         "find_faces": "trainkit.lessons._faces",
         "find_learning_rate": "trainkit.training._train",
         "find_run": "trainkit.runs._run",

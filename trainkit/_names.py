@@ -46,14 +46,16 @@ def _from_old_module(package: str, name: str) -> Any:
     for home in _MERGED[package]:
         found = getattr(import_module(home), name, _MISSING)
         if found is not _MISSING:
-            _warn(f"{package}.{name}", f"{home}.{name}")
+            _warn(f"{package}.{name}", f"{home}.{name}", stacklevel=4)
             return found
     raise AttributeError(f"module `{package}` has no attribute `{name}`")
 
 
-def _warn(old: str, new: str) -> None:
+def _warn(old: str, new: str, stacklevel: int) -> None:
     public = "take what `trainkit.__all__` or a package's own `__all__` names instead"
-    warnings.warn(f"{old} is now {new}, and goes with trainkit 0.3: {public}.", DeprecationWarning, stacklevel=3)
+    warnings.warn(
+        f"{old} is now {new}, and goes with trainkit 0.3: {public}.", DeprecationWarning, stacklevel=stacklevel
+    )
 
 
 _MISSING = object()
@@ -74,7 +76,6 @@ _MOVED = {
     "trainkit.benchmark": "trainkit.bundles._bench",
     "trainkit.cascade": "trainkit.lessons._cascade",
     "trainkit.checks": "trainkit.bundles._check",
-    "trainkit.cli.app": "trainkit.cli._app",
     "trainkit.cli.convolution": "trainkit.cli._convolution",
     "trainkit.cli.data": "trainkit.cli._data",
     "trainkit.cli.exporting": "trainkit.cli._exporting",
@@ -168,6 +169,16 @@ _MOVED = {
     "trainkit.training.sharing": "trainkit.training._sharing",
     "trainkit.training.state": "trainkit.training._state",
 }
+# What they defined, and has another name now.
+_RENAMED = {
+    "trainkit.data.likeness": {
+        "Look": "Fingerprint",
+        "look_at": "compute_fingerprint",
+        "group_alike": "group_near_duplicates",
+    },
+    "trainkit.data.repeats": {"Repeats": "Duplicates", "find_repeats": "find_duplicates"},
+    "trainkit.training.evaluation": {"evaluate_run": "evaluate"},
+}
 
 
 class _MovedModules(MetaPathFinder, Loader):
@@ -181,8 +192,10 @@ class _MovedModules(MetaPathFinder, Loader):
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Return the module itself, so that there is one of it under both names."""
-        _warn(spec.name, _MOVED[spec.name])
+        _warn(spec.name, _MOVED[spec.name], stacklevel=3)
         module = import_module(_MOVED[spec.name])
+        for old, new in _RENAMED.get(spec.name, {}).items():
+            setattr(module, old, getattr(module, new))
         spec.loader_state = module.__spec__
         return module
 

@@ -114,6 +114,6 @@ def naming_missing_packages() -> Iterator[None]:
         if package is None:
             raise
         raise MissingPackageError(
-            f"This needs the package {package}, which is not installed. Install it and all else that trainkit needs: "
-            "pip install trainkit"
+            f"This needs the package {package}, which is not installed. Install it, or, with `pip install .` in a "
+            f"checkout of trainkit, all that trainkit needs: pip install {package}"
         ) from error

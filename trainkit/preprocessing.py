@@ -396,7 +396,7 @@ def load_mean_image(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
         if len(data) != size:
             raise ValueError(f"{dtype} {found}, or another length")
         return _own_mean_image(np.frombuffer(data, "<f4").reshape(shape).astype(np.float32), shape)
-    except Exception as error:  # numpy raises whatever its parsers meet in a header that is none
+    except Exception as error:  # numpy raises whatever its parsers meet in a header that is not one
         reason = " ".join(str(error).split())[:200]
         raise TrainkitError(
             f"{path} holds no mean image of {shape[1]}x{shape[0]} with {shape[2]} channels ({reason}). Copy it again."

@@ -68,6 +68,7 @@ def test_every_page_is_in_the_index() -> None:
 def test_generated_pages_are_as_the_code_says() -> None:
     for path, text in generate.pages().items():
         assert path.read_text(encoding="utf-8") == text, f"{path.name} has drifted: run `python docs/generate.py`"
+        assert not re.search(r"site-packages|<module|<function| at 0x", text), path.name
 
 
 def test_every_command_option_and_public_name_is_in_the_reference() -> None:

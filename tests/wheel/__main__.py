@@ -127,7 +127,7 @@ def try_commands(trainkit: Path, work: Path, image: Path) -> None:
     hold(checked["images"] == 16, f"`data check` counted {checked['images']} images, not 16")
     run([trainkit, "clients", "digits", "--add", "cpp,node,web"], cwd=work)
     done = subprocess.run([trainkit, "train", "digits"], cwd=work, env=environment(), capture_output=True, text=True)
-    sentence = r"This needs the package \S+, which is not installed\. Install it .*: pip install trainkit\n"
+    sentence = r"This needs the package (\S+), which is not installed\. Install it.*: pip install \1\n"
     hold(
         done.returncode == 1 and not done.stdout and re.fullmatch(sentence, done.stderr) is not None,
         f"`train` without TensorFlow ended with {done.returncode}: {done.stdout}{done.stderr}",

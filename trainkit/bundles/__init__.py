@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from trainkit.bundles._clients import add_clients
     from trainkit.bundles._detect import detect, detect_files
     from trainkit.bundles._export import export
-    from trainkit.bundles._find import find_bundle
-    from trainkit.bundles._folder import Bundle
+    from trainkit.bundles._folder import Bundle, find_bundle
     from trainkit.bundles._networks import Classifier, Detector
     from trainkit.bundles._predict import predict, predict_files
 
@@ -51,7 +50,7 @@ __getattr__, __dir__ = attach(
         "detect": "trainkit.bundles._detect",
         "detect_files": "trainkit.bundles._detect",
         "export": "trainkit.bundles._export",
-        "find_bundle": "trainkit.bundles._find",
+        "find_bundle": "trainkit.bundles._folder",
         "predict": "trainkit.bundles._predict",
         "predict_files": "trainkit.bundles._predict",
     },

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from trainkit._progress import doing
-from trainkit.bundles._find import EXPORTED, find_bundle
+from trainkit.bundles._find import EXPORTED, find_folder
 from trainkit.bundles._keras_model import find_keras_model, load_model, preprocessing_of
 from trainkit.bundles._runtimes import Forward, open_keras, open_runtimes
 from trainkit.deploy.python._classifier import Classifier
@@ -82,7 +82,7 @@ def bench(
     count = (os.cpu_count() or 1) if threads is None else threads
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 1024:
         raise UsageError(f"`threads` must be a whole number from 1 to 1024. Received: {threads!r}")
-    client = Classifier(find_bundle(bundle, Path(exported)))
+    client = Classifier(find_folder(bundle, Path(exported)))
     open_model = _keras_model(client, Path(keras) if keras else None, Path(experiments))
     with _opencv_threads(count):
         with doing("Opening the runtimes"):

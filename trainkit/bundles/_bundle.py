@@ -40,7 +40,7 @@ from trainkit.preprocessing import MEAN_IMAGE_FILE, Preprocessing, save_mean_ima
 log = logging.getLogger("trainkit")
 
 FILES = {"onnx": "model.onnx", "frozen-graph": "model.pb"}
-# What reads a format rightly, as the matrix in the README has measured it: the oldest OpenCV, and in OpenCV 5 the
+# What reads a format rightly, as the matrix of the manual has measured it: the oldest OpenCV, and in OpenCV 5 the
 # engine, where not every one will do.
 READERS: dict[str, dict[str, str]] = {
     "onnx": {"minimum": "4.5.5"},

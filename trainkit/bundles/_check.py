@@ -8,7 +8,7 @@ from typing import Any
 
 from trainkit.bundles._agreement import LOGIT_TOLERANCE, Agreement, Difference
 from trainkit.bundles._compare import compare
-from trainkit.bundles._find import EXPORTED, find_bundle
+from trainkit.bundles._find import EXPORTED, find_folder
 from trainkit.bundles._keras_model import find_keras_model, load_model, preprocessing_of
 from trainkit.data._dataset import Part, take_evenly
 from trainkit.data._sources import load_images, load_sample_images
@@ -53,7 +53,7 @@ def check(
         BundleError: the bundle is damaged, or its Keras model is not to be found.
         DataError: there are no images to compare on.
     """
-    client = Classifier(find_bundle(bundle, Path(exported)))
+    client = Classifier(find_folder(bundle, Path(exported)))
     source = client.manifest.get("source", {})
     path, run = find_keras_model(client, Path(keras) if keras else None, Path(experiments))
     part = _images_to_check(str(data) if data is not None else None, run, source)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import trainkit.deploy
-from trainkit.bundles._find import EXPORTED, find_bundle
+from trainkit.bundles._find import EXPORTED, find_folder
 from trainkit.bundles._manifest import read_manifest
 from trainkit.deploy._build import build_classify
 from trainkit.errors import BundleError, OutputError, UsageError, unknown
@@ -67,7 +67,7 @@ def add_clients(
         OutputError: a client is there already, or cannot be written; then none is.
     """
     names = check_clients(clients)
-    folder = find_bundle(bundle, Path(exported))
+    folder = find_folder(bundle, Path(exported))
     manifest = read_manifest(folder)
     for name in names:
         _check_able(name, manifest)

@@ -46,26 +46,26 @@ class Description:
         """Return the preprocessing for a model's input; `None` stands for a side that the model leaves open.
 
         Raises:
-            UsageError: the model needs a size, or the preprocessing is none for these channels.
-            ModelError: what was said contradicts the model.
+            UsageError: the model needs a size, or the preprocessing is not one for these channels.
+            ModelError: the options contradict the model.
         """
         height, width, channels = shape_hwc
         if isinstance(self.preprocessing, Preprocessing):
-            chosen = self.preprocessing
+            built = self.preprocessing
         else:
             size = self.size or (width, height)
             if size[0] is None or size[1] is None:
                 raise UsageError("The model takes images of any size. Choose one with --size WIDTHxHEIGHT.")
             color = self.color or ("gray" if channels == 1 else "rgb")
-            chosen = build_preprocessing(
+            built = build_preprocessing(
                 str(self.preprocessing), height=size[1], width=size[0], resize=self.resize or "stretch", color=color
             )
-        if chosen.channels != channels or height not in (None, chosen.height) or width not in (None, chosen.width):
+        if built.channels != channels or height not in (None, built.height) or width not in (None, built.width):
             raise ModelError(
                 f"The model takes {_shown(width)}x{_shown(height)} with {channels} channels. Received: "
-                f"{chosen.width}x{chosen.height} {chosen.color}. Leave --size and --color out, or say what fits."
+                f"{built.width}x{built.height} {built.color}. Leave --size and --color out, or say what fits."
             )
-        return chosen
+        return built
 
 
 def _shown(side: int | None) -> str:
@@ -88,18 +88,18 @@ def build_description(
 
     Raises:
         UsageError: a value is impossible, or two of them exclude each other.
-        BundleError: the manifest is none.
+        BundleError: the manifest is not one.
         DataError: the labels or the images cannot be read.
     """
     if data is not None and images is not None:
         raise UsageError("Images come from `data` or from `images`. Received: both.")
     if isinstance(preprocessing, Preprocessing) or manifest is not None:
-        said = [name for name, value in (("size", size), ("color", color), ("resize", resize)) if value is not None]
+        named = [name for name, value in (("size", size), ("color", color), ("resize", resize)) if value is not None]
         if manifest is not None:
-            said += [name for name, value in (("preprocessing", preprocessing), ("labels", class_names)) if value]
-        if said:
+            named += [name for name, value in (("preprocessing", preprocessing), ("labels", class_names)) if value]
+        if named:
             whole = "A `Preprocessing`" if manifest is None else "The manifest"
-            raise UsageError(f"{whole} says {' and '.join(said)} already. Leave the one or the other out.")
+            raise UsageError(f"{whole} says {' and '.join(named)} already. Leave the one or the other out.")
     if manifest is not None:
         preprocessing, class_names = _from_manifest(Path(manifest))
     return Description(

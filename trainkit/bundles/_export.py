@@ -92,7 +92,7 @@ def export(
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
     oldest, carried = _check_opencv(opencv), check_clients(clients)
-    said: dict[str, Any] = {
+    options: dict[str, Any] = {
         "preprocessing": preprocessing,
         "size": size,
         "color": color,
@@ -103,30 +103,32 @@ def export(
         "images": images,
         "from_logits": from_logits or None,
     }
-    said = {key: value for key, value in said.items() if value is not None}
+    options = {key: value for key, value in options.items() if value is not None}
     if model is not None:
         _refuse("With --model, a network of keras.applications leaves", source=source, unsafe=unsafe or None)
-        stem, build = _application(model, weights, alpha, said)
+        stem, build = _application(model, weights, alpha, options)
     else:
         _refuse("Only a network of keras.applications (--model) has these", weights=weights, alpha=alpha)
-        stem, build = _source(source, said, unsafe, Path(experiments))
-    chosen = name or f"{stem}-{format}"
-    if not re.fullmatch(r"\w[\w.-]{0,199}", chosen):
-        raise UsageError(f"`name` must be letters, digits, - _ and . without a folder. Received: {chosen!r}")
-    check_free(Path(exported) / chosen)
+        stem, build = _source(source, options, unsafe, Path(experiments))
+    bundle_name = name or f"{stem}-{format}"
+    if not re.fullmatch(r"\w[\w.-]{0,199}", bundle_name):
+        raise UsageError(f"`name` must be letters, digits, - _ and . without a folder. Received: {bundle_name!r}")
+    check_free(Path(exported) / bundle_name)
 
     from trainkit.bundles._bundle import write_bundle
 
     return write_bundle(
-        build(), model_format=format, name=chosen, exported=Path(exported), opencv=oldest, clients=carried
+        build(), model_format=format, name=bundle_name, exported=Path(exported), opencv=oldest, clients=carried
     )
 
 
-def _source(source: Any, said: dict[str, Any], unsafe: bool, experiments: Path) -> tuple[str, Callable[[], Exportable]]:
+def _source(
+    source: Any, options: dict[str, Any], unsafe: bool, experiments: Path
+) -> tuple[str, Callable[[], Exportable]]:
     """Return the first part of a bundle's name, and what makes the `Exportable` once TensorFlow may be loaded."""
     if _is_keras_model(source):
         _refuse("A model in memory has been loaded already", unsafe=unsafe or None)
-        description = _describe(said)
+        description = _describe(options)
         return _plain(source.name), lambda: _exportables().exportable_from_model(source, description)
     if not isinstance(source, (str, Path, Run)):
         received = "nothing" if source is None else type(source).__name__
@@ -136,7 +138,7 @@ def _source(source: Any, said: dict[str, Any], unsafe: bool, experiments: Path) 
     if not isinstance(source, Run) and Path(source).suffix.lower() in KERAS_SUFFIXES and not os.path.isdir(source):
         if not os.path.isfile(source):
             raise ModelError(f"No Keras model at {source}. Expected a .keras or .h5 file.")
-        description = _describe(said)
+        description = _describe(options)
         path = Path(source)
         return _plain(path.stem), lambda: _exportables().exportable_from_file(path, description, unsafe=unsafe)
     if not isinstance(source, Run) and os.path.isfile(Path(source, "saved_model.pb")):
@@ -145,46 +147,46 @@ def _source(source: Any, said: dict[str, Any], unsafe: bool, experiments: Path) 
         )
     if not isinstance(source, Run) and os.path.isfile(source):
         raise ModelError(f"{source} is no Keras model that trainkit reads. Expected a .keras or .h5 file, or a run.")
-    _refuse("A run knows all this about itself", **said, unsafe=unsafe or None)
+    _refuse("A run knows all this about itself", **options, unsafe=unsafe or None)
     run = find_run(source, experiments)
     run.check_usable()
     return run.name, lambda: _exportables().exportable_from_run(run)
 
 
 def _application(
-    name: str, weights: str | Path | None, alpha: float | None, said: dict[str, Any]
+    name: str, weights: str | Path | None, alpha: float | None, options: dict[str, Any]
 ) -> tuple[str, Callable[[], Exportable]]:
     from trainkit.bundles._description import build_description
     from trainkit.models._applications import check_application
     from trainkit.models._layers import check_weights_file
 
     check_application(name)
-    chosen = "imagenet" if weights is None else str(weights)
-    if chosen == "none":
+    pretrained = "imagenet" if weights is None else str(weights)
+    if pretrained == "none":
         raise UsageError("A network without weights knows nothing. Expected --weights imagenet or a file.")
-    if chosen != "imagenet":
-        check_weights_file(chosen)
+    if pretrained != "imagenet":
+        check_weights_file(pretrained)
     known = ("preprocessing", "color", "manifest", "from_logits")
-    _refuse(f"{name} brings what its weights were trained with", **{key: said.get(key) for key in known})
-    description = build_description(**said)
+    _refuse(f"{name} brings what its weights were trained with", **{key: options.get(key) for key in known})
+    description = build_description(**options)
     stem = name if alpha is None else f"{name}-{alpha:g}"
-    return stem, lambda: _exportables().exportable_from_application(name, description, weights=chosen, alpha=alpha)
+    return stem, lambda: _exportables().exportable_from_application(name, description, weights=pretrained, alpha=alpha)
 
 
-def _describe(said: dict[str, Any]) -> Description:
+def _describe(options: dict[str, Any]) -> Description:
     from trainkit.bundles._description import build_description
 
-    if "manifest" not in said and "preprocessing" not in said:
+    if "manifest" not in options and "preprocessing" not in options:
         raise UsageError(
             "How do pixels become this model's input? Say --preprocessing unit (0 to 1), symmetric (-1 to 1), none "
             "(0 to 255), caffe or torch, or give the --manifest of a bundle."
         )
-    if "manifest" not in said and "class_names" not in said:
+    if "manifest" not in options and "class_names" not in options:
         raise UsageError(
             "What are this model's classes? Give --labels FILE with one name a line, in the order of its outputs "
             "(`class_names` in Python), or the --manifest of a bundle."
         )
-    return build_description(**said)
+    return build_description(**options)
 
 
 def _exportables() -> Any:
@@ -203,17 +205,17 @@ def _plain(name: str) -> str:
 
 
 def _refuse(reason: str, **arguments: Any) -> None:
-    given = [key for key, value in arguments.items() if value is not None]
-    if given:
-        options = ", ".join("--labels" if key == "class_names" else f"--{key.replace('_', '-')}" for key in given)
-        raise UsageError(f"{reason}. Received: {options}. Leave out what does not belong to it.")
+    keys = [key for key, value in arguments.items() if value is not None]
+    if keys:
+        listed = ", ".join("--labels" if key == "class_names" else f"--{key.replace('_', '-')}" for key in keys)
+        raise UsageError(f"{reason}. Received: {listed}. Leave out what does not belong to it.")
 
 
 def _check_opencv(version: str) -> str:
     """Return an OpenCV version in three numbers, as a manifest has it.
 
     Raises:
-        UsageError: it is none, older than what a bundle can serve, or newer than the one it is checked with.
+        UsageError: it is not one, older than what a bundle can serve, or newer than the one it is checked with.
     """
     import cv2
 

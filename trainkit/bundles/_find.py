@@ -10,7 +10,7 @@ from trainkit.errors import BundleError, OutputError
 EXPORTED = Path("exported")
 
 
-def find_bundle(bundle: str | os.PathLike[str], exported: str | os.PathLike[str] = EXPORTED) -> Path:
+def find_folder(bundle: str | os.PathLike[str], exported: str | os.PathLike[str] = EXPORTED) -> Path:
     """Find a bundle and return its folder.
 
     Args:
@@ -35,13 +35,13 @@ def find_bundle(bundle: str | os.PathLike[str], exported: str | os.PathLike[str]
 
 
 def find_manifest(manifest: str | os.PathLike[str], exported: Path = EXPORTED) -> Path:
-    """Find what `Classifier` and `Detector` open: a bundle as `find_bundle` does, or any `.json` file.
+    """Find what `Classifier` and `Detector` open: a bundle as `find_folder` does, or any `.json` file.
 
     Raises:
         BundleError: there is none.
     """
     path = Path(manifest)
-    return path if path.suffix == ".json" and os.path.isfile(path) else find_bundle(manifest, exported)
+    return path if path.suffix == ".json" and os.path.isfile(path) else find_folder(manifest, exported)
 
 
 def check_free(target: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trainkit.bundles._check import Agreement
+from trainkit.bundles._find import EXPORTED, find_folder
 from trainkit.deploy.python._manifest import read_manifest
 from trainkit.deploy.python._opencv import describe_needs
 from trainkit.errors import BundleError
@@ -15,15 +17,19 @@ from trainkit.runs._notebook import figures_html
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Bundle:
-    """A bundle that was written and has passed its check. It stands for its folder wherever a path does."""
+    """A folder of `exported/`, which has passed its check. It stands for its folder wherever a path does."""
 
     path: Path
     format: str  # `onnx` or `frozen-graph`
-    agreement: Agreement  # what the check found before it was written
+    agreement: Agreement | None = None  # what the check found before it was written, in the process that wrote it
 
     def __fspath__(self) -> str:
         """Return the folder: `Path(bundle)`, `Classifier(bundle)`."""
         return str(self.path)
+
+    def __truediv__(self, name: str) -> Path:
+        """Return the path of a file in it: `bundle / "labels.txt"`."""
+        return self.path / name
 
     @property
     def name(self) -> str:
@@ -37,21 +43,24 @@ class Bundle:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `trainkit export --json` prints."""
+        found = self.agreement
         return {
             "bundle": str(self.path.absolute()),
             "format": self.format,
-            "max_abs_difference": self.agreement.max_abs_difference,
-            "top1_agreement": self.agreement.top1_agreement,
-            "images": self.agreement.images,
+            "max_abs_difference": found and found.max_abs_difference,
+            "top1_agreement": found and found.top1_agreement,
+            "images": found and found.images,
         }
 
     def __repr__(self) -> str:
         """Return `Bundle(pets: onnx, 2 classes, 224x224 rgb, checked)`."""
-        return f"Bundle({self.name}: {', '.join((self.format, *self._contents().values(), self._verdict()))})"
+        parts = (self.format, *self._contents().values(), *self._verdict().values())
+        return f"Bundle({self.name}: {', '.join(parts)})"
 
     def _repr_html_(self) -> str:
-        figures = {"format": self.format, **self._contents(), "check": self._verdict(), "folder": self.path}
-        return figures_html(f"Bundle {self.name}", figures) + self.agreement._repr_html_()
+        figures = {"format": self.format, **self._contents(), **self._verdict(), "folder": self.path}
+        agreement = "" if self.agreement is None else self.agreement._repr_html_()
+        return figures_html(f"Bundle {self.name}", figures) + agreement
 
     def _contents(self) -> dict[str, str]:
         """Return what the manifest says of classes and input; of one that has gone, that it is damaged."""
@@ -65,5 +74,23 @@ class Bundle:
         count = len(manifest["output"]["class_names"])
         return {"classes": f"{count:,} classes", "input": f"{width}x{height} {color}"}
 
-    def _verdict(self) -> str:
-        return "checked" if self.agreement.ok else "differs from Keras"
+    def _verdict(self) -> dict[str, str]:
+        if self.agreement is None:
+            return {}
+        return {"check": "checked" if self.agreement.ok else "differs from Keras"}
+
+
+def find_bundle(bundle: str | os.PathLike[str], exported: str | os.PathLike[str] = EXPORTED) -> Bundle:
+    """Find a bundle by its path or its name.
+
+    Args:
+        bundle: a `Bundle`, its folder or manifest, or its name in `exported`.
+        exported: the folder of bundles.
+
+    Raises:
+        BundleError: there is none, or its manifest is damaged.
+    """
+    if isinstance(bundle, Bundle):
+        return bundle
+    folder = find_folder(bundle, exported)
+    return Bundle(path=folder, format=read_manifest(folder)["model"]["format"])

@@ -140,7 +140,7 @@ def answer(
         inputs: what is to be looked at.
         predict_many: answers several images.
         draw: draws an answer on an image.
-        text: what is said to be done.
+        text: what the progress shows.
 
     Raises:
         DataError: something could not be read; raised after all that could be.

@@ -2,7 +2,7 @@
 
 Keras documents them at `tf.keras.preprocessing.image.ImageDataGenerator`. Four are ours: `random_erasing`,
 `random_resized_crop`, `mixup` and `cutmix`. What is no augmentation there (`rescale`, `featurewise_*`, ...) is a
-`Preprocessing` here, and a sentence says which one.
+`Preprocessing` here, and the error names it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _FIXED: dict[str, tuple[tuple[Any, ...], str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
-    """What happens to a training image, drawn anew in each epoch; nothing, unless it is said.
+    """What happens to a training image, drawn anew in each epoch; by default, nothing.
 
     Lists may be given for tuples; 0, False and an empty list or tuple mean off.
 

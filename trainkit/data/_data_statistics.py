@@ -112,8 +112,8 @@ def measure_data(
     found = measure_images(images, color=geometry["color"], preprocessing=preprocessing, with_image=out is not None)
     if out is not None and found.mean_image is not None:
         save_mean_image(out, found.mean_image)
-    said: dict[str, Any] = {"split": split, **geometry}
-    return DataStatistics(data=str(data), size=wanted, found=found, mean_image=out, warnings=warnings, **said)
+    how: dict[str, Any] = {"split": split, **geometry}
+    return DataStatistics(data=str(data), size=wanted, found=found, mean_image=out, warnings=warnings, **how)
 
 
 def _find_images(data: str, split: str, validation: float) -> tuple[Images, list[str]]:

@@ -89,10 +89,10 @@ def _count(groups: list[Group]) -> str:
 
 
 def _name(groups: list[Group]) -> str:
-    named = "; ".join(" = ".join(f"{labelled.file.path}" for labelled in _apart(group)) for group in groups[:_NAMED])
+    named = "; ".join(" = ".join(f"{labelled.file.path}" for labelled in _unlike(group)) for group in groups[:_NAMED])
     return named + (f"; and {len(groups) - _NAMED} more" if len(groups) > _NAMED else "")
 
 
-def _apart(group: Group) -> Group:
+def _unlike(group: Group) -> Group:
     """Return a member for each side and class of a group."""
     return list({(labelled.side, labelled.labels): labelled for labelled in reversed(group)}.values())[::-1]

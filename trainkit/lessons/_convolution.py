@@ -150,7 +150,7 @@ def check_padding(name: str) -> Padding:
     """Return the name of a padding.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not one.
     """
     for known in PADDINGS:
         if name == known:
@@ -278,7 +278,7 @@ def read_kernel(path: Path) -> np.ndarray:
         return check_kernel(table)
     except UsageError as error:
         raise DataError(f"{path}: {error}") from error
-    except Exception as error:  # numpy raises whatever its parser meets in a header that is none
+    except Exception as error:  # numpy raises whatever its parser meets in a header that is not one
         reason = " ".join(str(error).split())[:120]
         raise DataError(
             f"{path} is no kernel ({reason}). Expected a .npy file, or text with a row a line, such as: 0 -1 0"

@@ -21,7 +21,7 @@ from trainkit.files import check_new, replacing
 from trainkit.preprocessing import Preprocessing, build_preprocessing
 from trainkit.runs._settings import build_config
 
-# What most photographs stand, for those who have chosen nothing yet.
+# What suits most photographs, for those who have chosen nothing yet.
 DEFAULTS: dict[str, Any] = {
     "rotation_range": 20,
     "width_shift_range": 0.1,
@@ -52,8 +52,8 @@ def draw_augmentations(
         data: as for `trainkit.train`.
         out: the picture to write, a new file; its suffix is the format.
         model: as for `trainkit.train`; it decides on the size.
-        settings: of a training by their dotted keys, `augmentation.*` among them; without any of these, what most
-            photographs stand.
+        settings: of a training by their dotted keys, `augmentation.*` among them; without any of these, what suits
+            most photographs.
         index: of the image in the training part, from 0.
         count: of epochs.
         seed: of the training.
@@ -68,10 +68,10 @@ def draw_augmentations(
     check_new(Path(out))
     if Path(out).suffix.lower() not in _FORMATS:
         raise UsageError(f"The picture must be one of {', '.join(_FORMATS)}. Received: {out}")
-    given = {"data": str(data), **({"model.name": model} if model else {}), **(settings or {})}
-    if not any(key.startswith("augmentation.") for key in given):
-        given |= {f"augmentation.{name}": value for name, value in DEFAULTS.items()}
-    config = build_config(given)
+    options = {"data": str(data), **({"model.name": model} if model else {}), **(settings or {})}
+    if not any(key.startswith("augmentation.") for key in options):
+        options |= {f"augmentation.{name}": value for name, value in DEFAULTS.items()}
+    config = build_config(options)
     if not 1 <= count <= _MOST:
         raise UsageError(f"`count` must be from 1 to {_MOST}. Received: {count}")
     part = load_dataset(config["data"], validation=config["training.validation"]).parts["train"]

@@ -22,7 +22,7 @@ class Mistake:
     truth: str
     predicted: str
     confidence: float  # of the wrong answer, 0 to 1
-    file: str | None  # below the folder of the data; None where the image is none of its own
+    file: str | None  # below the folder of the data; None where the image is not a file of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ def predict_pixels(
         pixels: uint8 `(N, height, width, channels)`.
         preprocessing: makes them the model's input.
         callbacks: of Keras.
-        text: what is said to be done.
+        text: what the progress shows.
     """
     from trainkit.backend import keras, tf
     from trainkit.data._pipeline import stream

@@ -157,7 +157,9 @@ _MODEL: dict[str, Rule] = {
         "The width of mobilenet, mobilenet-v2 or mobilenet-v3-small.",
         "--alpha",
     ),
-    "weights": Rule("imagenet, none or a file, in UTF-8", _text, "What the training begins with.", "--weights"),
+    "weights": Rule(
+        "imagenet, none or a file, in UTF-8", _text, "The weights that the training begins with.", "--weights"
+    ),
 }
 _PREPROCESSING: dict[str, Rule] = {
     "name": _rule(
@@ -165,25 +167,29 @@ _PREPROCESSING: dict[str, Rule] = {
     ),
     "size": Rule(SIZE_EXPECTED, _size, "The network's input.", "--size"),
     "color": _rule(_choice("color", get_args(Color)), "What the network sees.", "--color"),
-    "resize": _rule(_choice("resize", get_args(Resize)), "How an image comes to that size.", "--resize"),
+    "resize": _rule(_choice("resize", get_args(Resize)), "How an image is brought to that size.", "--resize"),
 }
 _TRAINING: dict[str, Rule] = {
     "epochs": _rule(_integer(1), "Passes over the training images.", "--epochs"),
     "batch_size": _rule(_integer(1), "Images a step.", "--batch-size"),
-    "optimizer": _rule(_choice("optimizer", OPTIMIZERS), "How the weights are changed."),
-    "learning_rate": _rule(_RATE, "The highest one.", "--learning-rate"),
+    "optimizer": _rule(_choice("optimizer", OPTIMIZERS), "What changes the weights."),
+    "learning_rate": _rule(_RATE, "The learning rate; under a schedule, the highest one.", "--learning-rate"),
     "schedule": _rule(
         _choice("schedule", SCHEDULES),
-        "How the rate goes on; plateau: times 0.3 after two epochs that are no better.",
+        "How the learning rate changes; plateau: times 0.3 after two epochs that are no better.",
     ),
     "warmup": _rule(
         _FROM_0,
-        "Epochs in which the rate rises; 0 for none, and in one-cycle for 0.3 of all.",
+        "Epochs in which the learning rate rises; 0 for none, and in one-cycle for 0.3 of all.",
         expected="a number of epochs from 0",
     ),
-    "weight_decay": _rule(_BELOW_1, "By which share of the rate the kernels shrink each step."),
+    "weight_decay": _rule(_BELOW_1, "Each step the kernels shrink by this share, times the learning rate."),
     "label_smoothing": _rule(_SHARE, "The share of each target that is spread over all classes."),
-    "clip_norm": _rule(_FROM_0, "The longest gradient.", expected="a number from 0; 0 for none"),
+    "clip_norm": _rule(
+        _FROM_0,
+        "The largest norm of the gradient over all weights; a larger one is scaled down to it.",
+        expected="a number from 0; 0 for none",
+    ),
     "ema": _rule(
         _BELOW_1,
         "The momentum of the weights' moving average, which is then what is kept.",
@@ -191,23 +197,25 @@ _TRAINING: dict[str, Rule] = {
     ),
     "early_stopping": _rule(_integer(0), "Epochs without a better validation loss before it ends; 0 for never."),
     "mixed_precision": _rule(
-        _choice("precision", PRECISIONS), "What is computed in; auto: bfloat16 where the CPU has it."
+        _choice("precision", PRECISIONS), "The precision of the computation; auto: bfloat16 where the CPU has it."
     ),
     "class_weights": _rule(
-        _choice("class weights", ("none", "balanced")), "balanced: every class weighs the same.", "--class-weights"
+        _choice("class weights", ("none", "balanced")),
+        "balanced: every class weighs the same in the loss.",
+        "--class-weights",
     ),
     "steps_per_execution": _rule(_integer(0), "Steps that Keras makes at once; 0: by the network's size."),
     "distribute": _rule(
         _choice("distribution", ("none", "mirrored")), "mirrored: on all GPUs of this machine.", "--distribute"
     ),
     "tensorboard": _rule(_SWITCH, "Whether TensorBoard's logs are written into the run.", "--tensorboard"),
-    "seed": _rule(_integer(0, 2**31 - 1), "Of every random draw.", "--seed"),
+    "seed": _rule(_integer(0, 2**31 - 1), "The seed of every random draw.", "--seed"),
     "validation": _rule(_SHARE, "The share of the training images that is held out; 0 for none.", "--validation"),
 }
 _FINE_TUNING: dict[str, Rule] = {
     "epochs": _rule(_integer(0), "Epochs after the head's, in which the top of the backbone learns too; 0 for none."),
     "layers": _rule(_integer(1), "How many of the backbone's last layers learn then."),
-    "learning_rate": _rule(_RATE, "The highest one then, a low one."),
+    "learning_rate": _rule(_RATE, "The highest learning rate of these epochs: a low one."),
 }
 # What `Augmentation` does not say of its own fields in a sentence.
 _AUGMENTATION_HELP = {
@@ -219,10 +227,10 @@ _AUGMENTATION_HELP = {
     "shear_range": "By how much it is sheared, to either side.",
     "zoom_range": "z for 1 - z to 1 + z, or the least and the greatest factor.",
     "channel_shift_range": "Grey levels up or down, the same for every channel.",
-    "fill_mode": "What is beyond the edge of an image that was moved.",
-    "cval": "The grey level there, for constant.",
-    "horizontal_flip": "Left for right, for half of the images.",
-    "vertical_flip": "Upside down, for half of the images.",
+    "fill_mode": "What fills the space beyond the edge of an image that was moved.",
+    "cval": "The grey level of that space, for constant.",
+    "horizontal_flip": "Whether half of the images are mirrored, left for right.",
+    "vertical_flip": "Whether half of the images are turned upside down.",
     "random_erasing": "The share of the images that lose a rectangle.",
     "random_resized_crop": "The least and the greatest share of the area that is cut out and enlarged.",
     "mixup": "Alpha of the blending with another image.",

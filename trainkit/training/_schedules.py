@@ -81,10 +81,10 @@ def build_schedule(
 
     Args:
         name: `constant`, `cosine`, `one-cycle`, or `plateau`, whose falls are the work of `PlateauSchedule`.
-        learning_rate: the highest one.
+        learning_rate: the highest learning rate.
         steps_per_epoch: batches an epoch.
         epochs: how many will be trained.
-        warmup: epochs in which the rate rises to the highest one.
+        warmup: epochs in which the learning rate rises to the highest one.
     """
     total, rising = steps_per_epoch * epochs, round(steps_per_epoch * warmup)
     if name == "cosine":

@@ -52,7 +52,7 @@ def train(
         recipe: one of `trainkit recipes`; a data set's own name stands for the recipe of that name.
         epochs: passes over the training images.
         batch_size: images a step.
-        learning_rate: the highest one.
+        learning_rate: the learning rate; under a schedule, the highest one.
         seed: of every random draw.
         validation: the share of the training images held out, 0 for none.
         size: (width, height) of the network's input in pixels, or "WxH".

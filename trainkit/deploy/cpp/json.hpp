@@ -230,7 +230,7 @@ private:
 inline cv::FileStorage readJson(const string& path) {
     const string text = readBytes(path);
     try {
-        if (findNoUtf8(text) != string::npos) throw Failure("byte " + std::to_string(findNoUtf8(text)) + " is none");
+        if (findNoUtf8(text) != string::npos) throw Failure("byte " + std::to_string(findNoUtf8(text)) + " is not one of UTF-8");
         const string json = Json(text).out;
         if (json[json.find_first_not_of(" \t\r\n")] == '{')
             return cv::FileStorage(json, cv::FileStorage::READ | cv::FileStorage::MEMORY | cv::FileStorage::FORMAT_JSON);

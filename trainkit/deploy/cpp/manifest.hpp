@@ -113,7 +113,7 @@ struct Manifest {
     string kind;
     bool multiLabel = false;
     std::vector<string> names;
-    int background = -1;         // the class that is none
+    int background = -1;         // the class of the background
     double minConfidence = 0.5;  // of a detector
     string minimum = "4.5.5", engine;
 
@@ -140,7 +140,7 @@ inline std::vector<string> readClassNames(const string& folder, const string& na
     const string path = beside(folder, name, "class names", MAX_TEXT_BYTES);
     string text = readBytes(path);
     if (findNoUtf8(text) != string::npos)
-        throw Failure(path + " is not UTF-8 (byte " + std::to_string(findNoUtf8(text)) + " is none). Convert it.");
+        throw Failure(path + " is not UTF-8 (byte " + std::to_string(findNoUtf8(text)) + " is not one of it). Convert it.");
     if (text.compare(0, 3, "\xEF\xBB\xBF") == 0) text.erase(0, 3);
     text.erase(text.find_last_not_of(spaces) + 1);
     std::istringstream stream(text + "\n");

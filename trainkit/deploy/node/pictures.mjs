@@ -116,7 +116,7 @@ function toBgr(data, channels, isCmyk) {
 
 /**
  * Yield a name and pixels for each frame of a video file, or of a camera by its number: opencv-js has neither, so
- * the program ffmpeg decodes them. `every`: only each so manieth frame.
+ * the program ffmpeg decodes them. `every`: only every Nth frame.
  */
 export async function* readFrames(source, every = 1) {
   const name = typeof source === 'number' ? `camera ${source}` : source;

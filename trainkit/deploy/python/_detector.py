@@ -44,8 +44,8 @@ class Detector(Network):
         """Return what is found in each of several images, which become one blob.
 
         A network that takes one image only gets them one after the other. Rows that say nothing are left out: numbers
-        that are not finite, no such image or class, the background, a confidence that is none, a box that is empty or
-        outside the image. Boxes are cut at the image's edges.
+        that are not finite, no such image or class, the background, a confidence outside 0 to 1, a box that is empty
+        or outside the image. Boxes are cut at the image's edges.
 
         Args:
             images_bgr: uint8 `(height, width, 3)` each, as `cv2.imread` returns them, of any sizes.
@@ -56,7 +56,7 @@ class Detector(Network):
 
         Raises:
             BundleError: the network fails, or its output is not that of an SSD.
-            ValueError: `min_confidence` is not from 0 to 1, or an image is none.
+            ValueError: `min_confidence` is not from 0 to 1, or an image is not one.
         """
         if min_confidence is None:
             min_confidence = self.manifest["output"].get("min_confidence", MIN_DETECTION)
