@@ -123,8 +123,9 @@ def test_classifier_is_that_of_the_client_and_prefers_a_path(here: Path, bundle:
     assert isinstance(trainkit.Classifier("pets"), trainkit.deploy.Classifier)
     assert isinstance(trainkit.Classifier(bundle.path / "manifest.json"), trainkit.deploy.Classifier)
     assert trainkit.Classifier("pets", exported=bundle.path.parent).class_names == ["blue", "green", "red"]
-    with pytest.raises(trainkit.BundleError, match="nothing"):
+    with pytest.raises(trainkit.BundleError, match=r"No bundle nothing .* There are: pets"):
         trainkit.Classifier("nothing")
+    assert repr(trainkit.Classifier("pets")) == f"Classifier({Path('exported', 'pets')}: 3 classes)"
     (here / "pets").mkdir()
     try:
         with pytest.raises(trainkit.BundleError, match=r"manifest\.json"):
@@ -133,9 +134,24 @@ def test_classifier_is_that_of_the_client_and_prefers_a_path(here: Path, bundle:
         (here / "pets").rmdir()
 
 
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (None, "Expected paths of images, or images as uint8 arrays. Received: None"),
+        (7, "Expected paths of images, or images as uint8 arrays. Received: 7"),
+        ((), "There is no image. Expected paths of images, or images as uint8 arrays. Received: nothing"),
+    ],
+)
+def test_what_is_no_image_is_refused_in_a_sentence(here: Path, images: Any, message: str) -> None:
+    for call in (trainkit.predict, trainkit.detect):
+        with pytest.raises(trainkit.UsageError, match=re.escape(message)):
+            call("pets", images)
+
+
 def test_detector_is_opened_by_its_name(tmp_path: Path) -> None:
     write_color_detector(tmp_path / "colors")
     detector = trainkit.Detector("colors", exported=tmp_path)
+    assert repr(detector) == f"Detector({tmp_path / 'colors'}: {len(detector.class_names)} classes)"
     assert isinstance(detector, trainkit.deploy.Detector)
 
 

@@ -118,7 +118,7 @@ def onednn_is_on() -> bool:
     return bool(_pywrap_util_port.IsMklEnabled())
 
 
-with naming_missing_packages(), doing("Loading TensorFlow"), silent_stderr(), warnings.catch_warnings():
+with naming_missing_packages(), doing("Loading TensorFlow", blocks=True), silent_stderr(), warnings.catch_warnings():
     warnings.simplefilter("ignore")  # other people's deprecations, at import
     import keras
     import tensorflow as tf

@@ -141,9 +141,14 @@ def test_commands_print_tables(workplace: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["train"], 2, "Expected DATA"),
+        (["train"], 2, "Expected DATA: digits, fashion-mnist, a folder of class folders, a .csv or an .npz file."),
+        (["train", "digits", "--set", "augmentation.brightness_range=()"], 2, "the lesser first, or [] for none. "),
+        (["data", "check", "none.csv"], 1, "Cannot read none.csv: No such file or directory."),
         (["train", "digits", "--epoch", "3"], 2, "--epochs"),
         (["train", "digits", "--epochs", "0"], 2, "`training.epochs` must be a whole number from 1. Received: 0"),
+        (["train", "digits", "--epochs", "ten"], 2, "`training.epochs` must be a whole number from 1. Received: 'ten'"),
+        (["find-lr", "digits", "--alpha=x"], 2, "`model.alpha` must be a width above 0, at most 4. Received: 'x'"),
+        (["train", "none.csv"], 1, "/none.csv. Expected digits, fashion-mnist, a folder of class folders"),
         (["train", "digits", "--model", "vgg61"], 2, "Did you mean `vgg16`?"),
         (["train", "digits", "--set", "model.block=1"], 2, "Did you mean `model.blocks`?"),
         (["train", "digits", "--set", "model.blocks"], 2, "--set takes key=value"),
@@ -263,6 +268,12 @@ def help_of_options(command: str) -> dict[str, str]:
     return {
         option.name: option.help for option in found.get_params(found.make_context(command, [], resilient_parsing=True))
     }
+
+
+def test_the_argument_of_train_is_what_data_may_be() -> None:
+    from trainkit.data._sources import DATA_EXPECTED
+
+    assert help_of_options("train")["data"] == f"{DATA_EXPECTED}."
 
 
 def test_help_of_train_names_every_model_and_preprocessing() -> None:

@@ -42,6 +42,14 @@ def test_check_prints_what_it_found_the_worst_first(photos: Path) -> None:
     assert lines[-1].endswith("of the leaks: --keep-together puts their pictures into training.")
 
 
+def test_check_says_by_how_much_a_class_is_the_largest(photos: Path) -> None:
+    for path in sorted((photos / "dogs").iterdir())[:10]:
+        path.unlink()
+    lines = trainkit("data", "check", "photos", cwd=photos.parent).stdout.splitlines()
+    (line,) = [line for line in lines if line.startswith("imbalance")]
+    assert line.split(maxsplit=2) == ["imbalance", "2.0", "the largest class is 2.0 times the smallest"]
+
+
 def test_check_closes_the_leaks_of_the_split(photos: Path) -> None:
     add_leaks(photos)
     before = trainkit("data", "check", "photos", "--json", cwd=photos.parent)

@@ -52,6 +52,44 @@ def test_a_step_is_announced_within_two_seconds(tmp_path: Path) -> None:
     assert session.gap_s < 2
 
 
+# Opening a library holds up every thread of Python; here it is C that does not let go.
+BLOCKING = """
+import ctypes, sys
+from trainkit import cli
+from trainkit._progress import doing
+from trainkit.cli._app import app
+
+@app.command("slow")
+def slow() -> None:
+    with doing("Loading TensorFlow", blocks=True):
+        ctypes.PyDLL(None).usleep(1_500_000)
+
+sys.argv = ["trainkit", "slow"]
+cli._app.ORDER = (*cli._app.ORDER, "slow")
+cli.main()
+"""
+
+
+def test_what_blocks_is_painted_at_once(tmp_path: Path) -> None:
+    session = on_terminal([sys.executable, "-c", BLOCKING], cwd=tmp_path)
+    assert session.code == 0, session.text
+    assert "Loading TensorFlow" in session.raw.partition("trainkit slow")[0]
+    assert session.text.strip() == ""
+
+
+def test_sentences_are_wrapped_on_a_terminal_alone(tmp_path: Path) -> None:
+    folder = "a-folder-with-a-long-name/" * 3 + "none.csv"
+    session = trainkit_on_terminal("train", folder, cwd=tmp_path, columns=60)
+    lines = session.text.splitlines()
+    assert session.code == 1 and len(lines) > 2
+    assert any(line.endswith(f"{folder}.") for line in lines), "a path is never cut"
+    assert all(len(line) <= 60 for line in lines if folder not in line)
+    piped = subprocess.run(
+        [sys.executable, "-m", "trainkit", "train", folder], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert piped.stderr == " ".join(lines) + "\n"
+
+
 def test_a_terminal_shows_steps_and_leaves_only_the_result(tmp_path: Path) -> None:
     session = slow_on_terminal(cwd=tmp_path)
     assert "Loading what is slow" in session.raw

@@ -98,11 +98,17 @@ def test_unknown_data_names_the_nearest_that_is_known(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     expected = (
-        f"No such folder: {name}.{hint} Expected digits, fashion-mnist, a folder with a folder for each class, or a "
-        ".csv or .npz file."
+        f"No such folder: {name}.{hint} Expected digits, fashion-mnist, a folder of class folders, a .csv or an .npz "
+        "file."
     )
     with pytest.raises(DataError, match=f"^{re.escape(expected)}$"):
         load_dataset(name)
+
+
+@pytest.mark.parametrize("name", ["none.csv", "NONE.TSV", "none.npz"])
+def test_a_missing_file_is_called_one(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"^No such file: .*{name}\\. Expected digits"):
+        load_dataset(str(tmp_path / name))
 
 
 def test_data_with_a_name_longer_than_any_is_a_sentence() -> None:

@@ -214,9 +214,12 @@ def test_pins_of_a_folder_without_any_are_none(tmp_path: Path) -> None:
 
 def test_pins_are_read_as_they_were_written(tmp_path: Path) -> None:
     pins = {sha(1): "val", sha(2): "test"}
-    sentence = write_pins(tmp_path, pins)
+    sentence = write_pins(tmp_path, pins, {"cat": [sha(1), sha(2)], "dog": [sha(2), sha(3)]})
     path = tmp_path / PINS_FILE
-    assert sentence == f"{tmp_path} is too small to be split by content alone: wrote {path}, keep it with the images."
+    assert sentence == (
+        f"{tmp_path}: by chance, class `cat` got no val image, classes `cat`, `dog` got no test image; an image was "
+        f"put there for each. Wrote {path}, keep it with the images."
+    )
     assert read_pins(tmp_path) == pins == json.loads(path.read_text(encoding="utf-8"))
     assert [file.name for file in tmp_path.iterdir()] == [PINS_FILE]
 
@@ -228,11 +231,21 @@ def test_damaged_pins_are_refused(data: bytes, tmp_path: Path) -> None:
         read_pins(tmp_path)
 
 
+def test_only_new_pins_are_told_of(tmp_path: Path) -> None:
+    write_pins(tmp_path, {sha(1): "val"}, {"cat": [sha(1)]})
+    sentence = write_pins(tmp_path, {sha(1): "val", sha(2): "test"}, {"cat": [sha(1)], "dog": [sha(2)]})
+    assert sentence.startswith(f"{tmp_path}: by chance, class `dog` got no test image; ")
+
+
 def test_pins_that_cannot_be_written_become_a_sentence(tmp_path: Path) -> None:
+    table = tmp_path / "photos.csv"
+    table.touch()
     (tmp_path / PINS_FILE).mkdir()  # nobody, root included, can put a file in its place
-    sentence = write_pins(tmp_path, {sha(1): "val", sha(2): "test"})
-    assert sentence == (
-        f"{tmp_path} is too small to be split by content alone, and cannot be written: the side of "
-        "2 images may change when others are added. Make train/, val/ and test/ folders."
+    sentence = write_pins(table, {sha(1): "val", sha(2): "test"}, {"cat": [sha(1), sha(2)]})
+    assert sentence.startswith(f"{table}: by chance, class `cat` got no val image, class `cat` got no test image; ")
+    assert sentence.endswith(
+        "): the side of 2 images may change when others are added. Make train/, val/ and test/ folders, or a column "
+        "`split`."
     )
+    table.unlink()
     assert [file.name for file in tmp_path.iterdir()] == [PINS_FILE], "nothing half-written is left"

@@ -209,9 +209,14 @@ ERRORS = {
     "missing": (
         "image,label",
         lambda rows: [*rows, *(f"gone-{index}.jpg,red" for index in range(7))],
-        r"7 of 49 images of .* are missing: .*gone-0\.jpg, .*gone-4\.jpg and 2 more\. Expected paths relative to /",
+        r"7 of 49 images of .* are missing: .*gone-0\.jpg \(line 44\), .*gone-4\.jpg \(line 48\) and 2 more\. "
+        "Expected paths relative to /",
     ),
-    "endless name": ("image,label", lambda rows: [*rows, f"{'x' * 300}.jpg,red"], "1 of 43 images of .* are missing"),
+    "endless name": (
+        "image,label",
+        lambda rows: [*rows, f"{'x' * 300}.jpg,red"],
+        r"1 of 43 images of .* is missing: .*x\.jpg \(line 44\)",
+    ),
     "control character": ("image,label", lambda rows: swap(rows, 0, '"red/red-000.png","a\nb"'), "cannot be printed"),
     "open quote": ("image,label", lambda rows: [*rows, '"red/red-000.png,red'], "line 44: unexpected end of data"),
     "stray quote": ("image,label", lambda rows: [*rows, '"red" x,red'], "line 44: .*Expected CSV"),

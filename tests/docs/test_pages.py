@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -162,3 +163,14 @@ def test_the_readme_leads_to_what_newcomers_look_for(target: str, answer: str) -
         re.sub(r"[^\w -]", "", each.partition("\n")[0].lstrip("# ")).lower().replace(" ", "-") for each in headings
     ]
     assert answer in (headings[slugs.index(anchor)] if anchor else text)
+
+
+def test_each_command_has_its_name_in_python() -> None:
+    rows = re.findall(r"^\| `([^`]+)` \| (.*`trainkit\..*) \|$", (ROOT / "docs" / "python.md").read_text(), flags=re.M)
+    assert [command for command, _ in rows] == list(commands())
+    for _, names in rows:
+        for name in re.findall(r"`(trainkit\.[\w.]+)`", names):
+            home, _, last = name.rpartition(".")
+            package = import_module(home)
+            assert last in package.__all__, name
+            assert callable(getattr(package, last)), name

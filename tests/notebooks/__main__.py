@@ -105,6 +105,7 @@ def _environment(folder: Path, *, bare: bool) -> dict[str, str]:
         "TRAINKIT_CACHE": str(folder / "cache"),
         "IPYTHONDIR": str(folder / "ipython"),  # nobody's own settings
         "COLUMNS": "110",
+        "TRAINKIT_PROGRESS": "0",  # what took long on one machine is no output of a lesson
     }
     if bare:
         environment |= {"KERAS_HOME": str(folder / "keras")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,21 @@ def test_command_prints_a_table(runs: list[Run]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8")
     lines = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()[1:]}
     assert lines["training.epochs"] == ["1", "3"]
+
+
+def test_command_writes_values_as_settings_take_them(runs: list[Run], tmp_path: Path) -> None:
+    other = Run(shutil.copytree(runs[0].path, tmp_path / "experiments" / runs[0].name))
+    shutil.copytree(runs[1].path, tmp_path / "experiments" / runs[1].name)
+    config = other.path / "config.toml"
+    text = re.sub(r"^learning_rate = .*", "learning_rate = 1e-05", config.read_text(encoding="utf-8"), flags=re.M)
+    config.write_text(text.replace("tensorboard = false", "tensorboard = true"), encoding="utf-8")
+    (other.path / "metrics.csv").write_text("epoch,loss,learning_rate\n1,2.5,1e-05\n2,2.5,0.0\n", encoding="utf-8")
+    command = [sys.executable, "-m", "trainkit", "compare", "e1", "e3", "--experiments", str(other.path.parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8")
+    lines = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()[1:]}
+    assert lines["training.learning_rate"][0] == "1e-05"
+    assert lines["learning_rate"][1:4] == ["1e-05", "to", "0"], "a schedule ended there"
+    assert lines["training.tensorboard"] == ["true", "false"]
     assert "█" in done.stdout
 
 

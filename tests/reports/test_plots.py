@@ -169,7 +169,7 @@ def test_report_tells_a_finished_run(tmp_path: Path) -> None:
     for key, value in (
         ("model.dropout", "0.2"),
         ("training.learning_rate", "1e-05"),
-        ("training.augment", "yes"),
+        ("training.augment", "true"),
         ("training.callbacks", "–"),
         ("height", "96"),
         ("mean", "123.675, 58.395"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -161,7 +162,8 @@ def test_imagenet_weights_are_refused_where_there_are_none(model: str) -> None:
 
 @pytest.mark.parametrize("given", [{}, {"data": ""}, {"data": None}, {"model.name": "vgg16"}])
 def test_config_without_data_is_refused(given: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="Expected DATA: digits, fashion-mnist or a folder of class folders"):
+    expected = "Expected DATA: digits, fashion-mnist, a folder of class folders, a .csv or an .npz file."
+    with pytest.raises(UsageError, match=f"^{re.escape(expected)}$"):
         build_config(given)
 
 

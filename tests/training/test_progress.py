@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from terminals import on_terminal
 
 from trainkit.training._progress import ProgressBar
 
@@ -49,6 +52,43 @@ def test_a_training_that_ends_early_leaves_the_bar_where_it_was(outputs: list[li
     (bar,) = outputs[1]
     assert bar.data["text/plain"].startswith("epoch 2/3  loss 0.5000  ")
     assert '<progress value="4" max="6"' in bar.data["text/html"]
+
+
+LOGS = {"loss": 1.2345, "accuracy": 0.1234, "val_loss": 0.1234, "val_accuracy": 0.1234}
+
+
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (110, "epoch 10/10  loss 1.2345  accuracy 0.1234  val_loss 0.1234  val_accuracy 0.1234"),
+        (80, "epoch 10/10  loss 1.2345  accuracy 0.1234  val_loss 0.1234  val_accuracy 0.1234"),
+        (70, "epoch 10/10  accuracy 0.1234  val_loss 0.1234  val_accuracy 0.1234"),
+        (40, "epoch 10/10  val_accuracy 0.1234"),
+    ],
+)
+def test_a_terminal_has_room_for_every_line(columns: int, line: str, tmp_path: Path) -> None:
+    script = f"""
+from trainkit.training._progress import ProgressBar
+
+bar = ProgressBar(10, images=64000, batch_size=32)
+bar.set_params({{"steps": 2000}})
+bar.on_train_begin()
+for epoch in range(10):
+    bar.on_epoch_begin(epoch)
+    for step in range(0, 2000, 500):
+        bar.on_train_batch_end(step, {LOGS})
+        bar._progress.refresh()
+    bar.on_epoch_end(epoch, {LOGS})
+bar.close()
+"""
+    session = on_terminal([sys.executable, "-c", script], cwd=tmp_path, columns=columns)
+    assert session.code == 0, session.raw
+    last = session.text.rstrip().splitlines()[-1]
+    assert re.sub(r"  [\d,]+ images/s$", "", last) == line
+    assert last.endswith("images/s") == (columns == 110)
+    shown = re.sub(r"\x1b\[\??[\d;]*[A-Za-z]", "", session.raw)
+    assert max(len(part) for part in re.split(r"[\r\n]+", shown)) <= columns
+    assert "…" not in shown
 
 
 def test_without_a_terminal_there_is_a_line_an_epoch_on_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:

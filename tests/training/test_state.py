@@ -133,7 +133,7 @@ def test_interrupted_run_goes_on(whole: Run, tmp_path: Path) -> None:
 
 
 def test_finished_run_cannot_go_on(whole: Run) -> None:
-    with pytest.raises(RunError, match=r"is finished. Train anew, with more --epochs"):
+    with pytest.raises(RunError, match=r"is finished. Train anew with more epochs: `--epochs`, or `epochs=` in Python"):
         trainkit.resume(whole)
 
 

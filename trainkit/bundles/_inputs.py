@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ log = logging.getLogger("trainkit")
 
 ImagePath = str | os.PathLike[str]
 Images = ImagePath | np.ndarray | Sequence[ImagePath] | Sequence[np.ndarray]
+_IMAGES = "paths of images, or images as uint8 arrays"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +66,20 @@ def list_images(images: Images) -> list[Path] | list[np.ndarray]:
     Raises:
         UsageError: there is nothing, something else, or some of both.
     """
-    given = [images] if isinstance(images, (str, os.PathLike, np.ndarray)) else list(images)
-    if given and all(isinstance(one, np.ndarray) for one in given):
+    if isinstance(images, (str, os.PathLike, np.ndarray)):
+        given: list[Any] = [images]
+    elif isinstance(images, Iterable):
+        given = list(images)
+    else:
+        raise UsageError(f"Expected {_IMAGES}. Received: {images!r}")
+    if not given:
+        raise UsageError(f"There is no image. Expected {_IMAGES}. Received: nothing")
+    if all(isinstance(one, np.ndarray) for one in given):
         return [one for one in given if isinstance(one, np.ndarray)]
-    if given and all(isinstance(one, (str, os.PathLike)) for one in given):
+    if all(isinstance(one, (str, os.PathLike)) for one in given):
         return [Path(one) for one in given if not isinstance(one, np.ndarray)]
-    received = ", ".join(dict.fromkeys(type(one).__name__ for one in given)) or "nothing"
-    raise UsageError(f"Expected paths of images, or images as uint8 arrays, not both. Received: {received}")
+    received = ", ".join(dict.fromkeys(type(one).__name__ for one in given))
+    raise UsageError(f"Expected {_IMAGES}, not both. Received: {received}")
 
 
 def check_no_annotate(annotate: ImagePath | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from trainkit.bundles._find import EXPORTED
+from trainkit.bundles._find import EXPORTED, find_manifest
 from trainkit.deploy.python import _classifier, _detector
 from trainkit.deploy.python._network import Network
 
@@ -22,12 +22,13 @@ class _ByName(Network):
         target: str | None = None,
         exported: str | os.PathLike[str] = EXPORTED,
     ) -> None:
-        super().__init__(_find(Path(bundle), Path(exported)), engine, backend=backend, target=target)
+        path = Path(bundle) if os.path.lexists(bundle) else find_manifest(bundle, Path(exported))
+        super().__init__(path, engine, backend=backend, target=target)
 
-
-def _find(path: Path, exported: Path) -> Path:
-    named = exported / path
-    return named if not os.path.lexists(path) and os.path.isfile(named / "manifest.json") else path
+    def __repr__(self) -> str:
+        """Return `Classifier(exported/pets: 2 classes)`."""
+        classes = len(self.class_names)
+        return f"{type(self).__name__}({self.folder}: {classes} {'class' if classes == 1 else 'classes'})"
 
 
 class Classifier(_ByName, _classifier.Classifier):

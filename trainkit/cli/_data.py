@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trainkit.cli._app import app
-from trainkit.cli._output import AsJson, print_json, print_table
+from trainkit.cli._output import AsJson, print_json, print_table, wrapped
 from trainkit.cli._tables import ITEMS
 from trainkit.errors import DataError
 
@@ -111,13 +111,14 @@ def _findings(document: dict[str, Any]) -> list[list[str]]:
     rotated = {name: count for name, count in document["orientations"].items() if name != "1"}
     problems = [f"{path} {problem}" for path, problem in document["problems"].items()]
     imbalance = document["imbalance"] or 1
+    times = f"{imbalance:.1f}"
     return [
         *([kind, str(len(found)), listed([" = ".join(group) for group in found])] for kind, found in groups.items()),
         ["unreadable", str(len(problems)), listed(problems)],
         ["links that leave", str(len(document["links"])), listed(document["links"])],
         ["hidden", str(len(document["hidden"])), listed(document["hidden"])],
         ["beside the classes", str(len(document["strays"])), listed(document["strays"])],
-        ["imbalance", f"{imbalance:.1f}" if imbalance >= 1.05 else "0", "times the smallest class is the largest"],
+        ["imbalance", times if imbalance >= 1.05 else "0", f"the largest class is {times} times the smallest"],
         ["EXIF rotations", str(sum(rotated.values())), counted(rotated)],
         ["sizes", str(len(document["sizes"])), counted(document["sizes"])],
         ["modes", str(len(document["modes"])), counted(document["modes"])],
@@ -174,7 +175,8 @@ def _print_statistics(measured: DataStatistics) -> None:
             print(f"    {key}={shown},")
         print(")")
         if len(set(found.std)) > 1:
-            print("One scalefactor is for all channels. trainkit puts the rest, a std that differs, into the graph.")
+            note = "One scalefactor is for all channels. trainkit puts the rest, a std that differs, into the graph."
+            print(wrapped(note, sys.stdout))
     else:
         print("\nA channel is the same everywhere: there is no deviation to divide by.")
     if measured.mean_image:

@@ -15,6 +15,7 @@ import typer
 
 from trainkit.cli import _convolution, _data, _exporting, _networks, _prediction, _reports, _runs, _training
 from trainkit.cli._app import app
+from trainkit.cli._output import wrapped
 from trainkit.cli._progress import showing_progress
 from trainkit.errors import TrainkitError, UsageError, naming_missing_packages
 
@@ -49,10 +50,10 @@ def main() -> None:
 
 
 def _fail(message: str, code: int, error: Exception | None = None) -> int:
-    """Say what is wrong in one line; behind everything that led to it, where TRAINKIT_DEBUG is set."""
+    """Say in a sentence what is wrong; behind everything that led to it, where TRAINKIT_DEBUG is set."""
     if error is not None and os.environ.get("TRAINKIT_DEBUG"):
         traceback.print_exception(error)
-    print(" ".join(message.split()), file=sys.stderr)
+    print(wrapped(" ".join(message.split()), sys.stderr), file=sys.stderr)
     return code
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -62,6 +64,15 @@ def fits(columns: list[str], rows: list[list[str]]) -> bool:
 def _width() -> int | None:
     """Return the terminal's width in letters; `None` in a pipe, where a row stays one line, however long."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def wrapped(sentence: str, stream: TextIO) -> str:
+    """Return a sentence wrapped between its words for a terminal; elsewhere it stays one line."""
+    if not stream.isatty():
+        return sentence
+    # Where standard output is none, the terminal is that of the stream.
+    columns = shutil.get_terminal_size(os.get_terminal_size(stream.fileno())).columns
+    return textwrap.fill(sentence, columns or 80, break_long_words=False, break_on_hyphens=False)
 
 
 def to_text(value: float | None, form: str = "{:.4f}") -> str:

@@ -5,22 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from trainkit._progress import Step, listening
+from trainkit._progress import VARIABLE, Lines, Step, listening
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
 
-VARIABLE = "TRAINKIT_PROGRESS"  # `0`: nothing is shown
 _SILENT_SECONDS = 1.0  # on a terminal, without anything new, before the step is shown
-_LINE_SECONDS = 2.0  # elsewhere, that a step has taken before there is a line of it
-_SETTLED_SECONDS = 0.5
 _TICK_SECONDS = 0.1
 _SPINNER, _PLAIN_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "-\\|/"
 _CLEAR_LINE = "\r\x1b[2K"
@@ -54,38 +50,29 @@ class _Nobody:
         pass
 
 
-class Display:
-    """Shows the innermost of the steps that go on.
-
-    The steps are those of the main thread; a thread of our own looks at them, because the main one is busy.
-    """
+class Display(Lines):
+    """Shows the innermost of the steps that go on: in a bar on a terminal, in lines elsewhere."""
 
     def __init__(self, stream: TextIO, command: Step) -> None:
         """Show steps on a stream; the command itself, on a terminal only, where there are none."""
-        self._stream, self._command = stream, command
-        self._lock = threading.RLock()
-        self._steps: list[Step] = []
-        self._written: set[Step] = set()  # steps that have had their line
+        super().__init__(stream)
+        self._command = command
         self._live: Live | None = None
-        self._last_seen = time.monotonic()
         self._moves = _moves(stream)
 
     @contextmanager
     def on_screen(self) -> Iterator[None]:
-        """Watch the steps while the block runs, and make way for whatever is printed."""
-        before, over = (sys.stdout, sys.stderr, _log_stream()), threading.Event()
-        if self._moves:
-            if sys.stdout.isatty():
-                sys.stdout = cast(TextIO, _Screen(sys.stdout, self))
-            sys.stderr = cast(TextIO, _Screen(self._stream, self))
-            _log_to(sys.stderr)
-        threading.Thread(target=self._watch, args=(over,), name="progress", daemon=True).start()
+        """Watch the steps while the block runs, and notice or make way for whatever is printed."""
+        before = (sys.stdout, sys.stderr, _log_stream())
+        if self._moves and sys.stdout.isatty():
+            sys.stdout = cast(TextIO, _Screen(sys.stdout, self))
+        sys.stderr = cast(TextIO, _Screen(self._stream, self))
+        _log_to(sys.stderr)
         try:
-            yield
+            with self.watching():
+                yield
         finally:
-            over.set()
-            with self._lock:  # steps may be left: an error keeps the generators alive that it went through
-                self._steps.clear()
+            with self._lock:
                 self._make_way()
             sys.stdout, sys.stderr, log_stream = before
             _log_to(log_stream)
@@ -96,15 +83,10 @@ class Display:
             # Here, because the watching thread must not import what Keras may be importing at that moment.
             import rich.live
             import rich.progress_bar  # noqa: F401
-        with self._lock:
-            self._steps.append(step)
-
-    def ended(self, step: Step) -> None:
-        """Take a step away."""
-        with self._lock:
-            self._written.discard(step)
-            if step in self._steps:
-                self._steps.remove(step)
+        super().began(step)
+        if self._moves and step.blocks:
+            with self._lock:
+                self._paint()
 
     def print_on(self, stream: TextIO, text: str) -> int:
         """Write a text where no bar stands."""
@@ -116,33 +98,18 @@ class Display:
         if self._live is not None:
             self._live.stop()
             self._live = None
-        self._last_seen = time.monotonic()
+        self.shown()
 
-    def _watch(self, over: threading.Event) -> None:
-        while not over.wait(_TICK_SECONDS):
-            with self._lock:
-                if over.is_set():
-                    return
-                if self._moves:
-                    self._refresh()
-                elif self._steps:
-                    self._write_line(self._current())
+    def _look(self) -> None:
+        if not self._moves:
+            super()._look()
+        elif self._live is not None or time.monotonic() - self._last_seen >= _SILENT_SECONDS:
+            self._paint()
 
-    def _current(self) -> Step:
-        """Return the innermost step that is not over at once, as the reading of one of many files is."""
-        now = time.monotonic()
-        settled = (step for step in reversed(self._steps) if now - step.began >= _SETTLED_SECONDS)
-        return next(settled, self._steps[0] if self._steps else self._command)
-
-    def _write_line(self, step: Step) -> None:
-        if step not in self._written and time.monotonic() - step.began >= _LINE_SECONDS:
-            self._written.add(step)
-            print(f"{step} ...", file=self._stream, flush=True)
-
-    def _refresh(self) -> None:
+    def _paint(self) -> None:
         if self._live is not None:
             self._live.refresh()
-        elif time.monotonic() - self._last_seen >= _SILENT_SECONDS:
+        else:
             self._live = self._open()
 
     def _open(self) -> Live:
@@ -150,8 +117,9 @@ class Display:
         from rich.live import Live
 
         self._stream.write(_CLEAR_LINE)  # of a bar that stands still, such as Keras' of a download
+        plain = not _knows_unicode(self._stream)
         live = Live(
-            get_renderable=lambda: render(self._current(), ascii_only=not _knows_unicode(self._stream)),
+            get_renderable=lambda: render(self._current() or self._command, ascii_only=plain),
             console=Console(file=self._stream, force_terminal=True, force_jupyter=False),
             auto_refresh=False,
             transient=True,
@@ -198,7 +166,7 @@ def render(step: Step, *, ascii_only: bool = False) -> RenderableType:
     cells: list[RenderableType] = [spinner[int(seconds / _TICK_SECONDS) % len(spinner)], Text(step.text)]
     if step.total:
         cells += [ProgressBar(total=step.total, completed=step.done, width=16), Text(_far(step, seconds))]
-    else:
+    elif not step.blocks:  # of which the clock would stand still
         cells.append(Text(f"{seconds:.0f} s"))
     line = Table.grid(padding=(0, 1))
     for _ in cells:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -64,10 +65,16 @@ def compare(
     rows = [[key, *map(to_words, values)] for key, values in {**found.figures, **found.settings}.items()]
     for key, curves in found.curves.items():
         shown = [[value for _, value in curve] for curve in curves]
-        rows.append([key, *(f"{sparkline(one)} {one[-1]:.4g}" if one else "" for one in shown)])
+        rows.append([key, *(f"{sparkline(one)} {_last(key, one)}" if one else "" for one in shown)])
     _print_comparison(found.names, rows)
     if html:
         print(f"Wrote {html}.")
+
+
+def _last(key: str, values: Sequence[float]) -> str:
+    """Return where a curve ends; a learning rate, which a schedule may bring to 0, with the highest one before."""
+    last, highest = f"{values[-1]:.4g}", f"{max(values):.4g}"
+    return f"{highest} to {last}" if key == "learning_rate" and last != highest else last
 
 
 def _print_comparison(names: list[str], rows: list[list[str]]) -> None:

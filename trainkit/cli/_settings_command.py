@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from typer.core import TyperCommand
@@ -89,11 +91,13 @@ class SettingsCommand(TyperCommand):
         """Parse as ever; where an option is unknown, say what it is called here.
 
         Raises:
-            UsageError: the option has another name here.
+            UsageError: the option has another name here, or its value is no number where it must be one.
         """
+        given = list(args)
         try:
             return super().parse_args(ctx, args)
         except Exception as error:  # of typer's own copy of click, which it does not export
+            _check_value(error, given)
             if not hasattr(error, "possibilities"):
                 raise
             other = self._other_name(error.option_name) or next(iter(error.possibilities or ()), None)  # type: ignore[attr-defined]
@@ -114,6 +118,23 @@ class SettingsCommand(TyperCommand):
         keys = [_SETTINGS.get(name, ""), *(key for key in RULES if key.partition(".")[2] == name[2:].replace("-", "_"))]
         found = next((key for key in keys if key), None)
         return f"--set {found}=VALUE" if found else None
+
+
+def _check_value(error: Exception, args: Sequence[str]) -> None:
+    """Say of an option's value what the table of settings says of it, where the option is a setting's.
+
+    Raises:
+        UsageError: says so.
+    """
+    from trainkit.runs._rules import RULES, checked
+
+    options = getattr(getattr(error, "param", None), "opts", ())
+    for key, rule in RULES.items():
+        if rule.option in options:
+            words = [word.partition("=")[2] for word in args if word.startswith(f"{rule.option}=")]
+            words += [value for option, value in pairwise(args) if option == rule.option]
+            for value in words:
+                checked(key, value)
 
 
 def help_of(setting: Any) -> str:

@@ -8,22 +8,42 @@ from trainkit._names import attach
 
 if TYPE_CHECKING:
     from trainkit.data._augmentation import Augmentation
+    from trainkit.data._check import DataCheck, check_data, keep_together
+    from trainkit.data._data_statistics import DataStatistics, measure_data
     from trainkit.data._dataset import Dataset, Part
     from trainkit.data._sources import SOURCES, load_dataset
     from trainkit.data._transforms import apply_transform
     from trainkit.data._warping import augment_batch
 
-__all__ = ["SOURCES", "Augmentation", "Dataset", "Part", "apply_transform", "augment_batch", "load_dataset"]
+__all__ = [
+    "SOURCES",
+    "Augmentation",
+    "DataCheck",
+    "DataStatistics",
+    "Dataset",
+    "Part",
+    "apply_transform",
+    "augment_batch",
+    "check_data",
+    "keep_together",
+    "load_dataset",
+    "measure_data",
+]
 
 __getattr__, __dir__ = attach(
     __name__,
     {
         "Augmentation": "trainkit.data._augmentation",
+        "DataCheck": "trainkit.data._check",
+        "DataStatistics": "trainkit.data._data_statistics",
         "Dataset": "trainkit.data._dataset",
         "Part": "trainkit.data._dataset",
         "SOURCES": "trainkit.data._sources",
         "apply_transform": "trainkit.data._transforms",
         "augment_batch": "trainkit.data._warping",
+        "check_data": "trainkit.data._check",
+        "keep_together": "trainkit.data._check",
         "load_dataset": "trainkit.data._sources",
+        "measure_data": "trainkit.data._data_statistics",
     },
 )

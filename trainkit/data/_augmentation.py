@@ -49,7 +49,7 @@ _FIXED: dict[str, tuple[tuple[Any, ...], str]] = {
 class Augmentation:
     """What happens to a training image, drawn anew in each epoch; by default, nothing.
 
-    Lists may be given for tuples; 0, False and () mean off.
+    Lists may be given for tuples; 0, False and an empty list or tuple mean off.
 
     Raises:
         UsageError: on construction, when a value is impossible; an object that exists is a legal one.
@@ -223,7 +223,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "rotation_range": ("degrees from 0 to 360", _range(0, 360)),
     "width_shift_range": (_SHIFT, _shift),
     "height_shift_range": (_SHIFT, _shift),
-    "brightness_range": ("two factors from 0 to 100, the lesser first, or ()", _pair(0, 100)),
+    "brightness_range": ("two factors from 0 to 100, the lesser first, or [] for none", _pair(0, 100)),
     "shear_range": ("degrees from 0 to 89", _range(0, 89)),
     "zoom_range": (
         "a number from 0 to 0.99, or two factors from 0.01 to 100, the lesser first",
@@ -234,7 +234,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "horizontal_flip": ("true or false", _switch),
     "vertical_flip": ("true or false", _switch),
     "random_erasing": ("a probability from 0 to 1", _range(0, 1)),
-    "random_resized_crop": ("two shares of the area from 0.01 to 1, the lesser first, or ()", _pair(0.01, 1)),
+    "random_resized_crop": ("two shares of the area from 0.01 to 1, the lesser first, or [] for none", _pair(0.01, 1)),
     "mixup": (_ALPHA, _range(0, 100)),
     "cutmix": (_ALPHA, _range(0, 100)),
 }

@@ -109,15 +109,16 @@ def check_images(files: Sequence[LabelledFile], *, data: Path) -> DataCheck:
     return DataCheck(data=data, files=list(files), repeats=find_duplicates(files))
 
 
-def check_data(data: Path, *, validation: float = VALIDATION) -> DataCheck:
+def check_data(data: str | os.PathLike[str], *, validation: float = VALIDATION) -> DataCheck:
     """Report on a folder or a table, see `check_folder` and `check_table`.
 
     Raises:
         DataError: there is no such data, or it cannot be read.
     """
-    if data.suffix.lower() in SUFFIXES and os.path.isfile(data):
-        return check_table(data, validation=validation)
-    return check_folder(data, validation=validation)
+    path = Path(data)
+    if path.suffix.lower() in SUFFIXES and not os.path.isdir(path):
+        return check_table(path, validation=validation)
+    return check_folder(path, validation=validation)
 
 
 def check_table(path: Path, *, validation: float = VALIDATION) -> DataCheck:

@@ -62,7 +62,8 @@ def read_class_folders(folder: Path, *, validation: float) -> ClassFolders:
     usable, warnings = usable_images(listing, images)
     sides, pins = choose_sides_of(listing, usable, validation=validation)
     if pins:
-        warnings.append(write_pins(folder, pins))
+        contents = {name: [file.sha256 for file in files] for name, files in usable["train"].items()}
+        warnings.append(write_pins(folder, pins, contents))
     warnings += warnings_of(find_duplicates(label(sides)), folder)
     class_names = list(sides["train"])
     return ClassFolders(

@@ -19,6 +19,7 @@ from trainkit.errors import DataError
 from trainkit.preprocessing import Color
 
 _SPLIT_SEED = 0  # the sides of a named data set stay the same whatever the seed of the training
+_ARRAYS = ".npz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,7 @@ SOURCES = {
     "digits": Source(load=load_digits, size=(32, 32), color="gray", model="small-cnn"),
     "fashion-mnist": Source(load=load_fashion_mnist, size=(28, 28), color="gray", model="fashion-mnist"),
 }
+DATA_EXPECTED = f"{', '.join(SOURCES)}, a folder of class folders, a .csv or an .npz file"  # in words
 
 
 def load_dataset(data: str, *, validation: float = 0.1) -> Dataset:
@@ -85,11 +87,9 @@ def load_dataset(data: str, *, validation: float = 0.1) -> Dataset:
     if not os.path.exists(folder):  # unlike Path's, false for a name that is too long
         near = get_close_matches(folder.name.lower(), SOURCES, n=1)
         hint = f" Did you mean `{near[0]}`?" if near else ""
-        raise DataError(
-            f"No such folder: {data}.{hint} Expected {', '.join(SOURCES)}, a folder with a folder for each class, or a "
-            ".csv or .npz file."
-        )
-    if folder.suffix.lower() == ".npz" and not os.path.isdir(folder):
+        kind = "file" if folder.suffix.lower() in (*SUFFIXES, _ARRAYS) else "folder"
+        raise DataError(f"No such {kind}: {data}.{hint} Expected {DATA_EXPECTED}.")
+    if folder.suffix.lower() == _ARRAYS and not os.path.isdir(folder):
         return load_npz(folder, validation=validation)
     if folder.suffix.lower() in SUFFIXES and not os.path.isdir(folder):
         return _from_table(folder, validation)

@@ -17,6 +17,7 @@ from trainkit.errors import DataError, OutputError
 from trainkit.files import write_json
 
 PINS_FILE = ".trainkit-split.json"
+_NAMED = 5  # of many, in a sentence
 TEST_SHARE = 0.1  # of the images, where nobody has chosen any side
 
 
@@ -129,13 +130,37 @@ def read_pins(folder: Path) -> dict[str, str]:
     return dict(pins)
 
 
-def write_pins(folder: Path, pins: Mapping[str, str]) -> str:
-    """Write the pins down and return a sentence for the user."""
+def write_pins(data: Path, pins: Mapping[str, str], contents: Mapping[str, Collection[str]]) -> str:
+    """Write the pins down beside the images and return a sentence for the user.
+
+    Args:
+        data: the folder, or the table.
+        pins: SHA-256 to side: those of before, and those that had to be added.
+        contents: class name to the SHA-256 of its images that a side was chosen for.
+    """
+    path = (data if data.is_dir() else data.parent) / PINS_FILE
+    before = read_pins(path.parent)
+    added = {sha: side for sha, side in pins.items() if before.get(sha) != side}
+    sentence = f"{data}: by chance, {_in_words(added, contents)}; an image was put there for each."
     try:
-        write_json(folder / PINS_FILE, dict(pins))
-    except OutputError:
+        write_json(path, dict(pins))
+    except OutputError as error:
         return (
-            f"{folder} is too small to be split by content alone, and cannot be written: the side of "
-            f"{len(pins)} images may change when others are added. Make train/, val/ and test/ folders."
+            f"{sentence} This could not be written down ({error}): the side of {len(added)} images may change when "
+            "others are added. Make train/, val/ and test/ folders, or a column `split`."
         )
-    return f"{folder} is too small to be split by content alone: wrote {folder / PINS_FILE}, keep it with the images."
+    return f"{sentence} Wrote {path}, keep it with the images."
+
+
+def _in_words(added: Mapping[str, str], contents: Mapping[str, Collection[str]]) -> str:
+    """Return which classes the added pins were for: "class `cat` got no test image"."""
+    without: dict[str, list[str]] = {}  # by side: several classes may share an image
+    for name, hashes in contents.items():
+        for side in dict.fromkeys(added[sha] for sha in hashes if sha in added):
+            without.setdefault(side, []).append(f"`{name}`")
+    parts = []
+    for side, names in without.items():
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        kind = "class" if len(names) == 1 else "classes"
+        parts.append(f"{kind} {', '.join(names[:_NAMED])}{more} got no {side} image")
+    return ", ".join(parts)

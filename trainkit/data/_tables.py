@@ -56,9 +56,10 @@ def read_table(path: Path, *, validation: float) -> Table:
     files, warnings = read_files(path)
     usable = _usable(path, files, warnings)
     sides, pins = choose_sides_of_rows(path, files, validation=validation)
-    if pins:
-        warnings.append(write_pins(path.parent, pins))
     class_names = sorted(_labels_of(files))
+    if pins:
+        contents = {name: [one.file.sha256 for one in usable if name in one.labels] for name in class_names}
+        warnings.append(write_pins(path, pins, contents))
     for side in ("val", "test"):
         if side in sides and (missing := set(class_names) - _labels_of(sides[side])):
             warnings.append(f"{path} has no {side} image of {_named(sorted(missing))}.")
@@ -99,11 +100,11 @@ def read_files(path: Path) -> tuple[list[LabelledFile], list[str]]:
     """
     rows, warnings = _without_repeated(path, _parse(path))
     _check_labels(path, rows)
-    missing = [str(row.path) for row in rows if not os.path.isfile(row.path)]
+    missing = [f"{row.path} (line {row.line})" for row in rows if not os.path.isfile(row.path)]
     if missing:
         raise DataError(
-            f"{len(missing)} of {len(rows)} images of {path} are missing: {_named(missing)}. Expected paths relative "
-            f"to {path.parent.absolute()}, or absolute ones."
+            f"{len(missing)} of {len(rows)} images of {path} {'is' if len(missing) == 1 else 'are'} missing: "
+            f"{_named(missing)}. Expected paths relative to {path.parent.absolute()}, or absolute ones."
         )
     looked_at = inspect_files([row.path for row in rows])
     return [LabelledFile(file, row.labels, row.side) for row, file in zip(rows, looked_at, strict=True)], warnings

@@ -23,14 +23,14 @@ _ROWS = 200  # of a list
 _THUMBNAIL = 224  # pixels, the longer side
 
 
-def write_data_check(check: DataCheck, path: Path) -> None:
+def write_data_check(check: DataCheck, path: str | Path) -> None:
     """Write the page of a check.
 
     Raises:
         OutputError: the page cannot be written.
     """
     with doing(f"Drawing {path}"):
-        write_text(path, render("data_check.html", **_content(check)))
+        write_text(Path(path), render("data_check.html", **_content(check)))
 
 
 def _content(check: DataCheck) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def to_words(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(to_words, value)) or MISSING
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return str(value).lower()  # as settings take it
     if isinstance(value, float):
         return f"{value:g}"
     return MISSING if value is None else str(value)

@@ -46,6 +46,8 @@ def _row_html(tag: str, texts: Sequence[str], sides: Sequence[str]) -> str:
 
 
 def _text_of(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()  # as settings take it
     if isinstance(value, float):
         return f"{value:.4g}"
     return "" if value is None else str(value)

@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 from trainkit.data import _augmentation
 from trainkit.data._augmentation import Augmentation
-from trainkit.data._sources import SOURCES
+from trainkit.data._sources import DATA_EXPECTED
 from trainkit.errors import UsageError, unknown
 from trainkit.models._builders import BUILDERS, Builder
 from trainkit.models._own import build_own_model
@@ -136,7 +136,7 @@ def _rule(rule: Rule, help: str, option: str | None = None, *, expected: str | N
 
 _ROOT: dict[str, Rule] = {
     "data": Rule(
-        f"{', '.join(SOURCES)}, a folder, a .csv or an .npz file, in UTF-8",
+        f"{DATA_EXPECTED}, in UTF-8",
         _text,
         "The images: a data set's name, a folder of class folders, a table or arrays.",
         "DATA",

@@ -190,7 +190,9 @@ class Run:
             RunError: it is finished.
         """
         if self.result["status"] == "finished":
-            raise RunError(f"The run {self.name} is finished. Train anew, with more --epochs.")
+            raise RunError(
+                f"The run {self.name} is finished. Train anew with more epochs: `--epochs`, or `epochs=` in Python."
+            )
 
     def check_usable(self) -> None:
         """Raise unless the run ended with a model that is as it was saved.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trainkit.data._augmentation import Augmentation
-from trainkit.data._sources import SOURCES
+from trainkit.data._sources import DATA_EXPECTED, SOURCES
 from trainkit.data._tables import SUFFIXES
 from trainkit.errors import UsageError, unknown
 from trainkit.models._builders import Builder
@@ -52,7 +52,7 @@ def build_config(options: Mapping[str, Any]) -> Config:
         UsageError: a setting is unknown, or its value impossible; the message has the nearest name.
     """
     if not options.get("data"):
-        raise UsageError(f"Expected DATA: {', '.join(SOURCES)} or a folder of class folders.")
+        raise UsageError(f"Expected DATA: {DATA_EXPECTED}.")
     options = _with_preprocessing_function(options)
     data = str(options["data"])
     source = SOURCES.get(data)

@@ -9,12 +9,30 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from trainkit._progress import shown
 from trainkit.backend import keras
 from trainkit.training._notebook_bar import NotebookBar
 
+_OPTIONAL = ("speed", "loss", "val_loss", "accuracy")  # what is left out first on a narrow terminal
+_BAR, _TIME_LEFT = 20, len(" 00:00:00 left")
 
-def _figures(logs: dict[str, float], names: tuple[str, ...]) -> str:
-    return "  ".join(f"{name} {logs[name]:.4f}" for name in names if name in logs)
+
+def _figures(logs: dict[str, float], names: tuple[str, ...]) -> dict[str, str]:
+    return {name: f"{name} {logs[name]:.4f}" for name in names if name in logs}
+
+
+def _within(width: int | None, parts: dict[str, str]) -> str:
+    """Return the parts as a line of at most `width` letters; some are left out rather than cut.
+
+    Args:
+        width: of the terminal; `None` elsewhere, and the line has everything.
+        parts: by name.
+    """
+    for count in range(len(_OPTIONAL) + 1):
+        line = "  ".join(text for name, text in parts.items() if name not in _OPTIONAL[:count])
+        if width is None or len(line) <= width:
+            break
+    return line
 
 
 class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
@@ -34,8 +52,7 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
         self._console = Console(file=sys.stderr, force_jupyter=False, force_terminal=terminal)
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[speed]}"),
+            BarColumn(bar_width=_BAR),
             TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(compact=True),
             TextColumn("left"),
@@ -50,7 +67,7 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
         if self._in_notebook:
             self._notebook = NotebookBar(self._epochs * self._steps)
         self._task = self._progress.add_task(
-            "", total=self._epochs * self._steps, epoch=1, epochs=self._epochs, figures="", speed=""
+            "", total=self._epochs * self._steps, epoch=1, epochs=self._epochs, figures=""
         )
         self._progress.start()
 
@@ -64,22 +81,30 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
         self._trained = time.monotonic()
         images = min((batch + 1) * self._batch_size, self._images)
         completed = self._first_step + min(batch + 1, self._steps)  # the last steps at once may be fewer
-        figures = _figures(logs or {}, ("loss", "accuracy"))
-        speed = f"{images / max(self._trained - self._started, 1e-6):,.0f} images/s"
-        self._progress.update(self._task, completed=completed, figures=figures, speed=speed)
+        parts = _figures(logs or {}, ("loss", "accuracy"))
+        parts["speed"] = f"{images / max(self._trained - self._started, 1e-6):,.0f} images/s"
+        epoch = f"epoch {self._first_step // self._steps + 1}/{self._epochs}"
+        room = self._width and self._width - len(epoch) - _BAR - _TIME_LEFT - 2
+        self._progress.update(self._task, completed=completed, figures=_within(room, parts))
         if self._notebook is not None:
-            epoch = self._first_step // self._steps + 1
-            self._notebook.show(completed, f"epoch {epoch}/{self._epochs}  {figures}  {speed}")
+            self._notebook.show(completed, _within(None, {"epoch": epoch, **parts}))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Leave a line for the epoch; in a notebook it takes the place of the one before."""
-        figures = _figures(logs or {}, ("loss", "accuracy", "val_loss", "val_accuracy"))
-        speed = self._images / max(self._trained - self._started, 1e-6)
-        line = f"epoch {epoch + 1}/{self._epochs}  {figures}  {speed:,.0f} images/s"
+        parts = {"epoch": f"epoch {epoch + 1}/{self._epochs}"}
+        parts |= _figures(logs or {}, ("loss", "accuracy", "val_loss", "val_accuracy"))
+        parts["speed"] = f"{self._images / max(self._trained - self._started, 1e-6):,.0f} images/s"
+        line = _within(self._width, parts)
         if self._notebook is not None:
             self._notebook.show((epoch + 1) * self._steps, line, now=True)
             return
         self._console.print(line, highlight=False, soft_wrap=True)
+        shown()
+
+    @property
+    def _width(self) -> int | None:
+        """How many letters a line of the terminal has; `None` where there is no terminal."""
+        return self._console.width if self._console.is_terminal else None
 
     def close(self) -> None:
         """Take the bar away, however training ended."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainkit._progress import showing_lines
 from trainkit.files import check_new
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
 from trainkit.training._options import Options, resolve_settings
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from trainkit.training._suggestion import LearningRates
 
 
+@showing_lines()
 def train(
     data: str | Path | tuple[Any, Any] | None = None,
     *,
@@ -104,6 +106,7 @@ def train(
         return fit(all_settings, resolved.dataset, experiments=Path(experiments), copies=resolved.copies)
 
 
+@showing_lines()
 def resume(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS) -> Run:
     """Go on with a run that was killed or interrupted, from its last finished epoch, as if nothing had happened.
 
@@ -123,6 +126,7 @@ def resume(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS) -> R
     return go_on(found)
 
 
+@showing_lines()
 def find_learning_rate(
     data: str | Path | tuple[Any, Any],
     *,
