@@ -27,7 +27,8 @@ def test_every_target_is_phony_and_says_what_it_does() -> None:
 
 
 def test_help_lists_every_target() -> None:
-    done = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    command = ["make", "--no-print-directory", "help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert {line.split()[0] for line in done.stdout.splitlines()} == targets()
 
 

@@ -37,13 +37,13 @@ CORE = (
     *("preprocessing.py", "deploy/python", "exporting", "data/_split.py", "data/_statistics.py", "data/_transforms.py"),
     *("data/_warping.py", "data/_draws.py", "bundles/_agreement.py", "bundles/_compare.py", "bundles/_manifest.py"),
 )
-# Tests that see a package from outside, after its own.
+# Tests that see a package from outside, after its own: those that take no more than a minute or two.
 FARTHER = {
-    "preprocessing.py": ("tests/data", "tests/bundles"),
-    "deploy": ("tests/bundles", "tests/test_preprocessing.py"),
-    "exporting": ("tests/bundles", "tests/compat/test_compat.py"),
-    "data": ("tests/training", "tests/reports"),
-    "bundles": ("tests/cli", "tests/compat/test_compat.py"),
+    "preprocessing.py": ("tests/data/test_inspection.py", "tests/bundles/test_check.py"),
+    "deploy": ("tests/bundles/test_predict.py", "tests/bundles/test_manifest.py", "tests/test_preprocessing.py"),
+    "exporting": ("tests/bundles/test_export.py", "tests/bundles/test_exportable.py"),
+    "data": ("tests/training/test_feeding.py", "tests/training/test_train.py"),
+    "bundles": ("tests/compat/test_compat.py",),
 }
 QUICK = ["-x", "-q", "-m", "not slow and not timing", "-p", "no:cacheprovider"]
 
