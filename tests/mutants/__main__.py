@@ -39,7 +39,7 @@ CORE = (
 )
 # Tests that see a package from outside, after its own: those that take no more than a minute or two.
 FARTHER = {
-    "preprocessing.py": ("tests/data/test_inspection.py", "tests/bundles/test_check.py"),
+    "preprocessing": ("tests/data/test_inspection.py", "tests/bundles/test_check.py"),
     "deploy": ("tests/bundles/test_predict.py", "tests/bundles/test_manifest.py", "tests/test_preprocessing.py"),
     "exporting": ("tests/bundles/test_export.py", "tests/bundles/test_exportable.py"),
     "data": ("tests/training/test_feeding.py", "tests/training/test_train.py"),
@@ -119,15 +119,15 @@ def draw_mutants(count: int, seed: int) -> list[Mutant]:
 
 def tests_of(module: str) -> Iterator[list[str]]:
     """Yield what to run, the nearest tests first."""
-    parts = Path(module).parts[1:]
-    stem = Path(module).stem.removeprefix("_")
-    package = ROOT / "tests" / parts[0] if len(parts) > 1 else ROOT / "tests"
-    near = sorted(str(path.relative_to(ROOT)) for path in package.glob(f"test_{stem}*.py"))
+    package, *inner = (part.lstrip("_") for part in Path(module).with_suffix("").parts[1:])
+    home = ROOT / "tests" / package if inner else ROOT / "tests"
+    near = {str(path.relative_to(ROOT)) for name in inner or [package] for path in home.rglob(f"test_{name}*.py")}
     if near:
-        yield near
-    if len(parts) > 1:
-        yield [f"tests/{parts[0]}"]
-    for farther in FARTHER[parts[0]]:
+        yield sorted(near)
+    if inner:
+        mirrored = [home / folder for folder in inner[:-1] if (home / folder).is_dir()]
+        yield [str(folder.relative_to(ROOT)) for folder in mirrored or [home]]
+    for farther in FARTHER[package]:
         yield [farther]
 
 
