@@ -20,6 +20,7 @@ from trainkit.models._calling import calling, cause_of
 from trainkit.models._summary import trace_shapes
 from trainkit.preprocessing import build_preprocessing
 from trainkit.runs._evaluation import predict_pixels
+from trainkit.training._recorder import Interrupted
 
 layers = keras.layers
 TABLE = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(tf.constant([0, 1], tf.int64), [0.5, 1.5]), 0.0)
@@ -305,3 +306,9 @@ def test_debugging_shows_the_chain(tmp_path: Path, debug: bool) -> None:
     assert done.returncode == 1
     assert ("Traceback (most recent call last)" in done.stderr) == debug
     assert done.stderr.splitlines()[-1].startswith("model.keras is no Keras model.")
+
+
+def test_an_exception_of_trainkit_stays_what_it_is() -> None:
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()], name="plain")
+    with pytest.raises(Interrupted), calling(model, "trained"):
+        raise Interrupted

@@ -40,7 +40,7 @@ CORE = (
 # Tests that see a package from outside, after its own: those that take no more than a minute or two.
 FARTHER = {
     "preprocessing": ("tests/data/test_inspection.py", "tests/bundles/test_check.py"),
-    "deploy": ("tests/bundles/test_predict.py", "tests/bundles/test_manifest.py", "tests/test_preprocessing.py"),
+    "deploy": ("tests/deploy/test_by_hand.py", "tests/deploy/test_detect.py", "tests/test_preprocessing.py"),
     "exporting": ("tests/bundles/test_export.py", "tests/bundles/test_exportable.py"),
     "data": ("tests/training/test_feeding.py", "tests/training/test_train.py"),
     "bundles": ("tests/compat/test_compat.py",),

@@ -60,6 +60,8 @@ def calling(
     except TrainkitError:
         raise
     except Exception as error:
+        if type(error).__module__.partition(".")[0] == __name__.partition(".")[0]:  # Ctrl-C in a training, say
+            raise
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][1:]  # without the one of this function
         if _is_ours(frames, str(error)):
             raise
