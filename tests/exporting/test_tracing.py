@@ -55,6 +55,15 @@ def test_last_activation_is_found(name: str, kind: str, units: int, classes: int
     assert traced.multi_label == multi_label
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_traced_model_answers_as_keras_does(name: str) -> None:
+    """Every later check compares with the traced model, in which some layers are computed in another way."""
+    it = leaving(name)
+    expected = np.asarray(it.model(it.inputs, training=False)).reshape(len(it.inputs), -1)
+    answers = it.traced.predict(it.inputs)["logits" if name in FROM_LOGITS else "probabilities"]
+    np.testing.assert_allclose(answers[:, -expected.shape[1] :], expected, atol=5e-6)
+
+
 def test_predict_takes_more_images_than_a_batch() -> None:
     it = leaving("linear")
     inputs = np.random.default_rng(3).normal(0, 1, (70, 20, 24, 3)).astype(np.float32)
