@@ -216,7 +216,8 @@ def normalizations(image: Any) -> Any:
     x = layers.GroupNormalization(4)(x)
     x = layers.LayerNormalization(axis=[1, 2, 3])(x)
     x = layers.GroupNormalization(-1, center=False)(layers.Conv2D(8, 3)(x))
-    return pooled(layers.BatchNormalization(scale=False)(x))
+    x = layers.ReLU()(layers.BatchNormalization(scale=False)(x))  # or the mean of a normalised channel says nothing
+    return pooled(x)
 
 
 @network
@@ -335,9 +336,10 @@ def slopes(image: Any) -> Any:
 
 @network
 def softmaxes(image: Any) -> Any:
-    x = layers.Softmax()(layers.Conv2D(6, 3)(image))
-    x = layers.Conv2D(6, 3, activation="softmax")(layers.BatchNormalization()(x))
-    x = layers.Dense(6, activation="softmax")(layers.GlobalAveragePooling2D()(x))
+    wide = keras.initializers.RandomNormal(stddev=2.0)  # or every image has the same average of nearly even shares
+    x = layers.Softmax()(layers.Conv2D(6, 3, kernel_initializer=wide)(image))
+    x = layers.Conv2D(6, 3, activation="softmax", kernel_initializer=wide)(layers.BatchNormalization()(x))
+    x = layers.Dense(6, activation="softmax", kernel_initializer=wide)(layers.GlobalAveragePooling2D()(x))
     return classified(x)
 
 
@@ -423,7 +425,7 @@ def skips(image: Any) -> Any:
 def arithmetic(image: Any) -> Any:
     x = layers.Conv2D(4, 3)(image)
     x = ops.sqrt((2 * x - 1) ** 2 / 3.0 + 1.0)
-    x = ops.exp(-x) / (1 + x) - ops.mean(x, axis=(1, 2), keepdims=True)
+    x = ops.exp(-x) / (1 + x) - 0.2 * ops.mean(x, axis=(1, 2), keepdims=True)
     x = ops.minimum(ops.maximum(ops.clip(x, -0.6, 0.9), -0.5), 0.8)
     x = 1.0 / (ops.log(x + 2) + 0.5) - ops.square(x) - ops.abs(x) * ops.tanh(x)
     return flat(ops.relu(x + 1.0) * 0.5)
