@@ -96,7 +96,7 @@ LAYOUTS: dict[str, Layout] = {
         classes=COUNTS,
     ),
     "an Id that is the class": Layout(
-        table=table("Image,Id", TWO), images=FILES, error=r"Image, Id.*--columns label=Id\b"
+        table=table("Image,Id", TWO), images=FILES, error=r"--columns label=Id\b.*Image, Id"
     ),
     "an Id that is the class, said so": Layout(
         table=table("Image,Id", TWO), images=FILES, reading={"columns": "label=Id"}, classes=COUNTS
@@ -121,7 +121,7 @@ LAYOUTS: dict[str, Layout] = {
         error="`diagnosis` and `target`.*--columns label=diagnosis.*--columns label=target",
     ),
     "a number and a name for the class": Layout(
-        table=table("filepath,class_id,class_name", [(i, str(label == "dog"), label) for i, label in TWO]),
+        table=table("filepath,class_id,class_name", [(i, str(int(label == "dog")), label) for i, label in TWO]),
         images=FILES,
         classes=COUNTS,
         warnings=["`class_name`.*`class_id`"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -14,65 +13,6 @@ from table_layouts import LAYOUTS, Layout
 
 from trainkit.data import Reading, check_data, load_dataset
 from trainkit.errors import DataError
-
-MISREAD = {  # what is still to be mended
-    "1 and 1.0",
-    "APTOS",
-    "CelebA",
-    "FER2013",
-    "GTSRB",
-    "HAM10000",
-    "Hugging Face's metadata.csv",
-    "ISIC",
-    "Kaggle's dog breeds",
-    "Kaggle's dog breeds, the folder not named",
-    "Keras' flow_from_dataframe",
-    "MNIST",
-    "Plant Pathology",
-    "TRAIN and TEST",
-    "a cell too few",
-    "a cell too many",
-    "a column of sides, said so",
-    "a comma in a label",
-    "a line for each label",
-    "a number and a name for the class",
-    "a set that is half a side",
-    "a set that is no side",
-    "addresses of the web",
-    "an Id that is the class",
-    "an Id that is the class, said so",
-    "an id beside the path",
-    "backslashes",
-    "cassava",
-    "cat and Cat",
-    "commas in quotes, asked for",
-    "fastai's is_valid",
-    "filepaths and capitals",
-    "fname and labels",
-    "folds",
-    "folds, none asked for",
-    "label and another",
-    "labels that look like several",
-    "lists as Python prints them",
-    "melanoma, two columns for the class",
-    "nan as a label",
-    "no header",
-    "paths of another machine",
-    "paths of another machine, the folder named",
-    "planet",
-    "subset with other words",
-    "two columns of images",
-    "two columns of images, neither called image",
-    "two columns of sides that differ",
-    "two files of one name",
-}
-
-
-def names(chosen: Callable[[Layout], bool] = lambda _: True) -> list[object]:
-    """Return the layouts, marked where they are known to be misread."""
-    mark = pytest.mark.xfail(strict=False)
-    wanted = [name for name, layout in LAYOUTS.items() if chosen(layout)]
-    return [pytest.param(name, marks=mark if name in MISREAD else ()) for name in wanted]
 
 
 def build(layout: Layout, folder: Path) -> tuple[Path, Reading]:
@@ -89,7 +29,7 @@ def build(layout: Layout, folder: Path) -> tuple[Path, Reading]:
     return folder / layout.name, Reading(**options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", LAYOUTS)
 def test_table_is_read_as_it_is_meant(name: str, tmp_path: Path) -> None:
     layout = LAYOUTS[name]
     path, reading = build(layout, tmp_path)
@@ -113,7 +53,7 @@ def test_table_is_read_as_it_is_meant(name: str, tmp_path: Path) -> None:
         assert {side: sum(counts.values()) for side, counts in check.sides.items()} == layout.sides
 
 
-@pytest.mark.parametrize("name", names(lambda layout: layout.error is None))
+@pytest.mark.parametrize("name", [name for name, layout in LAYOUTS.items() if layout.error is None])
 def test_what_was_chosen_for_somebody_is_said(name: str, tmp_path: Path) -> None:
     layout = LAYOUTS[name]
     path, reading = build(layout, tmp_path)

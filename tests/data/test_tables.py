@@ -186,17 +186,30 @@ def swap(rows: list[str], index: int, row: str) -> list[str]:
     return [*rows[:index], row, *rows[index + 1 :]]
 
 
+SIDES_TWICE = "a column `split` and a column `side`"
 ERRORS = {
-    "no label column": ("image,class", lambda rows: rows, r"no column `label`\. Expected .* Received: image, class"),
-    "no image column": ("file,label", lambda rows: rows, r"no column `image`\. .* Received: file, label"),
+    "no label column": (
+        "image,kind",
+        lambda rows: rows,
+        r"no column `label`\. .* label=kind\. Received: image, kind",
+    ),
+    "no image column": (
+        "where,label",
+        lambda rows: rows,
+        r"no column `image`\. .* image=where\. Received: where, label",
+    ),
     "no header": ("red/red-000.png,red", lambda rows: rows, "no column `image`"),
-    "column twice": ("image,label,label", lambda rows: rows, "has the column `label` 2 times"),
-    "two side columns": ("image,label,split,side", lambda rows: rows, "a column `split` and a column `side`"),
+    "column twice": ("image,label,label", lambda rows: [f"{row},x" for row in rows], "has the column `label` 2 times"),
+    "two side columns": (
+        "image,label,split,side",
+        lambda rows: [f"{row},val,val" for row in rows],
+        "a column `split` and a column `side`",
+    ),
     "no rows": ("image,label", lambda rows: [], "has no rows"),
     "no image": ("image,label", lambda rows: swap(rows, 2, ",red"), "line 4: there is no image"),
     "no label": ("image,label", lambda rows: swap(rows, 2, "blue/blue-002.png,"), "without a label: lines 4"),
-    "short row": ("image,label", lambda rows: swap(rows, 2, "blue/blue-002.png"), "without a label: lines 4"),
-    "unknown side": ("image,label,split", lambda rows: [f"{row},dev" for row in rows], "line 2: .* Received: dev"),
+    "short row": ("image,label", lambda rows: swap(rows, 2, "blue/blue-002.png"), r"line 4: 1 cell\. Expected 2"),
+    "unknown side": ("image,label,split", lambda rows: [f"{row},other" for row in rows], "line 2: .* Received: other"),
     "no side": ("image,label,split", lambda rows: [f"{row}," for row in rows], "line 2: .* Received: nothing"),
     "no training": ("image,label,split", lambda rows: [f"{row},test" for row in rows], "no usable training image"),
     "one class": ("image,label", lambda rows: rows[:14], "Only one class in .*: `blue`"),

@@ -1,11 +1,7 @@
-"""Tables of images: a CSV file with the columns `image` and `label`, and perhaps `split`."""
+"""Tables of images: a CSV file with a column of images and one of labels, and perhaps one of sides."""
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,15 +9,15 @@ from pathlib import Path
 from trainkit.data._duplicates import LabelledFile, find_duplicates, warnings_of
 from trainkit.data._inspection import inspect_files
 from trainkit.data._reading import AS_NAMED, Reading
+from trainkit.data._sheets import naming, read_sheet
 from trainkit.data._split import choose_sides, natural_side, read_pins, shares_of, write_pins
+from trainkit.data._table_columns import choose_columns
+from trainkit.data._table_images import ImageFinder, locate_images
+from trainkit.data._table_labels import BETWEEN_LABELS, read_labels, warn_of_names
+from trainkit.data._table_sides import read_sides
 from trainkit.errors import DataError
 
 SUFFIXES = (".csv", ".tsv")
-BETWEEN_LABELS = "|"
-_DELIMITERS = (",", ";", "\t")
-_SIDE_COLUMNS = ("split", "side")
-_SIDES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-_NAMED = 5  # of many, in a sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +51,7 @@ def read_table(path: Path, *, validation: float, reading: Reading = AS_NAMED) ->
     Raises:
         DataError: no such file, columns or images are missing, labels contradict, or a class cannot be on every side.
     """
-    files, warnings = read_files(path, reading)
+    files, several, warnings = _read(path, reading)
     usable = _usable(path, files, warnings)
     sides, pins = choose_sides_of_rows(path, files, validation=validation)
     class_names = sorted(_labels_of(files))
@@ -64,11 +60,11 @@ def read_table(path: Path, *, validation: float, reading: Reading = AS_NAMED) ->
         warnings.append(write_pins(path, pins, contents))
     for side in ("val", "test"):
         if side in sides and (missing := set(class_names) - _labels_of(sides[side])):
-            warnings.append(f"{path} has no {side} image of {_named(sorted(missing))}.")
+            warnings.append(f"{path} has no {side} image of {naming(sorted(missing))}.")
     repeats = find_duplicates([file for of_side in sides.values() for file in of_side])
     return Table(
         class_names=class_names,
-        multi_label=any(len(file.labels) > 1 for file in usable),
+        multi_label=several,
         sides=sides,
         warnings=warnings + warnings_of(repeats, path),
     )
@@ -100,86 +96,45 @@ def read_files(path: Path, reading: Reading = AS_NAMED) -> tuple[list[LabelledFi
     Raises:
         DataError: it is no table, labels are missing or contradict, or images are missing.
     """
-    rows, warnings = _without_repeated(path, _parse(path))
-    _check_labels(path, rows)
-    missing = [f"{row.path} (line {row.line})" for row in rows if not os.path.isfile(row.path)]
-    if missing:
-        raise DataError(
-            f"{len(missing)} of {len(rows)} images of {path} {'is' if len(missing) == 1 else 'are'} missing: "
-            f"{_named(missing)}. Expected paths relative to {path.parent.absolute()}, or absolute ones."
-        )
+    files, _, warnings = _read(path, reading)
+    return files, warnings
+
+
+def _read(path: Path, reading: Reading) -> tuple[list[LabelledFile], bool, list[str]]:
+    rows, several, warnings = _parse(path, reading)
+    rows = _without_repeated(path, rows, warnings)
+    _check_labels(path, rows, several=several)
     looked_at = inspect_files([row.path for row in rows])
-    return [LabelledFile(file, row.labels, row.side) for row, file in zip(rows, looked_at, strict=True)], warnings
+    files = [LabelledFile(file, row.labels, row.side) for row, file in zip(rows, looked_at, strict=True)]
+    return files, several, warnings
 
 
-def _parse(path: Path) -> list[_Row]:
-    text = _decode(path)
-    delimiter = _delimiter(io.StringIO(text, newline="").readline())
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
-    try:
-        columns = _columns(path, next(reader, []))
-        rows = [_row(path, reader.line_num, columns, cells) for cells in reader if any(map(str.strip, cells))]
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}. Expected CSV, a quote in quotes doubled.") from error
-    if not rows:
+def _parse(path: Path, reading: Reading) -> tuple[list[_Row], bool, list[str]]:
+    """Return the rows of a table, whether an image may have several labels, and what was chosen on the way."""
+    sheet = read_sheet(path)
+    finder = _finder(path, reading)
+    columns = choose_columns(sheet, reading, finder)
+    if not sheet.rows:
         raise DataError(f"{path} has no rows. Expected a line for each image below the header.")
-    return rows
+    taken = [columns.image, *([] if columns.label is None else [columns.label]), *columns.classes]
+    sides = read_sides(sheet, reading, taken=taken)
+    labels = read_labels(sheet, columns, reading)
+    paths = locate_images(sheet, columns.image, finder)
+    rows = [_Row(*of_row) for of_row in zip(sheet.lines, paths, labels.of_rows, sides.of_rows, strict=True)]
+    names = warn_of_names(path, _labels_of(rows))
+    return rows, labels.several, [*columns.warnings, *sides.warnings, *labels.warnings, *names, *finder.warnings(path)]
 
 
-def _decode(path: Path) -> str:
-    """Read UTF-8, with or without a mark at its beginning, or UTF-16 with one."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"Cannot read {path}: {error.strerror}.") from error
-    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path} is not in UTF-8 (line {line}). Save it as `CSV UTF-8`.") from error
-    if "\0" in text:
-        raise DataError(f"{path} is no text. Expected a CSV file with the columns image and label.")
-    return text
+def _finder(path: Path, reading: Reading) -> ImageFinder:
+    if reading.images is None:
+        return ImageFinder(path.parent)
+    folder = Path(reading.images)
+    if not folder.is_dir():
+        raise DataError(f"No such folder: {folder}. Expected the folder that the images of {path} are in.")
+    return ImageFinder(folder, below=True)
 
 
-def _delimiter(header: str) -> str:
-    """Return what parts the columns: in some countries spreadsheets write a semicolon."""
-    return max(_DELIMITERS, key=header.count)
-
-
-def _columns(path: Path, header: Sequence[str]) -> dict[str, int]:
-    names = [name.strip().lower() for name in header]
-    for name in ("image", "label"):
-        if name not in names:
-            raise DataError(
-                f"{path} has no column `{name}`. Expected a first line such as `image,label` or `image,label,split`. "
-                f"Received: {_named(name for name in names if name) or 'an empty line'}"
-            )
-    for name in ("image", "label", *_SIDE_COLUMNS):
-        if names.count(name) > 1:
-            raise DataError(f"{path} has the column `{name}` {names.count(name)} times. Expected it once.")
-    if all(name in names for name in _SIDE_COLUMNS):
-        raise DataError(f"{path} has a column `split` and a column `side`. Expected one of them.")
-    known = ("image", "label", *_SIDE_COLUMNS)
-    return {"side" if name in _SIDE_COLUMNS else name: names.index(name) for name in known if name in names}
-
-
-def _row(path: Path, line: int, columns: Mapping[str, int], cells: Sequence[str]) -> _Row:
-    values = {name: cells[index].strip() if index < len(cells) else "" for name, index in columns.items()}
-    if not values["image"]:
-        raise DataError(f"{path}, line {line}: there is no image. Expected a path in the column `image`.")
-    labels = dict.fromkeys(label for part in values["label"].split(BETWEEN_LABELS) if (label := part.strip()))
-    for label in labels:
-        if not label.isprintable():
-            raise DataError(f"{path}, line {line}: the label {label!r} cannot be printed. Change it.")
-    side = _SIDES.get(values["side"].lower()) if "side" in values else None
-    if "side" in values and side is None:
-        raise DataError(f"{path}, line {line}: expected train, val or test. Received: {values['side'] or 'nothing'}")
-    return _Row(line, path.parent / values["image"], tuple(labels), side)
-
-
-def _without_repeated(path: Path, rows: Sequence[_Row]) -> tuple[list[_Row], list[str]]:
+def _without_repeated(path: Path, rows: Sequence[_Row], warnings: list[str]) -> list[_Row]:
     first: dict[Path, _Row] = {}
     repeated = []
     for row in rows:
@@ -191,15 +146,16 @@ def _without_repeated(path: Path, rows: Sequence[_Row]) -> tuple[list[_Row], lis
             )
         if row is not known:
             repeated.append(str(row.line))
-    warnings = [f"{path} repeats rows, which count once: lines {_named(repeated)}"] if repeated else []
-    return list(first.values()), warnings
+    if repeated:
+        warnings.append(f"{path} repeats rows, which count once: lines {naming(repeated)}")
+    return list(first.values())
 
 
-def _check_labels(path: Path, rows: Sequence[_Row]) -> None:
+def _check_labels(path: Path, rows: Sequence[_Row], *, several: bool) -> None:
     unlabelled = [str(row.line) for row in rows if not row.labels]
-    if unlabelled and not any(len(row.labels) > 1 for row in rows):
+    if unlabelled and not several:
         raise DataError(
-            f"{path} has images without a label: lines {_named(unlabelled)}. Expected one each: only where other "
+            f"{path} has images without a label: lines {naming(unlabelled)}. Expected one each: only where other "
             "images have several, one may have none."
         )
     names = _labels_of(rows)
@@ -228,7 +184,7 @@ def _check_training_classes(path: Path, class_names: Sequence[str], rows: Sequen
     if not rows:
         raise DataError(f"{path} has no usable training image. Expected rows with `train` in the column for the side.")
     if missing := set(class_names) - _labels_of(rows):
-        raise DataError(f"{path} has no usable training image of {_named(sorted(missing))}. Add some.")
+        raise DataError(f"{path} has no usable training image of {naming(sorted(missing))}. Add some.")
 
 
 def _split(
@@ -241,10 +197,3 @@ def _split(
     side_of = {sha: chosen.get(sha) or natural_side(sha, shares, pins) for sha in {one.file.sha256 for one in files}}
     split = {side: [one for one in files if side_of[one.file.sha256] == side] for side in (*shares, "train")}
     return split, {**pins, **added} if added else {}
-
-
-def _named(names: Iterable[str]) -> str:
-    """Return the first few of many names."""
-    found = list(names)
-    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    return ", ".join(found[:_NAMED]) + more
