@@ -33,7 +33,8 @@ def options() -> None:
 @reads_data
 def check(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Class folders, perhaps in train/, val/, test/; or a CSV file.")
+        Path,
+        typer.Argument(metavar="FOLDER", help="Class folders, perhaps in train/, val/, test/; a CSV or .npz."),
     ],
     validation: Annotated[
         float, typer.Option(help="The share that train would hold out: what it splits must not leak.", min=0, max=0.999)
@@ -90,6 +91,8 @@ def _print_check(found: DataCheck) -> None:
         print(
             f"\nThe split makes {len(found.own_leaks)} of the leaks: --keep-together puts their pictures into training."
         )
+    for warning in document["warnings"]:
+        print(wrapped(f"\n{warning}", sys.stdout))
     if document["refusal"]:
         print(f"\nTraining would end with: {document['refusal']}")
 

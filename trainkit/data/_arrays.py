@@ -1,41 +1,61 @@
 """Images that are arrays: in memory, or in an `.npz` file that may come from a stranger.
 
-The names are those of `.npz` files: `x` and `y`, perhaps `x_val`, `y_val`, `x_test`, `y_test` and `class_names`.
+The names are those of `.npz` files: `x` and `y`, perhaps `x_val`, `y_val`, `x_test`, `y_test` and `class_names`; and
+what Keras, MedMNIST and others call these.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from trainkit.data._dataset import ArrayImages, Dataset, Part
+from trainkit.data._duplicates import LabelledFile, find_duplicates, warnings_of
+from trainkit.data._inspection import ImageFile
+from trainkit.data._npz import NAMES_EXPECTED, read_npz
+from trainkit.data._sheets import naming
 from trainkit.data._split import choose_sides, natural_side, shares_of
 from trainkit.deploy.python._values import MAX_SIDE
 from trainkit.errors import DataError
 
 Pair = tuple[Any, Any]
-Arrays = Pair | tuple[Pair, Pair]  # (x, y), or ((x, y), (x_test, y_test)) as `keras.datasets` give it
+Arrays = Pair | tuple[Pair, Pair] | tuple[Pair, Pair, Pair]  # (x, y); as `keras.datasets` give it, perhaps with val
+Given = Mapping[str, tuple[str, Any]]  # `x`, `y`, `x_val`, ...: what it is called, and the array
 
 _SUFFIXES = {"train": "", "val": "_val", "test": "_test"}
-_NAMES = ("class_names", *(f"{axis}{suffix}" for suffix in _SUFFIXES.values() for axis in "xy"))
+_SIDES_OF_PAIRS = {1: ("train",), 2: ("train", "test"), 3: ("train", "val", "test")}
 _BLOCK = 256  # images that are looked at together
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledArrays:
+    """Arrays in the one form of theirs, before sides are chosen."""
+
+    names: dict[str, str]  # side to what its images are called
+    images: dict[str, np.ndarray]  # side to uint8 (N, height, width) or (N, height, width, 3)
+    labels: dict[str, np.ndarray]  # side to int64 (N,), or float32 (N, classes) of 0 and 1 for several labels
+    class_names: list[str]
+    multi_label: bool
+    warnings: list[str]
+    contents: dict[str, list[str]]  # side to the SHA-256 of each image
 
 
 def load_arrays(arrays: Arrays, *, validation: float = 0.1, class_names: Sequence[str] | None = None) -> Dataset:
     """Take images in memory for a data set; the arrays stay as they are.
 
     Args:
-        arrays: `(x, y)`, or `((x, y), (x_test, y_test))`. x: uint8, or other numbers that are whole and 0 to 255,
-            `(N, height, width)`, `(N, height, width, 1)` or, in the order R, G, B, `(N, height, width, 3)`. y: numbers
-            of the classes `(N,)` or `(N, 1)`, or `(N, classes)` of 0 and 1; where a row has not exactly one 1, an
-            image may have several classes.
+        arrays: `(x, y)`, `((x, y), (x_test, y_test))` or `((x, y), (x_val, y_val), (x_test, y_test))`. x: uint8, bool,
+            or other numbers that are whole and 0 to 255, `(N, height, width)`, `(N, height, width, 1)` or, in the order
+            R, G, B, `(N, height, width, 3)`. y: numbers of the classes `(N,)` or `(N, 1)`, or `(N, classes)` of 0 and
+            1; where a row has not exactly one 1, an image may have several classes.
         validation: the share of the training images that is held out.
         class_names: of the classes, in the order of their numbers; without them a class is called by its number.
 
@@ -43,7 +63,7 @@ def load_arrays(arrays: Arrays, *, validation: float = 0.1, class_names: Sequenc
         DataError: they are no images, or no classes.
     """
     names = None if class_names is None else _texts(np.asarray(class_names))
-    return _build(_named(arrays), validation=validation, name="arrays", class_names=names)
+    return _build(label_arrays(_named(arrays), names), validation=validation, name="arrays", path=None)
 
 
 def save_arrays(arrays: Arrays, path: Path, class_names: Sequence[str] | None = None) -> None:
@@ -52,7 +72,8 @@ def save_arrays(arrays: Arrays, path: Path, class_names: Sequence[str] | None = 
     Raises:
         DataError: they are no images.
     """
-    named = {name: _pixels(name, array) if name[0] == "x" else array for name, array in _named(arrays).items()}
+    given = _named(arrays)
+    named = {key: _pixels(name, array) if key[0] == "x" else array for key, (name, array) in given.items()}
     if class_names is not None:
         named["class_names"] = np.asarray(class_names)
     with path.open("xb") as file:
@@ -65,54 +86,155 @@ def load_npz(path: Path, *, validation: float = 0.1) -> Dataset:
     Raises:
         DataError: it is missing, damaged, holds something else, or is larger than the memory.
     """
-    named = dict(_read_members(path))
-    names = named.pop("class_names", None)
-    return _build(named, validation=validation, name=path.stem, class_names=None if names is None else _texts(names))
+    return _build(read_arrays(path), validation=validation, name=path.stem, path=path)
 
 
-def _named(arrays: Arrays) -> dict[str, Any]:
+def read_arrays(path: Path) -> LabelledArrays:
+    """Read the arrays of an `.npz` file; sides that are not in it are not chosen yet.
+
+    Raises:
+        DataError: it is missing, damaged, holds something else, or is larger than the memory.
+    """
+    given, others = read_npz(path)
+    names = given.pop("class_names", None)
+    if not {"x", "y"} & given.keys():
+        received = naming([*(name for name, _ in given.values()), *others], most=12) or "none"
+        raise DataError(f"Expected arrays `x` and `y`, or names such as {NAMES_EXPECTED}. Received: {received}")
+    arrays = label_arrays(given, None if names is None else _texts(names[1]))
+    if others:
+        arrays.warnings.append(f"{path} has arrays that are not read: {naming(others)}.")
+    return arrays
+
+
+def _named(arrays: Arrays) -> dict[str, tuple[str, Any]]:
     pairs = arrays if isinstance(arrays, tuple) and all(isinstance(part, tuple) for part in arrays) else (arrays,)
-    if not 1 <= len(pairs) <= 2 or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
-        raise DataError("Expected arrays as (x, y), or as ((x, y), (x_test, y_test)).")
-    names = (("x", "y"), ("x_test", "y_test"))
+    if len(pairs) not in _SIDES_OF_PAIRS or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+        raise DataError(
+            "Expected arrays as (x, y), or as ((x, y), (x_test, y_test)), or as "
+            "((x, y), (x_val, y_val), (x_test, y_test))."
+        )
+    names = [(f"x{_SUFFIXES[side]}", f"y{_SUFFIXES[side]}") for side in _SIDES_OF_PAIRS[len(pairs)]]
     return {
-        name: array
-        for of_side, pair in zip(names, pairs, strict=False)
+        name: (name, array)
+        for of_side, pair in zip(names, pairs, strict=True)
         for name, array in zip(of_side, pair, strict=True)
     }
 
 
-def _build(arrays: Mapping[str, Any], *, validation: float, name: str, class_names: list[str] | None) -> Dataset:
+def label_arrays(given: Given, class_names: list[str] | None) -> LabelledArrays:
+    """Bring arrays into one form.
+
+    Raises:
+        DataError: they are no images, no classes, or do not go together.
+    """
     images: dict[str, np.ndarray] = {}
     labels: dict[str, np.ndarray] = {}
+    warnings: list[str] = []
     for side, suffix in _SUFFIXES.items():
         x, y = f"x{suffix}", f"y{suffix}"
-        if (x in arrays) != (y in arrays):
-            there, missing = (x, y) if x in arrays else (y, x)
+        if (x in given) != (y in given):
+            there, missing = (given[x][0], y) if x in given else (given[y][0], x)
             raise DataError(f"There is `{there}`, but no `{missing}`. Expected both.")
-        if x in arrays:
-            images[side], labels[side] = _pixels(x, arrays[x]), _labels(y, arrays[y])
+        if x in given:
+            (x_name, x_array), (y_name, y_array) = given[x], given[y]
+            images[side], labels[side] = _pixels(x_name, x_array, warnings), _labels(y_name, y_array)
             if len(images[side]) != len(labels[side]):
                 raise DataError(
-                    f"`{x}` has {len(images[side])} images and `{y}` {len(labels[side])}. Expected as many."
+                    f"`{x_name}` has {len(images[side])} images and `{y_name}` {len(labels[side])}. Expected as many."
                 )
-    if "train" not in images:
-        raise DataError(f"Expected arrays `x` and `y`. Received: {', '.join(arrays) or 'none'}")
-    multi_label, labels = _in_one_form(labels)
-    class_names = class_names or [str(number) for number in range(_count_classes(labels["train"]))]
-    _check_classes(labels, class_names)
-    chosen: dict[str, np.ndarray | None] = dict.fromkeys(images)
-    if shares := shares_of(images, validation):
-        chosen.update(_split(images["train"], labels["train"], class_names, shares))
+    names = {side: given[f"y{_SUFFIXES[side]}"][0] for side in labels}
+    multi_label, labels = _in_one_form(labels, names)
+    class_names = class_names or _numbers(labels["train"], names["train"])
+    _check_classes(labels, class_names, names)
+    return LabelledArrays(
+        names={side: given[f"x{_SUFFIXES[side]}"][0] for side in images},
+        images=images,
+        labels=labels,
+        class_names=class_names,
+        multi_label=multi_label,
+        warnings=warnings,
+        contents={side: _hash(pixels) for side, pixels in images.items()},
+    )
+
+
+def choose_sides_of_arrays(arrays: LabelledArrays, *, validation: float) -> dict[str, np.ndarray | None]:
+    """Return the numbers of the images of each side; `None` for an array that is a side as it stands.
+
+    Raises:
+        DataError: a class has too few images to be split.
+    """
+    chosen: dict[str, np.ndarray | None] = dict.fromkeys(arrays.images)
+    if shares := shares_of(arrays.images, validation):
+        chosen.update(_split(arrays.contents["train"], arrays.labels["train"], arrays.class_names, shares))
+    return chosen
+
+
+def label_images(
+    arrays: LabelledArrays, chosen: Mapping[str, np.ndarray | None], *, path: Path | None
+) -> list[LabelledFile]:
+    """Return what `find_duplicates` takes; an image is called by its array and its number in it."""
+    found = []
+    for side, indices in chosen.items():
+        source = side if side in arrays.images else "train"
+        pixels, name = arrays.images[source], arrays.names[source]
+        for index in range(len(pixels)) if indices is None else map(int, indices):
+            called = f"{name}[{index}]"
+            found.append(_labelled(arrays, source, side, index, Path(called) if path is None else path / called))
+    return found
+
+
+def _labelled(arrays: LabelledArrays, source: str, side: str, index: int, path: Path) -> LabelledFile:
+    pixels, row = arrays.images[source], arrays.labels[source][index]
+    height, width = pixels.shape[1:3]
+    file = ImageFile(
+        path=path,
+        sha256=f"{arrays.contents[source][index]}-{'x'.join(map(str, pixels.shape[1:]))}",
+        problem=None,
+        width=width,
+        height=height,
+        mode="RGB" if pixels.ndim == 4 else "L",
+        format="array",
+    )
+    numbers = np.flatnonzero(row) if arrays.multi_label else [row]
+    return LabelledFile(file, tuple(arrays.class_names[int(number)] for number in numbers), side)
+
+
+def _build(arrays: LabelledArrays, *, validation: float, name: str, path: Path | None) -> Dataset:
+    chosen = choose_sides_of_arrays(arrays, validation=validation)
     parts = {}
     for side, indices in chosen.items():
-        source = side if side in images and side != "train" else "train"
-        of_side = labels[source] if indices is None else labels[source][indices]
-        parts[side] = Part(ArrayImages(images[source], indices), of_side)
-    return Dataset(name=name, class_names=class_names, parts=parts, multi_label=multi_label)
+        source = side if side in arrays.images else "train"
+        labels = arrays.labels[source]
+        of_side = labels if indices is None else labels[indices]
+        parts[side] = Part(ArrayImages(arrays.images[source], indices), of_side)
+    return Dataset(
+        name=name,
+        class_names=arrays.class_names,
+        parts=parts,
+        multi_label=arrays.multi_label,
+        warnings=arrays.warnings + _warnings_of_repeats(arrays, chosen, path),
+    )
 
 
-def _pixels(name: str, array: Any) -> np.ndarray:
+def _warnings_of_repeats(
+    arrays: LabelledArrays, chosen: Mapping[str, np.ndarray | None], path: Path | None
+) -> list[str]:
+    """Say what spoils the training: pictures that are there again, on another side or in another class."""
+    times = Counter(content for of_side in arrays.contents.values() for content in of_side)
+    repeated = {
+        source: np.flatnonzero([times[content] > 1 for content in of_side])
+        for source, of_side in arrays.contents.items()
+    }
+    if not any(map(len, repeated.values())):
+        return []
+    narrowed = {}
+    for side, indices in chosen.items():
+        source = side if side in arrays.images else "train"
+        narrowed[side] = repeated[source] if indices is None else np.intersect1d(indices, repeated[source])
+    return warnings_of(find_duplicates(label_images(arrays, narrowed, path=path)), path)
+
+
+def _pixels(name: str, array: Any, warnings: list[str] | None = None) -> np.ndarray:
     """Return uint8 `(N, height, width)` or `(N, height, width, 3)`; the same memory where it is uint8 already."""
     pixels = _to_array(name, array)
     if pixels.ndim == 4 and pixels.shape[3] == 1:
@@ -125,7 +247,24 @@ def _pixels(name: str, array: Any) -> np.ndarray:
         )
     if not len(pixels) or not (min(pixels.shape[1:3]) >= 1 and max(pixels.shape[1:3]) <= MAX_SIDE):
         raise DataError(f"`{name}` must have images of 1 to {MAX_SIDE} pixels a side. Received: {pixels.shape}")
-    return pixels if pixels.dtype == np.uint8 else _to_uint8(name, pixels)
+    if pixels.dtype == bool:
+        return pixels.astype(np.uint8) * np.uint8(255)
+    if pixels.dtype != np.uint8:
+        return _to_uint8(name, pixels)
+    if warnings is not None and _is_nearly_black(pixels):
+        warnings.append(
+            f"`{name}` holds only 0 and 1, grey levels of nearly black images. Where 1 means white, give {name} * 255."
+        )
+    return pixels
+
+
+def _is_nearly_black(pixels: np.ndarray) -> bool:
+    """Tell whether there is no level above 1, and a level of 1."""
+    most = 0
+    for first in range(0, len(pixels), _BLOCK):
+        if (most := max(most, int(pixels[first : first + _BLOCK].max()))) > 1:
+            return False
+    return most == 1
 
 
 def _to_array(name: str, array: Any) -> np.ndarray:
@@ -135,7 +274,7 @@ def _to_array(name: str, array: Any) -> np.ndarray:
         raise DataError(f"`{name}` is no array ({error}).") from error
     if found.dtype.kind not in "buif":
         hint = ""
-        if name[0] == "y" and found.dtype.kind in "UO":
+        if found.ndim == 1 and found.dtype.kind in "UO":
             hint = " Names become numbers by `names, y = numpy.unique(y, return_inverse=True)`; class_names=names."
         raise DataError(f"`{name}` must be numbers. Received: {found.dtype}.{hint}")
     return found
@@ -153,6 +292,12 @@ def _to_uint8(name: str, pixels: np.ndarray) -> np.ndarray:
                 f"`{name}` must be whole levels, 0 to 255. Received: {block.min():g} to {block.max():g}, fractions. "
                 "Give the pixels as they were before they were scaled: the preprocessing scales them."
             )
+    if _is_nearly_black(converted):
+        raise DataError(
+            f"`{name}` of {pixels.dtype} holds only 0 and 1, which can be read in two ways. Where 1 means white, give "
+            f"({name} * 255).astype('uint8'). Where they are grey levels, of nearly black images, give "
+            f"{name}.astype('uint8')."
+        )
     return converted
 
 
@@ -172,12 +317,12 @@ def _labels(name: str, array: Any) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def _in_one_form(labels: Mapping[str, np.ndarray]) -> tuple[bool, dict[str, np.ndarray]]:
+def _in_one_form(labels: Mapping[str, np.ndarray], names: Mapping[str, str]) -> tuple[bool, dict[str, np.ndarray]]:
     """Tell whether images may have several classes, and return the labels of all sides in the form of that."""
     rows = [of_side for of_side in labels.values() if of_side.ndim == 2]
     multi_label = any((of_side.sum(axis=1) != 1).any() for of_side in rows)
     if len({of_side.shape[1] for of_side in rows}) > 1 or (multi_label and len(rows) < len(labels)):
-        shapes = ", ".join(f"`y{_SUFFIXES[side]}` {of_side.shape}" for side, of_side in labels.items())
+        shapes = ", ".join(f"`{names[side]}` {of_side.shape}" for side, of_side in labels.items())
         raise DataError(f"The labels must have one form on all sides. Received: {shapes}")
     if multi_label:
         return True, dict(labels)
@@ -188,27 +333,43 @@ def _count_classes(labels: np.ndarray) -> int:
     return labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
 
 
-def _check_classes(labels: Mapping[str, np.ndarray], class_names: Sequence[str]) -> None:
+def _numbers(labels: np.ndarray, name: str) -> list[str]:
+    """Return the names of classes that have none: their numbers."""
+    count = _count_classes(labels)
+    if count > len(labels):  # before there are so many names: one label may be 2147483646
+        raise DataError(
+            f"`{name}` has {len(np.unique(labels))} different numbers, up to {count - 1}, and {len(labels)} images: "
+            f"numbers of classes go from 0 without a gap. {_number_anew(name)}"
+        )
+    return list(map(str, range(count)))
+
+
+def _number_anew(name: str) -> str:
+    return f"Number them anew: names, {name} = numpy.unique({name}, return_inverse=True)."
+
+
+def _check_classes(labels: Mapping[str, np.ndarray], class_names: Sequence[str], names: Mapping[str, str]) -> None:
     count = len(class_names)
     if count < 2:
-        raise DataError("Only one class. Expected at least two numbers of classes in `y`.")
+        raise DataError(f"Only one class. Expected at least two numbers of classes in `{names['train']}`.")
     for side, of_side in labels.items():
         if _count_classes(of_side) > count or (of_side.ndim == 2 and of_side.shape[1] != count):
-            raise DataError(f"`y{_SUFFIXES[side]}` has {_count_classes(of_side)} classes. Expected {count}.")
+            raise DataError(f"`{names[side]}` has {_count_classes(of_side)} classes. Expected {count}.")
     train = labels["train"]
     present = np.flatnonzero(train.any(axis=0)) if train.ndim == 2 else np.unique(train)
     if len(present) < count:
         missing = next(number for number in range(count) if number not in present)
+        hint = "" if train.ndim == 2 else f" Or the numbers have gaps: {_number_anew(names['train'])}"
         raise DataError(
-            f"`y` has {len(present)} of {count} classes. Expected an image of class {missing}, for example."
+            f"`{names['train']}` has {len(present)} of {count} classes. Expected an image of class {missing}, for "
+            f"example.{hint}"
         )
 
 
 def _split(
-    pixels: np.ndarray, labels: np.ndarray, class_names: Sequence[str], shares: Mapping[str, float]
+    contents: Sequence[str], labels: np.ndarray, class_names: Sequence[str], shares: Mapping[str, float]
 ) -> dict[str, np.ndarray]:
     """Return the numbers of the images of each side, which follows from their pixels alone."""
-    contents = _hash(pixels)
     of_class: dict[str, list[str]] = {name: [] for name in class_names}
     for index, row in enumerate(labels):
         for number in np.flatnonzero(row) if labels.ndim == 2 else (row,):
@@ -234,53 +395,3 @@ def _texts(names: np.ndarray) -> list[str]:
     if len(set(texts)) < len(texts) or not all(text and text.isprintable() for text in texts):
         raise DataError("`class_names` must be different texts that can be printed, one for each class.")
     return texts
-
-
-def _read_members(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Read the arrays that are ours; no object is unpickled, and nothing is read that its header does not announce."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                name = info.filename.removesuffix(".npy")
-                if name in _NAMES:
-                    yield name, _read_member(path, archive, info)
-    except DataError:
-        raise
-    except Exception as error:  # zipfile and numpy raise whatever their parsers meet in a damaged file
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{path} is no .npz file, or damaged ({reason}). Expected arrays `x` and `y`.") from error
-
-
-def _read_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    with archive.open(info) as member:
-        shape, fortran_order, dtype = _read_header(member)
-        size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        if dtype.hasobject or member.tell() + size != info.file_size:
-            raise DataError(f"{path}: {info.filename} is no plain array, or was cut off. Save it again.")
-        if dtype == np.uint8 and not fortran_order and info.compress_type == zipfile.ZIP_STORED and size:
-            return np.memmap(path, np.uint8, "r", _data_offset(path, info) + member.tell(), shape)
-        if size > _memory_bytes():
-            raise DataError(f"{path}: {info.filename} has {size / 1e9:.0f} GB, more than the memory. Save it as uint8.")
-    with archive.open(info) as member:
-        return np.lib.format.read_array(member, allow_pickle=False)
-
-
-def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    version = np.lib.format.read_magic(member)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return read(member)
-
-
-def _data_offset(path: Path, info: zipfile.ZipInfo) -> int:
-    """Return where a member's bytes begin: behind its local header, whose last two numbers are lengths of texts."""
-    with path.open("rb") as file:
-        file.seek(info.header_offset + 26)
-        lengths = np.frombuffer(file.read(4), "<u2")
-    return info.header_offset + 30 + int(lengths.sum())
-
-
-def _memory_bytes() -> float:
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):  # unknown on Windows
-        return float("inf")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from trainkit.data._arrays import choose_sides_of_arrays, label_images, read_arrays
 from trainkit.data._duplicates import Duplicates, Group, LabelledFile, find_duplicates
 from trainkit.data._folders import check_listing, choose_sides_of, inspect_listing, label, list_folder, usable_images
 from trainkit.data._inspection import inspect_files
@@ -33,6 +34,7 @@ class DataCheck:
     hidden: list[Path] = field(default_factory=list)
     links: list[Path] = field(default_factory=list)  # symbolic links that leave the folder
     strays: list[Path] = field(default_factory=list)  # beside the class folders
+    warnings: list[str] = field(default_factory=list)  # what was chosen where a table or arrays leave it open
 
     @property
     def usable(self) -> list[LabelledFile]:
@@ -96,6 +98,7 @@ class DataCheck:
             "hidden": list(map(to_text, self.hidden)),
             "links": list(map(to_text, self.links)),
             "strays": list(map(to_text, self.strays)),
+            "warnings": self.warnings,
             "refusal": self.refusal,
         }
 
@@ -113,7 +116,7 @@ def check_images(files: Sequence[LabelledFile], *, data: Path) -> DataCheck:
 def check_data(
     data: str | os.PathLike[str], *, validation: float = VALIDATION, reading: Reading | None = None
 ) -> DataCheck:
-    """Report on a folder or a table, see `check_folder` and `check_table`.
+    """Report on a folder, a table or arrays, see `check_folder`, `check_table` and `check_arrays`.
 
     Raises:
         DataError: there is no such data, or it cannot be read.
@@ -121,6 +124,8 @@ def check_data(
     path = Path(data)
     if path.suffix.lower() in SUFFIXES and not os.path.isdir(path):
         return check_table(path, validation=validation, reading=reading or AS_NAMED)
+    if path.suffix.lower() == ".npz" and not os.path.isdir(path):
+        return check_arrays(path, validation=validation)
     return check_folder(path, validation=validation, reading=reading or AS_NAMED)
 
 
@@ -130,7 +135,7 @@ def check_table(path: Path, *, validation: float = VALIDATION, reading: Reading 
     Raises:
         DataError: it is no table, labels are missing or contradict, or images are missing.
     """
-    files, _ = read_files(path, reading)
+    files, warnings = read_files(path, reading)
     refusal, chosen = None, []
     try:
         sides, _ = choose_sides_of_rows(path, files, validation=validation)
@@ -139,7 +144,30 @@ def check_table(path: Path, *, validation: float = VALIDATION, reading: Reading 
         files = [labelled for of_side in sides.values() for labelled in of_side] + bad
     except DataError as error:
         refusal = str(error)
-    return replace(check_images(files, data=path), chosen_sides=chosen, refusal=refusal)
+    return replace(check_images(files, data=path), chosen_sides=chosen, refusal=refusal, warnings=warnings)
+
+
+def check_arrays(path: Path, *, validation: float = VALIDATION) -> DataCheck:
+    """Report on the images of an `.npz` file as `train` sees them; each is called by its array and its number.
+
+    Raises:
+        DataError: they are no images, no classes, or do not go together.
+    """
+    arrays = read_arrays(path)
+    refusal, sides = None, dict.fromkeys(arrays.images)
+    try:
+        sides = choose_sides_of_arrays(arrays, validation=validation)
+    except DataError as error:
+        refusal = str(error)
+    files = label_images(arrays, sides, path=path)
+    if len(sides) == 1 and refusal:
+        files = [replace(labelled, side=None) for labelled in files]
+    return replace(
+        check_images(files, data=path),
+        chosen_sides=sorted(sides.keys() - arrays.images.keys()),
+        refusal=refusal,
+        warnings=arrays.warnings,
+    )
 
 
 def check_folder(folder: Path, *, validation: float = VALIDATION, reading: Reading = AS_NAMED) -> DataCheck:

@@ -68,18 +68,19 @@ def _that_differ(groups: list[Group], aspect: Callable[[LabelledFile], Hashable]
     return sorted(differing, key=lambda group: group[0].file.path)
 
 
-def warnings_of(found: Duplicates, data: Path) -> list[str]:
-    """Say what spoils the training: leaks first, then contradictions."""
+def warnings_of(found: Duplicates, data: Path | None) -> list[str]:
+    """Say what spoils the training: leaks first, then contradictions; `data` is what can be checked again."""
     warnings = []
+    shown = f" `trainkit data check {data}` shows them." if data is not None else ""
     if found.leaks:
         warnings.append(
             f"LEAK: {_count(found.leaks)} on more than one side, so that the figures will look better than they are: "
-            f"{_name(found.leaks)}. `trainkit data check {data}` shows them."
+            f"{_name(found.leaks)}.{shown}"
         )
     if found.contradictions:
         warnings.append(
-            f"CONTRADICTION: {_count(found.contradictions)} in more than one class: {_name(found.contradictions)}. "
-            f"`trainkit data check {data}` shows them."
+            f"CONTRADICTION: {_count(found.contradictions)} in more than one class: {_name(found.contradictions)}."
+            f"{shown}"
         )
     return warnings
 

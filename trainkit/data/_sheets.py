@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trainkit.errors import DataError
 
-_DELIMITERS = (",", ";", "\t")
+_DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _NAMED = 5  # of many, in a sentence
 
 
@@ -46,7 +46,7 @@ def read_sheet(path: Path) -> Sheet:
         for cells in reader:
             row = list(map(str.strip, cells))
             if any(row):
-                _check_count(sheet, row, reader.line_num)
+                _check_count(sheet, row, reader.line_num, _DELIMITERS[delimiter])
                 sheet.rows.append(row)
                 sheet.lines.append(reader.line_num)
     except csv.Error as error:
@@ -76,13 +76,13 @@ def _delimiter(header: str) -> str:
     return max(_DELIMITERS, key=header.count)
 
 
-def _check_count(sheet: Sheet, row: list[str], line: int) -> None:
+def _check_count(sheet: Sheet, row: list[str], line: int, delimiter: str) -> None:
     """Raise where a row has other cells than the header: nobody can say which of them is the label then."""
     count, expected = len(row), len(sheet.header)
     if count == expected:
         return
     cells = "1 cell" if count == 1 else f"{count} cells"
-    hint = "Put a cell in quotes that holds the sign between the cells." if count > expected else "Leave none out."
+    hint = f"Put a cell that holds a {delimiter} in quotes." if count > expected else "Leave none out."
     raise DataError(f"{sheet.path}, line {line}: {cells}. Expected {expected}, as in the first line. {hint}")
 
 

@@ -120,8 +120,8 @@ def _missing(sheet: Sheet, column: str, missing: Sequence[tuple[str, int]], find
         hint = " Paths of another machine are looked for below the folder that --images names."
     are = "is" if len(missing) == 1 else "are"
     return (
-        f"{len(missing)} of {len(sheet.rows)} images of {sheet.path} {are} missing: {named}. Expected paths relative "
-        f"to {finder.folder.absolute()}, or absolute ones, in the column `{column}`.{hint}"
+        f"{len(missing)} of {len(sheet.rows)} images of {sheet.path} (column `{column}`) {are} missing: {named}. "
+        f"Expected paths relative to {finder.folder.absolute()}, or absolute ones.{hint}"
     )
 
 

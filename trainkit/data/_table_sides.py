@@ -9,7 +9,7 @@ from trainkit.data._reading import Reading
 from trainkit.data._sheets import Sheet, find_column, naming, option, plain
 from trainkit.errors import DataError
 
-_WORDS = {
+WORDS = {
     "train": ("train", "training", "trn", "trainset", "trainingset"),
     "val": ("val", "valid", "validation", "dev", "development", "valset", "validationset"),
     "test": ("test", "testing", "tst", "eval", "evaluation", "holdout", "testset"),
@@ -79,7 +79,7 @@ def read_sides(sheet: Sheet, reading: Reading, *, taken: Sequence[int]) -> Sides
 def side_of_word(word: str) -> str | None:
     """Return the side that a cell names; `None` where it names none."""
     wanted = plain(word)
-    return next((side for side, words in _WORDS.items() if wanted in words), None)
+    return next((side for side, words in WORDS.items() if wanted in words), None)
 
 
 def _check_ours(sheet: Sheet, columns: Sequence[int]) -> None:
