@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from trainkit.data._dataset import ArrayImages, Dataset, Part
+from trainkit.data._dataset import ArrayImages, Dataset, PackedImages, PackedPixels, Part
 from trainkit.data._duplicates import LabelledFile, find_duplicates, warnings_of
 from trainkit.data._inspection import ImageFile
-from trainkit.data._npz import NAMES_EXPECTED, read_npz
+from trainkit.data._npz import NAMES_EXPECTED, SHAPES, read_npz
 from trainkit.data._sheets import naming
 from trainkit.data._split import choose_sides, natural_side, shares_of
 from trainkit.deploy.python._values import MAX_SIDE
@@ -28,6 +28,7 @@ from trainkit.errors import DataError
 
 Pair = tuple[Any, Any]
 Arrays = Pair | tuple[Pair, Pair] | tuple[Pair, Pair, Pair]  # (x, y); as `keras.datasets` give it, perhaps with val
+Pixels = np.ndarray | PackedPixels  # uint8 (N, height, width), (N, height, width, 3), or of several sizes
 Given = Mapping[str, tuple[str, Any]]  # `x`, `y`, `x_val`, ...: what it is called, and the array
 
 _SUFFIXES = {"train": "", "val": "_val", "test": "_test"}
@@ -40,7 +41,7 @@ class LabelledArrays:
     """Arrays in the one form of theirs, before sides are chosen."""
 
     names: dict[str, str]  # side to what its images are called
-    images: dict[str, np.ndarray]  # side to uint8 (N, height, width) or (N, height, width, 3)
+    images: dict[str, Pixels]  # by side
     labels: dict[str, np.ndarray]  # side to int64 (N,), or float32 (N, classes) of 0 and 1 for several labels
     class_names: list[str]
     multi_label: bool
@@ -62,8 +63,17 @@ def load_arrays(arrays: Arrays, *, validation: float = 0.1, class_names: Sequenc
     Raises:
         DataError: they are no images, or no classes.
     """
+    return load_given(_named(arrays), class_names, validation=validation)
+
+
+def load_given(given: Given, class_names: Sequence[str] | None, *, validation: float) -> Dataset:
+    """Take arrays that have our names.
+
+    Raises:
+        DataError: they are no images, or no classes.
+    """
     names = None if class_names is None else _texts(np.asarray(class_names))
-    return _build(label_arrays(_named(arrays), names), validation=validation, name="arrays", path=None)
+    return _build(label_arrays(given, names), validation=validation, name="arrays", path=None)
 
 
 def save_arrays(arrays: Arrays, path: Path, class_names: Sequence[str] | None = None) -> None:
@@ -72,8 +82,16 @@ def save_arrays(arrays: Arrays, path: Path, class_names: Sequence[str] | None = 
     Raises:
         DataError: they are no images.
     """
-    given = _named(arrays)
-    named = {key: _pixels(name, array) if key[0] == "x" else array for key, (name, array) in given.items()}
+    save_given(_named(arrays), path, class_names)
+
+
+def save_given(given: Given, path: Path, class_names: Sequence[str] | None = None) -> None:
+    """Write arrays that have our names; images of several sizes as one row of values, and their shapes."""
+    named: dict[str, Any] = {}
+    for key, (name, array) in given.items():
+        named[key] = _pixels(name, array) if key[0] == "x" else array
+        if isinstance(named[key], PackedPixels):
+            named |= {key: array.flat, f"{key}{SHAPES}": array.shapes}
     if class_names is not None:
         named["class_names"] = np.asarray(class_names)
     with path.open("xb") as file:
@@ -95,15 +113,38 @@ def read_arrays(path: Path) -> LabelledArrays:
     Raises:
         DataError: it is missing, damaged, holds something else, or is larger than the memory.
     """
-    given, others = read_npz(path)
+    found, others = read_npz(path)
+    given: dict[str, tuple[str, Any]] = dict(found)
     names = given.pop("class_names", None)
     if not {"x", "y"} & given.keys():
         received = naming([*(name for name, _ in given.values()), *others], most=12) or "none"
         raise DataError(f"Expected arrays `x` and `y`, or names such as {NAMES_EXPECTED}. Received: {received}")
+    for key in [key for key in given if key.endswith(SHAPES)]:
+        of_images = key.removesuffix(SHAPES)
+        given[of_images] = (of_images, _unpack(path, given.get(of_images), given.pop(key)[1]))
     arrays = label_arrays(given, None if names is None else _texts(names[1]))
     if others:
         arrays.warnings.append(f"{path} has arrays that are not read: {naming(others)}.")
     return arrays
+
+
+def _unpack(path: Path, values: tuple[str, Any] | None, shapes: np.ndarray) -> PackedPixels:
+    """Return images of several sizes, as `save_given` writes them; the file may come from a stranger."""
+    flat = np.empty(0, np.uint8) if values is None else values[1]
+    if not (
+        flat.ndim == 1
+        and flat.dtype == np.uint8
+        and shapes.ndim == 2
+        and shapes.dtype == np.int64
+        and shapes.shape[1] == 3
+        and len(shapes)
+        and shapes.min() >= 1
+        and shapes[:, :2].max() <= MAX_SIDE
+        and np.isin(shapes[:, 2], (1, 3)).all()
+        and shapes.prod(axis=1).sum() == len(flat)
+    ):
+        raise DataError(f"{path}: images of several sizes do not go with their shapes. Save it again.")
+    return PackedPixels.of(flat, shapes)
 
 
 def _named(arrays: Arrays) -> dict[str, tuple[str, Any]]:
@@ -127,7 +168,7 @@ def label_arrays(given: Given, class_names: list[str] | None) -> LabelledArrays:
     Raises:
         DataError: they are no images, no classes, or do not go together.
     """
-    images: dict[str, np.ndarray] = {}
+    images: dict[str, Pixels] = {}
     labels: dict[str, np.ndarray] = {}
     warnings: list[str] = []
     for side, suffix in _SUFFIXES.items():
@@ -184,15 +225,14 @@ def label_images(
 
 
 def _labelled(arrays: LabelledArrays, source: str, side: str, index: int, path: Path) -> LabelledFile:
-    pixels, row = arrays.images[source], arrays.labels[source][index]
-    height, width = pixels.shape[1:3]
+    shape, row = arrays.images[source][index].shape, arrays.labels[source][index]
     file = ImageFile(
         path=path,
-        sha256=f"{arrays.contents[source][index]}-{'x'.join(map(str, pixels.shape[1:]))}",
+        sha256=f"{arrays.contents[source][index]}-{'x'.join(map(str, shape))}",
         problem=None,
-        width=width,
-        height=height,
-        mode="RGB" if pixels.ndim == 4 else "L",
+        width=shape[1],
+        height=shape[0],
+        mode="RGB" if len(shape) == 3 else "L",
         format="array",
     )
     numbers = np.flatnonzero(row) if arrays.multi_label else [row]
@@ -201,12 +241,16 @@ def _labelled(arrays: LabelledArrays, source: str, side: str, index: int, path: 
 
 def _build(arrays: LabelledArrays, *, validation: float, name: str, path: Path | None) -> Dataset:
     chosen = choose_sides_of_arrays(arrays, validation=validation)
-    parts = {}
+    parts: dict[str, Part] = {}
     for side, indices in chosen.items():
         source = side if side in arrays.images else "train"
         labels = arrays.labels[source]
         of_side = labels if indices is None else labels[indices]
-        parts[side] = Part(ArrayImages(arrays.images[source], indices), of_side)
+        pixels = arrays.images[source]
+        if isinstance(pixels, PackedPixels):
+            parts[side] = Part(PackedImages(pixels, indices), of_side)
+        else:
+            parts[side] = Part(ArrayImages(pixels, indices), of_side)
     return Dataset(
         name=name,
         class_names=arrays.class_names,
@@ -234,8 +278,10 @@ def _warnings_of_repeats(
     return warnings_of(find_duplicates(label_images(arrays, narrowed, path=path)), path)
 
 
-def _pixels(name: str, array: Any, warnings: list[str] | None = None) -> np.ndarray:
+def _pixels(name: str, array: Any, warnings: list[str] | None = None) -> Pixels:
     """Return uint8 `(N, height, width)` or `(N, height, width, 3)`; the same memory where it is uint8 already."""
+    if isinstance(array, PackedPixels):
+        return array
     pixels = _to_array(name, array)
     if pixels.ndim == 4 and pixels.shape[3] == 1:
         pixels = pixels[..., 0]
@@ -379,8 +425,11 @@ def _split(
     return {side: np.flatnonzero([one == side for one in sides]) for side in ("train", *shares)}
 
 
-def _hash(pixels: np.ndarray) -> list[str]:
+def _hash(pixels: Pixels) -> list[str]:
     def of_block(first: int) -> list[str]:
+        if isinstance(pixels, PackedPixels):
+            some = range(first, min(first + _BLOCK, len(pixels)))
+            return [hashlib.sha256(np.ascontiguousarray(pixels[index]).data).hexdigest() for index in some]
         block = np.ascontiguousarray(pixels[first : first + _BLOCK])
         return [hashlib.sha256(image.data).hexdigest() for image in block]
 

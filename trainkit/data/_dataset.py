@@ -20,6 +20,11 @@ class Images(Protocol):
     def __getitem__(self, index: int) -> np.ndarray: ...
 
 
+def _to_bgr(image: np.ndarray) -> np.ndarray:
+    code = cv2.COLOR_GRAY2BGR if image.ndim == 2 else cv2.COLOR_RGB2BGR
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(image), code))
+
+
 @dataclass(frozen=True, slots=True)
 class ArrayImages:
     """Pictures of one size that lie in memory, as Keras has them."""
@@ -31,13 +36,50 @@ class ArrayImages:
         return len(self.pixels if self.chosen is None else self.chosen)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        image = self.pixels[index if self.chosen is None else self.chosen[index]]
-        code = cv2.COLOR_GRAY2BGR if image.ndim == 2 else cv2.COLOR_RGB2BGR
-        return np.asarray(cv2.cvtColor(np.ascontiguousarray(image), code))
+        return _to_bgr(self.pixels[index if self.chosen is None else self.chosen[index]])
 
     def block(self, first: int, count: int) -> np.ndarray:
         """Return the pixels of some of them at once, as they are."""
         return self.pixels[first : first + count] if self.chosen is None else self.pixels[self.chosen[first:][:count]]
+
+
+@dataclass(frozen=True, slots=True)
+class PackedPixels:
+    """The pixels of pictures of several sizes, one after the other."""
+
+    flat: np.ndarray  # uint8 (values,)
+    shapes: np.ndarray  # int64 (N, 3): height, width, and 1 channel or 3 in the order R, G, B
+    starts: np.ndarray  # int64 (N,): where each picture begins
+
+    @classmethod
+    def of(cls, flat: np.ndarray, shapes: np.ndarray) -> PackedPixels:
+        """Say where the pictures begin."""
+        sizes = shapes.prod(axis=1)
+        return cls(flat, shapes, np.cumsum(sizes) - sizes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Return uint8 `(height, width)`, or `(height, width, 3)`."""
+        height, width, channels = map(int, self.shapes[index])
+        start = int(self.starts[index])
+        values = self.flat[start : start + height * width * channels]
+        return values.reshape((height, width) if channels == 1 else (height, width, channels))
+
+
+@dataclass(frozen=True, slots=True)
+class PackedImages:
+    """Pictures of several sizes that lie in memory, or are mapped into it."""
+
+    pixels: PackedPixels
+    chosen: np.ndarray | None = None  # int64, the numbers of those that are meant; `None`: all
+
+    def __len__(self) -> int:
+        return len(self.pixels if self.chosen is None else self.chosen)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return _to_bgr(self.pixels[int(index if self.chosen is None else self.chosen[index])])
 
 
 @dataclass(frozen=True, slots=True)

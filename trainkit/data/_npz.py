@@ -16,6 +16,7 @@ from trainkit.errors import DataError
 
 NAMES_EXPECTED = "`x_train` and `y_train`, or `train_images` and `train_labels`"
 _AXES = {"x": ("x", "images?", "imgs?", "data"), "y": ("y", "labels?", "targets?")}
+SHAPES = "_shapes"  # behind the name of images of several sizes: how high, wide and deep each is
 _CLASS_NAMES = ("class_names", "label_names", "target_names")
 
 
@@ -61,6 +62,8 @@ def _meaning(name: str) -> str | None:
     """Return what an array of this name is; `None` where its name does not tell."""
     if name in _CLASS_NAMES:
         return "class_names"
+    if name in (f"x{SHAPES}", f"x_val{SHAPES}", f"x_test{SHAPES}"):
+        return name
     for axis, words in _AXES.items():
         for side, side_words in WORDS.items():
             either = f"(?:{'|'.join(side_words)})"

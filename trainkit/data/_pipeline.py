@@ -17,7 +17,7 @@ import numpy as np
 from trainkit._progress import doing
 from trainkit.backend import tf
 from trainkit.data._cache import map_pixels, read_blocks
-from trainkit.data._dataset import ArrayImages, FileImages, Images, Part
+from trainkit.data._dataset import ArrayImages, FileImages, Images, PackedImages, Part
 from trainkit.errors import OutputError
 from trainkit.preprocessing import Preprocessing
 
@@ -46,7 +46,9 @@ def read_pixels(part: Part, preprocessing: Preprocessing) -> np.ndarray:
         return _frozen(images.pixels[..., None])  # they are the pixels already
     read = partial(_read_block, images, preprocessing)
     small = int(np.prod(shape, dtype=np.int64)) <= IN_MEMORY_BYTES
-    if len(part) and (isinstance(images, FileImages) or (isinstance(images, ArrayImages) and not small)):
+    if len(part) and (
+        isinstance(images, FileImages) or (isinstance(images, (ArrayImages, PackedImages)) and not small)
+    ):
         try:
             with doing("Looking for cached pixels"):
                 key = _key(images, preprocessing)
@@ -93,7 +95,7 @@ def _convert_colors(block: np.ndarray, out: np.ndarray) -> None:
     out[...] = sheet.reshape(out.shape)
 
 
-def _key(images: FileImages | ArrayImages, preprocessing: Preprocessing) -> str:
+def _key(images: FileImages | ArrayImages | PackedImages, preprocessing: Preprocessing) -> str:
     """Return letters that are others as soon as an image, the geometry or the decoder is another."""
     geometry = [preprocessing.shape, preprocessing.resize, preprocessing.color, preprocessing.pad_color]
     digest = hashlib.sha256(json.dumps([1, cv2.getBuildInformation(), geometry]).encode())
@@ -101,6 +103,9 @@ def _key(images: FileImages | ArrayImages, preprocessing: Preprocessing) -> str:
         digest.update(json.dumps([len(images), images.pixels.shape[1:]]).encode())
         for first in range(0, len(images), _HASHED):
             digest.update(np.ascontiguousarray(images.block(first, _HASHED)).data)
+    elif isinstance(images, PackedImages):
+        for index in range(len(images)):
+            digest.update(json.dumps(images[index].shape).encode() + images[index].tobytes())
     else:
         contents = images.contents or [str(path.absolute()) for path in images.paths]
         for path, content in zip(images.paths, contents, strict=True):

@@ -58,6 +58,11 @@ def choose_columns(sheet: Sheet, reading: Reading, finder: ImageFinder) -> Colum
     return Columns(image=image, label=label, classes=classes, warnings=warnings)
 
 
+def column_meaning(name: str) -> str | None:
+    """Return what a column of this name usually is: `image` or `label`; `None` where it may be anything."""
+    return "image" if plain(name) in _IMAGES else "label" if plain(name) in _LABELS else None
+
+
 def _image_column(sheet: Sheet, reading: Reading, finder: ImageFinder, warnings: list[str]) -> int:
     if name := reading.column_names.get("image"):
         return find_column(sheet, "image", name)

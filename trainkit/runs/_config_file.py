@@ -10,7 +10,8 @@ from typing import Any
 from trainkit.errors import TrainkitError, UsageError
 from trainkit.runs._rules import RULES
 
-KEPT_BESIDE = {"data": "data.npz", "model.name": "initial.keras"}  # the copies that a run keeps, by their setting
+# By the setting: what the copies are called that a run keeps.
+KEPT_BESIDE = {"data": ("data.npz", "data.csv"), "model.name": ("initial.keras",)}
 _TEXTS = {
     key
     for key in RULES
@@ -54,7 +55,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise TrainkitError(f"{path} is not valid TOML: {error}") from error
     flat = flatten(nested)
     for key in KEPT_BESIDE:
-        if flat.get(key) == KEPT_BESIDE[key]:
+        if flat.get(key) in KEPT_BESIDE[key]:
             flat[key] = str((path.parent / flat[key]).absolute())
     return flat
 

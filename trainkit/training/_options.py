@@ -12,10 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trainkit.data._arrays import load_arrays, save_arrays
+from trainkit.data._arrays import load_arrays, load_given, save_arrays, save_given
 from trainkit.data._dataset import ArrayImages, Dataset
+from trainkit.data._python_data import TAKEN, Gathered, gather, is_stream, is_table, without_place, write_table
+from trainkit.data._reading import Reading
 from trainkit.data._sources import SOURCES, load_dataset
-from trainkit.errors import ModelError, UsageError
+from trainkit.data._split import PINS_FILE
+from trainkit.errors import DataError, ModelError, UsageError
 from trainkit.models._layers import check_weights_file
 from trainkit.models._own import describe_own_model
 from trainkit.runs._config_file import KEPT_BESIDE, read_config
@@ -27,7 +30,8 @@ from trainkit.training._default_model import PRETRAINED, leaves_model_open, suit
 
 Write = Callable[[Path], None]
 Copies = dict[str, tuple[str, Write]]  # by the setting that names it: the copy's name in the run, and what writes it
-_KEPT_DATA, _KEPT_MODEL = KEPT_BESIDE["data"], KEPT_BESIDE["model.name"]
+Load = Callable[[Config], Dataset | None]
+(_KEPT_DATA, _KEPT_TABLE), (_KEPT_MODEL,) = KEPT_BESIDE["data"], KEPT_BESIDE["model.name"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +65,8 @@ def resolve_settings(options: Options) -> Iterator[Resolved]:
         UsageError: a setting is unknown or impossible.
     """
     copies: Copies = {}
-    arguments, arrays = _without_arrays(options, copies)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows deletes no file that is mapped
+        arguments, load = _without_objects(options, copies, Path(folder))
         if arguments["model.name"] is not None and not isinstance(arguments["model.name"], (str, Path)):
             arguments["model.name"] = _save_own_model(arguments["model.name"], Path(folder))
         options = replace(options, arguments={key: _as_toml(value) for key, value in arguments.items()})
@@ -73,7 +77,7 @@ def resolve_settings(options: Options) -> Iterator[Resolved]:
         config = build_config({**PRETRAINED, **values} if is_open else values)
         if config.model.weights not in ("imagenet", "none", None):
             check_weights_file(config.model.weights)
-        dataset = _load(config, arrays, options.class_names)
+        dataset = load(config)
         if is_open and dataset and suits_pretrained(dataset) and weights_can_be_had(config):
             yield Resolved(config, dataset, copies)
             return
@@ -83,29 +87,66 @@ def resolve_settings(options: Options) -> Iterator[Resolved]:
         yield Resolved(config, dataset, copies)
 
 
-def _without_arrays(options: Options, copies: Copies) -> tuple[dict[str, Any], tuple[Any, Any] | None]:
-    """Take arrays out of the arguments, and remember to keep a copy of them."""
+def _without_objects(options: Options, copies: Copies, folder: Path) -> tuple[dict[str, Any], Load]:
+    """Take data that is in memory out of the arguments, and remember to keep a copy of it.
+
+    Returns:
+        The arguments, and what loads the data.
+    """
     arguments, data = dict(options.arguments), options.arguments["data"]
+    reading = Reading(**{key[8:]: arguments[key] for key in arguments if key.startswith("reading.")})
+    if is_table(data):
+        _check_no_class_names(options)
+        path = folder / _KEPT_TABLE
+        write_table(data, path)
+        arguments |= {"data": path, "reading.images": reading.images or Path.cwd()}
+        copies["data"] = (_KEPT_TABLE, partial(_copy_table, path))
+        return arguments, partial(_load_table, path)
+    if is_stream(data):
+        gathered = gather(data, folder, class_names=options.class_names, reading=reading)
+        copies["data"] = (_KEPT_DATA, partial(save_given, gathered.arrays, class_names=gathered.class_names))
+        kept = {key: value for key, value in arguments.items() if not key.startswith("reading.")}
+        return {**kept, "data": _KEPT_DATA}, partial(_load_gathered, gathered)
     if isinstance(data, tuple):
         arguments["data"] = _KEPT_DATA
         copies["data"] = (_KEPT_DATA, partial(save_arrays, data, class_names=options.class_names))
-        return arguments, data
+        return arguments, partial(_load_arrays, data, options.class_names)
     if data is not None and not isinstance(data, (str, Path)):
         raise UsageError(
-            f"`data` must be a name, a path, or arrays as the tuple (x, y). Received: {type(data).__name__}"
+            f"`data` must be a name, a path, {TAKEN}, or arrays as the tuple (x, y). Received: {type(data).__name__}"
         )
+    _check_no_class_names(options)
+    return arguments, _load
+
+
+def _check_no_class_names(options: Options) -> None:
     if options.class_names is not None:
         raise UsageError("`class_names` go with arrays: other data has its own.")
-    return arguments, None
 
 
-def _load(config: Config, arrays: tuple[Any, Any] | None, class_names: Sequence[str] | None) -> Dataset | None:
+def _load(config: Config) -> Dataset | None:
     """Load the data, but for a data set that is known by name: nothing of that has to be looked at."""
-    if arrays is not None:
-        return load_arrays(arrays, validation=config.training.validation, class_names=class_names)
     if config.data in SOURCES:
         return None
     return load_dataset(config.data, validation=config.training.validation, reading=config.reading)
+
+
+def _load_arrays(arrays: Any, class_names: Sequence[str] | None, config: Config) -> Dataset:
+    return load_arrays(arrays, validation=config.training.validation, class_names=class_names)
+
+
+def _load_gathered(gathered: Gathered, config: Config) -> Dataset:
+    dataset = load_given(gathered.arrays, gathered.class_names, validation=config.training.validation)
+    return replace(dataset, warnings=gathered.warnings + dataset.warnings)
+
+
+def _load_table(path: Path, config: Config) -> Dataset | None:
+    try:
+        dataset = _load(config)
+    except DataError as error:
+        raise DataError(without_place(str(error), path)) from error
+    said = [without_place(warning, path) for warning in dataset.warnings] if dataset else []
+    return replace(dataset, warnings=said) if dataset else None
 
 
 def _as_toml(value: Any) -> Any:
@@ -165,6 +206,13 @@ def _save_own_model(model: Any, folder: Path) -> Path:
     except ModelError as error:
         raise ModelError(str(error).replace(str(path), "The model")) from error
     return path
+
+
+def _copy_table(source: Path, target: Path) -> None:
+    """Copy a table, and which of its images were put on a side by chance."""
+    _copy(source, target)
+    if (pins := source.parent / PINS_FILE).is_file():
+        _copy(pins, target.parent / PINS_FILE)
 
 
 def _copy(source: Path, target: Path) -> None:
