@@ -360,4 +360,89 @@ LAYOUTS: dict[str, Layout] = {
         images=(),
         error=r"`pixels`.*\.npz",
     ),
+    # Found while the others were mended.
+    "a doubt beside yes and no": Layout(
+        table=table("image,Edema,Fracture", [(i, ["1", "0", "-1"][n % 3], "1") for n, (i, _) in enumerate(TWO)]),
+        images=FILES,
+        error="no column `label`",
+    ),
+    "classes that are called like columns": Layout(
+        table=table(
+            "image,photo,sketch", [(i, str(int(label == "cat")), str(int(label == "dog"))) for i, label in TWO]
+        ),
+        images=FILES,
+        classes={"photo": EACH, "sketch": EACH},
+        warnings=["one column a class.*photo, sketch"],
+    ),
+    "one-hot beside an age": Layout(
+        table=table(
+            "image,cat,dog,age", [(i, str(int(label == "cat")), str(int(label == "dog")), "7") for i, label in TWO]
+        ),
+        images=FILES,
+        error=r"cat, dog\), but `age` does not\. Take it out",
+    ),
+    "sides in a column of another name": Layout(
+        table=table("image,label,belongs_to", sided(TRAIN_TEST)),
+        images=FILES,
+        classes=COUNTS,
+        warnings=["`belongs_to` looks like sides.*--columns split=belongs_to"],
+    ),
+    "tabs": Layout(
+        table=table("image\tlabel, as seen\tlabel", [(i, "x", label) for i, label in TWO], "\t"),
+        images=FILES,
+        classes=COUNTS,
+        name="table.tsv",
+    ),
+    "chest X-rays": Layout(
+        table=table(
+            "Image Index,Finding Labels,Follow-up #",
+            [(i, label + "|ill" * (n % 2), "0") for n, (i, label) in enumerate(TWO)],
+        ),
+        images=FILES,
+        classes={**COUNTS, "ill": EACH},
+        multi_label=True,
+    ),
+    "masks for labels": Layout(
+        table=table("image,label", [(i, i.replace("img", "mask")) for i, _ in TWO]),
+        images=FILES,
+        error="12 different labels for 12 images.*mask/cat0.jpg.*--columns label=NAME",
+    ),
+    "ages for labels": Layout(
+        table=table("image,target", [(i, f"{20 + n / 2}") for n, (i, _) in enumerate(TWO)]),
+        images=FILES,
+        error="12 different labels for 12 images.*20.0",
+    ),
+    "a fold that is not there": Layout(
+        table=table("image,label,fold", sided(["0", "1", "2", "3", "4", "0"])),
+        images=FILES,
+        reading={"fold": 7},
+        error="no row of the column `fold` has 7.*0, 1, 2, 3, 4",
+    ),
+    "a column that is not there": Layout(
+        table=table("image,label", TWO), images=FILES, reading={"columns": "label=breed"}, error="no column `breed`"
+    ),
+    "a column of images of another name": Layout(
+        table=table("where_it_is,label", TWO), images=FILES, error="--columns image=where_it_is"
+    ),
+    "a separator for nothing": Layout(
+        table=table("image,label", TWO),
+        images=FILES,
+        reading={"separator": ";"},
+        classes=COUNTS,
+        warnings=["--separator ';' parts no label"],
+    ),
+    "folders upwards and dots": Layout(
+        table=table("image,label", [(f"./img/../{i}", label) for i, label in TWO]), images=FILES, classes=COUNTS
+    ),
+    "is_test and is_valid": Layout(
+        table=table("image,label,is_test", sided(["0", "0", "0", "0", "1", "1"])),
+        images=FILES,
+        classes=COUNTS,
+        sides={"train": 8, "test": 4},
+    ),
+    "an image without a path": Layout(
+        table=table("image,label", [("" if n == 3 else i, label) for n, (i, label) in enumerate(TWO)]),
+        images=FILES,
+        error="line 5: there is no image.*column `image`",
+    ),
 }

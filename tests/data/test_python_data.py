@@ -160,6 +160,27 @@ def test_rows_of_hugging_face_are_taken_with_their_names_and_sides(tmp_path: Pat
     assert {side: len(part) for side, part in dataset.parts.items()} == {"train": 40, "val": 20}
 
 
+def test_pictures_that_are_not_decoded_yet_are(tmp_path: Path) -> None:
+    data = rows()
+    for index, row in enumerate(data.rows):
+        row["image"].save(tmp_path / f"{index}.png")
+        content = (tmp_path / f"{index}.png").read_bytes()
+        row["image"] = {"bytes": content if index % 2 else None, "path": str(tmp_path / f"{index}.png")}
+    assert images_of(take(data, tmp_path)) == IN_COLOR
+
+
+def test_sides_may_be_arrays_with_names(tmp_path: Path) -> None:
+    dataset = take({"train": (RGB[:40], LABELS[:40]), "test": tensors(RGB[40:], LABELS[40:])}, tmp_path)
+    assert {side: len(part) for side, part in dataset.parts.items()} == {"train": 40, "test": 20}
+    assert images_of(dataset) == IN_COLOR
+
+
+def test_reading_means_nothing_where_there_are_no_columns(tmp_path: Path) -> None:
+    for data in (tensors(), (RGB, LABELS)):
+        with pytest.raises(UsageError, match="means nothing for"):
+            trainkit.train(data, reading=Reading(columns="label=breed"), experiments=tmp_path)
+
+
 def test_labels_that_are_kept_secret_are_left_out_with_a_word(tmp_path: Path) -> None:
     data = {"train": rows(), "test": rows(RGB, LABELS * 0 - 1)}
     dataset = take(data, tmp_path)
@@ -207,6 +228,7 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
     "an iterator": (lambda: iter([(RGB[0], 0)]), UsageError, "is a generator"),
     "repeat": (lambda: tensors().repeat(), UsageError, r"no end: leave out \.repeat\(\), or .*\.take"),
     "two": (lambda: (tensors(), tensors()), UsageError, "training and validation, or .*'val'.*'test'"),
+    "a list of two": (lambda: [tensors(), tensors()], UsageError, "training and validation, or .*'val'.*'test'"),
     "odd sides": (lambda: {"train": tensors(), "extra": tensors()}, UsageError, "Received: train, extra"),
     "images alone": (lambda: tf.data.Dataset.from_tensor_slices(RGB), DataError, "Received: an image alone"),
     "weights too": (
@@ -253,6 +275,9 @@ class Table:
     def __init__(self, columns: dict[str, list[Any]]) -> None:
         self.columns = columns
 
+    def __getitem__(self, column: str) -> list[Any]:
+        return self.columns[column]
+
     def to_csv(self, *, index: bool) -> str:
         assert not index
         lines = [",".join(map(str, row)) for row in zip(*self.columns.values(), strict=True)]
@@ -273,6 +298,12 @@ def test_table_of_pandas_is_a_csv(tiny_dataset: Path, tmp_path: Path, monkeypatc
         trainkit.train(table, experiments=tmp_path)
     with pytest.raises(UsageError, match="`class_names` go with arrays"):
         trainkit.train(table, class_names=["a", "b", "c"], experiments=tmp_path)
+
+
+def test_table_that_holds_images_is_told_what_to_give(tmp_path: Path) -> None:
+    table = Table({"image": [{"bytes": b"", "path": "a.png"}], "label": ["cat"]})
+    with pytest.raises(UsageError, match=r"column `image` of the table holds dict\. .* as arrays"):
+        trainkit.train(table, experiments=tmp_path)
 
 
 def test_real_table_of_pandas_is_taken(tiny_dataset: Path, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def _print_check(found: DataCheck) -> None:
             f"\nThe split makes {len(found.own_leaks)} of the leaks: --keep-together puts their pictures into training."
         )
     for warning in document["warnings"]:
-        print(wrapped(f"\n{warning}", sys.stdout))
+        print(f"\n{wrapped(warning, sys.stdout)}")
     if document["refusal"]:
         print(f"\nTraining would end with: {document['refusal']}")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from trainkit.data._reading import Reading
 from trainkit.data._streams import Stream
@@ -79,9 +81,12 @@ def _kind(feature: Any) -> str:
 
 
 def _to_array(image: Any) -> np.ndarray:
-    """Return a picture of Pillow as grey or RGB, decoded as `cv2.imread` does it: transparency is dropped."""
+    """Return a picture of Pillow as grey or RGB, decoded as `cv2.imread` does it: upright, transparency is dropped."""
+    if isinstance(image, dict) and "bytes" in image:  # Image(decode=False)
+        image = Image.open(image["path"] if image["bytes"] is None else io.BytesIO(image["bytes"]))
     if not hasattr(image, "getbands"):
         return np.asarray(image)
+    image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
         return (np.asarray(image) >> 8).astype(np.uint8)
     return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))

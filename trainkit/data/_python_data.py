@@ -13,7 +13,7 @@ from trainkit._progress import doing
 from trainkit.data._dataset import PackedPixels
 from trainkit.data._hugging_face import is_hugging_face, stream_rows
 from trainkit.data._pixel_files import PixelFile
-from trainkit.data._reading import Reading
+from trainkit.data._reading import AS_NAMED, Reading
 from trainkit.data._streams import Stream
 from trainkit.data._table_columns import column_meaning
 from trainkit.data._table_sides import side_of_word
@@ -37,7 +37,18 @@ def is_table(data: Any) -> bool:
 
 
 def write_table(data: Any, path: Path) -> None:
-    """Write such a table as CSV, without its index."""
+    """Write such a table as CSV, without its index.
+
+    Raises:
+        UsageError: it holds images rather than their paths.
+    """
+    for column in data.columns:
+        first = next(iter(data[column]), None)
+        if isinstance(first, (bytes, Mapping, np.ndarray)) or hasattr(first, "getbands"):
+            raise UsageError(
+                f"The column `{column}` of the table holds {type(first).__name__}. Expected the paths of images; give "
+                "images themselves as arrays, (numpy.stack(images), labels)."
+            )
     path.write_text(data.to_csv(index=False), encoding="utf-8")
 
 
@@ -45,8 +56,8 @@ def is_stream(data: Any) -> bool:
     """Whether images come one after the other out of this, or sides of such."""
     if isinstance(data, Mapping):
         return True
-    if isinstance(data, tuple):
-        return any(_open_one(one) is not None or _is_generator(one) for one in data)
+    if isinstance(data, (tuple, list)):
+        return len(data) <= 3 and any(_open_one(one) is not None or _is_generator(one) for one in data)
     return _open_one(data) is not None or _is_generator(data)
 
 
@@ -69,6 +80,10 @@ def gather(data: Any, folder: Path, *, class_names: Sequence[str] | None, readin
         raise DataError("The sides have different classes. Expected the same, in the same order.")
     if names and class_names is not None:
         raise UsageError("`class_names` go with arrays: other data has its own.")
+    if reading != AS_NAMED and not _has_columns(data):
+        raise UsageError(
+            "`reading` says how a folder or a table is read, and means nothing for this data: leave it out."
+        )
     pixels: dict[str, np.ndarray | PackedPixels] = {}
     labels: dict[str, list[Any]] = {}
     warnings: list[str] = []
@@ -94,7 +109,7 @@ def _open_sides(data: Any, reading: Reading) -> dict[str, Stream]:
             )
         found = {str(sides[key]): _open(one, reading, f"`{key}`") for key, one in data.items()}
         return {side: found[side] for side in ("train", "val", "test") if side in found}
-    if isinstance(data, tuple):
+    if isinstance(data, (tuple, list)):
         if len(data) != 3:
             raise UsageError(
                 f"{len(data)} data sets may be for training and validation, or for training and testing. Say which: "
@@ -106,6 +121,11 @@ def _open_sides(data: Any, reading: Reading) -> dict[str, Stream]:
     return {"train": _open(data, reading, "The data set")}
 
 
+def _has_columns(data: Any) -> bool:
+    sides = data.values() if isinstance(data, Mapping) else data if isinstance(data, (tuple, list)) else (data,)
+    return any(map(is_hugging_face, sides))
+
+
 def _open(data: Any, reading: Reading, name: str) -> Stream:
     if _is_generator(data):
         raise UsageError(
@@ -115,9 +135,11 @@ def _open(data: Any, reading: Reading, name: str) -> Stream:
         )
     if is_hugging_face(data):
         return stream_rows(data, reading, name)
+    if isinstance(data, tuple) and len(data) == 2:  # arrays
+        return Stream(name, lambda: zip(*data, strict=True), None)
     stream = _open_one(data)
     if stream is None:
-        raise UsageError(f"{name} must be {TAKEN} or the like. Received: {type(data).__name__}")
+        raise UsageError(f"{name} must be {TAKEN}, or arrays as (x, y). Received: {type(data).__name__}")
     return stream(name)
 
 

@@ -38,7 +38,7 @@ def read_sheet(path: Path) -> Sheet:
         DataError: it is no text, is not written as CSV, has no rows, or a row has other cells than the header.
     """
     text = _decode(path)
-    delimiter = _delimiter(io.StringIO(text, newline="").readline())
+    delimiter = _delimiter(io.StringIO(text, newline="").readline(), path)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
     sheet = Sheet(path, [], [], [])
     try:
@@ -71,8 +71,10 @@ def _decode(path: Path) -> str:
     return text
 
 
-def _delimiter(header: str) -> str:
+def _delimiter(header: str, path: Path) -> str:
     """Return what parts the columns: in some countries spreadsheets write a semicolon."""
+    if path.suffix.lower() == ".tsv" and "\t" in header:
+        return "\t"
     return max(_DELIMITERS, key=header.count)
 
 

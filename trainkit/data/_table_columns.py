@@ -27,7 +27,7 @@ _LABEL_NAMES = (
     "diagnosis dx emotion groundtruth finalllabel findinglabels"
 )
 _LABELS = frozenset(_LABEL_NAMES.split())
-_YES, _NO = frozenset({"1", "1.0", "true"}), frozenset({"0", "0.0", "false", "-1", "-1.0"})
+_YES, _NO, _MINUS = ("1", "1.0", "true"), ("0", "0.0", "false"), ("-1", "-1.0")
 _MANY_NUMBERS = 64  # columns of them: pixels
 
 
@@ -158,7 +158,13 @@ def _say_the_same(sheet: Sheet, one: int, other: int) -> bool:
 def _class_columns(sheet: Sheet, image: int) -> list[int]:
     """Return the columns of a table that has one for each class; none where it has not."""
     others = _other_columns(sheet, image)
-    return others if len(others) > 1 and all(_is_yes_or_no(sheet, index) for index in others) else []
+    signs = {_sign(cell) for index in others for cell in sheet.column(index)}
+    return others if len(others) > 1 and signs in ({"0", "1"}, {"-1", "1"}) else []
+
+
+def _sign(cell: str) -> str | None:
+    """Return what a cell of a class's own column says; `None` for anything else: CheXpert's -1 beside 0 is a doubt."""
+    return "1" if cell.lower() in _YES else "0" if cell.lower() in _NO else "-1" if cell in _MINUS else None
 
 
 def _other_columns(sheet: Sheet, image: int) -> list[int]:
@@ -169,13 +175,13 @@ def _other_columns(sheet: Sheet, image: int) -> list[int]:
         if index != image
         and name
         and not re.fullmatch(r"unnamed: \d+", name.lower())
-        and plain(name) not in _IMAGES
+        and (plain(name) not in _IMAGES or _is_yes_or_no(sheet, index))  # a class may be called `photo`
         and not is_side_column(plain(name))
     ]
 
 
 def _is_yes_or_no(sheet: Sheet, index: int) -> bool:
-    return all(cell.lower() in _YES or cell.lower() in _NO for cell in sheet.column(index))
+    return {_sign(cell) for cell in sheet.column(index)} <= {"0", "1"}
 
 
 def is_yes(cell: str) -> bool:

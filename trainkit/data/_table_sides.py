@@ -70,6 +70,10 @@ def read_sides(sheet: Sheet, reading: Reading, *, taken: Sequence[int]) -> Sides
             warnings.append(_passed_over(sheet, index, is_fold=index in folds))
         else:
             found[index] = sides
+    if not found:
+        warnings += [
+            _like_sides(sheet, index) for index in free if index not in columns and _is_like_sides(sheet, index)
+        ]
     of_rows = _choose(sheet, found, warnings)
     if reading.fold is not None:
         of_rows = _with_fold(sheet, folds, reading.fold, of_rows)
@@ -130,6 +134,16 @@ def _passed_over(sheet: Sheet, index: int, *, is_fold: bool) -> str:
         f"{sheet.path}: the column `{name}` is passed over: its values are not train, val or test, but "
         f"{naming(value or 'nothing' for value in values)}."
     )
+
+
+def _is_like_sides(sheet: Sheet, index: int) -> bool:
+    sides = {side_of_word(cell) for cell in sheet.column(index)}
+    return len(sides) > 1 and "train" in sides and None not in sides
+
+
+def _like_sides(sheet: Sheet, index: int) -> str:
+    name = sheet.header[index]
+    return f"{sheet.path}: the column `{name}` looks like sides, and is passed over: {option('split', name)} obeys it."
 
 
 def _choose(sheet: Sheet, found: dict[int, list[str]], warnings: list[str]) -> Sequence[str | None]:

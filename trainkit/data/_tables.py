@@ -159,6 +159,11 @@ def _check_labels(path: Path, rows: Sequence[_Row], *, several: bool) -> None:
             "images have several, one may have none."
         )
     names = _labels_of(rows)
+    if len(names) > max(len(rows) / 2, 5) and not several:
+        raise DataError(
+            f"{path} has {len(names)} different labels for {len(rows)} images: {naming(sorted(names))}. Expected "
+            "classes, with several images each. Where another column has these, name it: --columns label=NAME"
+        )
     if len(names) < 2:
         raise DataError(
             f"Only one class in {path}: `{names.pop()}`. Expected at least two labels in the column `label`."
