@@ -15,6 +15,7 @@ from trainkit.data._arrays import load_arrays, load_npz, save_arrays
 from trainkit.data._pipeline import read_pixels
 from trainkit.errors import DataError
 from trainkit.preprocessing import build_preprocessing
+from trainkit.reports._data_check import write_data_check
 
 COUNT = 90
 GRAY = np.random.default_rng(0).integers(0, 256, (COUNT, 6, 8), np.uint8)
@@ -347,6 +348,10 @@ def test_repeats_leaks_and_contradictions_are_found_in_arrays(tmp_path: Path) ->
     assert document["sizes"] == {"8x6": 90} and document["modes"] == {"RGB": 90} and document["refusal"] is None
     assert check.sides.keys() == {"train", "val", "test"} and check.chosen_sides == ["val"]
     assert [warning for warning in load_npz(tmp_path / "a.npz").warnings if "data check" in warning]
+    leaked = check.repeats.leaks[0]
+    assert [np.array_equal(check.show(one.file.path), x[7][..., ::-1]) for one in leaked] == [True, True]
+    write_data_check(check, tmp_path / "a.html")
+    assert (tmp_path / "a.html").read_text(encoding="utf-8").count("data:image/jpeg") >= 6
 
 
 def test_images_of_other_sizes_are_no_repeats() -> None:

@@ -224,6 +224,13 @@ def label_images(
     return found
 
 
+def show_image(arrays: LabelledArrays, path: Path) -> np.ndarray:
+    """Return an image by what `label_images` calls it: uint8 `(height, width, 3)`, BGR."""
+    name, _, number = path.name.removesuffix("]").rpartition("[")
+    source = next(side for side, one in arrays.names.items() if one == name)
+    return _to_images(arrays.images[source], None)[int(number)]
+
+
 def _labelled(arrays: LabelledArrays, source: str, side: str, index: int, path: Path) -> LabelledFile:
     shape, row = arrays.images[source][index].shape, arrays.labels[source][index]
     file = ImageFile(
@@ -246,11 +253,7 @@ def _build(arrays: LabelledArrays, *, validation: float, name: str, path: Path |
         source = side if side in arrays.images else "train"
         labels = arrays.labels[source]
         of_side = labels if indices is None else labels[indices]
-        pixels = arrays.images[source]
-        if isinstance(pixels, PackedPixels):
-            parts[side] = Part(PackedImages(pixels, indices), of_side)
-        else:
-            parts[side] = Part(ArrayImages(pixels, indices), of_side)
+        parts[side] = Part(_to_images(arrays.images[source], indices), of_side)
     return Dataset(
         name=name,
         class_names=arrays.class_names,
@@ -258,6 +261,10 @@ def _build(arrays: LabelledArrays, *, validation: float, name: str, path: Path |
         multi_label=arrays.multi_label,
         warnings=arrays.warnings + _warnings_of_repeats(arrays, chosen, path),
     )
+
+
+def _to_images(pixels: Pixels, chosen: np.ndarray | None) -> ArrayImages | PackedImages:
+    return PackedImages(pixels, chosen) if isinstance(pixels, PackedPixels) else ArrayImages(pixels, chosen)
 
 
 def _warnings_of_repeats(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trainkit.data._arrays import choose_sides_of_arrays, label_images, read_arrays
+import numpy as np
+
+from trainkit.data._arrays import choose_sides_of_arrays, label_images, read_arrays, show_image
 from trainkit.data._duplicates import Duplicates, Group, LabelledFile, find_duplicates
 from trainkit.data._folders import check_listing, choose_sides_of, inspect_listing, label, list_folder, usable_images
-from trainkit.data._inspection import inspect_files
+from trainkit.data._inspection import inspect_files, read_image
 from trainkit.data._reading import AS_NAMED, Reading
 from trainkit.data._split import PINS_FILE, read_pins
 from trainkit.data._tables import SUFFIXES, choose_sides_of_rows, read_files
@@ -30,6 +33,7 @@ class DataCheck:
     files: list[LabelledFile]  # also those that cannot be used
     repeats: Duplicates
     chosen_sides: list[str] = field(default_factory=list)  # that have no folder: `train` chooses them by the content
+    show: Callable[[Path], np.ndarray] = field(default=read_image, repr=False)  # uint8 BGR, of one of the files
     refusal: str | None = None  # the sentence with which `train` would end
     hidden: list[Path] = field(default_factory=list)
     links: list[Path] = field(default_factory=list)  # symbolic links that leave the folder
@@ -165,6 +169,7 @@ def check_arrays(path: Path, *, validation: float = VALIDATION) -> DataCheck:
     return replace(
         check_images(files, data=path),
         chosen_sides=sorted(sides.keys() - arrays.images.keys()),
+        show=partial(show_image, arrays),
         refusal=refusal,
         warnings=arrays.warnings,
     )

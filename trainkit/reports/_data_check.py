@@ -12,7 +12,6 @@ import cv2
 from trainkit._progress import doing
 from trainkit.data._check import DataCheck, to_text
 from trainkit.data._duplicates import Group, LabelledFile
-from trainkit.data._inspection import read_image
 from trainkit.errors import DataError
 from trainkit.files import write_text
 from trainkit.reports._templates import render
@@ -107,7 +106,7 @@ def _draw(check: DataCheck, groups: list[Group]) -> list[dict[str, Any]]:
                     "side": labelled.side,
                     "labels": labelled.labels,
                     "size": f"{labelled.file.width}x{labelled.file.height}",
-                    "uri": _thumbnail(labelled.file.path),
+                    "uri": _thumbnail(check, labelled.file.path),
                 }
                 for labelled in group[:_PICTURES]
             ],
@@ -121,10 +120,10 @@ def _relative(check: DataCheck, labelled: LabelledFile) -> str:
     return to_text(labelled.file.path).removeprefix(to_text(check.data)).lstrip(os.sep)
 
 
-def _thumbnail(path: Path) -> str | None:
+def _thumbnail(check: DataCheck, path: Path) -> str | None:
     """Return a small picture as a data URI, `None` where the file has gone since it was looked at."""
     try:
-        image = read_image(path)
+        image = check.show(path)
     except DataError:
         return None
     scale = min(1.0, _THUMBNAIL / max(image.shape[:2]))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @showing_lines()
 def train(
-    data: str | Path | tuple[Any, Any] | None = None,
+    data: str | Path | Any | None = None,
     *,
     class_names: Sequence[str] | None = None,
     model: str | Path | Any | None = None,
@@ -47,8 +47,11 @@ def train(
     """Train a model and return its run; what is left at `None` is what suits the data and the model.
 
     Args:
-        data: `digits`, `fashion-mnist`, a folder of class folders, a `.csv` or `.npz` file, or arrays: `(x, y)`, or
-            `((x, y), (x_test, y_test))`, see `trainkit.data._arrays`.
+        data: `digits`, `fashion-mnist`, a folder of class folders, a `.csv` or `.npz` file; arrays, `(x, y)`,
+            `((x, y), (x_test, y_test))` or with `(x_val, y_val)` between, see `trainkit.data._arrays`; a pandas table;
+            a `tf.data.Dataset`, `keras.utils.PyDataset` or Hugging Face `datasets.Dataset` of images with labels, or
+            these by their sides, `{"train": ..., "val": ..., "test": ...}`. Such data is read once, and the run keeps a
+            copy of it.
         class_names: of arrays, in the order of their numbers.
         model: one of `trainkit.models.BUILDERS`, a `.keras` file, or a Keras model, which itself stays as it is.
         recipe: one of `trainkit recipes`; a data set's own name stands for the recipe of that name.
@@ -132,7 +135,7 @@ def resume(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS) -> R
 
 @showing_lines()
 def find_learning_rate(
-    data: str | Path | tuple[Any, Any],
+    data: str | Path | Any,
     *,
     model: str | Path | Any | None = None,
     recipe: str | None = None,
