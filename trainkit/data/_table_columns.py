@@ -209,7 +209,7 @@ def _no_image(sheet: Sheet, finder: ImageFinder) -> DataError:
             "such as `image,label`."
         )
     found = [i for i in range(len(sheet.header)) if sheet.header[i] and finder.names_images(sheet.column(i))]
-    return DataError(f"{begin}{_expected(sheet, 'image', found[0] if found else None)}")
+    return _nothing_named(sheet, "image", found[0] if found else None)
 
 
 def _no_label(sheet: Sheet, image: int) -> DataError:
@@ -227,14 +227,14 @@ def _no_label(sheet: Sheet, image: int) -> DataError:
     if not plausible:  # one that is usually an image's: `Image,Id`, where the Id is the whale's
         left = [i for i, name in enumerate(sheet.header) if i != image and name and not is_side_column(plain(name))]
         plausible = others or left
-    return DataError(f"{begin}{_expected(sheet, 'label', plausible[0] if plausible else None)}")
+    return _nothing_named(sheet, "label", plausible[0] if plausible else None)
 
 
-def _expected(sheet: Sheet, role: str, example: int | None) -> str:
+def _nothing_named(sheet: Sheet, role: str, example: int | None) -> DataError:
     said = f", or {option(role, sheet.header[example])}" if example is not None else ""
-    return (
-        ". Expected a first line such as `image,label` or `image,label,split`, with other usual names for them"
-        f"{said}. Received: {received(sheet)}"
+    return DataError(
+        f"{sheet.path} has no column `{role}`. Expected a first line such as `image,label` or `image,label,split`, "
+        f"with other usual names for them{said}. Received: {received(sheet)}"
     )
 
 
