@@ -46,6 +46,7 @@ ACTIVATIONS = (
 ONLY_ONNX = {
     "attention": "Reshape",
     "reordered": "Transpose",
+    "nearest_of_other_sizes": "Transpose",
     "sequence": "Transpose",
     "sequence_transposed": "Transpose",
     "shuffled": "Transpose",
@@ -296,6 +297,12 @@ def geometry(image: Any) -> Any:
     x = layers.Conv2D(4, 3, padding="same")(layers.BatchNormalization()(layers.ZeroPadding2D(1)(x)))
     x = layers.Resizing(10, 17, interpolation="nearest")(layers.CenterCrop(20, 34)(x))
     return flat(ops.pad(x, ((0, 0), (0, 1), (1, 0), (1, 2)), constant_values=0.7))
+
+
+@network
+def nearest_of_other_sizes(image: Any) -> Any:
+    x = layers.Resizing(13, 31, interpolation="nearest")(layers.Conv2D(4, 3)(image))  # from 18x22
+    return flat(layers.Resizing(20, 31, interpolation="nearest")(layers.Conv2D(3, 1)(x)))
 
 
 @network
