@@ -151,6 +151,7 @@ LAYOUTS: dict[str, Layout] = {
         ),
         images=FILES,
         classes={"20": EACH, "7": EACH},
+        warnings=["boxes.*classified whole"],
     ),
     "two files of one name": Layout(
         table=table("id,label", HASHES),
@@ -444,5 +445,61 @@ LAYOUTS: dict[str, Layout] = {
         table=table("image,label", [("" if n == 3 else i, label) for n, (i, label) in enumerate(TWO)]),
         images=FILES,
         error="line 5: there is no image.*column `image`",
+    ),
+    "another suffix": Layout(
+        table=table("image,label", [(i.replace(".jpg", ".PNG"), label) for i, label in TWO]),
+        images=FILES,
+        error=r"There is .*img/cat0\.jpg: correct the suffixes, or leave them out",
+    ),
+    "the suffixes left out": Layout(
+        table=table("image,label", [(i.replace(".jpg", ""), label) for i, label in TWO]), images=FILES, classes=COUNTS
+    ),
+    "bars between the columns": Layout(
+        table=table("image|label", TWO, "|"), images=FILES, error="commas, semicolons or tabs between the columns"
+    ),
+    "class twice": Layout(
+        table=table("image,class,class", [(i, label, "x") for i, label in TWO]), images=FILES, error="`class` 2 times"
+    ),
+    "boxes": Layout(
+        table=table("filename,width,class,xmin,ymin,xmax,ymax", [(i, "9", label, *"1234") for i, label in TWO]),
+        images=FILES,
+        classes=COUNTS,
+        warnings=["boxes.*xmin.*classified whole"],
+    ),
+    "boxes of two classes in an image": Layout(
+        table=table(
+            "filename,class,xmin,ymin,xmax,ymax",
+            [*((i, label, *"1234") for i, label in TWO), (FILES[0], "dog", *"1234")],
+        ),
+        images=FILES,
+        error="lines 2 and 14: cat0.jpg is there twice",
+    ),
+    "shares": Layout(
+        table=table(
+            "image,cat,dog", [(i, *(("0.9", "0.1") if label == "cat" else ("0.1", "0.9"))) for i, label in TWO]
+        ),
+        images=FILES,
+        error="2 columns of shares from 0 to 1",
+    ),
+    "folds with names": Layout(
+        table=table("image,label,fold", sided([f"fold_{n % 3}" for n in range(6)])),
+        images=FILES,
+        reading={"fold": 2},
+        classes=COUNTS,
+        sides={"train": 8, "val": 4},
+    ),
+    "an empty line first": Layout(table="\n\n" + table("image,label", TWO), images=FILES, classes=COUNTS),
+    "train as a column": Layout(
+        table=table("image,label,train", sided(["1", "1", "1", "1", "0", "0"])),
+        images=FILES,
+        classes=COUNTS,
+        warnings=["`train` looks like sides.*`is_train`"],
+    ),
+    "is_train": Layout(
+        table=table("image,label,is_train", sided(["1", "1", "1", "1", "0", "0"])),
+        images=FILES,
+        classes=COUNTS,
+        sides={"train": 8, "test": 4},
+        warnings=["`is_train` is not true are taken for testing"],
     ),
 }

@@ -38,19 +38,22 @@ def read_sheet(path: Path) -> Sheet:
         DataError: it is no text, is not written as CSV, has no rows, or a row has other cells than the header.
     """
     text = _decode(path)
+    blank = len(text) - len(text.lstrip("\r\n"))
+    before, text = text[:blank].count("\n") or text[:blank].count("\r"), text[blank:]
     delimiter = _delimiter(io.StringIO(text, newline="").readline(), path)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
     sheet = Sheet(path, [], [], [])
     try:
         sheet.header.extend(map(str.strip, next(reader, [])))
         for cells in reader:
-            row = list(map(str.strip, cells))
+            row, line = list(map(str.strip, cells)), reader.line_num + before
             if any(row):
-                _check_count(sheet, row, reader.line_num, _DELIMITERS[delimiter])
+                _check_count(sheet, row, line, _DELIMITERS[delimiter])
                 sheet.rows.append(row)
-                sheet.lines.append(reader.line_num)
+                sheet.lines.append(line)
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}. Expected CSV, a quote in quotes doubled.") from error
+        line = reader.line_num + before
+        raise DataError(f"{path}, line {line}: {error}. Expected CSV, a quote in quotes doubled.") from error
     return sheet
 
 

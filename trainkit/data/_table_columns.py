@@ -28,6 +28,7 @@ _LABEL_NAMES = (
 )
 _LABELS = frozenset(_LABEL_NAMES.split())
 _YES, _NO, _MINUS = ("1", "1.0", "true"), ("0", "0.0", "false"), ("-1", "-1.0")
+_BOX = r"bbox|(bbox|box|roi)?(x1|y1|x2|y2|xmin|ymin|xmax|ymax)"
 _MANY_NUMBERS = 64  # columns of them: pixels
 
 
@@ -55,6 +56,8 @@ def choose_columns(sheet: Sheet, reading: Reading, finder: ImageFinder) -> Colum
         classes = _class_columns(sheet, image)
         if not classes:
             raise _no_label(sheet, image)
+    if boxes := [name for name in sheet.header if re.fullmatch(_BOX, plain(name))]:
+        warnings.append(f"{sheet.path} has boxes ({naming(boxes)}), which are not used: images are classified whole.")
     return Columns(image=image, label=label, classes=classes, warnings=warnings)
 
 
@@ -66,8 +69,8 @@ def column_meaning(name: str) -> str | None:
 def _image_column(sheet: Sheet, reading: Reading, finder: ImageFinder, warnings: list[str]) -> int:
     if name := reading.column_names.get("image"):
         return find_column(sheet, "image", name)
-    _check_once(sheet, "image")
     found = _named(sheet, _IMAGES)
+    _check_once(sheet, found)
     if not found:
         raise _no_image(sheet, finder)
     there = [index for index in found if finder.names_images(sheet.column(index))]
@@ -91,8 +94,8 @@ def _same_images(sheet: Sheet, one: int, other: int, finder: ImageFinder) -> boo
 def _label_column(sheet: Sheet, reading: Reading, image: int, warnings: list[str]) -> int | None:
     if name := reading.column_names.get("label"):
         return find_column(sheet, "label", name)
-    _check_once(sheet, "label")
     found = [index for index in _named(sheet, _LABELS) if index != image]
+    _check_once(sheet, found)
     if not found:
         return None
     chosen = _preferred(sheet, found, "label")
@@ -143,10 +146,11 @@ def _preferred(sheet: Sheet, found: Sequence[int], name: str) -> int:
     return min(found, key=rank)
 
 
-def _check_once(sheet: Sheet, name: str) -> None:
-    names = [one.lower() for one in sheet.header]
-    if names.count(name) > 1:
-        raise DataError(f"{sheet.path} has the column `{name}` {names.count(name)} times. Expected it once.")
+def _check_once(sheet: Sheet, found: Sequence[int]) -> None:
+    names = [sheet.header[index].lower() for index in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"{sheet.path} has the column `{name}` {names.count(name)} times. Expected it once.")
 
 
 def _say_the_same(sheet: Sheet, one: int, other: int) -> bool:
@@ -193,6 +197,10 @@ def _all_numbers(cells: Sequence[str]) -> bool:
     return all(is_number(cell) for cell in cells)
 
 
+def _is_share(cell: str) -> bool:
+    return is_number(cell) and 0 <= float(cell) <= 1
+
+
 def is_number(cell: str) -> bool:
     """Tell whether a cell holds a number."""
     return re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", cell) is not None
@@ -223,6 +231,11 @@ def _no_label(sheet: Sheet, image: int) -> DataError:
             f"{begin}. {len(yes_or_no)} columns hold 0 and 1, as one for each class would ({names}), but `{odd}` does "
             f"not. Take it out of the table, or name the column that is meant: {option('label', odd)}"
         )
+    if len(others) > 1 and all(_is_share(cell) for row in sheet.rows for cell in (row[index] for index in others)):
+        return DataError(
+            f"{begin}, but {len(others)} columns of shares from 0 to 1. Expected 0 and 1, a column for each class: "
+            "trainkit learns no shares. Put 1 where the largest is, or add a column `label`."
+        )
     plausible = [index for index in others if 1 < len(set(sheet.column(index))) <= max(2, len(sheet.rows) // 2)]
     if not plausible:  # one that is usually an image's: `Image,Id`, where the Id is the whale's
         left = [i for i, name in enumerate(sheet.header) if i != image and name and not is_side_column(plain(name))]
@@ -232,6 +245,8 @@ def _no_label(sheet: Sheet, image: int) -> DataError:
 
 def _nothing_named(sheet: Sheet, role: str, example: int | None) -> DataError:
     said = f", or {option(role, sheet.header[example])}" if example is not None else ""
+    if len(sheet.header) == 1 and re.search(r"[|: ]", sheet.header[0]):
+        said += ", with commas, semicolons or tabs between the columns"
     return DataError(
         f"{sheet.path} has no column `{role}`. Expected a first line such as `image,label` or `image,label,split`, "
         f"with other usual names for them{said}. Received: {received(sheet)}"

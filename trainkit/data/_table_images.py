@@ -116,6 +116,8 @@ def _missing(sheet: Sheet, column: str, missing: Sequence[tuple[str, int]], find
     hint = ""
     if folder := _neighbour([cell for cell, _ in missing], finder):
         hint = f" They are found with --images {folder}"
+    elif other := _other_suffix([cell for cell, _ in missing], finder):
+        hint = f" There is {other}: correct the suffixes, or leave them out."
     elif absolute:
         hint = " Paths of another machine are looked for below the folder that --images names."
     are = "is" if len(missing) == 1 else "are"
@@ -136,4 +138,13 @@ def _neighbour(cells: Sequence[str], finder: ImageFinder) -> Path | None:
         other = ImageFinder(near, below=True)
         if all(other.find(cell) for cell in cells[:_TRIED]):
             return near
+    return None
+
+
+def _other_suffix(cells: Sequence[str], finder: ImageFinder) -> Path | None:
+    """Return a file that is there under another suffix."""
+    for cell in cells[:_TRIED]:
+        stem, dot, suffix = cell.rpartition(".")
+        if f"{dot}{suffix}".lower() in SUFFIXES and (found := finder.find(stem)):
+            return found[0]
     return None

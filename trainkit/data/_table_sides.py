@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from trainkit.data._sheets import Sheet, find_column, naming, option, plain
 from trainkit.errors import DataError
 
 WORDS = {
-    "train": ("train", "training", "trn", "trainset", "trainingset"),
+    "train": ("train", "training", "trn", "trainset", "trainingset", "trainval"),
     "val": ("val", "valid", "validation", "dev", "development", "valset", "validationset"),
     "test": ("test", "testing", "tst", "eval", "evaluation", "holdout", "testset"),
 }
@@ -107,7 +108,7 @@ def _sides_in(sheet: Sheet, index: int, *, strict: bool) -> list[str] | None:
         if (side := sides[cell]) is None:
             raise DataError(
                 f"{sheet.path}, line {line}: the column `{sheet.header[index]}` is about sides: expected train, val or "
-                f"test. Received: {cell or 'nothing'}"
+                f"test. Received: {cell or 'nothing'}. Rename the column where it is about something else."
             )
         found.append(side)
     return found
@@ -125,7 +126,7 @@ def _side_of_answer(cell: str, column: str) -> str | None:
 def _passed_over(sheet: Sheet, index: int, *, is_fold: bool) -> str:
     name, values = sheet.header[index], sorted(set(sheet.column(index)))
     if is_fold:
-        number = next((int(float(value)) for value in values if _is_whole(value)), 0)
+        number = next((one for value in values if (one := _fold_of(value)) is not None), 0)
         return (
             f"{sheet.path}: the column `{name}` is passed over: --fold {number} takes its rows with {number} for "
             "validation."
@@ -137,13 +138,18 @@ def _passed_over(sheet: Sheet, index: int, *, is_fold: bool) -> str:
 
 
 def _is_like_sides(sheet: Sheet, index: int) -> bool:
+    if side_of_word(sheet.header[index]):  # `train`, of 0 and 1
+        return all(cell.lower() in (*_YES, *_NO) for cell in sheet.column(index))
     sides = {side_of_word(cell) for cell in sheet.column(index)}
     return len(sides) > 1 and "train" in sides and None not in sides
 
 
 def _like_sides(sheet: Sheet, index: int) -> str:
     name = sheet.header[index]
-    return f"{sheet.path}: the column `{name}` looks like sides, and is passed over: {option('split', name)} obeys it."
+    begin = f"{sheet.path}: the column `{name}` looks like sides, and is passed over"
+    if side := side_of_word(name):
+        return f"{begin}. Call it `is_{'valid' if side == 'val' else side}` to have it obeyed."
+    return f"{begin}: {option('split', name)} obeys it."
 
 
 def _choose(sheet: Sheet, found: dict[int, list[str]], warnings: list[str]) -> Sequence[str | None]:
@@ -177,7 +183,7 @@ def _with_fold(sheet: Sheet, folds: Sequence[int], fold: int, of_rows: Sequence[
     if "val" in of_rows:
         raise DataError(f"{sheet.path} has images for validation already. Leave out --fold {fold}.")
     cells = sheet.column(folds[0])
-    chosen = [_is_whole(cell) and float(cell) == fold for cell in cells]
+    chosen = [_fold_of(cell) == fold for cell in cells]
     if not any(chosen):
         raise DataError(
             f"{sheet.path}: no row of the column `{sheet.header[folds[0]]}` has {fold}. Expected one of "
@@ -188,5 +194,7 @@ def _with_fold(sheet: Sheet, folds: Sequence[int], fold: int, of_rows: Sequence[
     ]
 
 
-def _is_whole(cell: str) -> bool:
-    return cell.removesuffix(".0").isdecimal()
+def _fold_of(cell: str) -> int | None:
+    """Return the number of a fold: `3`, `3.0`, `fold_3`."""
+    match = re.fullmatch(r"(?:fold)?[\s_-]*(\d+)(?:\.0)?", cell, re.IGNORECASE)
+    return int(match[1]) if match else None
