@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from trainkit.data import Part, load_dataset
 from trainkit.data import _pipeline as pipeline
-from trainkit.data._dataset import ArrayImages, ColorImages, FileImages
+from trainkit.data._dataset import ArrayImages, ColorImages, FileImages, PackedImages, PackedPixels
 from trainkit.data._pipeline import gather, read_pixels
 from trainkit.errors import DataError, OutputError
 from trainkit.preprocessing import build_preprocessing
@@ -149,6 +149,24 @@ def test_large_arrays_that_are_resized_are_kept_on_disk(monkeypatch: pytest.Monk
     other[5] ^= 1
     assert not np.array_equal(read_pixels(Part(ArrayImages(other), part.labels), preprocessing), found)
     np.testing.assert_array_equal(read_pixels(part, preprocessing), found)
+
+
+def test_large_pictures_of_several_sizes_are_kept_on_disk(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    monkeypatch.setattr(pipeline, "IN_MEMORY_BYTES", 10)
+    shapes = np.array([[4, 6, 3], [5, 3, 1], [6, 4, 3]])
+    flat = np.random.default_rng(3).integers(0, 256, int(shapes.prod(axis=1).sum()), np.uint8)
+    preprocessing = build_preprocessing("unit", height=4, width=5)
+
+    def read(values: np.ndarray) -> np.ndarray:
+        images = PackedImages(PackedPixels.of(values, shapes), np.array([2, 0, 1]))
+        found = read_pixels(Part(images, np.zeros(3, np.int64)), preprocessing)
+        assert all(np.array_equal(found[index], preprocessing.to_pixels(images[index])) for index in range(3))
+        return found
+
+    first = read(flat)
+    assert isinstance(first, np.memmap)
+    np.testing.assert_array_equal(read(flat), first)
+    assert not np.array_equal(read(flat[::-1].copy()), first)
 
 
 def test_pixels_that_cannot_be_kept_stay_in_memory_where_they_are_few(

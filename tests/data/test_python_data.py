@@ -169,6 +169,14 @@ def test_pictures_that_are_not_decoded_yet_are(tmp_path: Path) -> None:
     assert images_of(take(data, tmp_path)) == IN_COLOR
 
 
+def test_rows_of_paths_are_told_to_become_a_table(tmp_path: Path) -> None:
+    data = rows()
+    for row in data.rows:
+        row["image"] = "a.png"
+    with pytest.raises(UsageError, match=r"holds paths of images in `image`\. Give data\.to_pandas\(\)"):
+        take(data, tmp_path)
+
+
 def test_sides_may_be_arrays_with_names(tmp_path: Path) -> None:
     dataset = take({"train": (RGB[:40], LABELS[:40]), "test": tensors(RGB[40:], LABELS[40:])}, tmp_path)
     assert {side: len(part) for side, part in dataset.parts.items()} == {"train": 40, "test": 20}
@@ -252,6 +260,23 @@ def test_what_cannot_be_taken_is_refused_for_the_true_reason(name: str, tmp_path
     with pytest.raises(kind, match=expected) as caught:
         take(make(), tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [[12, 16, 3]],
+        [[12, 16, 3]] * 61,
+        [[-12, -16, 3]] * 60,
+        [[12, 16, 2]] * 60,
+        [12, 16, 3],
+        [[2**40, 2**40, 3]] * 60,
+    ],
+)
+def test_shapes_that_do_not_go_with_their_images_are_refused(shapes: Any, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=RGB.reshape(-1), x_shapes=np.array(shapes, np.int64), y=LABELS)
+    with pytest.raises(DataError, match="images of several sizes do not go with their shapes"):
+        load_dataset(str(tmp_path / "a.npz"))
 
 
 SETTINGS: dict[str, Any] = {"model": "small-cnn", "epochs": 1, "settings": {"model.blocks": 1, "model.filters": 2}}

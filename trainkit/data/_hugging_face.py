@@ -47,6 +47,8 @@ def stream_rows(data: Any, reading: Reading, name: str) -> Stream:
                 continue
             if row[image] is None:
                 raise DataError(f"{name} has no image in row {number}. Take the row out: data.filter(...)")
+            if isinstance(row[image], str):
+                raise UsageError(f"{name} holds paths of images in `{image}`. Give data.to_pandas(), a table of them.")
             several = inner is not None and class_names
             yield _to_array(row[image]), _to_row(value, len(class_names)) if several else value
         if unlabelled:
