@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -115,7 +116,7 @@ def _missing(sheet: Sheet, column: str, missing: Sequence[tuple[str, int]], find
     absolute = all(_ABSOLUTE.match(cell) for cell, _ in missing)
     hint = ""
     if folder := _neighbour([cell for cell, _ in missing], finder):
-        hint = f" They are found with --images {folder}"
+        hint = f" They are found with --images {shlex.quote(str(folder))}"
     elif other := _other_suffix([cell for cell, _ in missing], finder):
         hint = f" There is {other}: correct the suffixes, or leave them out."
     elif absolute:
