@@ -77,3 +77,5 @@ def test_check_of_arrays_is_printed_with_their_names(tmp_path: Path) -> None:
     ended = trainkit("data", "check", "a.npz", "--html", "a.html", "--strict", cwd=tmp_path, code=1)
     assert "test_images[0] = train_images[3]" in ended.stdout
     assert "should be put right" in ended.stderr and (tmp_path / "a.html").stat().st_size > 1000
+    refused = trainkit("data", "check", "a.npz", "--keep-together", cwd=tmp_path, code=2)
+    assert "--keep-together is for files. In arrays, choose the sides yourself" in refused.stderr

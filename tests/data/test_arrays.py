@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -352,6 +353,30 @@ def test_repeats_leaks_and_contradictions_are_found_in_arrays(tmp_path: Path) ->
     assert [np.array_equal(check.show(one.file.path), x[7][..., ::-1]) for one in leaked] == [True, True]
     write_data_check(check, tmp_path / "a.html")
     assert (tmp_path / "a.html").read_text(encoding="utf-8").count("data:image/jpeg") >= 6
+
+
+def test_near_duplicates_are_found_in_arrays(tmp_path: Path) -> None:
+    scenes = [street(seed) for seed in range(30)]
+    x, y = np.stack(scenes), np.arange(30) % 2
+    x_test = np.clip(x[:6].astype(int) + 9, 0, 255).astype(np.uint8)
+    x_test[1:] = np.stack([street(seed) for seed in range(30, 35)])
+    given = ((x, y), (x_test, y[:6]))
+    (warning,) = load_arrays(given, validation=0).warnings
+    assert "LEAK: 1 picture" in warning and "x[0] = x_test[0]" in warning
+    np.savez(tmp_path / "a.npz", x=x, y=y, x_test=x_test, y_test=y[:6])
+    check = check_data(tmp_path / "a.npz", validation=0)
+    assert [[one.file.path.name for one in group] for group in check.repeats.near_duplicates] == [["x[0]", "x_test[0]"]]
+    assert not check.own_leaks
+
+
+def street(seed: int) -> np.ndarray:
+    """Return a scene of many edges, RGB, as large as a small photograph."""
+    rng = np.random.default_rng(seed)
+    image = cv2.resize(rng.integers(30, 220, (12, 14, 3), np.uint8), (112, 96), interpolation=cv2.INTER_CUBIC)
+    for _ in range(25):
+        first, second = (tuple(map(int, rng.integers(0, 96, 2))) for _ in range(2))
+        cv2.line(image, first, second, tuple(map(int, rng.integers(0, 240, 3))), 2)
+    return np.asarray(image)
 
 
 def test_images_of_other_sizes_are_no_repeats() -> None:

@@ -12,7 +12,7 @@ from trainkit.cli._app import app
 from trainkit.cli._output import AsJson, print_json, print_table, wrapped
 from trainkit.cli._reading import reads_data
 from trainkit.cli._tables import ITEMS
-from trainkit.errors import DataError
+from trainkit.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from trainkit.data._check import DataCheck
@@ -57,6 +57,8 @@ def check(
     from trainkit.data._check import check_data, keep_together
 
     found = check_data(folder, validation=validation, reading=reading)
+    if together and not found.can_pin:
+        raise UsageError("--keep-together is for files. In arrays, choose the sides yourself: x_val, x_test.")
     if together and found.own_leaks:
         keep_together(found)
         found = check_data(folder, validation=validation, reading=reading)

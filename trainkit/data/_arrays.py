@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from trainkit.data._dataset import ArrayImages, Dataset, PackedImages, PackedPixels, Part
-from trainkit.data._duplicates import LabelledFile, find_duplicates, warnings_of
-from trainkit.data._inspection import ImageFile
+from trainkit.data._array_repeats import warn_of_repeats
+from trainkit.data._dataset import Dataset, PackedPixels, Part, Pixels, to_images
 from trainkit.data._npz import NAMES_EXPECTED, SHAPES, read_npz
 from trainkit.data._sheets import naming
 from trainkit.data._split import choose_sides, natural_side, shares_of
@@ -28,7 +26,6 @@ from trainkit.errors import DataError
 
 Pair = tuple[Any, Any]
 Arrays = Pair | tuple[Pair, Pair] | tuple[Pair, Pair, Pair]  # (x, y); as `keras.datasets` give it, perhaps with val
-Pixels = np.ndarray | PackedPixels  # uint8 (N, height, width), (N, height, width, 3), or of several sizes
 Given = Mapping[str, tuple[str, Any]]  # `x`, `y`, `x_val`, ...: what it is called, and the array
 
 _SUFFIXES = {"train": "", "val": "_val", "test": "_test"}
@@ -210,42 +207,6 @@ def choose_sides_of_arrays(arrays: LabelledArrays, *, validation: float) -> dict
     return chosen
 
 
-def label_images(
-    arrays: LabelledArrays, chosen: Mapping[str, np.ndarray | None], *, path: Path | None
-) -> list[LabelledFile]:
-    """Return what `find_duplicates` takes; an image is called by its array and its number in it."""
-    found = []
-    for side, indices in chosen.items():
-        source = side if side in arrays.images else "train"
-        pixels, name = arrays.images[source], arrays.names[source]
-        for index in range(len(pixels)) if indices is None else map(int, indices):
-            called = f"{name}[{index}]"
-            found.append(_labelled(arrays, source, side, index, Path(called) if path is None else path / called))
-    return found
-
-
-def show_image(arrays: LabelledArrays, path: Path) -> np.ndarray:
-    """Return an image by what `label_images` calls it: uint8 `(height, width, 3)`, BGR."""
-    name, _, number = path.name.removesuffix("]").rpartition("[")
-    source = next(side for side, one in arrays.names.items() if one == name)
-    return _to_images(arrays.images[source], None)[int(number)]
-
-
-def _labelled(arrays: LabelledArrays, source: str, side: str, index: int, path: Path) -> LabelledFile:
-    shape, row = arrays.images[source][index].shape, arrays.labels[source][index]
-    file = ImageFile(
-        path=path,
-        sha256=f"{arrays.contents[source][index]}-{'x'.join(map(str, shape))}",
-        problem=None,
-        width=shape[1],
-        height=shape[0],
-        mode="RGB" if len(shape) == 3 else "L",
-        format="array",
-    )
-    numbers = np.flatnonzero(row) if arrays.multi_label else [row]
-    return LabelledFile(file, tuple(arrays.class_names[int(number)] for number in numbers), side)
-
-
 def _build(arrays: LabelledArrays, *, validation: float, name: str, path: Path | None) -> Dataset:
     chosen = choose_sides_of_arrays(arrays, validation=validation)
     parts: dict[str, Part] = {}
@@ -253,36 +214,14 @@ def _build(arrays: LabelledArrays, *, validation: float, name: str, path: Path |
         source = side if side in arrays.images else "train"
         labels = arrays.labels[source]
         of_side = labels if indices is None else labels[indices]
-        parts[side] = Part(_to_images(arrays.images[source], indices), of_side)
+        parts[side] = Part(to_images(arrays.images[source], indices), of_side)
     return Dataset(
         name=name,
         class_names=arrays.class_names,
         parts=parts,
         multi_label=arrays.multi_label,
-        warnings=arrays.warnings + _warnings_of_repeats(arrays, chosen, path),
+        warnings=arrays.warnings + warn_of_repeats(arrays, chosen, path=path),
     )
-
-
-def _to_images(pixels: Pixels, chosen: np.ndarray | None) -> ArrayImages | PackedImages:
-    return PackedImages(pixels, chosen) if isinstance(pixels, PackedPixels) else ArrayImages(pixels, chosen)
-
-
-def _warnings_of_repeats(
-    arrays: LabelledArrays, chosen: Mapping[str, np.ndarray | None], path: Path | None
-) -> list[str]:
-    """Say what spoils the training: pictures that are there again, on another side or in another class."""
-    times = Counter(content for of_side in arrays.contents.values() for content in of_side)
-    repeated = {
-        source: np.flatnonzero([times[content] > 1 for content in of_side])
-        for source, of_side in arrays.contents.items()
-    }
-    if not any(map(len, repeated.values())):
-        return []
-    narrowed = {}
-    for side, indices in chosen.items():
-        source = side if side in arrays.images else "train"
-        narrowed[side] = repeated[source] if indices is None else np.intersect1d(indices, repeated[source])
-    return warnings_of(find_duplicates(label_images(arrays, narrowed, path=path)), path)
 
 
 def _pixels(name: str, array: Any, warnings: list[str] | None = None) -> Pixels:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from trainkit.data._arrays import choose_sides_of_arrays, label_images, read_arrays, show_image
+from trainkit.data._array_repeats import label_images, show_image
+from trainkit.data._arrays import choose_sides_of_arrays, read_arrays
 from trainkit.data._duplicates import Duplicates, Group, LabelledFile, find_duplicates
 from trainkit.data._folders import check_listing, choose_sides_of, inspect_listing, label, list_folder, usable_images
 from trainkit.data._inspection import inspect_files, read_image
@@ -32,6 +33,7 @@ class DataCheck:
     data: Path
     files: list[LabelledFile]  # also those that cannot be used
     repeats: Duplicates
+    can_pin: bool = True  # whether sides of single images can be written down beside them
     chosen_sides: list[str] = field(default_factory=list)  # that have no folder: `train` chooses them by the content
     show: Callable[[Path], np.ndarray] = field(default=read_image, repr=False)  # uint8 BGR, of one of the files
     refusal: str | None = None  # the sentence with which `train` would end
@@ -69,7 +71,12 @@ class DataCheck:
 
     @property
     def own_leaks(self) -> list[Group]:
-        """The leaks that `train` itself would make, by choosing sides for pictures that look alike."""
+        """The leaks that `train` itself would make, by choosing sides for pictures that look alike.
+
+        Those that `keep_together` can close: for arrays none.
+        """
+        if not self.can_pin:
+            return []
         own = {"train", *self.chosen_sides}
         return [group for group in self.repeats.leaks if self.chosen_sides and {file.side for file in group} <= own]
 
@@ -169,6 +176,7 @@ def check_arrays(path: Path, *, validation: float = VALIDATION) -> DataCheck:
     return replace(
         check_images(files, data=path),
         chosen_sides=sorted(sides.keys() - arrays.images.keys()),
+        can_pin=False,
         show=partial(show_image, arrays),
         refusal=refusal,
         warnings=arrays.warnings,

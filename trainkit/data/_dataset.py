@@ -82,6 +82,14 @@ class PackedImages:
         return _to_bgr(self.pixels[int(index if self.chosen is None else self.chosen[index])])
 
 
+Pixels = np.ndarray | PackedPixels  # uint8 (N, height, width), (N, height, width, 3), or of several sizes
+
+
+def to_images(pixels: Pixels, chosen: np.ndarray | None = None) -> ArrayImages | PackedImages:
+    """Return pixels, or some of them, as pictures."""
+    return PackedImages(pixels, chosen) if isinstance(pixels, PackedPixels) else ArrayImages(pixels, chosen)
+
+
 @dataclass(frozen=True, slots=True)
 class ColorImages:
     """Pictures of any size that lie in memory."""
