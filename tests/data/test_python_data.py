@@ -316,7 +316,7 @@ def test_table_of_pandas_is_a_csv(tiny_dataset: Path, tmp_path: Path, monkeypatc
     table = Table({"filename": names, "breed": [path.parent.name for path in paths]})
     run = trainkit.train(table, size=(16, 16), experiments=tmp_path, **SETTINGS)
     monkeypatch.chdir(tmp_path)
-    assert run.class_names == ["blue", "green", "red"] and run.config["data"] == str(run.path / "data.csv")
+    assert run.class_names == ["blue", "green", "red"] and run.config["data"] == str(run.path / "dataframe.csv")
     again = trainkit.train(config=run.path / "config.toml", experiments=tmp_path)
     assert again.metrics[0]["loss"] == run.metrics[0]["loss"]
     with pytest.raises(DataError, match=r"42 of 42 images of the table \(column `filename`\) are missing"):

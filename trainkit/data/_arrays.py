@@ -277,7 +277,10 @@ def _to_uint8(name: str, pixels: np.ndarray) -> np.ndarray:
     for first in range(0, len(pixels), _BLOCK):
         block = pixels[first : first + _BLOCK]
         if not (block.min() >= 0 and block.max() <= 255):  # so written, NaN is refused too
-            raise DataError(f"`{name}` must be grey levels, 0 to 255. Received: {block.min()} to {block.max()}")
+            raise DataError(
+                f"`{name}` must be grey levels, 0 to 255. Received: {block.min()} to {block.max()}. Bring them to that "
+                "range first."
+            )
         converted[first : first + _BLOCK] = block
         if not np.array_equal(converted[first : first + _BLOCK], block):
             raise DataError(

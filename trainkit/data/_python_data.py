@@ -37,7 +37,7 @@ def is_table(data: Any) -> bool:
 
 
 def write_table(data: Any, path: Path) -> None:
-    """Write such a table as CSV, without its index.
+    """Write such a table as CSV, with its index where that has a name.
 
     Raises:
         UsageError: it holds images rather than their paths.
@@ -49,7 +49,8 @@ def write_table(data: Any, path: Path) -> None:
                 f"The column `{column}` of the table holds {type(first).__name__}. Expected the paths of images; give "
                 "images themselves as arrays, (numpy.stack(images), labels)."
             )
-    path.write_text(data.to_csv(index=False), encoding="utf-8")
+    names = getattr(getattr(data, "index", None), "names", ())
+    path.write_text(data.to_csv(index=any(name is not None for name in names)), encoding="utf-8")
 
 
 def is_stream(data: Any) -> bool:

@@ -11,7 +11,7 @@ from trainkit.errors import TrainkitError, UsageError
 from trainkit.runs._rules import RULES
 
 # By the setting: what the copies are called that a run keeps.
-KEPT_BESIDE = {"data": ("data.npz", "data.csv"), "model.name": ("initial.keras",)}
+KEPT_BESIDE = {"data": ("data.npz", "dataframe.csv"), "model.name": ("initial.keras",)}
 _TEXTS = {
     key
     for key in RULES
