@@ -33,6 +33,8 @@ class DataCheck:
     hidden: list[Path] = field(default_factory=list)
     links: list[Path] = field(default_factory=list)  # symbolic links that leave the folder
     strays: list[Path] = field(default_factory=list)  # beside the class folders
+    left_out: list[Path] = field(default_factory=list)  # folders that `train` does not look into
+    warnings: list[str] = field(default_factory=list)  # how it was read, where names do not say all
 
     @property
     def usable(self) -> list[LabelledFile]:
