@@ -12,9 +12,10 @@ from typing import Any
 from trainkit.data._duplicates import Duplicates, Group, LabelledFile, find_duplicates
 from trainkit.data._folders import check_listing, choose_sides_of, inspect_listing, label, list_folder, usable_images
 from trainkit.data._inspection import inspect_files
-from trainkit.data._reading import AS_NAMED, Reading
+from trainkit.data._kinds import kind_of
+from trainkit.data._reading import AS_NAMED, Reading, check_applies
 from trainkit.data._split import PINS_FILE, read_pins
-from trainkit.data._tables import SUFFIXES, choose_sides_of_rows, read_files
+from trainkit.data._tables import choose_sides_of_rows, read_files
 from trainkit.errors import DataError
 from trainkit.files import write_json
 
@@ -119,11 +120,14 @@ def check_data(
 
     Raises:
         DataError: there is no such data, or it cannot be read.
+        UsageError: the reading says something that means nothing for this kind of data.
     """
-    path = Path(data)
-    if path.suffix.lower() in SUFFIXES and not os.path.isdir(path):
-        return check_table(path, validation=validation, reading=reading or AS_NAMED)
-    return check_folder(path, validation=validation, reading=reading or AS_NAMED)
+    path, reading = Path(data), reading or AS_NAMED
+    kind = kind_of(path)
+    check_applies(reading, kind, str(data))
+    if kind == "table":
+        return check_table(path, validation=validation, reading=reading)
+    return check_folder(path, validation=validation, reading=reading)
 
 
 def check_table(path: Path, *, validation: float = VALIDATION, reading: Reading = AS_NAMED) -> DataCheck:
