@@ -206,7 +206,7 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "laboratory: test tube, beaker, flask": Layout(
         tree={"test tube": 6, "beaker": 6, "flask": 6},
-        answer=Answer(classes={"beaker": 6, "flask": 6, "test tube": 6}),
+        answer=Answer(classes={"beaker": 6, "flask": 6, "test tube": 6}, warnings=("test tube is taken for a class",)),
     ),
     "a flat test beside two classes": Layout(
         tree={"cat": 6, "dog": 6, "test": 4},

@@ -10,12 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from trainkit.data._duplicates import Duplicates, Group, LabelledFile, find_duplicates
-from trainkit.data._folders import check_listing, choose_sides_of, inspect_listing, label, list_folder, usable_images
+from trainkit.data._folders import (
+    check_listing,
+    choose_sides_of,
+    inspect_listing,
+    label,
+    list_folder,
+    missing_classes,
+    usable_images,
+)
 from trainkit.data._inspection import inspect_files
 from trainkit.data._kinds import kind_of
 from trainkit.data._reading import AS_NAMED, Reading, check_applies
 from trainkit.data._split import PINS_FILE, read_pins
 from trainkit.data._tables import choose_sides_of_rows, read_files
+from trainkit.data._tree import holds_pictures
 from trainkit.errors import DataError
 from trainkit.files import write_json
 
@@ -35,6 +44,7 @@ class DataCheck:
     links: list[Path] = field(default_factory=list)  # symbolic links that leave the folder
     strays: list[Path] = field(default_factory=list)  # beside the class folders
     left_out: list[Path] = field(default_factory=list)  # folders that `train` does not look into
+    missed: list[Path] = field(default_factory=list)  # of these, those with images, where nobody has named the sides
     warnings: list[str] = field(default_factory=list)  # how it was read, where names do not say all
 
     @property
@@ -74,7 +84,8 @@ class DataCheck:
     def spoiled_by(self) -> list[str]:
         """What should be put right before anything is trained on this: keys of the document."""
         document = self.to_json()
-        return [key for key in ("leaks", "contradictions", "unreadable", "refusal") if document[key]]
+        found = [key for key in ("leaks", "contradictions", "unreadable", "refusal") if document[key]]
+        return [*found, "left_out"] if self.missed else found
 
     def to_json(self) -> dict[str, Any]:
         """Return everything for a JSON document; paths are absolute."""
@@ -99,6 +110,8 @@ class DataCheck:
             "hidden": list(map(to_text, self.hidden)),
             "links": list(map(to_text, self.links)),
             "strays": list(map(to_text, self.strays)),
+            "left_out": list(map(to_text, self.left_out)),
+            "warnings": self.warnings,
             "refusal": self.refusal,
         }
 
@@ -136,7 +149,7 @@ def check_table(path: Path, *, validation: float = VALIDATION, reading: Reading 
     Raises:
         DataError: it is no table, labels are missing or contradict, or images are missing.
     """
-    files, _ = read_files(path, reading)
+    files, warnings = read_files(path, reading)
     refusal, chosen = None, []
     try:
         sides, _ = choose_sides_of_rows(path, files, validation=validation)
@@ -145,7 +158,7 @@ def check_table(path: Path, *, validation: float = VALIDATION, reading: Reading 
         files = [labelled for of_side in sides.values() for labelled in of_side] + bad
     except DataError as error:
         refusal = str(error)
-    return replace(check_images(files, data=path), chosen_sides=chosen, refusal=refusal)
+    return replace(check_images(files, data=path), chosen_sides=chosen, refusal=refusal, warnings=warnings)
 
 
 def check_folder(folder: Path, *, validation: float = VALIDATION, reading: Reading = AS_NAMED) -> DataCheck:
@@ -162,15 +175,17 @@ def check_folder(folder: Path, *, validation: float = VALIDATION, reading: Readi
     listing = list_folder(folder, reading)
     images = inspect_listing(listing)
     files = label(images)
-    strays, refusal, chosen = listing.strays, None, []
+    strays, refusal, chosen = listing.aside.strays, None, []
     try:
         check_listing(listing)
-        sides, _ = choose_sides_of(listing, usable_images(listing, images)[0], validation=validation)
-        chosen = [side for side in sides if side not in listing.parts]
+        usable, _ = usable_images(listing, images)
+        listing.warnings.extend(missing_classes(listing, usable))
+        sides, _ = choose_sides_of(listing, usable, validation=validation)
+        chosen = [side for side in sides if side not in listing.files]
         files = label(sides) + [labelled for labelled in files if labelled.file.problem]
     except DataError as error:
         refusal = str(error)
-        if not listing.has_parts:
+        if not listing.layout.has_sides:
             files = [replace(labelled, side=None) for labelled in files]
         if not any(listing.files.values()):
             files, strays = [LabelledFile(file, (), None) for file in inspect_files(strays)], []
@@ -178,9 +193,12 @@ def check_folder(folder: Path, *, validation: float = VALIDATION, reading: Readi
         check_images(files, data=folder),
         chosen_sides=chosen,
         refusal=refusal,
-        hidden=listing.hidden,
-        links=listing.links,
+        hidden=listing.aside.hidden,
+        links=listing.aside.links,
         strays=strays,
+        left_out=listing.left_out,
+        missed=[] if reading.sides else [path for path in listing.left_out if holds_pictures(path)],
+        warnings=listing.warnings,
     )
 
 

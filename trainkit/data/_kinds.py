@@ -8,13 +8,10 @@ from pathlib import Path
 
 from trainkit.data._reading import Kind
 from trainkit.data._tables import SUFFIXES
+from trainkit.data._tree import PICTURES
 from trainkit.errors import DataError
 
 ARRAYS = ".npz"
-PICTURES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff", ".webp",
-    ".gif", ".heic", ".heif", ".avif", ".jp2",
-)  # fmt: skip
 _ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".tbz2", ".bz2", ".txz", ".xz", ".zst", ".rar", ".7z")
 _CSV = "a CSV file with the columns image and label"
 _ADVICE: dict[tuple[str, ...], str] = {

@@ -15,6 +15,7 @@ from trainkit.data._dataset import ArrayImages, ChosenImages, ColorImages, Datas
 from trainkit.data._folders import inspect_folder, read_class_folders
 from trainkit.data._inspection import ImageFile
 from trainkit.data._kinds import ARRAYS, kind_of
+from trainkit.data._layout import recognize
 from trainkit.data._reading import AS_NAMED, Reading, check_applies
 from trainkit.data._tables import SUFFIXES, read_table
 from trainkit.errors import DataError
@@ -108,11 +109,18 @@ def load_images(data: str) -> Part:
     Raises:
         DataError: there is no such data, or no usable image in it.
     """
-    if data in SOURCES or os.path.isfile(data) or (Path(data) / "train").is_dir():
+    if data in SOURCES or os.path.isfile(data) or _has_sides(Path(data)):
         dataset = load_dataset(data)
         return dataset.parts[dataset.test_split or "train"]
     files = inspect_folder(Path(data))
     return Part(_file_images(files), np.zeros(len(files), np.int64))
+
+
+def _has_sides(folder: Path) -> bool:
+    if not os.path.isdir(folder):
+        return False
+    layout = recognize(folder, AS_NAMED)
+    return layout.has_sides and "train" in layout.sides
 
 
 def load_sample_images() -> Part:
