@@ -401,4 +401,122 @@ LAYOUTS: dict[str, Layout] = {
         options="--sides train=train,test=Testing",
         answer=Answer(refusal="no folder `Testing`.*train, test|no folder `Testing`.*test, train"),
     ),
+    # further ones, found while reading those above
+    "a test of one unlabelled folder, as Keras wants it": Layout(
+        tree={**sided({"train": 6}), "test/test": 4},
+        answer=but(CHOSEN, warnings=("test has no class folders",), left_out=("test",)),
+    ),
+    "dogs vs cats, unpacked twice": Layout(
+        tree={**named("train/train", ("cat.{}.ppm", "dog.{}.ppm"), 6), **named("test1/test1", ("{}.ppm",), 4)},
+        answer=Answer(refusal="cat, dog.*--labels-from name"),
+        advice={"--labels-from name": Answer(classes=CATS_DOGS, warnings=("test1.*left out",), left_out=("test1",))},
+    ),
+    "archives that are not unpacked": Layout(
+        tree={"train.zip": "PK", "test1.zip": "PK", "sampleSubmission.csv": "id,label\n"},
+        answer=Answer(refusal=r"There are archives: unpack test1\.zip, train\.zip"),
+    ),
+    "one folder of images and a table": Layout(
+        tree={"images": 6, "labels.csv": "id,breed\n"}, answer=Answer(refusal=r"labels\.csv --images .*images")
+    ),
+    "arrays in a folder": Layout(
+        tree={"data.npz": "PK", "readme.txt": "?"}, answer=Answer(refusal=r"name .*data\.npz")
+    ),
+    "several data sets": Layout(
+        tree={**sided({"real/train": 3, "real/test": 3}), **sided({"sketch/train": 3, "sketch/test": 3})},
+        answer=Answer(refusal="several data sets, real, sketch"),
+        advice={"--no-sides": Answer(classes={"real": 12, "sketch": 12})},
+    ),
+    "caltech: categories beside annotations": Layout(
+        tree={**sided({"101_Categories": 6}), "Annotations/cat/a.mat": "x"},
+        answer=but(CHOSEN, warnings=("101_Categories",), left_out=("Annotations",)),
+    ),
+    "birds: segmentations beside the whole": Layout(
+        tree={**sided({"CUB/images": 6}), "CUB/parts/a.txt": "x", **sided({"segmentations": 6})},
+        answer=but(CHOSEN, warnings=("CUB/images",), left_out=("CUB/parts", "segmentations")),
+    ),
+    "with and without a mask": Layout(
+        tree={"with_mask": 6, "without_mask": 6}, answer=Answer(classes={"with_mask": 6, "without_mask": 6})
+    ),
+    "images in each class": Layout(tree={"cat/images": 6, "dog/images": 6}, answer=CHOSEN),
+    "valid and invalid": Layout(
+        tree={"valid": 6, "invalid": 6},
+        answer=Answer(classes={"invalid": 6, "valid": 6}, warnings=("valid is taken for a class",)),
+    ),
+    "a single_prediction beside the sides": Layout(
+        tree={**sided({"training_set": 6, "test_set": 3}), "single_prediction": 2},
+        answer=but(both(6, 3), warnings=("single_prediction", TAKEN), left_out=("single_prediction",)),
+    ),
+    "tiny imagenet": Layout(
+        tree={
+            **{f"train/n0{number}/images": 6 for number in range(3)},
+            "val/images": 4,
+            "val/val_annotations.txt": "photo 00.ppm n01",
+            "test/images": 3,
+            "wnids.txt": "n01",
+        },
+        answer=Answer(
+            classes={"n00": 6, "n01": 6, "n02": 6},
+            warnings=("test has no class folders", "val has no class folders"),
+            left_out=("test", "val"),
+        ),
+    ),
+    "train and Train, as on a system that tells letters apart": Layout(
+        tree=sided({"train": 3, "Train": 3, "test": 3}),
+        answer=Answer(refusal="Train and train could both be for train"),
+    ),
+    "classes of other letters in test": Layout(
+        tree={**sided({"train": 6}), **sided({"test": 3}, ("Cat", "Dog"))}, answer=Answer(refusal="has not: Cat, Dog")
+    ),
+    "sides and classes in one name": Layout(
+        tree={"train_cat": 6, "train_dog": 6, "test_cat": 3, "test_dog": 3}, answer=Answer(refusal="two ways")
+    ),
+    "pictures with a suffix of their own": Layout(
+        tree={
+            f"{side}/{name}/{number}.jpg_large": ""
+            for side in ("train", "test")
+            for name in ("cat", "dog")
+            for number in range(4)
+        },
+        answer=both(4, 4),
+    ),
+    "a side that somebody names without class folders": Layout(
+        tree={**sided({"a": 6}), "b": 3},
+        options="--sides train=a,test=b",
+        answer=Answer(refusal="No class folders in .*b"),
+    ),
+    "one side inside the other": Layout(
+        tree=sided({"a": 6, "a/b": 3}), options="--sides train=a,test=a/b", answer=Answer(refusal="one is in the other")
+    ),
+    "sides by any name inside each class": Layout(
+        tree={"cat/a": 6, "cat/b": 3, "dog/a": 6, "dog/b": 3}, options="--sides train=a,test=b", answer=both(6, 3)
+    ),
+    "labels in names, below classes": Layout(
+        tree={**named("2023", ("cat_{}.ppm", "dog_{}.ppm"), 3), **named("2024", ("cat_1{}.ppm", "dog_1{}.ppm"), 3)},
+        options="--labels-from name",
+        answer=CHOSEN,
+    ),
+    "three wrappers and the sides": Layout(
+        tree=sided({"a/b/c/train": 6, "a/b/c/test": 3}), answer=but(both(6, 3), warnings=("a/b/c",))
+    ),
+    "val only beside train, capital": Layout(
+        tree=sided({"Train": 6, "Validation": 3}),
+        answer=Answer(
+            classes={"cat": 9, "dog": 9},
+            sides={"train": CATS_DOGS, "val": {"cat": 3, "dog": 3}},
+            warnings=("Validation for val",),
+        ),
+    ),
+    "train with an extra folder of the same classes": Layout(
+        tree=sided({"train": 6, "more": 6}),
+        answer=Answer(refusal="two ways.*--no-sides"),
+        advice={"--sides train=train": Answer(classes=CATS_DOGS, left_out=("more",))},
+    ),
+    "names with spaces in the advice": Layout(
+        tree=sided({"Train Data": 6, "more data": 6}),
+        answer=Answer(refusal="two ways"),
+        advice={"--sides 'train=Train Data'": Answer(classes=CATS_DOGS, left_out=("more data",))},
+    ),
+    "a wrapper beside an empty class": Layout(
+        tree={"cat/2023": 3, "cat/2024": 3, "dog": 0}, answer=Answer(refusal="No images in .*dog")
+    ),
 }

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from trainkit.data._duplicates import LabelledFile, find_duplicates, warnings_of
 from trainkit.data._inspection import ImageFile, inspect_files
-from trainkit.data._labels import in_words, label_of, suggest_names
+from trainkit.data._labels import in_words, label_of
 from trainkit.data._layout import Layout, recognize
 from trainkit.data._reading import AS_NAMED, Reading
 from trainkit.data._sides import is_junk
 from trainkit.data._split import choose_sides, read_pins, shares_of, write_pins
 from trainkit.data._tree import Aside, entries, files_below, is_picture, is_within, walk
+from trainkit.data._unclear import suggest
 from trainkit.errors import DataError
 
 _SHOWN = 3
@@ -193,10 +194,11 @@ def check_listing(listing: Listing) -> None:
     train = layout.side_folders.get("train", layout.base)
     class_names = list(listing.files["train"])
     if not class_names:
-        raise DataError(f"No class folders in {train}. Expected {train}/<class name>/*.jpg.{suggest_names([train])}")
+        raise DataError(f"No class folders in {train}. Expected {train}/<class name>/*.jpg.{suggest(train)}")
     if len(class_names) == 1:
-        only = suggest_names(path for path, label in layout.sides["train"] if label)
-        raise DataError(f"Only one class in {train}: `{class_names[0]}`. Expected at least two class folders.{only}")
+        roots = [path for path, label in layout.sides["train"] if label]
+        more = suggest(*roots, beside=train) if roots else ""
+        raise DataError(f"Only one class in {train}: `{class_names[0]}`. Expected at least two class folders.{more}")
     for name in class_names:
         if not name.isprintable():
             raise DataError(f"The class folder {name!r} in {train} has a name that cannot be printed. Rename it.")
@@ -255,9 +257,15 @@ def usable_images(listing: Listing, images: Images) -> tuple[Images, list[str]]:
 
 
 def missing_classes(listing: Listing, images: Images) -> list[str]:
-    """Say which classes have no images on the sides for validation and testing."""
+    """Say which classes have no images on the sides for validation and testing.
+
+    Raises:
+        DataError: a side has none at all.
+    """
     warnings = []
     for side, of_class in images.items():
+        if not any(of_class.values()):
+            raise DataError(f"No usable image in {listing.layout.side_folders.get(side, listing.folder)}: add some.")
         if side != "train" and (missing := [f"`{name}`" for name, files in of_class.items() if not files]):
             folder = listing.layout.side_folders.get(side, listing.folder)
             warnings.append(f"{folder} has no {side} image of {in_words(missing)}.")

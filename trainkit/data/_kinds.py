@@ -12,7 +12,7 @@ from trainkit.data._tree import PICTURES
 from trainkit.errors import DataError
 
 ARRAYS = ".npz"
-_ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".tbz2", ".bz2", ".txz", ".xz", ".zst", ".rar", ".7z")
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".tbz2", ".bz2", ".txz", ".xz", ".zst", ".rar", ".7z")
 _CSV = "a CSV file with the columns image and label"
 _ADVICE: dict[tuple[str, ...], str] = {
     (".xlsx", ".xls", ".xlsm", ".ods", ".numbers"): f"is a spreadsheet. Save it as {_CSV}, and name that.",
@@ -55,7 +55,7 @@ def kind_of(path: Path) -> Kind:
 
 
 def _what_to_do(path: Path, suffix: str) -> str:
-    if suffix in _ARCHIVES:
+    if suffix in ARCHIVES:
         return f"is an archive. Unpack it, `{_unpacking(path)}`, and name the folder that comes of it."
     found = (advice for suffixes, advice in _ADVICE.items() if suffix in suffixes)
     return next(found, "is a file. Expected a folder with one folder of images for each class, a .csv or an .npz file.")

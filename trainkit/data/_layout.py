@@ -9,9 +9,18 @@ from pathlib import Path
 
 from trainkit.data._labels import in_words, suggest_names
 from trainkit.data._reading import NO_SIDES, SIDES, Reading
-from trainkit.data._sides import PLAIN, is_fold, is_images, is_marks, is_unlabelled, says_side_only, side_of
+from trainkit.data._sides import (
+    PLAIN,
+    is_certainly_marks,
+    is_fold,
+    is_images,
+    is_marks,
+    is_unlabelled,
+    says_side_only,
+    side_of,
+)
 from trainkit.data._tree import class_folders, has_pictures, holds_files, holds_pictures, pictures_in, subfolders
-from trainkit.data._unclear import UnclearError, explain_flat, explain_two_ways, no_classes
+from trainkit.data._unclear import UnclearError, explain_flat, explain_two_ways, no_classes, suggest
 
 Roots = list[tuple[Path, str | None]]  # folders, and the class of all that is below; `None`: as the file's name says
 
@@ -94,7 +103,7 @@ def _find(search: _Search) -> dict[str, Roots]:
     named = {path: side for path in class_folders(search.base) if (side := side_of(path.name))}
     if search.reading.by_name:
         return _find_by_name(search, named)
-    if deep := [path for path in named if class_folders(path)]:
+    if deep := [path for path in named if _has_classes(path)]:
         return _find_deep(search, named, deep)
     if named:
         _check_flat(search, named)
@@ -143,6 +152,8 @@ def _images_beside_marks(folder: Path, *, by_name: bool) -> Path | None:
     marks = [path for path in tops if is_marks(path.name)]
     images = [path for path in tops if is_images(path.name) and holds_pictures(path)]
     rest = [path for path in tops if path not in marks and path not in images and holds_pictures(path)]
+    if len(rest) == 1 and not images and class_folders(rest[0]) and not has_pictures(rest[0]):
+        images, rest, marks = rest, [], [path for path in marks if is_certainly_marks(path.name)]
     if not marks or len(images) != 1 or rest:
         return None
     deeper = class_folders(images[0])
@@ -251,6 +262,15 @@ def _is_like(path: Path, side: Path) -> bool:
     return has_pictures(path) or any(one.name in names for one in class_folders(path))
 
 
+def _has_classes(path: Path) -> bool:
+    """Whether there are class folders in a folder: not just one that repeats its name, or that says nothing."""
+    beneath = class_folders(path)
+    if len(beneath) != 1 or class_folders(beneath[0]):
+        return bool(beneath)
+    name = beneath[0].name
+    return not (side_of(name) or is_images(name) or is_unlabelled(name) or name.lower() == path.name.lower())
+
+
 def _is_aside(path: Path) -> bool:
     return is_unlabelled(path.name) or is_marks(path.name)
 
@@ -262,13 +282,15 @@ def _check_flat(search: _Search, named: dict[Path, str]) -> None:
         UnclearError: they may be no classes.
     """
     base = search.base
+    for path in named:
+        _images_beside_marks(path, by_name=False)
     rest = [path for path in class_folders(base) if path not in named and not _is_aside(path)]
     only = [path for path in named if says_side_only(path.name)]
     if not rest and len(named) == 1:
-        raise UnclearError(no_classes(next(iter(named))) + suggest_names(named) + explain_flat(base, named, only=False))
+        raise UnclearError(no_classes(next(iter(named))) + suggest(*named, beside=base))
     unlabelled = [path for path in only if named[path] != "train"]
     if len(set(named.values())) > 1 or (only and not rest) or (unlabelled and len(rest) > 1):
-        raise UnclearError(explain_flat(base, named, only=True, rest=rest))
+        raise UnclearError(explain_flat(base, list(named), rest))
     for path in named:
         search.warnings.append(
             f"{path} is taken for a class, though its name speaks of a side: it holds images, as the folders beside "
@@ -289,8 +311,18 @@ def _tell(search: _Search) -> None:
 
 
 def _take(search: _Search, folders: dict[str, Path]) -> dict[str, Roots]:
+    """Take folders for sides.
+
+    Raises:
+        UnclearError: one has no class folders.
+    """
     search.side_folders = {side: _enter_side(search, path) for side, path in folders.items()}
-    return {side: _roots(search, path) for side, path in search.side_folders.items()}
+    sides = {side: _roots(search, path) for side, path in search.side_folders.items()}
+    for side, roots in sides.items():
+        if not roots:
+            folder = search.side_folders[side]
+            raise UnclearError(no_classes(folder) + suggest(folder))
+    return sides
 
 
 def _leave_out(search: _Search, folders: list[Path]) -> None:
@@ -312,6 +344,11 @@ def _find_inside(search: _Search) -> dict[str, Roots] | None:
     known = {side for of_class in sides.values() for side in of_class.values()} - {None}
     if len(known) < 2 or not any(len(set(of_class.values()) - {None}) > 1 for of_class in sides.values()):
         return None
+    if several := [path for path in classes if any(class_folders(one) for one, side in sides[path].items() if side)]:
+        raise UnclearError(
+            f"{search.base} has several data sets, {in_words([path.name for path in several])}, each with sides that "
+            f"have class folders. Name one of them, such as {several[0]}, or take --no-sides: each is a class then."
+        )
     told = all(of_class and all(of_class.values()) and not has_pictures(path) for path, of_class in sides.items())
     once = all(len(set(of_class.values())) == len(of_class) for of_class in sides.values())
     example = next(path for path, of_class in sides.items() if len(set(of_class.values()) - {None}) > 1)
@@ -358,8 +395,10 @@ def _find_classes(search: _Search) -> dict[str, Roots]:
     """
     base, classes = search.base, class_folders(search.base)
     beneath = {path: {one.name for one in class_folders(path)} for path in classes}
-    if len(classes) > 1 and all(len(names) > 1 and not has_pictures(path) for path, names in beneath.items()):
+    if len(classes) > 1 and all(names and not has_pictures(path) for path, names in beneath.items()):
         below = sorted({name for names in beneath.values() for name in names})
+        if all(map(is_images, below)):
+            return {"train": _roots(search, base)}
         if all(is_fold(path.name) for path in classes):
             sides = {"train": classes[0], "test": classes[-1]}
             raise UnclearError(explain_two_ways(base, sides, [classes[0] / name for name in below], []))

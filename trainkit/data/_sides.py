@@ -21,9 +21,11 @@ _MARKS = (
     *("segmentations", "segmentationclass", "segmentationobject", "bbox", "bboxes", "boxes", "xml", "xmls", "gt"),
     *("groundtruth", "anno", "annos", "annots"),
 )
+_CERTAIN_MARKS = ("annotations", "segmentations", "masks", "trimaps", "bboxes", "groundtruth", "annotation")
 _UNLABELLED = (
     *("pred", "predict", "prediction", "predictions", "unlabeled", "unlabelled", "unlabel", "unsup", "unsupervised"),
     *("extra", "sample", "samples", "example", "examples", "demo", "inference", "submission", "query", "meta"),
+    *("unknown", "unsorted", "all"),
 )
 _FOLD = re.compile(r"(fold|split|part|batch|cv|chunk|subset|set|group)[\s._-]*(\d+|[a-e])", re.IGNORECASE)
 _AROUND = f"({'|'.join(_GENERAL)})?"
@@ -65,6 +67,11 @@ def is_images(name: str) -> bool:
 def is_marks(name: str) -> bool:
     """Whether the name says that what is in the folder marks the pictures of another: boxes, masks, labels."""
     return any(word in _MARKS for word in _words(name)) or name.lower() in _MARKS
+
+
+def is_certainly_marks(name: str) -> bool:
+    """Whether the name says so even where no folder beside it is called `images`; `with_mask` may be a class."""
+    return _words(name) != [] and _words(name)[-1] in _CERTAIN_MARKS
 
 
 def is_unlabelled(name: str) -> bool:

@@ -16,7 +16,7 @@ PICTURES = (
     ".gif", ".heic", ".heif", ".avif", ".jp2",
 )  # fmt: skip
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"P5", b"P6", b"II*\x00", b"MM\x00*", b"RIFF", b"GIF8")
-_TRIED = 3  # files without a suffix, of a folder
+_TRIED = 3  # files of other suffixes, of a folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,13 @@ def entries(folder: Path) -> list[os.DirEntry[str]]:
 
 def subfolders(folder: Path) -> list[Path]:
     """Return the folders in a folder, without those that are hidden or a system's own, and links upwards."""
-    found = [Path(entry.path) for entry in entries(folder) if not is_junk(entry.name) and os.path.isdir(entry.path)]
+    found = [Path(entry.path) for entry in entries(folder) if not is_junk(entry.name) and _is_folder(entry)]
     return [path for path in found if not path.is_symlink() or not is_within(folder, [os.path.realpath(path)])]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    # The system is asked about links only: a class may have a hundred thousand files. A link may lead in a circle.
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir(follow_symlinks=False)
 
 
 def class_folders(folder: Path) -> list[Path]:
@@ -59,8 +64,8 @@ def class_folders(folder: Path) -> list[Path]:
 
 def pictures_in(folder: Path) -> list[Path]:
     """Return the files of a folder that are pictures by their suffix."""
-    found = [Path(entry.path) for entry in entries(folder) if not is_junk(entry.name)]
-    return [path for path in found if is_picture(path) and not os.path.isdir(path)]
+    found = [entry for entry in entries(folder) if not is_junk(entry.name) and not _is_folder(entry)]
+    return [path for path in (Path(entry.path) for entry in found) if is_picture(path)]
 
 
 def is_picture(path: Path) -> bool:
@@ -69,11 +74,11 @@ def is_picture(path: Path) -> bool:
 
 
 def has_pictures(folder: Path) -> bool:
-    """Whether there are pictures in the folder itself; where files have no suffix, their first bytes tell."""
-    files = [Path(entry.path) for entry in entries(folder) if not is_junk(entry.name) and not os.path.isdir(entry.path)]
-    if any(map(is_picture, files)):
+    """Whether there are pictures in the folder itself; where no suffix is theirs, the first bytes tell."""
+    files = [entry for entry in entries(folder) if not is_junk(entry.name) and not _is_folder(entry)]
+    if any(entry.name.lower().endswith(PICTURES) for entry in files):
         return True
-    return any(_begins_like_a_picture(path) for path in [path for path in files if not path.suffix][:_TRIED])
+    return any(_begins_like_a_picture(Path(entry.path)) for entry in files[:_TRIED])
 
 
 def holds_pictures(folder: Path) -> bool:
@@ -87,12 +92,14 @@ def holds_pictures(folder: Path) -> bool:
 def holds_files(folder: Path) -> bool:
     """Whether there is any file in the folder or below; links to folders are not followed."""
     found = [entry for entry in entries(folder) if not is_junk(entry.name)]
-    if any(not os.path.isdir(entry.path) for entry in found):
+    if any(not _is_folder(entry) for entry in found):
         return True
     return any(holds_files(Path(entry.path)) for entry in found if not entry.is_symlink())
 
 
 def _begins_like_a_picture(path: Path) -> bool:
+    if not path.is_file():  # nor a pipe, which would be waited for
+        return False
     try:
         with path.open("rb") as file:
             return file.read(4).startswith(_MAGIC)
@@ -109,6 +116,9 @@ def walk(
         path = Path(entry.path)
         if is_junk(entry.name):
             aside.note_hidden(path)
+            continue
+        if not entry.is_symlink() and not entry.is_dir(follow_symlinks=False):
+            files.append(path)  # nearly all of them: nothing has to be resolved
             continue
         real = os.path.realpath(path)
         leaves = entry.is_symlink() and not is_within(path, inside)

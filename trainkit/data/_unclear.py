@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from trainkit.data._kinds import ARCHIVES, ARRAYS
 from trainkit.data._labels import in_words, suggest_names
 from trainkit.data._tables import SUFFIXES
-from trainkit.data._tree import entries, subfolders
+from trainkit.data._tree import class_folders, entries, subfolders
 from trainkit.errors import DataError
 
 
@@ -40,36 +41,41 @@ def explain_two_ways(
     )
 
 
-def explain_flat(base: Path, named: Collection[Path], *, only: bool, rest: Sequence[Path] = ()) -> str:
+def explain_flat(base: Path, named: Sequence[Path], rest: Sequence[Path]) -> str:
     """Say what can be done with sides that have no class folders."""
-    table = _table(base, named)
-    if not only:
-        return table
     names = in_words([path.name for path in named])
     moved = f", or move {names} away to leave {'it' if len(named) == 1 else 'them'} out" if rest else ""
     return (
         f"{base} can be read in two ways: {names} look like sides and have no class folders in them, but they may be "
         f"classes. --no-sides takes the folders for classes; for sides, put class folders into them{moved}."
-        f"{suggest_names(named)}{table}"
+        f"{suggest(*named, beside=base)}"
     )
 
 
-def _table(base: Path, named: Collection[Path]) -> str:
-    """Name a table that lies beside the pictures, as competitions have it."""
-    tables = [Path(entry.path) for entry in entries(base) if Path(entry.name).suffix.lower() in SUFFIXES]
-    if not tables:
-        return ""
-    found = {path.stem.lower(): path for path in tables}
-    likely = [found[name] for name in ("train", "labels", "train_labels", "trainlabels") if name in found]
-    best = (likely or tables)[0]
-    folder = next(iter(named))
-    for path in named:
-        if "train" in path.name.lower():
-            folder = path
-    return f" Where a table has the labels, name that: {_quoted(best)} --images {_quoted(folder)}."
+def suggest(*folders: Path, beside: Path | None = None) -> str:
+    """Say what else could have the classes, where these folders have pictures but no class folders.
+
+    Args:
+        folders: that have pictures.
+        beside: the folder that may have a table or arrays; the first one unless given.
+    """
+    top = beside or folders[0]
+    found = suggest_names([*folders, *(inner for folder in folders for inner in class_folders(folder))])
+    files = [Path(entry.path) for entry in entries(top)]
+    if tables := {path.stem.lower(): path for path in files if path.suffix.lower() in SUFFIXES}:
+        likely = [tables[name] for name in ("train", "labels", "train_labels", "trainlabels") if name in tables]
+        images = next((path for path in folders if "train" in path.name.lower()), folders[0])
+        table = (likely or list(tables.values()))[0]
+        found += f" Where a table has the labels, name that: {_quoted(table)} --images {_quoted(images)}."
+    if arrays := [path for path in files if path.suffix.lower() == ARRAYS]:
+        found += f" There are arrays: name {_quoted(arrays[0])}."
+    if archives := [path.name for path in files if path.suffix.lower() in ARCHIVES]:
+        found += f" There are archives: unpack {in_words(archives)} first."
+    return found
 
 
 def _option(sides: Mapping[str, Path]) -> str:
+    """Write the option; a name with a comma has to be changed first."""
     order = [side for side in ("train", "val", "test") if side in sides]
     return "--sides " + shlex.quote(",".join(f"{side}={sides[side].name}" for side in order))
 
