@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from photographs import write_class_folders
 
-import trainkit
 from trainkit.data._check import check_data
 from trainkit.data._data_statistics import measure_data
 from trainkit.data._reading import Reading
@@ -88,12 +87,6 @@ def test_an_option_that_means_nothing_for_the_data_is_refused(
     for read in (load_dataset, measure_data) if name in ("digits", "arrays.npz") else (load_dataset, check_data):
         with pytest.raises(UsageError, match=message):
             read(data, reading=reading)  # type: ignore[operator]
-
-
-def test_arrays_in_memory_have_no_folders() -> None:
-    arrays = (np.zeros((4, 8, 8), np.uint8), np.array([0, 1, 0, 1]))
-    with pytest.raises(UsageError, match=r"--sides says how a folder is read. It means nothing for `data` \(arrays\)"):
-        trainkit.train(arrays, reading=Reading(sides="train=a"))
 
 
 def test_a_pattern_is_for_names() -> None:

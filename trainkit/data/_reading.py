@@ -180,7 +180,7 @@ HELP = {
 DEFAULTS = {  # in words
     "sides": "as their names tell",
     "labels_from": "folder",
-    "pattern": "the letters before a dot, an underscore, a hyphen or a number",
+    "pattern": "what stands before the number at the name's end: cat of cat.0.jpg, cat_001.jpg and cat (3).jpg",
     "columns": "as their names tell",
     "images": "the table's own",
     "separator": "|",

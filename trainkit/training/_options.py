@@ -14,7 +14,6 @@ from typing import Any
 
 from trainkit.data._arrays import load_arrays, save_arrays
 from trainkit.data._dataset import ArrayImages, Dataset
-from trainkit.data._reading import check_applies
 from trainkit.data._sources import SOURCES, load_dataset
 from trainkit.errors import ModelError, UsageError
 from trainkit.models._layers import check_weights_file
@@ -103,7 +102,6 @@ def _without_arrays(options: Options, copies: Copies) -> tuple[dict[str, Any], t
 def _load(config: Config, arrays: tuple[Any, Any] | None, class_names: Sequence[str] | None) -> Dataset | None:
     """Load the data, but for a data set that is known by name: nothing of that has to be looked at."""
     if arrays is not None:
-        check_applies(config.reading, "arrays", "`data`")
         return load_arrays(arrays, validation=config.training.validation, class_names=class_names)
     if config.data in SOURCES:
         return None
