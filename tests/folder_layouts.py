@@ -519,4 +519,63 @@ LAYOUTS: dict[str, Layout] = {
     "a wrapper beside an empty class": Layout(
         tree={"cat/2023": 3, "cat/2024": 3, "dog": 0}, answer=Answer(refusal="No images in .*dog")
     ),
+    "coco": Layout(
+        tree={"train2017": 6, "val2017": 3, "annotations/instances.json": "{}"},
+        answer=Answer(refusal="two ways.*annotations may mark boxes"),
+    ),
+    "sides without capital letters in one": Layout(
+        tree=sided({"x_train": 6, "hold_out_set": 3}),
+        answer=but(both(6, 3), warnings=("x_train.*hold_out_set for test",)),
+    ),
+    "the same folders in folders of other names": Layout(
+        tree=sided({"raw": 6, "processed": 6}),
+        answer=Answer(
+            classes={"processed": 12, "raw": 12},
+            warnings=(r"cat, dog\) is taken together\. Where these are .*--sides train=processed,test=raw",),
+        ),
+    ),
+    "years of files with the class in their names": Layout(
+        tree={**named("2023", ("cat_{}.ppm", "dog_{}.ppm"), 3), **named("2024", ("cat_1{}.ppm", "dog_1{}.ppm"), 3)},
+        answer=Answer(classes={"2023": 6, "2024": 6}, warnings=("cat, dog.*--labels-from name",)),
+    ),
+    "two folders to validate on, with the class in the name": Layout(
+        tree={
+            path: "" for side in ("train", "val", "validation") for path in named(side, ("cat_{}.ppm", "dog_{}.ppm"), 3)
+        },
+        options="--labels-from name",
+        answer=Answer(refusal="val and validation could both be for val.*all images together"),
+    ),
+    "a test of other classes, with the class in the name": Layout(
+        tree={**named("train", ("cat_{}.ppm", "dog_{}.ppm"), 3), **named("test", ("emu_{}.ppm",), 3)},
+        options="--labels-from name",
+        answer=Answer(refusal="has not: emu"),
+    ),
+    "test beside another, with the class in the name": Layout(
+        tree={**named("test", ("cat_{}.ppm", "dog_{}.ppm"), 3), **named("other", ("cat_{}.ppm", "dog_{}.ppm"), 6)},
+        options="--labels-from name",
+        answer=Answer(refusal="--sides train=other,test=test takes sides; --no-sides takes all images together"),
+    ),
+    "train beside another, with the class in the name": Layout(
+        tree={**named("train", ("cat_{}.ppm", "dog_{}.ppm"), 3), **named("more", ("cat_{}.ppm", "dog_{}.ppm"), 6)},
+        options="--labels-from name",
+        answer=Answer(refusal="--sides train=train takes sides, more left out"),
+    ),
+    "no sides, with the class in the name": Layout(
+        tree={**named("train", ("cat_{}.ppm", "dog_{}.ppm"), 4), **named("more", ("cat_{}.ppm", "dog_{}.ppm"), 2)},
+        options="--labels-from name --no-sides",
+        answer=CHOSEN,
+    ),
+    "sides in classes, with the class in the name": Layout(
+        tree={
+            path: ""
+            for side, count in (("train", 3), ("test", 2))
+            for place in "AB"
+            for path in named(f"{place}/{side}", ("cat_{}.ppm", "dog_{}.ppm"), count)
+        },
+        options="--labels-from name",
+        answer=but(both(6, 4), warnings=("A/train",)),
+    ),
+    "a folder with a comma": Layout(
+        tree=sided({"train, new": 6, "more": 6}), answer=Answer(refusal="folders without a comma in their names")
+    ),
 }

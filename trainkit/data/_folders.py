@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -172,7 +172,7 @@ def _leave_out_unlabelled(listing: Listing) -> None:
 
 def _named(paths: list[Path]) -> str:
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    return ", ".join(path.name for path in paths[:_SHOWN]) + more
+    return ", ".join(path.name if path.name.isprintable() else ascii(path.name) for path in paths[:_SHOWN]) + more
 
 
 def check_listing(listing: Listing) -> None:
@@ -204,7 +204,7 @@ def check_listing(listing: Listing) -> None:
             raise DataError(f"The class folder {name!r} in {train} has a name that cannot be printed. Rename it.")
     for side, of_class in listing.files.items():
         if strangers := of_class.keys() - set(class_names):
-            raise DataError(_explain_strangers(layout, side, strangers, train))
+            raise DataError(_explain_strangers(layout, side, strangers, listing))
 
 
 def check_names(listing: Listing) -> None:
@@ -218,11 +218,14 @@ def check_names(listing: Listing) -> None:
         )
 
 
-def _explain_strangers(layout: Layout, side: str, strangers: Iterable[str], train: Path) -> str:
+def _explain_strangers(layout: Layout, side: str, strangers: Collection[str], listing: Listing) -> str:
     part = layout.side_folders.get(side, layout.base / side)
+    train = layout.side_folders.get("train", layout.base / "train")
+    known = {name.lower() for name in listing.files["train"]}
+    case = " Their names differ in capital letters: rename them." if {s.lower() for s in strangers} <= known else ""
     return (
-        f"{part} has class folders that {train.name}/ has not: {', '.join(sorted(strangers))}. Add or remove them. "
-        "Where these are no sides, --no-sides takes the folders for classes."
+        f"{part} has class folders that {train.name}/ has not: {', '.join(sorted(strangers))}. Add or remove them."
+        f"{case} Where these are no sides, --no-sides takes the folders for classes."
     )
 
 

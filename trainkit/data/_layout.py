@@ -20,7 +20,7 @@ from trainkit.data._sides import (
     side_of,
 )
 from trainkit.data._tree import class_folders, has_pictures, holds_files, holds_pictures, pictures_in, subfolders
-from trainkit.data._unclear import UnclearError, explain_flat, explain_two_ways, no_classes, suggest
+from trainkit.data._unclear import UnclearError, explain_flat, explain_two_ways, no_classes, side_option, suggest
 
 Roots = list[tuple[Path, str | None]]  # folders, and the class of all that is below; `None`: as the file's name says
 
@@ -247,13 +247,14 @@ def _find_deep(search: _Search, named: dict[Path, str], deep: list[Path]) -> dic
     return sides
 
 
-def _explain_twice(base: Path, named: dict[Path, str], deep: list[Path]) -> str:
+def _explain_twice(base: Path, named: dict[Path, str], deep: list[Path], *, by_name: bool = False) -> str:
     by_side: dict[str, list[Path]] = {}
     for path in deep:
         by_side.setdefault(named[path], []).append(path)
     side, twice = next((side, paths) for side, paths in by_side.items() if len(paths) > 1)
+    classes = [] if by_name else class_folders(twice[0])
     named_once = {side: paths[0] for side, paths in by_side.items()}
-    return explain_two_ways(base, named_once, class_folders(twice[0]), [], twice=(side, twice))
+    return explain_two_ways(base, named_once, classes, [], twice=(side, twice), by_name=by_name)
 
 
 def _is_like(path: Path, side: Path) -> bool:
@@ -307,7 +308,8 @@ def _tell(search: _Search) -> None:
     if told:
         first, *others = [told[0].replace(" for ", " is taken for ", 1), *told[1:]]
         said = " and ".join([", ".join([first, *others[:-1]]), *others[-1:]])
-        search.warnings.append(f"{search.base}: {said}. --no-sides takes the folders for classes.")
+        otherwise = "all images together" if search.reading.by_name else "the folders for classes"
+        search.warnings.append(f"{search.base}: {said}. --no-sides takes {otherwise}.")
 
 
 def _take(search: _Search, folders: dict[str, Path]) -> dict[str, Roots]:
@@ -388,25 +390,36 @@ def _roots(search: _Search, folder: Path) -> Roots:
 
 
 def _find_classes(search: _Search) -> dict[str, Roots]:
-    """Take every folder for a class; say so where the folders in them could be the classes.
+    """Take every folder for a class; say so where something else could be the classes.
 
     Raises:
-        UnclearError: their names are those of folds.
+        UnclearError: their names are those of folds, and they have the same folders.
     """
-    base, classes = search.base, class_folders(search.base)
+    classes = class_folders(search.base)
     beneath = {path: {one.name for one in class_folders(path)} for path in classes}
     if len(classes) > 1 and all(names and not has_pictures(path) for path, names in beneath.items()):
-        below = sorted({name for names in beneath.values() for name in names})
-        if all(map(is_images, below)):
-            return {"train": _roots(search, base)}
-        if all(is_fold(path.name) for path in classes):
-            sides = {"train": classes[0], "test": classes[-1]}
-            raise UnclearError(explain_two_ways(base, sides, [classes[0] / name for name in below], []))
-        search.warnings.append(
-            f"{base}: the classes are {in_words([path.name for path in classes])}; what is in the folders below them "
-            f"({in_words(below)}) is taken together."
-        )
-    return {"train": _roots(search, base)}
+        _judge_nested(search, beneath)
+    numbered = all(is_fold(path.name) or path.name.isdecimal() for path in classes)
+    if len(classes) > 1 and numbered and all(suggest_names([path]) for path in classes):
+        search.warnings.append(f"{search.base}: the classes are {_first(classes)}.{suggest_names(classes)}")
+    return {"train": _roots(search, search.base)}
+
+
+def _judge_nested(search: _Search, beneath: dict[Path, set[str]]) -> None:
+    """Judge class folders that have nothing but folders."""
+    base, classes = search.base, list(beneath)
+    below = sorted({name for names in beneath.values() for name in names})
+    if all(map(is_images, below)):
+        return
+    alike = len(below) > 1 and all(names == set(below) for names in beneath.values())
+    sides = {"train": classes[0], "test": classes[-1]}
+    if alike and all(is_fold(path.name) for path in classes):
+        raise UnclearError(explain_two_ways(base, sides, [classes[0] / name for name in below], []))
+    otherwise = f" Where these are the classes, name the sides: {side_option(sides)}" if alike else ""
+    search.warnings.append(
+        f"{base}: the classes are {_first(classes)}; what is in the folders below them ({in_words(below)}) is taken "
+        f"together.{otherwise}"
+    )
 
 
 # The class in the name of the file
@@ -419,14 +432,17 @@ def _find_by_name(search: _Search, named: dict[Path, str]) -> dict[str, Roots]:
         found: dict[str, Path] = {}
         for path, side in named.items():
             if side in found:
-                raise UnclearError(_explain_twice(base, named, list(named)))
+                raise UnclearError(_explain_twice(base, named, list(named), by_name=True))
             found[side] = path
         if len(found) == 1 and rest:
-            raise UnclearError(explain_two_ways(base, found, [], rest))
+            raise UnclearError(explain_two_ways(base, found, [], rest, by_name=True))
         _leave_out(search, [path for path in subfolders(base) if path not in named])
         sides = _take(search, found)
         _tell(search)
         return sides
+    if named and all(map(says_side_only, (path.name for path in named))):
+        found = dict(zip(("train",), rest[:1], strict=False)) | {side: path for path, side in named.items()}
+        raise UnclearError(explain_two_ways(base, found, [], rest[1:], by_name=True))
     if inside := _find_inside(search):
         return inside
     aside = [path for path in subfolders(base) if is_marks(path.name) and (rest or pictures_in(base))]
@@ -434,6 +450,10 @@ def _find_by_name(search: _Search, named: dict[Path, str]) -> dict[str, Roots]:
         search.left_out += aside
         search.warnings.append(f"{base}: left out, for their names: {_names(aside)}")
     return {"train": _roots(search, base)}
+
+
+def _first(paths: Sequence[Path]) -> str:
+    return in_words([path.name for path in paths])
 
 
 def _names(paths: Sequence[Path]) -> str:

@@ -120,7 +120,7 @@ def _has_sides(folder: Path) -> bool:
     if not os.path.isdir(folder):
         return False
     layout = recognize(folder, AS_NAMED)
-    return layout.has_sides and "train" in layout.sides
+    return layout.has_sides and len(layout.sides.get("train", [])) > 1
 
 
 def load_sample_images() -> Part:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trainkit.data._kinds import ARCHIVES, ARRAYS
 from trainkit.data._labels import in_words, suggest_names
+from trainkit.data._sides import is_marks
 from trainkit.data._tables import SUFFIXES
 from trainkit.data._tree import class_folders, entries, subfolders
 from trainkit.errors import DataError
@@ -27,17 +28,19 @@ def explain_two_ways(
     sides: Mapping[str, Path],
     classes: Sequence[Path],
     rest: Sequence[Path],
+    *,
     twice: tuple[str, Sequence[Path]] | None = None,
+    by_name: bool = False,
 ) -> str:
-    """Show both readings of folders that have class folders: as sides, and as classes."""
-    all_folders = in_words([path.name for path in subfolders(base)])
+    """Show both readings of folders: as sides, and as classes, or as none where the files have the classes."""
     inner = f" with the classes {in_words([path.name for path in classes])}" if classes else ""
-    names = " and ".join(path.name for path in twice[1]) if twice else ""
-    doubt = f"{names} could both be for {twice[0]}: " if twice else ""
+    doubt = f"{' and '.join(path.name for path in twice[1])} could both be for {twice[0]}: " if twice else ""
     beside = f", {in_words([path.name for path in rest])} left out" if rest else ""
+    folders = in_words([path.name for path in subfolders(base)])
+    otherwise = "takes all images together" if by_name else f"takes the folders for classes: {folders}"
     return (
-        f"{base} can be read in two ways. {doubt}{_option(sides)} takes sides{inner}{beside}; --no-sides takes the "
-        f"folders for classes: {all_folders}. Say which."
+        f"{base} can be read in two ways. {doubt}{side_option(sides)} takes sides{inner}{beside}; --no-sides "
+        f"{otherwise}. Say which."
     )
 
 
@@ -69,15 +72,20 @@ def suggest(*folders: Path, beside: Path | None = None) -> str:
         found += f" Where a table has the labels, name that: {_quoted(table)} --images {_quoted(images)}."
     if arrays := [path for path in files if path.suffix.lower() == ARRAYS]:
         found += f" There are arrays: name {_quoted(arrays[0])}."
+    if marks := [path.name for path in subfolders(top) if is_marks(path.name)]:
+        found += f" {in_words(marks)} may mark boxes or masks: trainkit classifies whole images."
     if archives := [path.name for path in files if path.suffix.lower() in ARCHIVES]:
         found += f" There are archives: unpack {in_words(archives)} first."
     return found
 
 
-def _option(sides: Mapping[str, Path]) -> str:
+def side_option(sides: Mapping[str, Path]) -> str:
     """Write the option; a name with a comma has to be changed first."""
     order = [side for side in ("train", "val", "test") if side in sides]
-    return "--sides " + shlex.quote(",".join(f"{side}={sides[side].name}" for side in order))
+    names = [sides[side].name for side in order]
+    if "train" not in sides or any("," in name or name != name.strip() for name in names):
+        return "--sides train=... (of folders without a comma in their names)"
+    return "--sides " + shlex.quote(",".join(f"{side}={name}" for side, name in zip(order, names, strict=True)))
 
 
 def _quoted(path: Path) -> str:
