@@ -578,4 +578,19 @@ LAYOUTS: dict[str, Layout] = {
     "a folder with a comma": Layout(
         tree=sided({"train, new": 6, "more": 6}), answer=Answer(refusal="folders without a comma in their names")
     ),
+    "a wrapper beside a picture": Layout(
+        tree={"archive/cat": 6, "archive/dog": 6, "cover.ppm": ""},
+        answer=but(CHOSEN, warnings=("archive", r"cover\.ppm")),
+    ),
+    "train without images": Layout(
+        tree={"train/cat": 0, "train/dog": 0, **sided({"test": 3})}, answer=Answer(refusal="No images in .*train")
+    ),
+    "a wrapper that is called like both sides": Layout(
+        tree=sided({"train_test_split/train": 6, "train_test_split/test": 3}),
+        answer=but(both(6, 3), warnings=("train_test_split",)),
+    ),
+    "sides in each class, in a wrapper": Layout(
+        tree={"pets/cat/train": 6, "pets/cat/test": 3, "pets/dog/train": 6, "pets/dog/test": 3},
+        answer=but(both(6, 3), warnings=("pets", "cat/train")),
+    ),
 }

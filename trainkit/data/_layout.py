@@ -30,9 +30,7 @@ class Layout:
     folder: Path
     base: Path  # the folder itself, or the one in it that has all
     sides: dict[str, Roots]  # only `train` where nobody has chosen sides; none where there is a refusal
-    side_folders: dict[str, Path] = field(
-        default_factory=dict
-    )  # those that are sides; none where the sides are inside the classes
+    side_folders: dict[str, Path] = field(default_factory=dict)  # none where the sides are inside the classes
     tops: list[Path] = field(default_factory=list)  # folders whose own files belong to no class
     left_out: list[Path] = field(default_factory=list)  # folders
     warnings: list[str] = field(default_factory=list)

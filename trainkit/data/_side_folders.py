@@ -72,11 +72,11 @@ def find_sides(search: Search, named: dict[Path, str], deep: list[Path]) -> dict
     rest = [path for path in class_folders(base) if path not in named and not is_aside(path)]
     if "train" not in found and rest and not any(says_side_only(path.name) for path in deep):
         return find_classes(search)
-    flat = [path for path in named if path not in deep]
-    if "train" not in found and (untold := [path for path in flat if named[path] == "train"]):
-        raise UnclearError(no_classes(untold[0]) + f" {listed(deep)}/ has class folders.")
+    if "train" not in found:
+        _check_train(base, named, deep)
     if len(set(named.values())) == 1 and any(_is_like(path, deep[0]) for path in rest):
         raise UnclearError(explain_two_ways(base, found, class_folders(deep[0]), rest))
+    flat = [path for path in named if path not in deep]
     for path in flat:
         search.warnings.append(f"{path} has no class folders: its images have no labels, and are left out.")
     search.left_out += flat
@@ -84,6 +84,18 @@ def find_sides(search: Search, named: dict[Path, str], deep: list[Path]) -> dict
     sides = take_sides(search, found)
     tell_sides(search)
     return sides
+
+
+def _check_train(base: Path, named: dict[Path, str], deep: list[Path]) -> None:
+    """Raise where there is a folder to train on, but no class folders with images in it.
+
+    Raises:
+        UnclearError: says what is missing there.
+    """
+    for path in subfolders(base):
+        if side_of(path.name) == "train":
+            has = no_classes(path) if path in named else f"No images in {path}. Expected {path}/<class name>/*.jpg."
+            raise UnclearError(f"{has} {listed(deep)}/ has class folders.")
 
 
 def explain_twice(base: Path, named: dict[Path, str], deep: list[Path], *, by_name: bool = False) -> str:

@@ -32,11 +32,13 @@ def _inner(search: Search, folder: Path) -> Path | None:
     if images:
         return images
     beneath = class_folders(folder)
-    if len(beneath) != 1 or has_pictures(folder):
+    if len(beneath) != 1:
         return None
     if any(path != beneath[0] and not holds_files(path) for path in subfolders(folder)):
         return None  # an empty class
     deeper = class_folders(beneath[0])
+    if has_pictures(folder) and (len(deeper) < 2 or search.reading.by_name):
+        return None
     if not deeper or (side_of(beneath[0].name) and not said and not any(side_of(path.name) for path in deeper)):
         return None
     return beneath[0]
