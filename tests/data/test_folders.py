@@ -181,10 +181,19 @@ def test_class_in_the_test_part_only_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["val", "test"])
-def test_class_missing_from_a_part_is_refused(part: str, tmp_path: Path) -> None:
+def test_class_missing_from_a_part_is_warned_of(part: str, tmp_path: Path) -> None:
     add_photos(tmp_path, {"train/cat": 3, "train/dog": 3, f"{part}/cat": 3})
-    with pytest.raises(DataError, match=re.escape(f"No images in {tmp_path / part / 'dog'}. Expected ")):
-        read(tmp_path)
+    found = read(tmp_path, validation=0)
+    assert counts(found) == {"train": 6, part: 3}
+    assert found.warnings == [f"{tmp_path / part} has no {part} image of `dog`."]
+
+
+def test_class_without_a_usable_image_in_a_part_is_warned_of(tmp_path: Path) -> None:
+    add_photos(tmp_path, {"train/cat": 3, "train/dog": 3, "test/cat": 3, "test/dog": 0})
+    (tmp_path / "test" / "dog" / "a.jpg").write_text("hello")
+    bad, missing = read(tmp_path, validation=0).warnings
+    assert bad == f"Left out 1 of 1 files in {tmp_path / 'test' / 'dog'}: a.jpg is no image"
+    assert missing == f"{tmp_path / 'test'} has no test image of `dog`."
 
 
 def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:

@@ -189,6 +189,12 @@ def test_reading_means_nothing_where_there_are_no_columns(tmp_path: Path) -> Non
             trainkit.train(data, reading=Reading(columns="label=breed"), experiments=tmp_path)
 
 
+@pytest.mark.parametrize("reading", [Reading(fold=1), Reading(columns="split=part"), Reading(images="photos")])
+def test_reading_of_rows_may_only_name_their_columns(reading: Reading, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"means nothing for|Leave split out"):
+        take(rows(), tmp_path, reading=reading)
+
+
 def test_labels_that_are_kept_secret_are_left_out_with_a_word(tmp_path: Path) -> None:
     data = {"train": rows(), "test": rows(RGB, LABELS * 0 - 1)}
     dataset = take(data, tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from photographs import write_class_folders
 
 import trainkit
 from trainkit.backend import keras
+from trainkit.data import Reading
 from trainkit.errors import DataError, OutputError, TrainingError, UsageError, WeightsError
 from trainkit.models._outputs import load_keras_model
 
@@ -215,6 +217,33 @@ def test_evaluate_wants_the_data_it_was_trained_on(tmp_path: Path) -> None:
     shutil.rmtree(folder)
     with pytest.raises(DataError, match=r"The images of the run .* are no longer at .*Put them back"):
         trainkit.evaluate(run)
+
+
+def test_run_whose_sides_were_taken_for_classes_says_so(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    for side in ("Training", "Testing"):
+        write_class_folders(folder / side, count=4)
+    run = trainkit.train(folder, **TINY, reading=Reading(sides="none"), experiments=tmp_path / "experiments")
+    config = run.path / "config.toml"
+    now = config.read_text()
+    config.write_text(now.replace('[reading]\nsides = "none"\n', ""))  # as runs were written that had no such options
+    assert config.read_text() != now
+    with pytest.raises(DataError) as error:
+        trainkit.evaluate(run.path)
+    assert "Testing, Training. Received: blue, green, red. Folders of these names are there" in str(error.value)
+    line, section = re.findall("`([^`]*)`", str(error.value))
+    config.write_text(f"{config.read_text()}\n{section}\n{line}\n")
+    assert trainkit.evaluate(run.path)["classes"] == run.result["classes"]
+
+
+def test_class_that_is_missing_in_the_test_folder_is_trained_and_measured(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_class_folders(tmp_path / "photos" / "train", count=6)
+    write_class_folders(tmp_path / "photos" / "test", count=3, colors=("blue", "red"))
+    run = trainkit.train(tmp_path / "photos", **TINY, experiments=tmp_path / "experiments")
+    assert f"{tmp_path / 'photos' / 'test'} has no test image of `green`." in caplog.text
+    assert [sum(row) for row in run.result["confusion_matrix"]] == [3, 0, 3]
 
 
 def test_ctrl_c_keeps_the_best_weights(tmp_path: Path) -> None:

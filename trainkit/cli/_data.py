@@ -46,7 +46,8 @@ def check(
     reading: Any = None,
     html: Annotated[Path | None, typer.Option(help="Also write a page with the pictures.", metavar="FILE")] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="End with 1 after leaks, contradictions or unreadable files.")
+        bool,
+        typer.Option("--strict", help="End with 1 after leaks, contradictions, unreadable files or left-out images."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -73,7 +74,12 @@ def check(
         if html:
             print(f"Wrote {html}.")
     if strict and found.spoiled_by:
-        raise DataError(f"{folder} should be put right before it is trained on: {', '.join(found.spoiled_by)}.")
+        raise DataError(f"{folder} should be put right before it is trained on: {', '.join(_reasons(found))}.")
+
+
+def _reasons(found: DataCheck) -> list[str]:
+    names = ", ".join(path.name for path in found.missed)
+    return [f"left out ({names})" if key == "left_out" else key for key in found.spoiled_by]
 
 
 def _print_check(found: DataCheck) -> None:
@@ -124,7 +130,8 @@ def _findings(document: dict[str, Any]) -> list[list[str]]:
         *([kind, str(len(found)), listed([" = ".join(group) for group in found])] for kind, found in groups.items()),
         ["unreadable", str(len(problems)), listed(problems)],
         ["links that leave", str(len(document["links"])), listed(document["links"])],
-        ["hidden", str(len(document["hidden"])), listed(document["hidden"])],
+        ["folders left out", str(len(document["left_out"])), listed(document["left_out"])],
+        ["hidden or junk", str(len(document["hidden"])), listed(document["hidden"])],
         ["beside the classes", str(len(document["strays"])), listed(document["strays"])],
         ["imbalance", times if imbalance >= 1.05 else "0", f"the largest class is {times} times the smallest"],
         ["EXIF rotations", str(sum(rotated.values())), counted(rotated)],

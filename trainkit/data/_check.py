@@ -15,11 +15,21 @@ import numpy as np
 from trainkit.data._array_repeats import label_images, show_image
 from trainkit.data._arrays import choose_sides_of_arrays, read_arrays
 from trainkit.data._duplicates import Duplicates, Group, LabelledFile, find_duplicates
-from trainkit.data._folders import check_listing, choose_sides_of, inspect_listing, label, list_folder, usable_images
+from trainkit.data._folders import (
+    check_listing,
+    choose_sides_of,
+    inspect_listing,
+    label,
+    list_folder,
+    missing_classes,
+    usable_images,
+)
 from trainkit.data._inspection import inspect_files, read_image
-from trainkit.data._reading import AS_NAMED, Reading
+from trainkit.data._kinds import kind_of
+from trainkit.data._reading import AS_NAMED, Reading, check_applies
 from trainkit.data._split import PINS_FILE, read_pins
-from trainkit.data._tables import SUFFIXES, choose_sides_of_rows, read_files
+from trainkit.data._tables import choose_sides_of_rows, read_files
+from trainkit.data._tree import holds_pictures
 from trainkit.errors import DataError
 from trainkit.files import write_json
 
@@ -40,7 +50,9 @@ class DataCheck:
     hidden: list[Path] = field(default_factory=list)
     links: list[Path] = field(default_factory=list)  # symbolic links that leave the folder
     strays: list[Path] = field(default_factory=list)  # beside the class folders
-    warnings: list[str] = field(default_factory=list)  # what was chosen where a table or arrays leave it open
+    left_out: list[Path] = field(default_factory=list)  # folders that `train` does not look into
+    missed: list[Path] = field(default_factory=list)  # of these, those with images, where nobody has named the sides
+    warnings: list[str] = field(default_factory=list)  # how it was read, where names do not say all
 
     @property
     def usable(self) -> list[LabelledFile]:
@@ -84,7 +96,8 @@ class DataCheck:
     def spoiled_by(self) -> list[str]:
         """What should be put right before anything is trained on this: keys of the document."""
         document = self.to_json()
-        return [key for key in ("leaks", "contradictions", "unreadable", "refusal") if document[key]]
+        found = [key for key in ("leaks", "contradictions", "unreadable", "refusal") if document[key]]
+        return [*found, "left_out"] if self.missed else found
 
     def to_json(self) -> dict[str, Any]:
         """Return everything for a JSON document; paths are absolute."""
@@ -109,6 +122,7 @@ class DataCheck:
             "hidden": list(map(to_text, self.hidden)),
             "links": list(map(to_text, self.links)),
             "strays": list(map(to_text, self.strays)),
+            "left_out": list(map(to_text, self.left_out)),
             "warnings": self.warnings,
             "refusal": self.refusal,
         }
@@ -131,13 +145,16 @@ def check_data(
 
     Raises:
         DataError: there is no such data, or it cannot be read.
+        UsageError: the reading says something that means nothing for this kind of data.
     """
-    path = Path(data)
-    if path.suffix.lower() in SUFFIXES and not os.path.isdir(path):
-        return check_table(path, validation=validation, reading=reading or AS_NAMED)
-    if path.suffix.lower() == ".npz" and not os.path.isdir(path):
+    path, reading = Path(data), reading or AS_NAMED
+    kind = kind_of(path)
+    check_applies(reading, kind, str(data))
+    if kind == "table":
+        return check_table(path, validation=validation, reading=reading)
+    if kind == "arrays":
         return check_arrays(path, validation=validation)
-    return check_folder(path, validation=validation, reading=reading or AS_NAMED)
+    return check_folder(path, validation=validation, reading=reading)
 
 
 def check_table(path: Path, *, validation: float = VALIDATION, reading: Reading = AS_NAMED) -> DataCheck:
@@ -197,15 +214,17 @@ def check_folder(folder: Path, *, validation: float = VALIDATION, reading: Readi
     listing = list_folder(folder, reading)
     images = inspect_listing(listing)
     files = label(images)
-    strays, refusal, chosen = listing.strays, None, []
+    strays, refusal, chosen = listing.aside.strays, None, []
     try:
         check_listing(listing)
-        sides, _ = choose_sides_of(listing, usable_images(listing, images)[0], validation=validation)
-        chosen = [side for side in sides if side not in listing.parts]
+        usable, _ = usable_images(listing, images)
+        listing.warnings.extend(missing_classes(listing, usable))
+        sides, _ = choose_sides_of(listing, usable, validation=validation)
+        chosen = [side for side in sides if side not in listing.files]
         files = label(sides) + [labelled for labelled in files if labelled.file.problem]
     except DataError as error:
         refusal = str(error)
-        if not listing.has_parts:
+        if not listing.layout.has_sides:
             files = [replace(labelled, side=None) for labelled in files]
         if not any(listing.files.values()):
             files, strays = [LabelledFile(file, (), None) for file in inspect_files(strays)], []
@@ -213,9 +232,12 @@ def check_folder(folder: Path, *, validation: float = VALIDATION, reading: Readi
         check_images(files, data=folder),
         chosen_sides=chosen,
         refusal=refusal,
-        hidden=listing.hidden,
-        links=listing.links,
+        hidden=listing.aside.hidden,
+        links=listing.aside.links,
         strays=strays,
+        left_out=listing.left_out,
+        missed=[] if reading.sides else [path for path in listing.left_out if holds_pictures(path)],
+        warnings=listing.warnings,
     )
 
 

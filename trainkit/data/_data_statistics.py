@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from trainkit.data._dataset import ChosenImages, FileImages, Images
-from trainkit.data._folders import inspect_listing, list_folder
+from trainkit.data._folders import check_names, inspect_listing, list_folder
 from trainkit.data._inspection import ImageFile, inspect_files
-from trainkit.data._reading import Reading
+from trainkit.data._kinds import kind_of
+from trainkit.data._reading import Reading, check_applies
 from trainkit.data._sources import SOURCES, load_dataset
 from trainkit.data._statistics import Statistics, measure_images
-from trainkit.data._tables import SUFFIXES, read_files
+from trainkit.data._tables import read_files
 from trainkit.errors import DataError, UsageError, unknown
 from trainkit.files import check_new
 from trainkit.preprocessing import Color, Resize, build_preprocessing, parse_size, save_mean_image
@@ -122,10 +123,14 @@ def measure_data(
 def _find_images(data: str, split: str, validation: float, reading: Reading) -> tuple[Images, list[str]]:
     """Return the images that are meant, and what there is to say about the others."""
     path = Path(data)
-    if split == "all" and data not in SOURCES:
-        if path.is_dir():
-            return _usable(data, _files_of_folder(path, reading))
-        if path.is_file() and path.suffix.lower() in SUFFIXES:
+    if split == "all" and data not in SOURCES and path.exists():
+        kind = kind_of(path)
+        check_applies(reading, kind, data)
+        if kind == "folder":
+            files, warnings = _files_of_folder(path, reading)
+            images, more = _usable(data, files)
+            return images, warnings + more
+        if kind == "table":
             labelled, warnings = read_files(path, reading)
             images, more = _usable(data, [one.file for one in labelled])
             return images, warnings + more
@@ -139,13 +144,14 @@ def _find_images(data: str, split: str, validation: float, reading: Reading) -> 
     ), dataset.warnings
 
 
-def _files_of_folder(folder: Path, reading: Reading) -> list[ImageFile]:
+def _files_of_folder(folder: Path, reading: Reading) -> tuple[list[ImageFile], list[str]]:
     """Look at the images in class folders; where there are none, at those in the folder itself."""
     listing = list_folder(folder, reading)
+    check_names(listing)
     if any(paths for of_class in listing.files.values() for paths in of_class.values()):
         images = inspect_listing(listing)
-        return [file for of_class in images.values() for files in of_class.values() for file in files]
-    return inspect_files(listing.strays)
+        return [file for of_class in images.values() for files in of_class.values() for file in files], listing.warnings
+    return inspect_files(listing.aside.strays), listing.warnings
 
 
 def _usable(data: str, files: Sequence[ImageFile]) -> tuple[FileImages, list[str]]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from trainkit.data._duplicates import LabelledFile, find_duplicates, warnings_of
 from trainkit.data._inspection import ImageFile, inspect_files
+from trainkit.data._labels import in_words, label_of
+from trainkit.data._layout import Layout, recognize
 from trainkit.data._reading import AS_NAMED, Reading
-from trainkit.data._split import PINS_FILE, choose_sides, read_pins, shares_of, write_pins
+from trainkit.data._sides import is_junk
+from trainkit.data._split import choose_sides, read_pins, shares_of, write_pins
+from trainkit.data._tree import Aside, entries, files_below, is_picture, is_within, walk
+from trainkit.data._unclear import suggest
 from trainkit.errors import DataError
 
-_PART_FOLDERS = {"val": ("val", "validation", "valid"), "test": ("test",)}
+_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,17 +27,12 @@ class Listing:
     """What lies in a folder, by name only."""
 
     folder: Path
-    parts: dict[str, Path]  # side to folder; only `train`, the folder itself, where it has no such folders
+    layout: Layout
     files: dict[str, dict[str, list[Path]]]  # side, class name, files in order
-    strays: list[Path] = field(default_factory=list)  # files beside the class folders
-    others: list[Path] = field(default_factory=list)  # folders beside `train/`, `val/` and `test/`
-    hidden: list[Path] = field(default_factory=list)  # files and folders whose name begins with a dot
-    links: list[Path] = field(default_factory=list)  # symbolic links that leave the folder
-
-    @property
-    def has_parts(self) -> bool:
-        """Whether somebody has chosen sides: there are folders for them."""
-        return self.parts.get("train") != self.folder
+    aside: Aside = field(default_factory=Aside)
+    left_out: list[Path] = field(default_factory=list)  # folders that training does not look into
+    warnings: list[str] = field(default_factory=list)  # how it was read
+    nameless: list[Path] = field(default_factory=list)  # files whose names have no class, where they should
 
 
 Images = dict[str, dict[str, list[ImageFile]]]  # side, class name, images
@@ -98,115 +98,135 @@ def list_folder(folder: Path, reading: Reading = AS_NAMED) -> Listing:
         raise DataError(f"{folder} is a file. Expected a folder with one folder of images for each class.")
     if not os.path.isdir(folder):
         raise DataError(f"No such folder: {folder}. Expected a folder with one folder of images for each class.")
-    parts = _part_folders(folder)
-    listing = Listing(folder=folder, parts=parts, files={side: {} for side in parts})
-    sides = {part: side for side, part in parts.items()}
-    for top in dict.fromkeys([folder, *parts.values()]):
-        _list_top(top, sides, listing)
-    for paths in (listing.strays, listing.others, listing.hidden, listing.links):
+    layout = recognize(folder, reading)
+    listing = Listing(
+        folder=folder,
+        layout=layout,
+        files={side: {} for side in layout.sides},
+        left_out=list(layout.left_out),
+        warnings=list(layout.warnings),
+    )
+    if layout.refusal:
+        listing.aside.strays.extend(path for path in files_below(folder) if is_picture(path))
+        return listing
+    _list_tops(listing)
+    for side in layout.sides:
+        _list_side(side, listing, reading)
+    if reading.by_name:
+        _leave_out_unlabelled(listing)
+    for paths in (listing.aside.strays, listing.aside.hidden, listing.aside.links, listing.left_out):
         paths.sort()
     return listing
 
 
-def _list_top(top: Path, sides: dict[Path, str], listing: Listing) -> None:
-    """List a folder that has class folders, or folders that have them."""
-    inside = [os.path.realpath(path) for path in (listing.folder, top)]
-    for entry in _entries(top):
-        path = Path(entry.path)
-        if entry.name.startswith("."):
-            _note_hidden(path, listing)
+def _list_tops(listing: Listing) -> None:
+    """Note what lies beside the folders of the classes."""
+    roots = {path for of_side in listing.layout.sides.values() for path, _ in of_side}
+    pictures = []
+    for top in listing.layout.tops:
+        if top in roots:
             continue
-        if entry.is_symlink() and not _is_within(path, inside):
-            listing.links.append(path)
-        if not os.path.isdir(path):
-            listing.strays.append(path)
-        elif top in sides:  # a linked class is followed wherever it leads: its owner has put it there
-            real = os.path.realpath(path)
-            listing.files[sides[top]][entry.name] = sorted(_walk(path, [*inside, real], {real}, listing))
-        elif path not in sides:
-            listing.others.append(path)
+        inside = [os.path.realpath(path) for path in (listing.folder, top)]
+        for entry in entries(top):
+            path = Path(entry.path)
+            if is_junk(entry.name):
+                listing.aside.note_hidden(path)
+                continue
+            if entry.is_symlink() and not is_within(path, inside):
+                listing.aside.links.append(path)
+            if not os.path.isdir(path):
+                listing.aside.strays.append(path)
+                pictures += [path] if is_picture(path) else []
+    if pictures and any(label for of_side in listing.layout.sides.values() for _, label in of_side):
+        listing.warnings.append(
+            f"Left out {len(pictures)} images beside the class folders of {listing.folder}: {_named(pictures)}"
+        )
 
 
-def _part_folders(folder: Path) -> dict[str, Path]:
-    """Return side to folder. `train` is a part only when it holds folders: it may also be a class of railway photos."""
-    found = {"train": folder / "train"} if _has_subfolders(folder / "train") else {}
-    for side, names in _PART_FOLDERS.items():
-        there = [folder / name for name in names if (folder / name).is_dir()]
-        if there and (found or (not (folder / "train").exists() and _has_subfolders(there[0]))):
-            found[side] = there[0]
-    return found or {"train": folder}
-
-
-def _has_subfolders(folder: Path) -> bool:
-    if not os.path.isdir(folder):
-        return False
-    return any(os.path.isdir(entry.path) and not entry.name.startswith(".") for entry in _entries(folder))
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise DataError(f"Cannot read {folder}: {error.strerror}.") from error
-
-
-def _walk(folder: Path, inside: Sequence[str], seen: set[str], listing: Listing) -> list[Path]:
-    """Return every file below a folder; note what is hidden and what leads outside, and enter no folder twice."""
-    files = []
-    for entry in _entries(folder):
-        path = Path(entry.path)
-        if entry.name.startswith("."):
-            _note_hidden(path, listing)
+def _list_side(side: str, listing: Listing, reading: Reading) -> None:
+    for root, label in listing.layout.sides[side]:
+        # A linked class is followed wherever it leads: its owner has put it there.
+        inside = [os.path.realpath(path) for path in (listing.folder, root.parent, root)]
+        found = sorted(walk(root, inside, {inside[-1]}, listing.aside, listing.left_out))
+        if label is not None:
+            listing.files[side].setdefault(label, []).extend(found)
             continue
-        real = os.path.realpath(path)
-        leaves = entry.is_symlink() and not _is_within(path, inside)
-        upwards = entry.is_symlink() and _is_within(folder, [real])
-        if leaves:
-            listing.links.append(path)
-        if not os.path.isdir(path):  # unlike the entry's own, false for a link that leads in a circle
-            files.append(path)
-        elif not leaves and not upwards and real not in seen:
-            seen.add(real)
-            files += _walk(path, inside, seen, listing)
-    return files
+        for path in found:
+            name = label_of(path.name, reading.pattern) if is_picture(path) else None
+            if name is not None:
+                listing.files[side].setdefault(name, []).append(path)
+            else:
+                (listing.nameless if is_picture(path) else listing.aside.strays).append(path)
+    listing.files[side] = dict(sorted(listing.files[side].items()))
 
 
-def _note_hidden(path: Path, listing: Listing) -> None:
-    if path.name != PINS_FILE:  # is ours
-        listing.hidden.append(path)
+def _leave_out_unlabelled(listing: Listing) -> None:
+    """Leave out a side for validation or testing no file of which has a class in its name."""
+    for side in [side for side, of_class in listing.files.items() if side != "train" and not of_class]:
+        del listing.files[side]
+        for root, _ in listing.layout.sides[side]:
+            listing.left_out.append(root)
+            listing.nameless[:] = [path for path in listing.nameless if root not in path.parents]
+            listing.warnings.append(f"{root} is left out: no file in it has a class in its name.")
 
 
-def _is_within(path: Path, folders: Sequence[str]) -> bool:
-    real = os.path.realpath(path)
-    return any(real == folder or real.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
+def _named(paths: list[Path]) -> str:
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return ", ".join(path.name if path.name.isprintable() else ascii(path.name) for path in paths[:_SHOWN]) + more
 
 
 def check_listing(listing: Listing) -> None:
     """Raise unless a model can be trained on the folder, as far as names tell.
 
     Raises:
-        DataError: fewer than two classes, parts that do not fit together, or a class without files.
+        DataError: it can be read in several ways, has fewer than two classes, or sides that do not fit together.
     """
-    folder, parts = listing.folder, listing.parts
-    if "train" not in parts:
-        side = min(parts)
-        raise DataError(f"{folder} has {parts[side].name}/ but no train/. Expected {folder}/train/<class name>/*.jpg")
+    layout = listing.layout
+    if layout.refusal:
+        raise DataError(layout.refusal)
+    check_names(listing)
+    if "train" not in layout.sides:
+        part = layout.side_folders[min(layout.sides)]
+        raise DataError(
+            f"{layout.base} has {part.name}/ but no train/. Expected {layout.base}/train/<class name>/*.jpg, or "
+            f"--no-sides where {part.name} is a class."
+        )
+    train = layout.side_folders.get("train", layout.base)
     class_names = list(listing.files["train"])
     if not class_names:
-        raise DataError(f"No class folders in {parts['train']}. Expected {parts['train']}/<class name>/*.jpg")
+        raise DataError(f"No class folders in {train}. Expected {train}/<class name>/*.jpg.{suggest(train)}")
     if len(class_names) == 1:
-        raise DataError(f"Only one class in {parts['train']}: `{class_names[0]}`. Expected at least two class folders.")
+        roots = [path for path, label in layout.sides["train"] if label]
+        more = suggest(*roots, beside=train) if roots else ""
+        raise DataError(f"Only one class in {train}: `{class_names[0]}`. Expected at least two class folders.{more}")
     for name in class_names:
         if not name.isprintable():
-            raise DataError(
-                f"The class folder {name!r} in {parts['train']} has a name that cannot be printed. Rename it."
-            )
-    for side, part in parts.items():
-        if strangers := listing.files[side].keys() - set(class_names):
-            raise DataError(
-                f"{part} has class folders that train/ has not: {', '.join(sorted(strangers))}. Add or remove them."
-            )
+            raise DataError(f"The class folder {name!r} in {train} has a name that cannot be printed. Rename it.")
+    for side, of_class in listing.files.items():
+        if strangers := of_class.keys() - set(class_names):
+            raise DataError(_explain_strangers(layout, side, strangers, listing))
+
+
+def check_names(listing: Listing) -> None:
+    """Raise where a file that should have its class in its name has none."""
+    if bad := listing.nameless:
+        total = len(bad) + sum(len(paths) for of_class in listing.files.values() for paths in of_class.values())
+        raise DataError(
+            f"{len(bad)} of {total} images in {listing.folder} have no class in their name: {_named(bad)}. Expected "
+            "names such as cat_001.jpg, or --pattern with a regular expression whose group is the class; move away "
+            "what has none."
+        )
+
+
+def _explain_strangers(layout: Layout, side: str, strangers: Collection[str], listing: Listing) -> str:
+    part = layout.side_folders.get(side, layout.base / side)
+    train = layout.side_folders.get("train", layout.base / "train")
+    known = {name.lower() for name in listing.files["train"]}
+    case = " Their names differ in capital letters: rename them." if {s.lower() for s in strangers} <= known else ""
+    return (
+        f"{part} has class folders that {train.name}/ has not: {', '.join(sorted(strangers))}. Add or remove them."
+        f"{case} Where these are no sides, --no-sides takes the folders for classes."
+    )
 
 
 def inspect_listing(listing: Listing) -> Images:
@@ -225,27 +245,41 @@ def usable_images(listing: Listing, images: Images) -> tuple[Images, list[str]]:
     Raises:
         DataError: a class has none.
     """
-    warnings: list[str] = []
-    if listing.others:
-        names = ", ".join(path.name for path in listing.others)
-        warnings.append(f"{listing.folder} has train/, so the folders beside it are left out: {names}")
-    if listing.links:
-        names = ", ".join(map(str, listing.links[:3])) + (
-            f" and {more} more" if (more := len(listing.links) - 3) > 0 else ""
-        )
+    warnings = list(listing.warnings)
+    if links := listing.aside.links:
+        names = ", ".join(map(str, links[:3])) + (f" and {more} more" if (more := len(links) - 3) > 0 else "")
         warnings.append(f"Symbolic links leave {listing.folder}, which is not the whole of the data then: {names}")
     usable = {
-        side: {name: _usable(listing.parts[side] / name, of_class.get(name, []), warnings) for name in images["train"]}
+        side: {
+            name: _usable(listing.layout.folder_of(side, name), of_class.get(name, []), side, warnings)
+            for name in images["train"]
+        }
         for side, of_class in images.items()
     }
-    return usable, warnings
+    return usable, warnings + missing_classes(listing, usable)
 
 
-def _usable(folder: Path, files: list[ImageFile], warnings: list[str]) -> list[ImageFile]:
-    if not files:
+def missing_classes(listing: Listing, images: Images) -> list[str]:
+    """Say which classes have no images on the sides for validation and testing.
+
+    Raises:
+        DataError: a side has none at all.
+    """
+    warnings = []
+    for side, of_class in images.items():
+        if not any(of_class.values()):
+            raise DataError(f"No usable image in {listing.layout.side_folders.get(side, listing.folder)}: add some.")
+        if side != "train" and (missing := [f"`{name}`" for name, files in of_class.items() if not files]):
+            folder = listing.layout.side_folders.get(side, listing.folder)
+            warnings.append(f"{folder} has no {side} image of {in_words(missing)}.")
+    return warnings
+
+
+def _usable(folder: Path, files: list[ImageFile], side: str, warnings: list[str]) -> list[ImageFile]:
+    if not files and side == "train":
         raise DataError(f"No images in {folder}. Expected {folder}/*.jpg")
     bad = [file for file in files if file.problem]
-    if len(bad) == len(files):
+    if len(bad) == len(files) and side == "train":
         raise DataError(
             f"No usable image in {folder}: {bad[0].path.name} {bad[0].problem} ({len(bad)} of {len(files)} left out). "
             "Put JPEG or PNG images there."
@@ -288,11 +322,3 @@ def inspect_folder(folder: Path) -> list[ImageFile]:
     if not usable:
         raise DataError(f"No usable image in {folder}. Expected {folder}/*.jpg")
     return usable
-
-
-def files_below(folder: Path) -> list[Path]:
-    """Return every file below a folder, without hidden ones."""
-    real = os.path.realpath(folder)
-    listing = Listing(folder=folder, parts={}, files={})
-    files = _walk(folder, [real], {real}, listing)
-    return sorted(files)

@@ -31,6 +31,8 @@ def stream_rows(data: Any, reading: Reading, name: str) -> Stream:
         raise UsageError(
             f"{name} is streamed, so that nobody can tell whether it ends. Load it without streaming=True."
         )
+    if "split" in reading.column_names:
+        raise UsageError("Sides of such data are {'train': ..., 'test': ...}. Leave split out of --columns.")
     image = _column(data.features, reading, "image", ("Image",), name)
     label = _column(data.features, reading, "label", ("ClassLabel",), name)
     feature = data.features[label]

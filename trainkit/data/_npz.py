@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from trainkit.data._table_sides import WORDS
+from trainkit.data._sides import WORDS_OF_SIDES
 from trainkit.errors import DataError
 
 NAMES_EXPECTED = "`x_train` and `y_train`, or `train_images` and `train_labels`"
@@ -65,7 +65,7 @@ def _meaning(name: str) -> str | None:
     if name in (f"x{SHAPES}", f"x_val{SHAPES}", f"x_test{SHAPES}"):
         return name
     for axis, words in _AXES.items():
-        for side, side_words in WORDS.items():
+        for side, side_words in WORDS_OF_SIDES.items():
             either = f"(?:{'|'.join(side_words)})"
             alone = f"|(?:{'|'.join(words)})" if side == "train" else ""
             pattern = f"{either}_?(?:{'|'.join(words)})|(?:{'|'.join(words)})_?{either}{alone}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from trainkit._progress import doing
 from trainkit.data._dataset import PackedPixels
 from trainkit.data._hugging_face import is_hugging_face, stream_rows
 from trainkit.data._pixel_files import PixelFile
-from trainkit.data._reading import AS_NAMED, Reading
+from trainkit.data._reading import Reading, check_applies
 from trainkit.data._streams import Stream
 from trainkit.data._table_columns import column_meaning
 from trainkit.data._table_sides import side_of_word
@@ -81,10 +81,7 @@ def gather(data: Any, folder: Path, *, class_names: Sequence[str] | None, readin
         raise DataError("The sides have different classes. Expected the same, in the same order.")
     if names and class_names is not None:
         raise UsageError("`class_names` go with arrays: other data has its own.")
-    if reading != AS_NAMED and not _has_columns(data):
-        raise UsageError(
-            "`reading` says how a folder or a table is read, and means nothing for this data: leave it out."
-        )
+    check_applies(replace(reading, columns=None) if _has_columns(data) else reading, "arrays", "`data`")
     pixels: dict[str, np.ndarray | PackedPixels] = {}
     labels: dict[str, list[Any]] = {}
     warnings: list[str] = []

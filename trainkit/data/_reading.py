@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from trainkit.errors import UsageError
 
+Kind = Literal["name", "folder", "table", "arrays"]
 SIDES = ("train", "val", "test")
 COLUMNS = ("image", "label", "split")
 NO_SIDES = "none"
@@ -38,11 +39,18 @@ class Reading:
                     raise UsageError(
                         f"`reading.{field.name}` must be {EXPECTED[field.name]}. Received: {value!r}"
                     ) from error
+        if self.pattern is not None and self.labels_from == "folder":
+            raise UsageError("--pattern finds the class in a file's name: it needs --labels-from name.")
 
     def to_settings(self) -> dict[str, Any]:
         """Return what is said, by the dotted keys of a run's settings."""
         values = {f"reading.{field.name}": getattr(self, field.name) for field in fields(self)}
         return {key: value for key, value in values.items() if value is not None}
+
+    @property
+    def by_name(self) -> bool:
+        """Whether the class stands in the name of the file."""
+        return self.labels_from == "name" or self.pattern is not None
 
     @property
     def side_folders(self) -> dict[str, str] | None:
@@ -58,6 +66,27 @@ class Reading:
 
 
 AS_NAMED = Reading()
+_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(("sides", "labels_from", "pattern"), "folder"),
+    **dict.fromkeys(("columns", "images", "separator", "fold"), "table"),
+}
+_WORDS = {"name": "a data set with a name", "folder": "a folder", "table": "a table", "arrays": "arrays"}
+
+
+def check_applies(reading: Reading, kind: Kind, data: str) -> None:
+    """Raise where something is said that means nothing for this kind of data.
+
+    Raises:
+        UsageError: names the option.
+    """
+    for field in fields(reading):
+        value, wanted = getattr(reading, field.name), _KINDS[field.name]
+        if value is not None and wanted != kind:
+            option = "--no-sides" if value == NO_SIDES and field.name == "sides" else f"--{field.name}"
+            raise UsageError(
+                f"{option.replace('_', '-')} says how {_WORDS[wanted]} is read. It means nothing for {data} "
+                f"({_WORDS[kind]}): leave it out."
+            )
 
 
 def parse_pairs(text: str, keys: tuple[str, ...]) -> dict[str, str]:
@@ -151,7 +180,7 @@ HELP = {
 DEFAULTS = {  # in words
     "sides": "as their names tell",
     "labels_from": "folder",
-    "pattern": "the letters before a dot, an underscore, a hyphen or a number",
+    "pattern": "what stands before the number at the name's end: cat of cat.0.jpg, cat_001.jpg and cat (3).jpg",
     "columns": "as their names tell",
     "images": "the table's own",
     "separator": "|",

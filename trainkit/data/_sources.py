@@ -14,13 +14,14 @@ from trainkit.data._arrays import load_npz
 from trainkit.data._dataset import ArrayImages, ChosenImages, ColorImages, Dataset, FileImages, Images, Part
 from trainkit.data._folders import inspect_folder, read_class_folders
 from trainkit.data._inspection import ImageFile
-from trainkit.data._reading import AS_NAMED, Reading
+from trainkit.data._kinds import ARRAYS, kind_of
+from trainkit.data._layout import recognize
+from trainkit.data._reading import AS_NAMED, Reading, check_applies
 from trainkit.data._tables import SUFFIXES, read_table
 from trainkit.errors import DataError
 from trainkit.preprocessing import Color
 
 _SPLIT_SEED = 0  # the sides of a named data set stay the same whatever the seed of the training
-_ARRAYS = ".npz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,18 +83,22 @@ def load_dataset(data: str, *, validation: float = 0.1, reading: Reading = AS_NA
 
     Raises:
         DataError: there is no such data, or it cannot be used; says what was expected.
+        UsageError: the reading says something that means nothing for this kind of data.
     """
     if data in SOURCES:
+        check_applies(reading, "name", data)
         return _from_source(data, validation)
     folder = Path(data)
     if not os.path.exists(folder):  # unlike Path's, false for a name that is too long
         near = get_close_matches(folder.name.lower(), SOURCES, n=1)
         hint = f" Did you mean `{near[0]}`?" if near else ""
-        kind = "file" if folder.suffix.lower() in (*SUFFIXES, _ARRAYS) else "folder"
-        raise DataError(f"No such {kind}: {data}.{hint} Expected {DATA_EXPECTED}.")
-    if folder.suffix.lower() == _ARRAYS and not os.path.isdir(folder):
+        what = "file" if folder.suffix.lower() in (*SUFFIXES, ARRAYS) else "folder"
+        raise DataError(f"No such {what}: {data}.{hint} Expected {DATA_EXPECTED}.")
+    kind = kind_of(folder)
+    check_applies(reading, kind, data)
+    if kind == "arrays":
         return load_npz(folder, validation=validation)
-    if folder.suffix.lower() in SUFFIXES and not os.path.isdir(folder):
+    if kind == "table":
         return _from_table(folder, validation, reading)
     return _from_folder(folder, validation, reading)
 
@@ -104,11 +109,18 @@ def load_images(data: str) -> Part:
     Raises:
         DataError: there is no such data, or no usable image in it.
     """
-    if data in SOURCES or os.path.isfile(data) or (Path(data) / "train").is_dir():
+    if data in SOURCES or os.path.isfile(data) or _has_sides(Path(data)):
         dataset = load_dataset(data)
         return dataset.parts[dataset.test_split or "train"]
     files = inspect_folder(Path(data))
     return Part(_file_images(files), np.zeros(len(files), np.int64))
+
+
+def _has_sides(folder: Path) -> bool:
+    if not os.path.isdir(folder):
+        return False
+    layout = recognize(folder, AS_NAMED)
+    return layout.has_sides and len(layout.sides.get("train", [])) > 1
 
 
 def load_sample_images() -> Part:

@@ -8,13 +8,9 @@ from dataclasses import dataclass
 
 from trainkit.data._reading import Reading
 from trainkit.data._sheets import Sheet, find_column, naming, option, plain
+from trainkit.data._sides import SIDE_OF
 from trainkit.errors import DataError
 
-WORDS = {
-    "train": ("train", "training", "trn", "trainset", "trainingset", "trainval"),
-    "val": ("val", "valid", "validation", "dev", "development", "valset", "validationset"),
-    "test": ("test", "testing", "tst", "eval", "evaluation", "holdout", "testset"),
-}
 _OURS = ("split", "side")  # always about sides: what else is in them is an error
 _USUAL_NAMES = "set sets subset subsets dataset datasplit splits splitname partition phase usage traintest trainvaltest"
 _USUAL = frozenset(_USUAL_NAMES.split())
@@ -83,8 +79,7 @@ def read_sides(sheet: Sheet, reading: Reading, *, taken: Sequence[int]) -> Sides
 
 def side_of_word(word: str) -> str | None:
     """Return the side that a cell names; `None` where it names none."""
-    wanted = plain(word)
-    return next((side for side, words in WORDS.items() if wanted in words), None)
+    return SIDE_OF.get(plain(word).replace("trainval", "train").removesuffix("set"))
 
 
 def _check_ours(sheet: Sheet, columns: Sequence[int]) -> None:

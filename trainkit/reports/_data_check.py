@@ -64,7 +64,9 @@ def _content(check: DataCheck) -> dict[str, Any]:
             title: document[name][:_ROWS]
             for title, name in (
                 ("Symbolic links that leave the folder", "links"),
-                ("Hidden files and folders", "hidden"),
+                ("How the folder is read", "warnings"),
+                ("Folders left out", "left_out"),
+                ("Files and folders that are hidden, or a system's own", "hidden"),
                 ("Files beside the class folders", "strays"),
             )
             if document[name]

@@ -92,8 +92,7 @@ def find_out(run: Run, exported: Path) -> Findings:
         parts |= _describe_network(model, run)
     with _noting(notes):
         dataset = run.load_data()
-        if dataset.class_names != run.class_names:
-            raise DataError(f"The classes of {run.config['data']} are no longer those of {run.name}.")
+        run.check_classes(dataset)
         parts["images"] = {side: len(part) for side, part in dataset.parts.items()}
         with doing("Choosing pictures of each class"):
             parts["samples"] = _choose_samples(dataset)

@@ -128,10 +128,7 @@ def _evaluate_run(run: Run) -> dict[str, Any]:
         raise DataError(
             f"The data of {run.name} has neither a test nor a validation part. Train with --validation 0.1."
         )
-    if dataset.class_names != run.class_names:
-        raise DataError(
-            f"The classes of {run.config['data']} are no longer those of {run.name}: {', '.join(run.class_names)}."
-        )
+    run.check_classes(dataset)
     return evaluate_model(load_keras_model(run.model_path), dataset, run.preprocessing)
 
 

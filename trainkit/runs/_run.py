@@ -140,6 +140,25 @@ class Run:
             raise DataError(f"The images of the run {self.name} are no longer at {data}. Put them back there.")
         return load_dataset(data, validation=self.config.training.validation, reading=self.config.reading)
 
+    def check_classes(self, dataset: Dataset) -> None:
+        """Raise unless the data still has the classes that the network answers with.
+
+        Raises:
+            DataError: it has others; says how the folders are read as they were, where that is the reason.
+        """
+        if dataset.class_names == self.class_names:
+            return
+        data = Path(self.config.data)
+        as_before = (
+            f' Folders of these names are there: `sides = "none"` below `[reading]` in {self.path / "config.toml"} '
+            "takes them for classes, as this run did."
+        )
+        read_otherwise = all((data / name).is_dir() for name in self.class_names) and self.config.reading.sides is None
+        raise DataError(
+            f"The classes of {data} are no longer those of {self.name}: {', '.join(self.class_names)}. Received: "
+            f"{', '.join(dataset.class_names)}.{as_before if read_otherwise else ''}"
+        )
+
     @property
     def model_path(self) -> Path:
         """The best weights, as a `.keras` file."""

@@ -95,6 +95,7 @@ def resume(run: Run) -> Run:
         remove_leftovers(run.path)
         dataset, before = run.load_data(), run.environment
         now = describe_environment(seed=config.training.seed, data=fingerprint(dataset))
+        run.check_classes(dataset)
         if before.get("data") not in (None, now["data"]):
             raise DataError(
                 f"The images of {run.name} are no longer those that it began with. Put them back, or train anew."

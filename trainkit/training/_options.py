@@ -15,7 +15,7 @@ from typing import Any
 from trainkit.data._arrays import load_arrays, load_given, save_arrays, save_given
 from trainkit.data._dataset import ArrayImages, Dataset
 from trainkit.data._python_data import TAKEN, Gathered, gather, is_stream, is_table, without_place, write_table
-from trainkit.data._reading import AS_NAMED, Reading
+from trainkit.data._reading import Reading, check_applies
 from trainkit.data._sources import SOURCES, load_dataset
 from trainkit.data._split import PINS_FILE
 from trainkit.errors import DataError, ModelError, UsageError
@@ -108,10 +108,7 @@ def _without_objects(options: Options, copies: Copies, folder: Path) -> tuple[di
         kept = {key: value for key, value in arguments.items() if not key.startswith("reading.")}
         return {**kept, "data": _KEPT_DATA}, partial(_load_gathered, gathered)
     if isinstance(data, tuple):
-        if reading != AS_NAMED:
-            raise UsageError(
-                "`reading` says how a folder or a table is read, and means nothing for arrays: leave it out."
-            )
+        check_applies(reading, "arrays", "`data`")
         arguments["data"] = _KEPT_DATA
         copies["data"] = (_KEPT_DATA, partial(save_arrays, data, class_names=options.class_names))
         return arguments, partial(_load_arrays, data, options.class_names)
