@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import hashlib
 import shutil
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 from photographs import draw_scene, encoded_again
 
 from trainkit.data._duplicates import Group, LabelledFile, find_duplicates, warnings_of
-from trainkit.data._inspection import inspect_files
+from trainkit.data._fingerprints import compute_fingerprint
+from trainkit.data._inspection import ImageFile, inspect_files
 
 
 @pytest.fixture
@@ -114,3 +118,94 @@ def test_many_leaks_are_counted_and_three_of_them_named(folder: Path) -> None:
     (warning,) = warnings_of(find_duplicates([*files, *copies]), folder)
     assert warning.startswith("LEAK: 5 pictures are on more than one side")
     assert warning.count(" = ") == 3 and "; and 2 more." in warning
+
+
+def test_picture_that_has_changed_since_it_was_looked_at_is_judged_by_its_fingerprint(folder: Path) -> None:
+    add_near_duplicate(folder, "alike")
+    files = labelled(folder)
+    (folder / "alike.jpg").write_text("no image")
+    assert stems(find_duplicates(files).near_duplicates) == [["3", "alike"]]
+
+
+def test_what_is_kept_of_a_file_is_small(folder: Path) -> None:
+    """A `data check` of 100,000 files shall take 150 MB."""
+    paths = sorted(folder.iterdir()) * 100
+    inspect_files(paths[:10])
+    tracemalloc.start()
+    files = inspect_files(paths)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(files) == 1000 and kept < 800 * 1000
+
+
+def draw_arrays(count: int, start: int = 0) -> np.ndarray:
+    """Return images in the order R, G, B."""
+    return np.stack([draw_scene(start + seed, 90, 120)[..., ::-1] for seed in range(count)])
+
+
+def label_array(name: str, images: np.ndarray, label: str, side: str) -> list[LabelledFile]:
+    """Return images in an array as `find_duplicates` takes them, called by their numbers."""
+    found = []
+    for number, image in enumerate(images):
+        content, (height, width) = hashlib.sha256(image.tobytes()).hexdigest(), image.shape[:2]
+        seen = compute_fingerprint(to_bgr(image), height=height, width=width)
+        file = ImageFile(Path(f"{name}[{number}]"), content, None, width=width, height=height, fingerprint=seen)
+        found.append(LabelledFile(file, (label,), side))
+    return found
+
+
+def to_bgr(image: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR if image.ndim == 2 else cv2.COLOR_RGB2BGR)
+
+
+def search(
+    train: np.ndarray, test: np.ndarray, classes: tuple[str, str] = ("cat", "cat")
+) -> tuple[list[list[str]], ...]:
+    """Return the names in near-duplicates, duplicates, leaks and contradictions of two arrays."""
+    arrays = {"x": train, "x_test": test}
+
+    def show(path: Path) -> np.ndarray:
+        name, _, number = path.name.rstrip("]").partition("[")
+        return to_bgr(arrays[name][int(number)])
+
+    files = label_array("x", train, classes[0], "train") + label_array("x_test", test, classes[1], "test")
+    found = find_duplicates(files, show=show)
+    kinds = (found.near_duplicates, found.duplicates, found.leaks, found.contradictions)
+    return tuple([[str(one.file.path) for one in group] for group in groups] for groups in kinds)
+
+
+def test_different_images_in_arrays_do_not_repeat() -> None:
+    assert search(draw_arrays(8), draw_arrays(3, 50), ("cat", "dog")) == ([], [], [], [])
+
+
+def test_copies_in_arrays_are_found() -> None:
+    train, test = draw_arrays(6), draw_arrays(3, 50)
+    test[1] = train[4]
+    near, same, leaks, contradictions = search(train, test)
+    assert same == leaks == [["x[4]", "x_test[1]"]] and near == contradictions == []
+    assert search(train, test, ("cat", "dog"))[3] == [["x[4]", "x_test[1]"]]
+    assert search(np.concatenate([train, train[2:3]]), test[:1])[1:3] == ([["x[2]", "x[6]"]], [])
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_images_in_arrays_that_look_alike_are_found(grey: bool) -> None:
+    train, test = draw_arrays(6), draw_arrays(3, 50)
+    test[0] = encoded_again(np.ascontiguousarray(train[2]), 70)
+    if grey:
+        train, test = (array[..., 1] for array in (train, test))
+    assert search(train, test) == ([["x[2]", "x_test[0]"]], [], [["x[2]", "x_test[0]"]], [])
+
+
+def test_arrays_of_tiny_images_of_one_outline_do_not_repeat() -> None:
+    generator = np.random.default_rng(0)
+    shirts = np.zeros((60, 28, 28), np.uint8)
+    shirts[:, 3:25, 8:20] = generator.integers(100, 200, (60, 22, 12))
+    assert search(shirts[:50], shirts[50:]) == ([], [], [], [])
+
+
+def test_warning_of_what_no_command_shows_names_none() -> None:
+    train = draw_arrays(4)
+    found = find_duplicates(label_array("x", train, "a", "train") + label_array("x_test", train[3:], "b", "test"))
+    leak, contradiction = warnings_of(found, None)
+    assert leak.startswith("LEAK: 1 picture is on more than one side") and leak.endswith(": x[3] = x_test[0].")
+    assert contradiction == "CONTRADICTION: 1 picture is in more than one class: x[3] = x_test[0]."

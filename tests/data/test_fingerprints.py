@@ -11,9 +11,9 @@ import pytest
 from photographs import draw_scene, encoded_again
 from PIL import Image
 
-from trainkit.data import _fingerprints as likeness
 from trainkit.data._fingerprints import Fingerprint, compute_fingerprint, group_near_duplicates
 from trainkit.data._inspection import inspect_files
+from trainkit.data._same_picture import to_thumbnail
 
 
 def take(image_bgr: np.ndarray) -> Fingerprint:
@@ -105,27 +105,74 @@ def test_tiny_pictures_of_one_outline_are_different() -> None:
     assert group_near_duplicates(list(map(take, shirts + copies))) == [[index, index + 60] for index in range(60)]
 
 
-def test_very_many_pictures_of_one_hash_do_not_take_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(likeness, "_MAX_PAIRS", 20_000)
-    generator = np.random.default_rng(0)
-    hashes = generator.integers(0, 2**20, 3000).astype(np.uint64)  # all within 20 bits of each other
-    farthest = likeness._farthest(hashes)
-    assert farthest < 8
-    assert sum(map(len, likeness._close_pairs(hashes))) < 40_000
-    assert likeness._farthest(generator.integers(0, 2**63, 3000).astype(np.uint64)) == likeness._FARTHEST
+def draw_dandelion(seed: int, side: int = 300) -> np.ndarray:
+    """Return a ball of seeds on a stalk before a blurred meadow: of one outline, no seed where another's is."""
+    generator = np.random.default_rng(seed)
+    meadow = cv2.GaussianBlur(generator.normal(0, 60, (side, side, 3)).astype(np.float32), (0, 0), 6)
+    image = np.clip(np.array((30, 90, 40)) + meadow, 0, 255).astype(np.uint8)
+    middle = side // 2
+    cv2.line(image, (middle, middle), (middle, side), (60, 130, 90), 5, cv2.LINE_AA)
+    for angle in generator.uniform(0, 2 * np.pi, 220):
+        length, grey = 95 * generator.uniform(0.75, 1.05), (int(generator.integers(180, 255)),) * 3
+        end = (int(middle + length * np.cos(angle)), int(middle + length * np.sin(angle)))
+        cv2.line(image, (middle, middle), end, grey, 1, cv2.LINE_AA)
+        cv2.circle(image, end, int(generator.integers(3, 8)), grey, 1, cv2.LINE_AA)
+    return image
 
 
-def test_close_pairs_are_those_of_a_plain_loop() -> None:
-    hashes = np.random.default_rng(1).integers(0, 2**22, 200).astype(np.uint64)
-    farthest = likeness._farthest(hashes)
-    expected = {
-        (first, second)
-        for first in range(200)
-        for second in range(first + 1, 200)
-        if int(hashes[first] ^ hashes[second]).bit_count() <= farthest
-    }
-    found = [tuple(pair) for pairs in likeness._close_pairs(hashes) for pair in pairs.tolist()]
-    assert len(found) == len(expected) > 0 and set(found) == expected
+def group(images: list[np.ndarray]) -> list[list[int]]:
+    """Return the groups as the search through files finds them: by the fingerprints, then by the pictures."""
+    return group_near_duplicates([take(image) for image in images], lambda index: to_thumbnail(images[index]))
+
+
+def draw_horizon(seed: int) -> np.ndarray:
+    """Return a sky over a field, both of noise alone."""
+    generator = np.random.default_rng(seed)
+    rows = np.linspace(0, 1, 300)[:, None, None]
+    sky, field = np.array((230, 200, 160)) * (1 - 0.3 * rows), np.array((120, 90, 40)) * (0.7 + 0.6 * rows)
+    image = np.where(rows < 0.5, sky, field) + generator.normal(0, 6, (300, 400, 3))
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def draw_page(seed: int) -> np.ndarray:
+    """Return twenty lines of letters at random: where a line is, each page has one."""
+    generator = np.random.default_rng(seed)
+    image = np.full((400, 300, 3), 250, np.uint8)
+    for row in range(30, 390, 18):
+        text = "".join(chr(97 + letter) for letter in generator.integers(0, 26, 26))
+        cv2.putText(image, text, (20, row), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (20, 20, 20), 1, cv2.LINE_AA)
+    return image
+
+
+@pytest.mark.parametrize("draw", [draw_dandelion, draw_horizon, draw_page])
+def test_pictures_of_one_texture_are_different(draw: Callable[[int], np.ndarray]) -> None:
+    pictures = [draw(seed) for seed in range(40)]
+    assert group(pictures) == []
+    copies = [encoded_again(cut(picture, 0.04), 60) for picture in pictures if draw is draw_dandelion]
+    assert group([*pictures, *copies]) == [[index, index + 40] for index in range(len(copies))]
+
+
+def test_parts_of_one_picture_that_share_nothing_are_different() -> None:
+    for seed in range(10):
+        scene = draw_scene(seed, 400, 600)
+        parts = [scene[rows : rows + 200, columns : columns + 200] for rows in (0, 200) for columns in (0, 200, 400)]
+        assert group([np.ascontiguousarray(part) for part in parts]) == []
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_closer_look_confirms_what_the_fingerprints_say(change: str) -> None:
+    scenes = [draw_scene(seed) for seed in range(25)]
+    assert group(scenes + [CHANGES[change](scene) for scene in scenes]) == [[index, index + 25] for index in range(25)]
+
+
+def test_picture_that_has_gone_is_judged_by_its_fingerprint() -> None:
+    scene = draw_scene(0)
+    prints = [take(scene), take(encoded_again(scene, 60)), take(draw_scene(1))]
+    assert group_near_duplicates(prints, lambda index: None) == [[0, 1]]
+
+
+def test_fingerprint_is_small() -> None:
+    assert {len(take(draw_scene(seed))) for seed in range(5)} == {329}
 
 
 def save_changed(photo: Path, folder: Path) -> list[Path]:
@@ -168,6 +215,17 @@ def test_real_photographs_are_found_again_and_not_mixed_up(shared: Path, tmp_pat
         frozenset([photo.name, *(path.name for path in paths)]) for photo, paths in zip(chosen, changed, strict=True)
     }
     assert names == expected | {frozenset(["dog.180.jpg", "dog.74.jpg"])}
+
+
+@pytest.mark.shared
+def test_halves_of_real_photographs_are_different(shared: Path) -> None:
+    halves = []
+    for photo in sorted((shared / "data" / "cats-dogs").glob("*/*/*.jpg"))[::4]:
+        image = cv2.imread(str(photo))
+        middle = image.shape[1] // 2
+        halves += [np.ascontiguousarray(half) for half in (image[:, :middle], image[:, middle:])]
+    assert len(halves) == 400
+    assert group(halves) == []
 
 
 @pytest.mark.shared

@@ -48,11 +48,32 @@ def write(folder: Path, to: Path) -> Page:
     return Page(to / "check.html")
 
 
-def test_page_of_a_clean_folder_has_no_pictures(tmp_path: Path) -> None:
-    add_scenes(tmp_path / "photos", ["cats", "dogs"], 5)
-    page = write(tmp_path / "photos", tmp_path)
-    assert page.pictures == [] and "ready" in page.text
-    assert "Near duplicates" in page.text and "Unreadable" in page.text
+def test_page_of_a_clean_folder_shows_pictures_of_each_class(tmp_path: Path) -> None:
+    photos = add_scenes(tmp_path / "photos", ["cats", "dogs"], 9)
+    (photos / "cats" / "broken.jpg").touch()
+    page = write(photos, tmp_path)
+    assert "Pictures of each class" in page.text and "Near duplicates" in page.text
+    shown = [str(attributes["alt"]) for tag, attributes in page.tags if tag == "img"]
+    assert shown == [f"{name}/{number:02}.png" for name in ("cats", "dogs") for number in (0, 1, 3, 4, 6, 8)]
+    assert len(page.pictures) == 12 and "ready" in write(add_scenes(tmp_path / "more", ["a", "b"], 9), tmp_path).text
+
+
+def test_page_of_a_folder_with_repeats_shows_these(tmp_path: Path) -> None:
+    photos = add_scenes(tmp_path / "photos", ["cats", "dogs"], 5)
+    shutil.copy(photos / "cats" / "00.png", photos / "cats" / "again.png")
+    page = write(photos, tmp_path)
+    assert "Pictures of each class" not in page.text and len(page.pictures) == 2
+
+
+def test_page_of_images_without_classes_shows_some_of_them(tmp_path: Path) -> None:
+    page = write(add_scenes(tmp_path, ["photos"], 3) / "photos", tmp_path)
+    assert "No class" in page.text and len(page.pictures) == 3
+
+
+def test_page_of_very_many_classes_shows_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_check, "_CLASSES", 2)
+    page = write(add_scenes(tmp_path / "photos", list("abcde"), 4), tmp_path)
+    assert len(page.pictures) == 2 * 4 and "And 3 more classes." in page.text
 
 
 def test_page_shows_the_pictures_of_each_group(tmp_path: Path) -> None:

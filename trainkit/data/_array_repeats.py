@@ -14,7 +14,7 @@ import numpy as np
 
 from trainkit._progress import doing
 from trainkit.data._dataset import to_images
-from trainkit.data._duplicates import LabelledFile, find_duplicates, warnings_of
+from trainkit.data._duplicates import Duplicates, LabelledFile, find_duplicates, warnings_of
 from trainkit.data._fingerprints import compute_fingerprint
 from trainkit.data._inspection import ImageFile
 
@@ -31,7 +31,7 @@ def warn_of_repeats(arrays: LabelledArrays, chosen: Chosen, *, path: Path | None
     Among very many images only copies are looked for, pixel for pixel; `data check` looks for all.
     """
     if sum(map(len, arrays.images.values())) <= _NEAR:
-        return warnings_of(find_duplicates(label_images(arrays, chosen, path=path)), path)
+        return warnings_of(_find(arrays, chosen, path), path)
     times = Counter(content for of_side in arrays.contents.values() for content in of_side)
     repeated = {
         source: np.flatnonzero([times[content] > 1 for content in of_side])
@@ -41,7 +41,11 @@ def warn_of_repeats(arrays: LabelledArrays, chosen: Chosen, *, path: Path | None
     for side, indices in chosen.items():
         source = side if side in arrays.images else "train"
         copies[side] = repeated[source] if indices is None else np.intersect1d(indices, repeated[source])
-    return warnings_of(find_duplicates(label_images(arrays, copies, path=path)), path)
+    return warnings_of(_find(arrays, copies, path), path)
+
+
+def _find(arrays: LabelledArrays, chosen: Chosen, path: Path | None) -> Duplicates:
+    return find_duplicates(label_images(arrays, chosen, path=path), show=partial(show_image, arrays))
 
 
 def label_images(arrays: LabelledArrays, chosen: Chosen, *, path: Path | None) -> list[LabelledFile]:

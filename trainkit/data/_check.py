@@ -128,14 +128,17 @@ class DataCheck:
         }
 
 
-def check_images(files: Sequence[LabelledFile], *, data: Path) -> DataCheck:
+def check_images(
+    files: Sequence[LabelledFile], *, data: Path, show: Callable[[Path], np.ndarray] | None = None
+) -> DataCheck:
     """Report on images whose classes and sides are known, wherever they are from.
 
     Args:
         files: inspected already, those with a problem too.
-        data: the folder or table that they are from.
+        data: the folder, table or arrays that they are from.
+        show: returns an image by its path, where the paths are of no files.
     """
-    return DataCheck(data=data, files=list(files), repeats=find_duplicates(files))
+    return DataCheck(data=data, files=list(files), repeats=find_duplicates(files, show=show), show=show or read_image)
 
 
 def check_data(
@@ -191,10 +194,9 @@ def check_arrays(path: Path, *, validation: float = VALIDATION) -> DataCheck:
     if len(sides) == 1 and refusal:
         files = [replace(labelled, side=None) for labelled in files]
     return replace(
-        check_images(files, data=path),
+        check_images(files, data=path, show=partial(show_image, arrays)),
         chosen_sides=sorted(sides.keys() - arrays.images.keys()),
         can_pin=False,
-        show=partial(show_image, arrays),
         refusal=refusal,
         warnings=arrays.warnings,
     )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from array import array
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-from trainkit._progress import doing
-from trainkit.data._fingerprints import group_near_duplicates
-from trainkit.data._inspection import ImageFile
+import numpy as np
 
+from trainkit._progress import doing
+from trainkit.data._fingerprints import Fingerprint, group_near_duplicates
+from trainkit.data._inspection import ImageFile, read_thumbnail
+from trainkit.data._same_picture import to_thumbnail
+
+_KEPT = 512  # thumbnails of 16 kB, of pictures that are compared with several others
 _NAMED = 3  # groups that a warning names
 
 
@@ -24,6 +29,7 @@ class LabelledFile:
 
 
 Group = list[LabelledFile]  # of one picture, in the order of their paths
+_Groups = list[list[int]]  # the same by their indices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,21 +42,29 @@ class Duplicates:
     leaks: list[Group]  # of either kind, on different sides
 
 
-def find_duplicates(files: Sequence[LabelledFile]) -> Duplicates:
-    """Find the pictures that are there more than once; files with a problem are passed over."""
-    copies: dict[str, Group] = defaultdict(list)  # by content
-    for labelled in sorted(files, key=lambda labelled: labelled.file.path):
-        if not labelled.file.problem:
-            copies[labelled.file.sha256].append(labelled)
-    contents = [same for same in copies.values() if same[0].file.fingerprint]
-    fingerprints = [one for same in contents if (one := same[0].file.fingerprint)]
-    with doing(f"Looking for near-duplicates among {len(fingerprints):,} images"):
-        groups_alike = group_near_duplicates(fingerprints)
-    alike = [[contents[index] for index in indices] for indices in groups_alike]
-    near = [_in_order([labelled for same in group for labelled in same]) for group in alike]
-    in_near = {same[0].file.sha256 for group in alike for same in group}
-    duplicates = [same for same in copies.values() if len(same) > 1]
-    groups = near + [same for same in duplicates if same[0].file.sha256 not in in_near]
+def find_duplicates(files: Sequence[LabelledFile], *, show: Callable[[Path], np.ndarray] | None = None) -> Duplicates:
+    """Find the pictures that are there more than once; files with a problem are passed over.
+
+    Args:
+        files: inspected already; or images in arrays, which have a path as their name, a hash of their pixels and a
+            fingerprint too.
+        show: returns an image by its path, uint8 `(height, width, 3)`, BGR; `None` where the paths are of files.
+    """
+    usable = [labelled for labelled in files if not labelled.file.problem]
+    usable.sort(key=lambda labelled: labelled.file.path)
+
+    def show_small(index: int) -> np.ndarray | None:
+        path = usable[index].file.path
+        return to_thumbnail(show(path)) if show else read_thumbnail(path)
+
+    contents = [labelled.file.sha256 for labelled in usable]
+    fingerprints = [labelled.file.fingerprint for labelled in usable]
+    duplicates, near = (
+        [[usable[index] for index in group] for group in groups]
+        for groups in _find_repeats(contents, fingerprints, show_small)
+    )
+    in_near = {id(labelled) for group in near for labelled in group}
+    groups = near + [group for group in duplicates if id(group[0]) not in in_near]
     return Duplicates(
         duplicates=duplicates,
         near_duplicates=near,
@@ -59,8 +73,24 @@ def find_duplicates(files: Sequence[LabelledFile]) -> Duplicates:
     )
 
 
-def _in_order(group: Group) -> Group:
-    return sorted(group, key=lambda labelled: labelled.file.path)
+def _find_repeats(
+    contents: Sequence[str], fingerprints: Sequence[Fingerprint | None], show: Callable[[int], np.ndarray | None]
+) -> tuple[_Groups, _Groups]:
+    """Return the groups of equal contents and those of near-duplicates, as indices in order."""
+    first_with: dict[str, int] = {}
+    copies: dict[int, list[int]] = {}  # by the first of them
+    for index, content in enumerate(contents):
+        if (first := first_with.setdefault(content, index)) != index:
+            copies.setdefault(first, [first]).append(index)
+    different = array("q", (index for index in first_with.values() if fingerprints[index]))
+    del first_with  # ten megabytes for 100,000 images
+    seen = [one for index in different if (one := fingerprints[index])]
+    with doing(f"Looking for near-duplicates among {len(seen):,} images"):
+        alike = group_near_duplicates(seen, lru_cache(_KEPT)(lambda number: show(different[number])))
+    near = [[different[number] for number in numbers] for numbers in alike]
+    return list(copies.values()), [
+        sorted(one for first in group for one in copies.get(first, [first])) for group in near
+    ]
 
 
 def _that_differ(groups: list[Group], aspect: Callable[[LabelledFile], Hashable]) -> list[Group]:

@@ -1,46 +1,52 @@
 """Near-duplicates: one photograph encoded again, resized, cut a little, brightened or turned grey.
 
-Two steps. A perceptual hash of 64 bits (the signs of the lowest cosine frequencies against their median, known as
-pHash) finds the pairs that may be alike among all pairs. The fine detail of the two decides: the detail of two
-photographs of similar composition has nothing in common, however close their hashes are.
+Three steps. A perceptual hash of 64 bits (the signs of the lowest cosine frequencies against their median, known as
+pHash) finds pairs that may be alike. The detail of the two, which is kept of every picture at 24x24, says of nearly all
+of them that they are not. The pictures themselves, looked at again, decide on those that are left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 
 import cv2
 import numpy as np
 
+from trainkit.data._close_hashes import close_pairs
+from trainkit.data._same_picture import TINY, align, is_same_picture
+
 SIDE = 32  # pixels, of the thumbnail that everything here is computed from
-_INSIDE = slice(3, SIDE - 3)
-_COLOR_SIDE = 8
-_TINY = 64  # pixels: the shorter side of an icon or a digit
+_DETAIL_SIDE = 24
+_BLUR = 1.5  # pixels: what it takes away is the detail
+_INSIDE = slice(2, _DETAIL_SIDE - 2)  # at the border a blur finds detail in every slope
+_COLOR_SIDE = 4
 _FLAT = 1.0  # grey levels of detail: photographs have 9 and more, walls with a lamp's glow mostly less than this
+_STEPS = 2  # of a level of detail, in a standard deviation: 15 levels fit into four bits
+_LEVELS = 7
 
 # Of 319,600 pairs of photographs of cats and dogs one is really alike. The detail of the others agrees to 0.61 at most,
 # aligned; that of a copy at a quarter of the size, of JPEG quality 60 or cut by 6 % to 0.8 and more, in all 800.
-_ALIKE = 0.8
-_TINY_ALIKE = 0.965  # clothes of 28x28 share their outline; 97 of 100 encoded again at quality 60 still reach it
+_ALIKE = 0.78  # four bits a pixel take 0.02 off
+_TINY_ALIKE = 0.945  # clothes of 28x28 share their outline; 97 of 100 encoded again at quality 60 still reach it
 _WORTH_ALIGNING = 0.25  # few different photographs of close hashes reach it, and nearly all that are cut by a tenth
-_COLOR_ALIKE = 0.7  # cosine
+_COLOR_ALIKE = 0.5  # cosine
 _COLORFUL = 4.0  # levels of Cr and Cb: less is grey
 
-_FARTHEST = 16  # bits: what a cut of a tenth changes, at most
-_MAX_PAIRS = 2_000_000  # that are looked at closely: some two seconds
 _BATCH = 1024  # pairs: their details fit into the cache
-_MAX_ALIGNMENTS = 5_000  # a millisecond each
+_ALIGNMENTS = 5_000  # a millisecond each; and for very many pictures
+_ALIGNMENTS_EACH = 0.1  # a picture
+_FAILURES = 6  # of closer looks at a picture; the likeliest come first. Pages of text resemble each other without end
 
-
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """What is kept of a picture to find its near-duplicates. Plain bytes: it compares, and is small."""
-
-    hash: int  # 64 bits
-    detail: bytes  # int8 (SIDE, SIDE): what a blur takes away, of standard deviation 32
-    color: bytes  # int8 (8, 8, 2): Cr and Cb
-    tiny: bool
+Fingerprint = bytes  # what is kept of a picture to find its near-duplicates, in this layout: 329 bytes
+_LAYOUT = np.dtype(
+    [
+        ("hash", "<u8"),
+        ("detail", "u1", (_DETAIL_SIDE**2 // 2,)),  # what a blur takes away, two pixels a byte
+        ("color", "i1", (2 * _COLOR_SIDE**2,)),  # Cr and Cb
+        ("tiny", "?"),
+    ]
+)
 
 
 def compute_fingerprint(image_bgr: np.ndarray, *, height: int, width: int) -> Fingerprint | None:
@@ -56,16 +62,17 @@ def compute_fingerprint(image_bgr: np.ndarray, *, height: int, width: int) -> Fi
     """
     ycrcb = cv2.cvtColor(cv2.resize(image_bgr, (SIDE, SIDE), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2YCrCb)
     grey = ycrcb[..., 0].astype(np.float32)
-    detail = grey - cv2.GaussianBlur(grey, (0, 0), 2)
-    if detail[_INSIDE, _INSIDE].std() < _FLAT:  # at the border a blur finds detail in every slope
+    small = cv2.resize(grey, (_DETAIL_SIDE, _DETAIL_SIDE), interpolation=cv2.INTER_AREA)
+    detail = small - cv2.GaussianBlur(small, (0, 0), _BLUR)
+    if detail[_INSIDE, _INSIDE].std() < _FLAT:
         return None
     color = cv2.resize(ycrcb[..., 1:], (_COLOR_SIDE, _COLOR_SIDE), interpolation=cv2.INTER_AREA).astype(int) - 128
-    return Fingerprint(
-        hash=_perceptual_hash(grey),
-        detail=np.clip(np.rint(detail * (32 / detail.std())), -127, 127).astype(np.int8).tobytes(),
-        color=color.astype(np.int8).tobytes(),
-        tiny=min(height, width) < _TINY,
-    )
+    record = np.zeros((), _LAYOUT)
+    record["hash"] = _perceptual_hash(grey)
+    record["detail"] = _pack(detail)
+    record["color"] = color.ravel()
+    record["tiny"] = min(height, width) < TINY
+    return record.tobytes()
 
 
 def _perceptual_hash(grey: np.ndarray) -> int:
@@ -74,113 +81,109 @@ def _perceptual_hash(grey: np.ndarray) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def group_near_duplicates(fingerprints: Sequence[Fingerprint]) -> list[list[int]]:
+def _pack(detail: np.ndarray) -> np.ndarray:
+    levels = np.clip(np.rint(detail.ravel() * (_STEPS / detail.std())), -_LEVELS, _LEVELS).astype(np.uint8) & 15
+    return np.asarray(levels[::2] << 4 | levels[1::2])
+
+
+def _unpack(packed: np.ndarray) -> np.ndarray:
+    """Return detail as float32 `(N, _DETAIL_SIDE**2)`."""
+    signed = packed.view(np.int8)
+    return np.stack([signed >> 4, (signed << 4) >> 4], axis=-1).reshape(len(packed), -1).astype(np.float32)
+
+
+def group_near_duplicates(
+    fingerprints: Sequence[Fingerprint], show: Callable[[int], np.ndarray | None] | None = None
+) -> list[list[int]]:
     """Return the groups of near-duplicates, as indices in order; one alone is no group.
 
     A picture belongs to a group when it looks like any of its members.
+
+    Args:
+        fingerprints: of different pictures.
+        show: returns a picture as `to_thumbnail` does, or `None` where it has gone: then its fingerprint decides.
     """
-    pictures = _Pictures.of(fingerprints)
-    group = np.arange(len(fingerprints))
-    members = {index: [index] for index in range(len(fingerprints))}
-    alignments = _MAX_ALIGNMENTS
-    for candidates in _close_pairs(pictures.hashes):
-        pairs = candidates[group[candidates[:, 0]] != group[candidates[:, 1]]]
-        alike, aligned = _compare(pictures, pairs, alignments)
-        alignments -= aligned
-        for pair in pairs[alike]:
-            small, large = sorted(group[pair].tolist(), key=lambda name: len(members[name]))
-            if small != large:
-                group[members[small]] = large
-                members[large] += members.pop(small)
-    return sorted(sorted(indices) for indices in members.values() if len(indices) > 1)
+    groups = array("q", range(len(fingerprints)))  # the parent of each, itself for the first of a group
+
+    def first_of(index: int) -> int:
+        while groups[index] != index:
+            groups[index] = index = groups[groups[index]]
+        return index
+
+    failures = bytearray(len(fingerprints))
+    alignments = _ALIGNMENTS + int(_ALIGNMENTS_EACH * len(fingerprints))
+    for one, other, is_certain in _likely_pairs(fingerprints):
+        first, second = sorted((first_of(one), first_of(other)))
+        if first == second or max(failures[one], failures[other]) >= _FAILURES:
+            continue
+        if not is_certain:
+            alignments -= 1
+            if alignments < 0 or not _is_alike_when_aligned(fingerprints[one], fingerprints[other]):
+                continue
+        if _is_same(one, other, show):
+            groups[second] = first
+        else:
+            failures[one] += 1
+            failures[other] += 1
+    members: dict[int, list[int]] = {}
+    for index in range(len(fingerprints)):
+        if (first := first_of(index)) != index:
+            members.setdefault(first, [first]).append(index)
+    return sorted(members.values())
 
 
-@dataclass(frozen=True, slots=True)
-class _Pictures:
-    hashes: np.ndarray  # uint64 (N,)
-    details: np.ndarray  # int8 (N, SIDE * SIDE)
-    colors: np.ndarray  # int8 (N, 8 * 8 * 2)
-    tiny: np.ndarray  # bool (N,)
-
-    @classmethod
-    def of(cls, fingerprints: Sequence[Fingerprint]) -> _Pictures:
-        return cls(
-            np.array([one.hash for one in fingerprints], np.uint64),
-            np.frombuffer(b"".join(one.detail for one in fingerprints), np.int8).reshape(-1, SIDE**2),
-            np.frombuffer(b"".join(one.color for one in fingerprints), np.int8).reshape(-1, 2 * _COLOR_SIDE**2),
-            np.array([one.tiny for one in fingerprints], bool),
-        )
+def _is_same(one: int, other: int, show: Callable[[int], np.ndarray | None] | None) -> bool:
+    first, second = (None, None) if show is None else (show(one), show(other))
+    return first is None or second is None or is_same_picture(first, second)
 
 
-def _close_pairs(hashes: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the pairs of close hashes, some hundred at a time: int64 `(pairs, 2)`."""
-    farthest = _farthest(hashes)
-    waiting: list[np.ndarray] = []
-    count = 0
-    for index in range(len(hashes) - 1):
-        close = np.flatnonzero(np.bitwise_count(hashes[index + 1 :] ^ hashes[index]) <= farthest)
-        if len(close):
-            waiting.append(np.stack([np.full(len(close), index), close + index + 1], axis=1))
-            count += len(close)
-        if count >= _BATCH:
-            yield np.concatenate(waiting)
-            waiting, count = [], 0
-    if waiting:
-        yield np.concatenate(waiting)
+def _likely_pairs(fingerprints: Sequence[Fingerprint]) -> Iterator[tuple[int, int, bool]]:
+    """Yield pairs that may be alike, the likeliest first, and whether their details are without being aligned."""
+    hashes = (int.from_bytes(one[:8], "little") for one in fingerprints)
+    pairs = close_pairs(np.fromiter(hashes, np.uint64, len(fingerprints)))
+    closeness, tiny = np.zeros(len(pairs), np.float32), np.zeros(len(pairs), bool)
+    for start in range(0, len(pairs), _BATCH):
+        batch = slice(start, start + _BATCH)
+        closeness[batch], tiny[batch] = _compare(fingerprints, pairs[batch])
+    least = np.where(tiny, _TINY_ALIKE, _ALIKE)
+    possible = np.flatnonzero(closeness >= np.where(tiny, _TINY_ALIKE, _WORTH_ALIGNING))
+    for index in possible[np.argsort(-closeness[possible], kind="stable")]:
+        one, other = pairs[index].tolist()
+        yield one, other, bool(closeness[index] >= least[index])
 
 
-def _farthest(hashes: np.ndarray) -> int:
-    """Return how many bits may differ, so that not too many pairs remain: less where everything looks alike."""
-    sample = hashes[:: max(1, len(hashes) // 256)]
-    distances = np.zeros(65, np.int64)
-    for hash_ in sample:
-        distances += np.bincount(np.bitwise_count(hashes ^ hash_), minlength=65)
-    distances[0] -= len(sample)  # each with itself
-    pairs = np.cumsum(distances) * len(hashes) / (2 * max(1, len(sample)))
-    return max(0, min(_FARTHEST, int(np.searchsorted(pairs, _MAX_PAIRS, side="right")) - 1))
-
-
-def _compare(pictures: _Pictures, pairs: np.ndarray, most_alignments: int) -> tuple[np.ndarray, int]:
-    """Return which pairs are alike, bool `(pairs,)`, and how many had to be aligned for it."""
-    first, second = pairs.T
-    closeness = _agreement(pictures.details[first], pictures.details[second])
-    tiny = pictures.tiny[first] & pictures.tiny[second]
-    alike = closeness >= np.where(tiny, _TINY_ALIKE, _ALIKE)
-    doubtful = ~alike & ~tiny & (closeness >= _WORTH_ALIGNING)
-    possible = np.flatnonzero(alike | doubtful)
-    same_color = _agree_in_color(pictures.colors[first[possible]], pictures.colors[second[possible]])
-    alike[possible] &= same_color
-    to_align = possible[doubtful[possible] & same_color][:most_alignments]
-    for position in to_align:
-        alike[position] = _agreement_when_aligned(*pictures.details[pairs[position]]) >= _ALIKE
-    return alike, len(to_align)
+def _compare(fingerprints: Sequence[Fingerprint], pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far the details of pairs agree, -1 for those of other colours, and which are of two tiny pictures."""
+    first, second = (
+        np.frombuffer(b"".join([fingerprints[index] for index in indices]), _LAYOUT) for indices in pairs.T.tolist()
+    )
+    closeness = _agreement(_unpack(first["detail"]), _unpack(second["detail"]))
+    closeness[~_agree_in_color(first["color"], second["color"])] = -1
+    return closeness, first["tiny"] & second["tiny"]
 
 
 def _agreement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the cosine of each two rows of `(N, values)`: `(N,)`; 0 where one is all zero."""
-    one, other = first.astype(np.float32), second.astype(np.float32)
-    lengths = np.sqrt(np.einsum("ij,ij->i", one, one) * np.einsum("ij,ij->i", other, other))
-    return np.asarray(np.einsum("ij,ij->i", one, other) / np.maximum(lengths, 1e-6))
+    """Return the cosine of each two rows of float32 `(N, values)`: `(N,)`; 0 where one is all zero."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", first, first) * np.einsum("ij,ij->i", second, second))
+    return np.asarray(np.einsum("ij,ij->i", first, second) / np.maximum(lengths, 1e-6))
 
 
 def _agree_in_color(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Whether two pictures have their colours in the same places; one that is grey agrees with all."""
-    grey = np.zeros(len(first), bool)
-    for colors in (first, second):
-        grey |= np.sqrt(np.mean(colors.astype(np.float32) ** 2, axis=1)) < _COLORFUL
-    return np.asarray(grey | (_agreement(first, second) >= _COLOR_ALIKE))
+    one, other = first.astype(np.float32), second.astype(np.float32)
+    grey = np.zeros(len(one), bool)
+    for colors in (one, other):
+        grey |= np.sqrt(np.mean(colors**2, axis=1)) < _COLORFUL
+    return np.asarray(grey | (_agreement(one, other) >= _COLOR_ALIKE))
 
 
-def _agreement_when_aligned(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the agreement after the second was shifted and stretched onto the first; 0 where that fails."""
-    one, other = (detail.reshape(SIDE, SIDE).astype(np.float32) for detail in (first, second))
-    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
-    try:
-        _, matrix = cv2.findTransformECC(
-            one, other, np.eye(2, 3, dtype=np.float32), cv2.MOTION_AFFINE, criteria, None, 3
-        )
-    except cv2.error:  # it did not converge: they have nothing in common
-        return 0.0
-    moved = cv2.warpAffine(other, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+def _is_alike_when_aligned(first: Fingerprint, second: Fingerprint) -> bool:
+    """Whether the details agree after the second was shifted and stretched onto the first."""
+    one, other = _unpack(np.frombuffer(first + second, _LAYOUT)["detail"]).reshape(2, _DETAIL_SIDE, _DETAIL_SIDE)
+    matrix = align(one, other, np.eye(2, 3, dtype=np.float32))
+    if matrix is None:
+        return False
+    moved = cv2.warpAffine(other, matrix, (_DETAIL_SIDE, _DETAIL_SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     # What a cut has taken away is not there to be compared.
-    return float(_agreement(one[_INSIDE, _INSIDE].reshape(1, -1), moved[_INSIDE, _INSIDE].reshape(1, -1))[0])
+    inside = [np.ascontiguousarray(detail[_INSIDE, _INSIDE]).reshape(1, -1) for detail in (one, moved)]
+    return bool(_agreement(*inside)[0] >= _ALIKE)

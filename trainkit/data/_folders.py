@@ -81,9 +81,9 @@ def read_class_folders(folder: Path, *, validation: float, reading: Reading = AS
 def label(images: Images) -> list[LabelledFile]:
     """Return the images one by one, with class and side."""
     return [
-        LabelledFile(file, (name,), side)
+        LabelledFile(file, labels, side)
         for side, of_class in images.items()
-        for name, files in of_class.items()
+        for labels, files in (((name,), files) for name, files in of_class.items())  # one tuple for a whole class
         for file in files
     ]
 

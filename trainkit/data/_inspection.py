@@ -18,12 +18,16 @@ from PIL import Image, UnidentifiedImageError
 
 from trainkit._progress import counting
 from trainkit.data._fingerprints import SIDE, Fingerprint, compute_fingerprint
+from trainkit.data._same_picture import SIDE as THUMBNAIL
+from trainkit.data._same_picture import to_thumbnail
 from trainkit.deploy.python._media import decode_image, is_utf8
 from trainkit.deploy.python._values import MAX_PIXELS
 from trainkit.errors import DataError
 
 # What every OpenCV since 4.5 decodes, by Pillow's names. MPO is a JPEG with further pictures behind it.
 READABLE_FORMATS = ("BMP", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+_CHUNK = 1024  # files that wait for a core: each takes 2 kB meanwhile
+_BY_PILLOW = ("JPEG", "MPO", "WEBP")  # are decoded by it, the others by OpenCV
 _ORIENTATION = 0x0112  # the EXIF tag
 MAX_BYTES = 2**28  # a file is read whole, and a forgotten film would fill the memory
 # A bomb is large and nearly nothing on disk: 34 bytes of WebP can be 13,000x13,000 pixels, which take 3 GB to decode.
@@ -50,7 +54,8 @@ def inspect_files(paths: Sequence[Path]) -> list[ImageFile]:
     """Look at files on all cores; the result has their order."""
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.simplefilter("ignore")  # what Pillow thinks of odd but readable files
-        looked_at = pool.map(inspect_file, paths)
+        chunks = (paths[first : first + _CHUNK] for first in range(0, len(paths), _CHUNK))
+        looked_at = (file for chunk in chunks for file in pool.map(inspect_file, chunk))
         return [next(looked_at) for _ in counting(paths, "Looking at the files", unit="files")]
 
 
@@ -114,17 +119,11 @@ def _decode(file: ImageFile, image: Image.Image) -> ImageFile:
     """Decode a picture once, to see whether it is whole and how it looks."""
     mode, orientation = image.mode, _orientation(image)
     width, height = image.size if orientation < 5 else image.size[::-1]
-    if image.format in ("JPEG", "MPO"):
-        image.draft(mode, (SIDE, SIDE))  # reads it all, mostly at an eighth
-    image.load()
-    if image.format in ("JPEG", "MPO", "WEBP"):
-        upright = _turn(np.asarray(image.convert("RGB"))[..., ::-1], orientation)
-    else:  # Pillow forgives a PNG more than OpenCV, and does not know 16 bits a channel
-        decoded = decode_image(file.path)
-        if decoded is None:
-            problem = f"is a {image.format} that OpenCV {cv2.__version__} cannot decode: convert it to PNG"
-            return replace(file, problem=problem)
-        upright = decoded
+    upright = _upright(file.path, image, SIDE)
+    if upright is None:
+        problem = f"is a {image.format} that OpenCV {cv2.__version__} cannot decode: convert it to PNG"
+        return replace(file, problem=problem)
+    if image.format not in _BY_PILLOW:
         height, width = upright.shape[:2]
     return replace(
         file,
@@ -135,6 +134,28 @@ def _decode(file: ImageFile, image: Image.Image) -> ImageFile:
         orientation=orientation,
         fingerprint=compute_fingerprint(upright, height=height, width=width),
     )
+
+
+def _upright(path: Path, image: Image.Image, side: int) -> np.ndarray | None:
+    """Decode a picture whole, uint8 BGR, upright, perhaps at a smaller scale of at least `side` pixels."""
+    orientation = _orientation(image)
+    if image.format in ("JPEG", "MPO"):
+        image.draft(image.mode, (side, side))  # reads it all, mostly at an eighth
+    image.load()
+    if image.format in _BY_PILLOW:
+        return _turn(np.asarray(image.convert("RGB"))[..., ::-1], orientation)
+    return decode_image(path)  # Pillow forgives a PNG more than OpenCV, and does not know 16 bits a channel
+
+
+def read_thumbnail(path: Path) -> np.ndarray | None:
+    """Read a file that passed the inspection as `to_thumbnail` returns it; `None` where it has changed since."""
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")  # as above
+            upright = _upright(path, image, THUMBNAIL) if image.format in _BY_PILLOW else decode_image(path)
+    except Exception:  # as above
+        return None
+    return None if upright is None else to_thumbnail(upright)
 
 
 def _turn(image: np.ndarray, orientation: int) -> np.ndarray:

@@ -18,6 +18,8 @@ from trainkit.reports._templates import render
 
 _GROUPS = 60  # of a kind, with pictures: a thumbnail takes some 8 kB
 _PICTURES = 12  # of a group
+_CLASSES = 100  # with pictures
+_EXAMPLES = 6  # pictures of a class
 _ROWS = 200  # of a list
 _THUMBNAIL = 224  # pixels, the longer side
 
@@ -35,6 +37,7 @@ def write_data_check(check: DataCheck, path: str | Path) -> None:
 def _content(check: DataCheck) -> dict[str, Any]:
     document = check.to_json()
     sides = [side for side in ("train", "val", "test") if side in check.sides]
+    kinds = [kind for kind in _kinds(check) if kind[-1]]
     return {
         "name": Path(document["data"]).name or document["data"],
         "document": document,
@@ -47,9 +50,9 @@ def _content(check: DataCheck) -> dict[str, Any]:
         ],
         "kinds": [
             {"title": title, "meaning": meaning, "tone": tone, "count": len(groups), "groups": _draw(check, groups)}
-            for title, meaning, tone, groups in _kinds(check)
-            if groups
+            for title, meaning, tone, groups in kinds
         ],
+        "examples": [] if kinds else _examples(check),
         "unreadable": [(_relative(check, file), file.file.problem) for file in check.unreadable[:_ROWS]],
         "facts_of": {
             title: {key: document[name][key] for key in list(document[name])[:12]}
@@ -102,20 +105,36 @@ def _kinds(check: DataCheck) -> list[tuple[str, str, str, list[Group]]]:
 def _draw(check: DataCheck, groups: list[Group]) -> list[dict[str, Any]]:
     return [
         {
-            "pictures": [
-                {
-                    "path": _relative(check, labelled),
-                    "side": labelled.side,
-                    "labels": labelled.labels,
-                    "size": f"{labelled.file.width}x{labelled.file.height}",
-                    "uri": _thumbnail(check, labelled.file.path),
-                }
-                for labelled in group[:_PICTURES]
-            ],
+            "pictures": [_picture(check, labelled) for labelled in group[:_PICTURES]],
             "more": len(group[_PICTURES:]),
         }
         for group in groups[:_GROUPS]
     ]
+
+
+def _picture(check: DataCheck, labelled: LabelledFile) -> dict[str, Any]:
+    return {
+        "path": _relative(check, labelled),
+        "side": labelled.side,
+        "labels": labelled.labels,
+        "size": f"{labelled.file.width}x{labelled.file.height}",
+        "uri": _thumbnail(check, labelled.file.path),
+    }
+
+
+def _examples(check: DataCheck) -> list[dict[str, Any]]:
+    """Return some pictures of each class, from its first to its last."""
+    of_class: dict[str, Group] = {}
+    for labelled in check.usable:
+        for name in labelled.labels or ("",):
+            of_class.setdefault(name, []).append(labelled)
+    examples = []
+    for name in sorted(of_class)[:_CLASSES]:
+        files = sorted(of_class[name], key=lambda labelled: labelled.file.path)
+        count = min(_EXAMPLES, len(files))
+        chosen = [files[index * (len(files) - 1) // max(1, count - 1)] for index in range(count)]
+        examples.append({"name": name, "count": len(files), "pictures": [_picture(check, one) for one in chosen]})
+    return examples
 
 
 def _relative(check: DataCheck, labelled: LabelledFile) -> str:
