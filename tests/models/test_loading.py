@@ -14,7 +14,8 @@ import pytest
 
 from trainkit.backend import keras
 from trainkit.errors import ModelError
-from trainkit.models._loading import at_size, ends_linear, image_shape, load_model_file, migrate
+from trainkit.models._keras2 import migrate
+from trainkit.models._loading import at_size, ends_linear, image_shape, load_model_file
 from trainkit.preprocessing import build_preprocessing
 
 layers = keras.layers

@@ -13,6 +13,7 @@ from trainkit.errors import ModelError, UsageError
 from trainkit.files import sha256_of
 from trainkit.models._applications import build_application, load_imagenet_names
 from trainkit.models._builders import BUILDERS
+from trainkit.models._file_checks import offering_unsafe
 from trainkit.models._loading import (
     at_size,
     check_precision,
@@ -20,7 +21,6 @@ from trainkit.models._loading import (
     ends_linear,
     image_shape,
     load_model_file,
-    offering_unsafe,
 )
 from trainkit.models._outputs import load_keras_model
 from trainkit.preprocessing import Preprocessing, build_preprocessing
