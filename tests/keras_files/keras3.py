@@ -82,7 +82,7 @@ def settle(model: Any, preprocessing: str) -> None:
 def _measure(model: Any, inputs: list[np.ndarray]) -> None:
     """Give each batch normalisation the mean and variance of what comes in: else a deep network answers nothing."""
     for inner in model.layers:
-        if isinstance(inner, keras.Model) and len(inner.input_shape) == 4:
+        if isinstance(inner, keras.Model) and inner.input_shape[1:] == model.input_shape[1:]:
             _measure(inner, [inputs_for(inner.input_shape[1:], "symmetric")])
     measured = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
     before = [(layer.momentum, layer.trainable) for layer in measured]
