@@ -236,6 +236,11 @@ def _reduced(lowering: Lowering, node: onnx.NodeProto, kind: str, image: View, o
     over = {axis for axis in over if shape[axis - 1] > 1}
     if {2, 3} & over:
         kernel = [side if axis in over else 1 for axis, side in ((2, shape[1]), (3, shape[2]))]
+        if over == {1, 2, 3} and kind != "Max":
+            # A mean of a whole image is subtracted from it. OpenCV adds its numbers one after the other in float32,
+            # so rows come first: the error of a sum grows with how many numbers it has.
+            name = _pooled(lowering, kind, name, [1, kernel[1]])
+            kernel = [kernel[0], 1]
         name = _pooled(lowering, kind, name, kernel)
     if 1 in over:
         name = _over_channels(lowering, kind, name)
