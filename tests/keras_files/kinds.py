@@ -16,7 +16,7 @@ KINDS = {}
 SIDE = 32
 
 
-def kind(*versions, suffix=".h5", pixels=False, refused=None, warns=None, side=SIDE, warm=True):  # type: ignore[no-untyped-def]
+def kind(*versions, suffix=".h5", pixels=False, refused=None, warns=None, side=SIDE, channels=3):  # type: ignore[no-untyped-def]
     """List a kind: its docstring says what it is.
 
     Args:
@@ -26,13 +26,13 @@ def kind(*versions, suffix=".h5", pixels=False, refused=None, warns=None, side=S
         refused: what the sentence of a refusal says, where the file cannot be read by Keras 3.
         warns: what a warning says, where Keras 3 answers otherwise.
         side: of the images, in pixels.
-        warm: whether the weights are drawn anew (no: the model has seen to it).
+        channels: of the images.
     """
 
     def enter(function):  # type: ignore[no-untyped-def]
         KINDS[function.__name__] = {
             "build": function, "versions": versions, "suffix": suffix, "pixels": pixels, "refused": refused,
-            "warns": warns, "side": side, "warm": warm, "title": " ".join(function.__doc__.split()),
+            "warns": warns, "side": side, "channels": channels, "title": " ".join(function.__doc__.split()),
         }  # fmt: skip
         return function
 
@@ -242,7 +242,7 @@ def guide_of_transfer_learning():  # type: ignore[no-untyped-def]
 @kind("2.4", "2.8", "2.15", pixels=True)
 def tutorial_of_transfer_learning():  # type: ignore[no-untyped-def]
     """TensorFlow's tutorial: augmentation, `preprocess_input`, MobileNetV2, one logit, compiled for logits."""
-    preprocessing = getattr(layers, "experimental").preprocessing
+    preprocessing = layers.experimental.preprocessing
     base = keras.applications.MobileNetV2(weights=None, input_shape=(SIDE, SIDE, 3), include_top=False, alpha=0.35)
     base.trainable = False
     augmentation = keras.Sequential([preprocessing.RandomFlip("horizontal"), preprocessing.RandomRotation(0.2)])
@@ -355,9 +355,15 @@ def inception_v3():  # type: ignore[no-untyped-def]
     return application("InceptionV3", 75)
 
 
-@kind("2.8", side=75)
+@kind("2.15", side=75)
 def inception_resnet_v2():  # type: ignore[no-untyped-def]
-    """InceptionResNetV2, in which Lambda layers (2.8) scale the residuals."""
+    """InceptionResNetV2, with its own class CustomScaleLayer."""
+    return application("InceptionResNetV2", 75)
+
+
+@kind("2.8", side=75, refused="is a Lambda")
+def inception_resnet_v2_of_lambdas():  # type: ignore[no-untyped-def]
+    """InceptionResNetV2 before 2.13, in which Lambda layers scale the residuals."""
     return application("InceptionResNetV2", 75)
 
 
@@ -411,7 +417,7 @@ def activations_as_layers():  # type: ignore[no-untyped-def]
     x = layers.PReLU(shared_axes=[1, 2])(layers.Conv2D(6, 3)(inputs))
     x = layers.LeakyReLU(alpha=0.17)(layers.Conv2D(6, 3)(x))
     x = layers.ReLU(max_value=3.0, negative_slope=0.1, threshold=0.05)(layers.Conv2D(6, 3)(x))
-    x = layers.ThresholdedReLU(theta=0.1)(layers.Conv2D(6, 3)(layers.ELU(alpha=0.7)(x)))
+    x = layers.ThresholdedReLU(theta=0.02)(layers.Conv2D(6, 3)(layers.ELU(alpha=0.7)(x)))
     x = layers.Conv2D(6, 3)(layers.PReLU()(layers.Conv2D(6, 3)(x)))
     x = layers.Dense(4)(layers.GlobalAveragePooling2D()(layers.Activation("swish")(x)))
     return keras.Model(inputs, layers.Softmax()(x))
@@ -501,11 +507,18 @@ def layers_for_images():  # type: ignore[no-untyped-def]
     return keras.Model(inputs, head(layers.Conv2D(6, 3, activation="relu")(x)))
 
 
-@kind("2.15", pixels=True, warns="RandomCrop")
+@kind("2.4", pixels=True, warns="RandomCrop")
+def random_crop_before_2_6():  # type: ignore[no-untyped-def]
+    """RandomCrop of the first versions, which resized before they cropped."""
+    return random_crop()
+
+
+@kind("2.8", "2.15", pixels=True)
 def random_crop():  # type: ignore[no-untyped-def]
-    """RandomCrop, of which Keras 2 and 3 take another part of the image outside a training."""
+    """RandomCrop, which Keras 2 computes otherwise than Keras 3 outside a training."""
     inputs = image()
-    x = layers.Rescaling(1 / 255.0)(layers.RandomCrop(24, 20)(layers.RandomBrightness(0.2)(inputs)))
+    place = layers.experimental.preprocessing if tf.__version__ < "2.6" else layers
+    x = place.Rescaling(1 / 255.0)(place.RandomCrop(20, 25)(place.RandomContrast(0.2)(inputs)))
     return keras.Model(inputs, head(layers.Conv2D(6, 3, activation="relu")(x)))
 
 
@@ -611,7 +624,7 @@ def logits_of_many_classes():  # type: ignore[no-untyped-def]
     return model
 
 
-@kind("2.15")
+@kind("2.15", channels=1)
 def sigmoids_of_several_labels():  # type: ignore[no-untyped-def]
     """Several sigmoids, grey images of a fixed batch of none."""
     inputs = keras.Input((SIDE, SIDE, 1))

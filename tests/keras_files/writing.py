@@ -1,4 +1,4 @@
-"""Writes the files of one old TensorFlow, each with images and Keras 2's own answers: `python writing.py FOLDER 2.15`."""
+"""Writes the files of one old TensorFlow, with images and Keras 2's own answers: `python writing.py FOLDER 2.15`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def write_all(folder: Path, version: str, names: list[str]) -> None:
         if version not in entry["versions"] or (names and name not in names) or target.with_suffix(".npz").exists():
             continue
         print(f"writing {target.name}", flush=True)
+        target.with_suffix(".error").unlink() if target.with_suffix(".error").exists() else None
         try:
             write(target, entry)
         except Exception:
@@ -38,15 +39,9 @@ def write(target: Path, entry) -> None:  # type: ignore[no-untyped-def]
     tf.random.set_seed(3)
     np.random.seed(3)
     model = entry["build"]()
-    channels = model.input_shape[-1]
-    low, high = (0, 255) if entry["pixels"] else (-1, 1)
     generator = np.random.default_rng(7)
-    # Smooth patches of different brightness: noise alone looks the same to every pooling.
-    coarse = generator.uniform(low, high, (IMAGES, 4, 4, channels))
-    fine = np.repeat(np.repeat(coarse, -(-entry["side"] // 4), 1), -(-entry["side"] // 4), 2)
-    fine = fine[:, : entry["side"], : entry["side"]]
-    x = np.clip(fine + generator.normal(0, (high - low) / 20, fine.shape), low, high).astype("float32")
-    draw_weights(model, x)
+    x = draw_images(generator, IMAGES, entry)
+    draw_weights(model, draw_images(generator, 4 * IMAGES, entry), entry["pixels"])
     answers = np.asarray(model.predict(x, verbose=0), "float64")
     if not np.isfinite(answers).all() or answers.std(axis=0).max() < 1e-3:
         raise ValueError("the answers are flat or not finite: " + str(answers[:2]))
@@ -54,7 +49,16 @@ def write(target: Path, entry) -> None:  # type: ignore[no-untyped-def]
     np.savez_compressed(target.with_suffix(".npz"), x=x, y=answers)
 
 
-def draw_weights(model, x) -> None:  # type: ignore[no-untyped-def]
+def draw_images(generator, count, entry):  # type: ignore[no-untyped-def]
+    """Return smooth patches of different brightness: noise alone looks the same to every pooling."""
+    low, high = (0, 255) if entry["pixels"] else (-1, 1)
+    coarse = generator.uniform(low, high, (count, 4, 4, entry["channels"]))
+    fine = np.repeat(np.repeat(coarse, -(-entry["side"] // 4), 1), -(-entry["side"] // 4), 2)
+    fine = fine[:, : entry["side"], : entry["side"]]
+    return np.clip(fine + generator.normal(0, (high - low) / 20, fine.shape), low, high).astype("float32")
+
+
+def draw_weights(model, x, pixels) -> None:  # type: ignore[no-untyped-def]
     """Give biases and normalisations values that show when they are lost, and the answers a spread."""
     flags = [(layer, layer.trainable) for layer in every_layer(model)]
     for layer, _ in flags:
@@ -67,20 +71,23 @@ def draw_weights(model, x) -> None:  # type: ignore[no-untyped-def]
                 weight.assign(weight.numpy() + generator.normal(0, 0.1, weight.shape))
             elif name == "gamma" and weight.numpy().min() > 0.01:
                 weight.assign(weight.numpy() * generator.uniform(0.7, 1.3, weight.shape))
-    calibrate(model, x, generator)
+    calibrate(model, x, pixels, generator)
     spread(model, x)
     for layer, flag in flags:  # from the outer models to the inner layers
         layer.trainable = flag
 
 
-def calibrate(model, x, generator) -> None:  # type: ignore[no-untyped-def]
+def calibrate(model, x, pixels, generator) -> None:  # type: ignore[no-untyped-def]
     """Set the moving statistics to those of the images, shaken, so that deep networks neither fade nor burst."""
     norms = [layer for layer in leaves(model) if "BatchNormalization" in type(layer).__name__]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
+    for inner in every_layer(model):  # those that are called with training=False
+        if hasattr(inner, "layers") and getattr(inner, "input_shape", None) == (None, *x.shape[1:]):
+            inner(tf.constant(x / 127.5 - 1 if pixels else x), training=True)
     model(tf.constant(x), training=True)
-    for norm, momentum in zip(norms, momenta):
+    for norm, momentum in zip(norms, momenta):  # noqa: B905 -- Python 3.8
         norm.momentum = momentum
         if len(norm.moving_mean.shape):
             scale = generator.uniform(0.8, 1.25, norm.moving_variance.shape)
@@ -126,7 +133,6 @@ def main() -> None:
     folder, version, *names = sys.argv[1:]
     tf.get_logger().setLevel("ERROR")
     write_all(Path(folder), version, names)
-
 
 
 main()

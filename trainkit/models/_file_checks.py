@@ -13,13 +13,17 @@ import h5py
 
 from trainkit.backend import keras
 from trainkit.errors import ModelError
+from trainkit.models._keras2._operations import OPERATIONS, name_of_operation
 
 _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
 _MAX_CONFIG_BYTES = 2**26
 _SMALL_BYTES = 2**24  # a member below it cannot fill anything
 _MAX_EXPANSION = 20  # Keras stores its members uncompressed, and weights hardly compress
 _CODE = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "ModuleWrapper")
-_OPERATIONS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod")
+_OF_APPLICATIONS = (  # layers that only a network of keras.applications has
+    ("keras.src.applications.convnext", "LayerScale"),
+    ("keras.src.applications.inception_resnet_v2", "CustomScaleLayer"),
+)
 _PLAIN_DATA = ("__keras_tensor__", "__tensor__", "__numpy__", "__tuple__", "__bytes__", "__slice__", "__ellipsis__")
 
 
@@ -77,11 +81,10 @@ def check_config(path: Path, config: dict[str, Any], unsafe: bool) -> None:
     """
     for place, part in _objects(config.get("config"), "the model"):
         name = str(part["class_name"])
-        if name in _OPERATIONS:
-            raise ModelError(
-                f"{path}: {place} is a {name}, an operation of TensorFlow between Keras 2's layers, which Keras 3 "
-                "cannot read. Build the model again from Keras' own layers (Rescaling, Add) and load its weights."
-            )
+        if name in OPERATIONS:
+            if name_of_operation(part) is None:
+                raise ModelError(_unknown_operation(path, place, part))
+            continue
         if unsafe:
             continue
         if name in _CODE:
@@ -94,6 +97,16 @@ def check_config(path: Path, config: dict[str, Any], unsafe: bool) -> None:
             raise UnsafeModelError(
                 f"{path}: {place} needs {needed!r:.80}, which is not Keras' own. Replace it by Keras' own layers."
             )
+
+
+def _unknown_operation(path: Path, place: str, part: dict[str, Any]) -> str:
+    config = part.get("config") or {}
+    function = config.get("function") or (config.get("node_def") or {}).get("op")
+    return (
+        f"{path}: {place} is a {part['class_name']}, an operation of TensorFlow between Keras 2's layers "
+        f"({function!r:.60}), for which Keras 3 has nothing that is known here. Build the model again from Keras' own "
+        "layers (Rescaling, Add) and load its weights."
+    )
 
 
 def _objects(value: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -130,7 +143,7 @@ def _is_own(part: dict[str, Any]) -> bool:
         return False
     if name in ("Sequential", "Functional", "Model", "Policy"):
         return True
-    if (module, name) == ("keras.src.applications.convnext", "LayerScale"):  # the one layer that only a network has
+    if (module, name) in _OF_APPLICATIONS:
         return True
     if (found := re.fullmatch(r"keras\.src\.ops\.(image|linalg|math|nn|numpy)", str(module))) is not None:
         # What `keras.ops` puts between layers; those of `core` take functions.

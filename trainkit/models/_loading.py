@@ -22,7 +22,7 @@ from trainkit.backend import keras
 from trainkit.errors import ModelError
 from trainkit.models._calling import LAMBDA_ADVICE, cause_of
 from trainkit.models._file_checks import check_config, check_links, check_members
-from trainkit.models._keras2 import assign_by_name, migrate
+from trainkit.models._keras2._loading import is_keras_2, load_keras_2_archive, load_keras_2_hdf5
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,16 @@ def _load_zip(path: Path, unsafe: bool) -> LoadedModel:
     with zipfile.ZipFile(path) as archive:
         check_members(path, archive.infolist(), unsafe)
         config = json.loads(archive.read("config.json"))
+        metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
+    loss = (config.get("compile_config") or {}).get("loss")
+    if is_keras_2(metadata.get("keras_version", "3")):
+        return _loaded(load_keras_2_archive(path, config, unsafe), loss)
     check_config(path, config, unsafe)
     with tempfile.TemporaryDirectory() as folder:
         # Keras goes by the suffix, and what was looked at is what is loaded.
         copy = Path(shutil.copyfile(path, Path(folder, "model.keras")))
         model = keras.models.load_model(copy, compile=False, safe_mode=not unsafe)
-    return _loaded(model, (config.get("compile_config") or {}).get("loss"))
+    return _loaded(model, loss)
 
 
 def _load_hdf5(path: Path, unsafe: bool) -> LoadedModel:
@@ -92,16 +96,15 @@ def _load_hdf5(path: Path, unsafe: bool) -> LoadedModel:
                 f"{path} holds weights without a model. Save the whole model with model.save(), not save_weights()."
             )
         training = _json_attribute(file, "training_config") or {}
-        check_config(path, {"config": config}, unsafe)
         check_links(path, file["model_weights"])
+        version = file.attrs.get("keras_version", "2.0")
+        if is_keras_2(version):
+            model = load_keras_2_hdf5(path, config, version, file["model_weights"], unsafe)
+            return _loaded(model, training.get("loss"))
+    check_config(path, {"config": config}, unsafe)
     with tempfile.TemporaryDirectory() as folder:
-        # Keras goes by the suffix, and reads the layers from an attribute, which may need changes.
-        copy = Path(shutil.copyfile(path, Path(folder, "model.h5")))
-        with h5py.File(copy, "r+") as file:
-            file.attrs["model_config"] = json.dumps(migrate(config))
+        copy = Path(shutil.copyfile(path, Path(folder, "model.h5")))  # Keras goes by the suffix
         model = keras.models.load_model(copy, compile=False, safe_mode=not unsafe)
-        with h5py.File(copy, "r") as file:
-            assign_by_name(model, file["model_weights"])
     return _loaded(model, training.get("loss"))
 
 
