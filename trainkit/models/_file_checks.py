@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import zipfile
 from collections.abc import Iterator
@@ -15,13 +16,23 @@ from trainkit.backend import keras
 from trainkit.errors import ModelError
 from trainkit.models._keras2._operations import OPERATIONS, name_of_operation
 
+log = logging.getLogger("trainkit")
+
 _MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
 _MAX_CONFIG_BYTES = 2**26
 _SMALL_BYTES = 2**24  # a member below it cannot fill anything
 _MAX_EXPANSION = 20  # Keras stores its members uncompressed, and weights hardly compress
 _CODE = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "ModuleWrapper")
-_OF_APPLICATIONS = (  # layers that only a network of keras.applications has
+# What `keras.ops` puts between layers: all of these modules' operations, of `core` those that take no function.
+_OPS = re.compile(
+    r"keras\.src\.ops\.(?:(image|linalg|math|nn|numpy)\.\w+"
+    r"|core\.(?:Cast|ConvertToTensor|SaturateCast|Scatter|ScatterUpdate|Slice|SliceUpdate|StopGradient|Unstack))"
+)
+_CODE_OPS = ("AssociativeScan", "Cond", "ForiLoop", "Map", "Scan", "Switch", "VectorizedMap", "WhileLoop")
+# Layers that only a network of keras.applications has.
+_LAYERS_OF_NETWORKS = (
     ("keras.src.applications.convnext", "LayerScale"),
+    ("keras.src.applications.convnext", "StochasticDepth"),
     ("keras.src.applications.inception_resnet_v2", "CustomScaleLayer"),
 )
 _PLAIN_DATA = ("__keras_tensor__", "__tensor__", "__numpy__", "__tuple__", "__bytes__", "__slice__", "__ellipsis__")
@@ -79,7 +90,8 @@ def check_config(path: Path, config: dict[str, Any], unsafe: bool) -> None:
     Raises:
         ModelError: names the layer and its place.
     """
-    for place, part in _objects(config.get("config"), "the model"):
+    model = {key: value for key, value in config.items() if key != "compile_config"}  # which is not needed here
+    for place, part in _objects(model, "the model"):
         name = str(part["class_name"])
         if name in OPERATIONS:
             if name_of_operation(part) is None:
@@ -87,7 +99,7 @@ def check_config(path: Path, config: dict[str, Any], unsafe: bool) -> None:
             continue
         if unsafe:
             continue
-        if name in _CODE:
+        if name in _CODE or (name in _CODE_OPS and part.get("module") == "keras.src.ops.core"):
             raise UnsafeModelError(
                 f"{path}: {place} is a {name}, which runs code from the file. Replace it by Keras' own layers "
                 "(Rescaling, Activation)."
@@ -97,6 +109,27 @@ def check_config(path: Path, config: dict[str, Any], unsafe: bool) -> None:
             raise UnsafeModelError(
                 f"{path}: {place} needs {needed!r:.80}, which is not Keras' own. Replace it by Keras' own layers."
             )
+
+
+def as_plain_model(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a model of a class of the author's own, which consists of layers all the same, as a model of Keras.
+
+    Such a class mostly has a training step of its own. One that was registered with Keras is left as it is.
+    """
+    inner = config.get("config")
+    registered = keras.saving.get_registered_object(str(config.get("registered_name")))
+    if not isinstance(inner, dict) or not isinstance(inner.get("layers"), list) or registered is not None:
+        return config
+    if config.get("class_name") in ("Sequential", "Functional", "Model") and _is_own(config):
+        return config
+    name = "Functional" if {"input_layers", "output_layers"} <= inner.keys() else "Sequential"
+    log.warning(
+        "The model is of the class %s, whose code is not in the file. It was read as the layers that it consists of.",
+        config.get("class_name"),
+    )
+    kept = {key: value for key, value in config.items() if key != "compile_config"}
+    module = "keras.src.models.functional" if name == "Functional" else "keras"
+    return {**kept, "class_name": name, "module": module, "registered_name": None}
 
 
 def _unknown_operation(path: Path, place: str, part: dict[str, Any]) -> str:
@@ -143,13 +176,20 @@ def _is_own(part: dict[str, Any]) -> bool:
         return False
     if name in ("Sequential", "Functional", "Model", "Policy"):
         return True
-    if (module, name) in _OF_APPLICATIONS:
+    if (module, name) in _LAYERS_OF_NETWORKS:
         return True
-    if (found := re.fullmatch(r"keras\.src\.ops\.(image|linalg|math|nn|numpy)", str(module))) is not None:
-        # What `keras.ops` puts between layers; those of `core` take functions.
-        operation = getattr(getattr(keras.src.ops, found[1]), str(name), None)
-        return isinstance(operation, type) and issubclass(operation, keras.Operation)
-    homes = (keras.layers, keras.initializers, keras.regularizers, keras.constraints, keras.dtype_policies)
+    if module is not None and str(module).startswith("keras.src.ops."):
+        found = _OPS.fullmatch(f"{module}.{name}")
+        operation = getattr(getattr(keras.src.ops, str(module).rpartition(".")[2], None), str(name), None)
+        return found is not None and isinstance(operation, type) and issubclass(operation, keras.Operation)
+    homes = (
+        keras.layers,
+        keras.initializers,
+        keras.regularizers,
+        keras.constraints,
+        keras.dtype_policies,
+        keras.quantizers,
+    )
     return any(isinstance(getattr(home, str(name), None), type) for home in homes)
 
 

@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ import h5py
 from trainkit._progress import doing
 from trainkit.backend import keras
 from trainkit.errors import ModelError
+from trainkit.models._adapting import as_classifier, is_of_keras, takes_whole_levels
 from trainkit.models._calling import LAMBDA_ADVICE, cause_of
-from trainkit.models._file_checks import check_config, check_links, check_members
+from trainkit.models._file_checks import as_plain_model, check_config, check_links, check_members
 from trainkit.models._keras2._loading import is_keras_2, load_keras_2_archive, load_keras_2_hdf5
 
 
@@ -31,17 +32,20 @@ class LoadedModel:
 
     model: Any
     from_logits: bool  # whether it was compiled with a loss for a model that ends without its softmax or sigmoid
+    whole_levels: bool = False  # whether the file's model takes whole grey levels, 0 to 255
 
 
-def load_model_file(path: Path, *, unsafe: bool = False) -> LoadedModel:
+def load_model_file(path: Path, *, unsafe: bool = False, output: str | None = None) -> LoadedModel:
     """Load a `.keras` or `.h5` file; without `unsafe`, nothing in it is executed.
 
     Args:
         path: of the file.
         unsafe: build Lambda layers, and custom classes that the caller has registered with Keras.
+        output: which of several outputs counts.
 
     Raises:
         ModelError: the file is missing, damaged, or holds what Keras 3 cannot build safely; names the layer.
+        UsageError: there is no such output.
     """
     if not path.is_file():
         raise ModelError(f"No Keras model at {path}. Expected a .keras or .h5 file.")
@@ -50,11 +54,13 @@ def load_model_file(path: Path, *, unsafe: bool = False) -> LoadedModel:
         raise ModelError(f"{path} is no Keras model. Expected a .keras or .h5 file, as model.save() writes it.")
     try:
         with doing("Loading the network"):
-            return load(path, unsafe)
+            model, loss = load(path, unsafe)
     except ModelError:
         raise
     except Exception as error:  # zip, JSON, h5py and Keras raise whatever they meet in a damaged file
         raise _cannot_load(path, error) from error
+    loaded = _loaded(as_classifier(model, output=output), _loss_for(loss, output))
+    return replace(loaded, whole_levels=takes_whole_levels(model))
 
 
 def _cannot_load(path: Path, error: Exception) -> ModelError:
@@ -72,23 +78,38 @@ def _cannot_load(path: Path, error: Exception) -> ModelError:
     )
 
 
-def _load_zip(path: Path, unsafe: bool) -> LoadedModel:
+def _load_zip(path: Path, unsafe: bool) -> tuple[Any, Any]:
     with zipfile.ZipFile(path) as archive:
         check_members(path, archive.infolist(), unsafe)
         config = json.loads(archive.read("config.json"))
         metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
     loss = (config.get("compile_config") or {}).get("loss")
     if is_keras_2(metadata.get("keras_version", "3")):
-        return _loaded(load_keras_2_archive(path, config, unsafe), loss)
-    check_config(path, config, unsafe)
+        return load_keras_2_archive(path, as_plain_model(config), unsafe), loss
+    plain = as_plain_model(config)
+    check_config(path, plain, unsafe)
     with tempfile.TemporaryDirectory() as folder:
         # Keras goes by the suffix, and what was looked at is what is loaded.
         copy = Path(shutil.copyfile(path, Path(folder, "model.keras")))
+        if plain is not config:
+            _write_config(copy, plain)
         model = keras.models.load_model(copy, compile=False, safe_mode=not unsafe)
-    return _loaded(model, loss)
+    return model, loss
 
 
-def _load_hdf5(path: Path, unsafe: bool) -> LoadedModel:
+def _write_config(path: Path, config: dict[str, Any]) -> None:
+    """Write another configuration into a `.keras` archive."""
+    changed = path.with_name("changed.keras")
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(changed, "w") as target:
+        target.writestr("config.json", json.dumps(config))
+        for member in archive.infolist():
+            if member.filename != "config.json" and not member.is_dir():
+                with archive.open(member) as source, target.open(member.filename, "w", force_zip64=True) as copy:
+                    shutil.copyfileobj(source, copy)
+    changed.replace(path)
+
+
+def _load_hdf5(path: Path, unsafe: bool) -> tuple[Any, Any]:
     with h5py.File(path, "r") as file:
         config = _json_attribute(file, "model_config")
         if config is None:
@@ -100,22 +121,27 @@ def _load_hdf5(path: Path, unsafe: bool) -> LoadedModel:
         version = file.attrs.get("keras_version", "2.0")
         if is_keras_2(version):
             model = load_keras_2_hdf5(path, config, version, file["model_weights"], unsafe)
-            return _loaded(model, training.get("loss"))
+            return model, training.get("loss")
     check_config(path, {"config": config}, unsafe)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(shutil.copyfile(path, Path(folder, "model.h5")))  # Keras goes by the suffix
         model = keras.models.load_model(copy, compile=False, safe_mode=not unsafe)
-    return _loaded(model, training.get("loss"))
+    return model, training.get("loss")
 
 
 def _loaded(model: Any, loss: Any) -> LoadedModel:
     name, from_logits = _loss_of(loss)
-    if not from_logits or len(model.outputs) != 1 or not ends_linear(model):
+    if not from_logits or not ends_linear(model):
         return LoadedModel(model, False)
     if name == "binary_crossentropy" and class_units(model) > 1:  # several labels at once: no softmax would be right
         outputs = keras.layers.Activation("sigmoid")(model.outputs[0])
         return LoadedModel(keras.Model(model.inputs, outputs, name=model.name), False)
     return LoadedModel(model, True)
+
+
+def _loss_for(loss: Any, output: str | None) -> Any:
+    """Return the loss of the output that counts, of a model that was compiled with one for each by its name."""
+    return loss[output] if isinstance(loss, dict) and output in loss else loss
 
 
 def _json_attribute(file: h5py.File, name: str) -> Any:
@@ -155,44 +181,32 @@ def image_shape(model: Any) -> tuple[int | None, int | None, int]:
             ) from error
         raise ModelError(
             f"The model {model.name} is of a class of its own ({type(model).__name__}), which does not say what goes "
-            "in. Expected layers between an input and an output. Make it one of them: inputs = keras.Input((height, "
-            "width, 3)); model = keras.Model(inputs, model(inputs))."
+            "in. Call it once on a batch of images before, model(images), or make it layers between an input and an "
+            "output: inputs = keras.Input((height, width, 3)); model = keras.Model(inputs, model(inputs))."
         ) from error
     if len(inputs) != 1 or len(outputs) != 1:
-        names = ", ".join(str(tensor.name) for tensor in (*inputs, *outputs))
+        names = ", ".join(f"`{tensor.name}` {tuple(tensor.shape)}" for tensor in inputs)
         raise ModelError(
-            f"The model {model.name} has {len(inputs)} inputs and {len(outputs)} outputs ({names[:200]}). "
-            "Expected one image in and one row of classes out."
+            f"The model {model.name} has {len(inputs)} inputs: {names}. Expected one image in: a bundle gives the "
+            "network one image at a time. Build one with a single input, such as the part that looks at one image."
         )
     shape, output = tuple(inputs[0].shape), tuple(outputs[0].shape)
     if len(shape) != 4 or shape[3] not in (1, 3):
         hint = " Its channels come first: build it again with channels_last." if _is_channels_first(shape) else ""
         raise ModelError(
-            f"The model {model.name} takes {shape}. Expected images: (None, height, width, 3), or 1 for grey.{hint}"
+            f"The model {model.name} takes {shape}. Expected images: (None, height, width, 3), or 1 for grey, as a "
+            f"photograph has them.{hint}"
         )
     if len(output) != 2 or output[1] is None:
         raise ModelError(
-            f"The model {model.name} gives {output}. Expected a row of classes, (None, classes): it is no classifier."
+            f"The model {model.name} gives {output}. Expected a row of classes, (None, classes): it is no classifier. "
+            "If it should be one, put a GlobalAveragePooling2D or a Flatten, and a Dense with a softmax, behind it."
         )
     return shape[1], shape[2], int(shape[3])
 
 
 def _is_channels_first(shape: tuple[int | None, ...]) -> bool:
     return len(shape) == 4 and shape[1] in (1, 3)
-
-
-def check_precision(model: Any) -> None:
-    """Raise unless every layer computes in float32.
-
-    Raises:
-        ModelError: names the layer.
-    """
-    for layer in model.layers:
-        if layer.compute_dtype != "float32":
-            raise ModelError(
-                f"The layer `{layer.name}` computes in {layer.compute_dtype}. Expected float32: build the model again "
-                "with the policy float32 and load its weights."
-            )
 
 
 def at_size(model: Any, shape_hwc: tuple[int, int, int]) -> Any:
@@ -208,11 +222,23 @@ def at_size(model: Any, shape_hwc: tuple[int, int, int]) -> Any:
         fixed = keras.models.clone_model(model, input_tensors=inputs)
         fixed.set_weights(model.get_weights())
     except Exception as error:  # Keras raises whatever a layer finds wrong with the size
+        if called := _called_at(model, inputs):
+            return called
         raise ModelError(
             f"The model {model.name} cannot be built for {shape_hwc} ({cause_of(error)}). Take the size that it was "
             "built for."
         ) from error
     return fixed
+
+
+def _called_at(model: Any, inputs: Any) -> Any:
+    """Return a model around one that cannot be copied, for it is of a class of its own; none where it fits no more."""
+    if all(is_of_keras(type(layer)) for layer in model._flatten_layers()):
+        return None
+    try:
+        return keras.Model(inputs, model(inputs), name=model.name)
+    except Exception:  # what the copy failed for says more
+        return None
 
 
 def class_units(model: Any) -> int:
@@ -223,7 +249,7 @@ def class_units(model: Any) -> int:
 def ends_linear(model: Any) -> bool:
     """Whether a model's last layer has no activation of its own."""
     last = model
-    while getattr(last, "layers", None):  # a nested model may be the last layer
+    while getattr(last, "layers", None) and getattr(last, "outputs", None):  # a nested model may be the last layer
         last = last.outputs[0]._keras_history.operation
     if isinstance(last, keras.layers.Softmax):
         return False
