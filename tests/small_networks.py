@@ -46,6 +46,7 @@ ACTIVATIONS = (
 ONLY_ONNX = {
     "attention": "Reshape",
     "reordered": "Transpose",
+    "nearest_of_other_sizes": "Transpose",
     "sequence": "Transpose",
     "sequence_transposed": "Transpose",
     "shuffled": "Transpose",
@@ -200,6 +201,25 @@ def pools(image: Any) -> Any:
     return flat(layers.AveragePooling2D((4, 2))(layers.ZeroPadding2D(((1, 0), (0, 2)))(x)))
 
 
+class ReshapedByComputation(keras.layers.Layer):
+    """Hides an image's size from TensorFlow's own inference of shapes: what comes behind it pads by what is found."""
+
+    def call(self, image: Any) -> Any:
+        sides = tf.cast(tf.cast(tf.shape(image)[1:3], tf.float32) * 1.0, tf.int32)
+        return tf.reshape(image, tf.concat([tf.shape(image)[:1], sides, [image.shape[3]]], 0))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+
+@network
+def padded_by_an_unknown_size(image: Any) -> Any:
+    x = ReshapedByComputation()(layers.Conv2D(4, 3)(image))  # 18x22
+    x = layers.Conv2D(5, 3, strides=2, padding="same")(x)
+    x = layers.MaxPooling2D(2, strides=2, padding="same")(ReshapedByComputation()(x))
+    return flat(layers.Conv2D(5, (2, 4), padding="same")(ReshapedByComputation()(x)))
+
+
 @network
 def pooled_shapes(image: Any) -> Any:
     x = layers.Conv2D(6, 3)(image)
@@ -277,6 +297,12 @@ def geometry(image: Any) -> Any:
     x = layers.Conv2D(4, 3, padding="same")(layers.BatchNormalization()(layers.ZeroPadding2D(1)(x)))
     x = layers.Resizing(10, 17, interpolation="nearest")(layers.CenterCrop(20, 34)(x))
     return flat(ops.pad(x, ((0, 0), (0, 1), (1, 0), (1, 2)), constant_values=0.7))
+
+
+@network
+def nearest_of_other_sizes(image: Any) -> Any:
+    x = layers.Resizing(13, 31, interpolation="nearest")(layers.Conv2D(4, 3)(image))  # from 18x22
+    return flat(layers.Resizing(20, 31, interpolation="nearest")(layers.Conv2D(3, 1)(x)))
 
 
 @network

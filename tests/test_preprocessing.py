@@ -266,6 +266,26 @@ def test_build_preprocessing_asks_for_statistics_where_they_are_needed(name: str
         assert build_preprocessing(name, height=24, width=32) == with_statistics
 
 
+@pytest.mark.parametrize("color", get_args(Color))
+@pytest.mark.parametrize(
+    ("name", "black", "white"),
+    [
+        ("unit", 0.0, 1.0),
+        ("symmetric", -1.0, 1.0),
+        ("none", 0.0, 255.0),
+        ("samplewise-center", 0.0, 1.0),  # before each image's own mean goes off
+        ("samplewise-standardize", 0.0, 1.0),
+    ],
+)
+def test_black_and_white_become_the_ends_of_the_range_that_the_name_has(
+    name: str, color: Color, black: float, white: float
+) -> None:
+    built = build_preprocessing(name, height=24, width=32, color=color)
+    channels = 1 if color == "gray" else 3
+    ends = np.subtract.outer((0.0, 255.0), built.mean) / built.std
+    np.testing.assert_allclose(ends, [[black] * channels, [white] * channels])
+
+
 def test_mean_of_caffe_begins_with_blue_in_bgr_and_with_red_in_rgb() -> None:
     assert named("caffe", "bgr", width=3, height=3).mean == (103.939, 116.779, 123.68)
     assert named("caffe", "rgb", width=3, height=3).mean == (123.68, 116.779, 103.939)

@@ -14,7 +14,6 @@ import pytest
 
 from trainkit.backend import keras
 from trainkit.errors import ModelError
-from trainkit.models._keras2 import migrate
 from trainkit.models._loading import at_size, ends_linear, image_shape, load_model_file
 from trainkit.preprocessing import build_preprocessing
 
@@ -185,18 +184,6 @@ def test_model_of_teachable_machine_knows_waste(shared: Path) -> None:
     answer = loaded.model.predict(preprocessing.to_input([pixels]), verbose=0)[0]
     assert answer.argmax() == 3  # metal
     assert 0.9 < answer.max() < 1
-
-
-def test_groups_that_are_no_default_are_not_dropped() -> None:
-    config = {"class_name": "DepthwiseConv2D", "config": {"name": "d", "groups": 2}}
-    assert migrate(config)["config"]["groups"] == 2
-
-
-def test_sequential_of_the_first_keras_2_becomes_one_of_today() -> None:
-    config = {"class_name": "Sequential", "config": [keras_2_layer("d", "Dense", batch_input_shape=[None, 3], units=2)]}
-    first, second = migrate(config)["config"]["layers"]
-    assert first["config"]["batch_input_shape"] == [None, 3]
-    assert "batch_input_shape" not in second["config"]
 
 
 @pytest.mark.parametrize("kind", ["TFOpLambda", "SlicingOpLambda"])

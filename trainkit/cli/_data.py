@@ -10,6 +10,7 @@ import typer
 
 from trainkit.cli._app import app
 from trainkit.cli._output import AsJson, print_json, print_table, wrapped
+from trainkit.cli._reading import reads_data
 from trainkit.cli._tables import ITEMS
 from trainkit.errors import DataError
 
@@ -29,6 +30,7 @@ def options() -> None:
 
 
 @data_app.command(epilog="Example: trainkit data check photos/ --html photos.html")
+@reads_data
 def check(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Class folders, perhaps in train/, val/, test/; or a CSV file.")
@@ -40,6 +42,7 @@ def check(
         bool,
         typer.Option("--keep-together", help="Put the pictures of leaks that the split makes into training."),
     ] = False,
+    reading: Any = None,
     html: Annotated[Path | None, typer.Option(help="Also write a page with the pictures.", metavar="FILE")] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="End with 1 after leaks, contradictions or unreadable files.")
@@ -52,10 +55,10 @@ def check(
     """
     from trainkit.data._check import check_data, keep_together
 
-    found = check_data(folder, validation=validation)
+    found = check_data(folder, validation=validation, reading=reading)
     if together and found.own_leaks:
         keep_together(found)
-        found = check_data(folder, validation=validation)
+        found = check_data(folder, validation=validation, reading=reading)
     if html:
         from trainkit.reports._data_check import write_data_check
 
@@ -127,6 +130,7 @@ def _findings(document: dict[str, Any]) -> list[list[str]]:
 
 
 @data_app.command(epilog="Example: trainkit data stats photos/ --size 224x224 --mean-image mean.npy")
+@reads_data
 def stats(
     data: Annotated[str, typer.Argument(help="As for train; also a folder of images without classes.")],
     split: Annotated[str, typer.Option(help="all, or the side that is meant: train, val or test.")] = "all",
@@ -141,6 +145,7 @@ def stats(
     mean_image: Annotated[
         Path | None, typer.Option(help="Write the mean of each pixel to this .npy file.", metavar="OUT.npy")
     ] = None,
+    reading: Any = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure mean and standard deviation of the pixels, exactly.
@@ -150,7 +155,14 @@ def stats(
     from trainkit.data._data_statistics import measure_data
 
     measured = measure_data(
-        data, split=split, validation=validation, size=size, color=color, resize=resize, mean_image=mean_image
+        data,
+        split=split,
+        validation=validation,
+        size=size,
+        color=color,
+        resize=resize,
+        mean_image=mean_image,
+        reading=reading,
     )
     for warning in measured.warnings:
         print(warning, file=sys.stderr)
@@ -184,10 +196,12 @@ def _print_statistics(measured: DataStatistics) -> None:
 
 
 @data_app.command(epilog="Example: trainkit data augment photos/ --out grid.png --set augmentation.rotation_range=30")
+@reads_data
 def augment(
     data: Annotated[str, typer.Argument(metavar="DATA", help="As for train.")],
     out: Annotated[Path, typer.Option(help="The picture to write, a new file.", metavar="FILE")] = Path("grid.png"),
     model: Annotated[str | None, typer.Option(help="As for train; it decides on the size.")] = None,
+    reading: Any = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Any setting of train, repeatable.", metavar="KEY=VALUE")
     ] = None,
@@ -203,7 +217,7 @@ def augment(
     from trainkit.reports._augmentations import draw_augmentations
     from trainkit.runs._settings import parse_assignment
 
-    settings = dict(map(parse_assignment, set_ or []))
+    settings = {**reading.to_settings(), **dict(map(parse_assignment, set_ or []))}
     path = draw_augmentations(data, out, model=model, settings=settings, index=index, count=count, seed=seed)
     if as_json:
         print_json({"picture": str(path.absolute())})

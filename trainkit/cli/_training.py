@@ -11,6 +11,7 @@ import typer
 
 from trainkit.cli._app import app
 from trainkit.cli._output import EXPERIMENTS, AsJson, Experiments, print_json, print_table, to_text
+from trainkit.cli._reading import reads_data
 from trainkit.cli._settings_command import SettingsCommand
 from trainkit.cli._tables import WORDS
 from trainkit.errors import UsageError
@@ -23,6 +24,7 @@ Set = Annotated[
 
 # What has no help here has that of the table of settings.
 @app.command(cls=SettingsCommand, epilog="Example: trainkit train photos/ --model mobilenet --alpha 0.75 --epochs 5")
+@reads_data
 def train(
     context: typer.Context,
     data: Annotated[
@@ -48,6 +50,7 @@ def train(
     distribute: Annotated[str | None, typer.Option()] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard")] = False,
     name: Annotated[str | None, typer.Option()] = None,
+    reading: Any = None,
     set_: Set = None,
     config: Annotated[Path | None, typer.Option(help="The config.toml of a run, to repeat it.", metavar="FILE")] = None,
     resume: Annotated[
@@ -97,6 +100,7 @@ def train(
         distribute=distribute,
         tensorboard=tensorboard or None,
         name=name,
+        reading=reading,
         settings=dict(map(parse_assignment, set_ or [])),
         config=config,
         experiments=experiments,
@@ -184,6 +188,7 @@ def recipes(as_json: AsJson = False) -> None:
 @app.command(
     "find-lr", cls=SettingsCommand, epilog="Example: trainkit find-lr photos/ --model mobilenet --out rates.png"
 )
+@reads_data
 def find_lr(
     data: Annotated[str, typer.Argument(help="As for train.", metavar="DATA")],
     model: Annotated[str | None, typer.Option(help="As for train.")] = None,
@@ -193,6 +198,7 @@ def find_lr(
     size: Size = None,
     weights: Annotated[str | None, typer.Option()] = None,
     alpha: Annotated[float | None, typer.Option(help="As for train.")] = None,
+    reading: Any = None,
     set_: Set = None,
     out: Annotated[Path | None, typer.Option(help="Where to draw the loss. Default: learning_rate.png")] = None,
     as_json: AsJson = False,
@@ -211,6 +217,7 @@ def find_lr(
         size=size,
         weights=weights,
         alpha=alpha,
+        reading=reading,
         settings=dict(map(parse_assignment, set_ or [])),
         out=picture,
     )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from trainkit.data._check import DataCheck, check_data, keep_together
     from trainkit.data._data_statistics import DataStatistics, measure_data
     from trainkit.data._dataset import Dataset, Part
+    from trainkit.data._reading import Reading
     from trainkit.data._sources import SOURCES, load_dataset
     from trainkit.data._transforms import apply_transform
     from trainkit.data._warping import augment_batch
@@ -22,6 +23,7 @@ __all__ = [
     "DataStatistics",
     "Dataset",
     "Part",
+    "Reading",
     "apply_transform",
     "augment_batch",
     "check_data",
@@ -38,6 +40,7 @@ __getattr__, __dir__ = attach(
         "DataStatistics": "trainkit.data._data_statistics",
         "Dataset": "trainkit.data._dataset",
         "Part": "trainkit.data._dataset",
+        "Reading": "trainkit.data._reading",
         "SOURCES": "trainkit.data._sources",
         "apply_transform": "trainkit.data._transforms",
         "augment_batch": "trainkit.data._warping",

@@ -12,6 +12,7 @@ from typing import Any
 from trainkit.data._duplicates import Duplicates, Group, LabelledFile, find_duplicates
 from trainkit.data._folders import check_listing, choose_sides_of, inspect_listing, label, list_folder, usable_images
 from trainkit.data._inspection import inspect_files
+from trainkit.data._reading import AS_NAMED, Reading
 from trainkit.data._split import PINS_FILE, read_pins
 from trainkit.data._tables import SUFFIXES, choose_sides_of_rows, read_files
 from trainkit.errors import DataError
@@ -109,7 +110,9 @@ def check_images(files: Sequence[LabelledFile], *, data: Path) -> DataCheck:
     return DataCheck(data=data, files=list(files), repeats=find_duplicates(files))
 
 
-def check_data(data: str | os.PathLike[str], *, validation: float = VALIDATION) -> DataCheck:
+def check_data(
+    data: str | os.PathLike[str], *, validation: float = VALIDATION, reading: Reading | None = None
+) -> DataCheck:
     """Report on a folder or a table, see `check_folder` and `check_table`.
 
     Raises:
@@ -117,17 +120,17 @@ def check_data(data: str | os.PathLike[str], *, validation: float = VALIDATION) 
     """
     path = Path(data)
     if path.suffix.lower() in SUFFIXES and not os.path.isdir(path):
-        return check_table(path, validation=validation)
-    return check_folder(path, validation=validation)
+        return check_table(path, validation=validation, reading=reading or AS_NAMED)
+    return check_folder(path, validation=validation, reading=reading or AS_NAMED)
 
 
-def check_table(path: Path, *, validation: float = VALIDATION) -> DataCheck:
+def check_table(path: Path, *, validation: float = VALIDATION, reading: Reading = AS_NAMED) -> DataCheck:
     """Report on the images of a table as `train` sees them.
 
     Raises:
         DataError: it is no table, labels are missing or contradict, or images are missing.
     """
-    files, _ = read_files(path)
+    files, _ = read_files(path, reading)
     refusal, chosen = None, []
     try:
         sides, _ = choose_sides_of_rows(path, files, validation=validation)
@@ -139,17 +142,18 @@ def check_table(path: Path, *, validation: float = VALIDATION) -> DataCheck:
     return replace(check_images(files, data=path), chosen_sides=chosen, refusal=refusal)
 
 
-def check_folder(folder: Path, *, validation: float = VALIDATION) -> DataCheck:
+def check_folder(folder: Path, *, validation: float = VALIDATION, reading: Reading = AS_NAMED) -> DataCheck:
     """Report on a folder as `train` sees it, and as far as possible where `train` would refuse it.
 
     Args:
         folder: of class folders, or of `train/`, `val/` and `test/` that have them, or of images.
         validation: the share that `train` would hold out; it decides which pictures are on different sides.
+        reading: which folders are sides, and where the classes stand.
 
     Raises:
         DataError: there is no such folder, or it cannot be read.
     """
-    listing = list_folder(folder)
+    listing = list_folder(folder, reading)
     images = inspect_listing(listing)
     files = label(images)
     strays, refusal, chosen = listing.strays, None, []

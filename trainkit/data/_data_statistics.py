@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from trainkit.data._dataset import ChosenImages, FileImages, Images
 from trainkit.data._folders import inspect_listing, list_folder
 from trainkit.data._inspection import ImageFile, inspect_files
+from trainkit.data._reading import Reading
 from trainkit.data._sources import SOURCES, load_dataset
 from trainkit.data._statistics import Statistics, measure_images
 from trainkit.data._tables import SUFFIXES, read_files
@@ -78,6 +79,7 @@ def measure_data(
     color: str = "rgb",
     resize: str | None = None,
     mean_image: str | Path | None = None,
+    reading: Reading | None = None,
 ) -> DataStatistics:
     """Measure the pixels of a data set, from 0 to 255, each image decoded as training decodes it.
 
@@ -89,6 +91,7 @@ def measure_data(
         color: `rgb`, `bgr` or `gray`, the order of the results.
         resize: `stretch`, `crop` or `pad`; for `size`.
         mean_image: where to write the mean of each pixel, float32 `(height, width, channels)`, as a `.npy` file.
+        reading: how a folder or a table is read, where its names do not tell.
 
     Raises:
         DataError: there is no such data or side, or the mean image needs a size.
@@ -106,7 +109,7 @@ def measure_data(
         if out.suffix != ".npy":
             raise UsageError(f"A mean image is a .npy file. Received: {out}")
         check_new(out)
-    images, warnings = _find_images(str(data), split, validation)
+    images, warnings = _find_images(str(data), split, validation, reading or Reading())
     geometry: dict[str, Any] = {"color": color, "resize": resize or "stretch"}
     preprocessing = build_preprocessing("none", width=wanted[0], height=wanted[1], **geometry) if wanted else None
     found = measure_images(images, color=geometry["color"], preprocessing=preprocessing, with_image=out is not None)
@@ -116,17 +119,17 @@ def measure_data(
     return DataStatistics(data=str(data), size=wanted, found=found, mean_image=out, warnings=warnings, **how)
 
 
-def _find_images(data: str, split: str, validation: float) -> tuple[Images, list[str]]:
+def _find_images(data: str, split: str, validation: float, reading: Reading) -> tuple[Images, list[str]]:
     """Return the images that are meant, and what there is to say about the others."""
     path = Path(data)
     if split == "all" and data not in SOURCES:
         if path.is_dir():
-            return _usable(data, _files_of_folder(path))
+            return _usable(data, _files_of_folder(path, reading))
         if path.is_file() and path.suffix.lower() in SUFFIXES:
-            labelled, warnings = read_files(path)
+            labelled, warnings = read_files(path, reading)
             images, more = _usable(data, [one.file for one in labelled])
             return images, warnings + more
-    dataset = load_dataset(data, validation=validation)
+    dataset = load_dataset(data, validation=validation, reading=reading)
     if split != "all":
         if split not in dataset.parts:
             raise DataError(f"{data} has no side `{split}`. It has: {', '.join(dataset.parts)}")
@@ -136,9 +139,9 @@ def _find_images(data: str, split: str, validation: float) -> tuple[Images, list
     ), dataset.warnings
 
 
-def _files_of_folder(folder: Path) -> list[ImageFile]:
+def _files_of_folder(folder: Path, reading: Reading) -> list[ImageFile]:
     """Look at the images in class folders; where there are none, at those in the folder itself."""
-    listing = list_folder(folder)
+    listing = list_folder(folder, reading)
     if any(paths for of_class in listing.files.values() for paths in of_class.values()):
         images = inspect_listing(listing)
         return [file for of_class in images.values() for files in of_class.values() for file in files]

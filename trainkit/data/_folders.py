@@ -10,6 +10,7 @@ from pathlib import Path
 
 from trainkit.data._duplicates import LabelledFile, find_duplicates, warnings_of
 from trainkit.data._inspection import ImageFile, inspect_files
+from trainkit.data._reading import AS_NAMED, Reading
 from trainkit.data._split import PINS_FILE, choose_sides, read_pins, shares_of, write_pins
 from trainkit.errors import DataError
 
@@ -46,17 +47,18 @@ class ClassFolders:
     warnings: list[str]
 
 
-def read_class_folders(folder: Path, *, validation: float) -> ClassFolders:
+def read_class_folders(folder: Path, *, validation: float, reading: Reading = AS_NAMED) -> ClassFolders:
     """Look at every image of a folder and put it on its side.
 
     Args:
         folder: has class folders, or `train/` and perhaps `val/` and `test/` that have them.
         validation: the share of the training images that is held out where there is no `val/`; 0 for none.
+        reading: which folders are sides, and where the classes stand.
 
     Raises:
         DataError: no such folder, fewer than two classes, or a class without a usable image.
     """
-    listing = list_folder(folder)
+    listing = list_folder(folder, reading)
     check_listing(listing)
     images = inspect_listing(listing)
     usable, warnings = usable_images(listing, images)
@@ -86,7 +88,7 @@ def label(images: Images) -> list[LabelledFile]:
     ]
 
 
-def list_folder(folder: Path) -> Listing:
+def list_folder(folder: Path, reading: Reading = AS_NAMED) -> Listing:
     """List what lies in a folder, whatever is wrong with it; hidden files and links that leave it are set apart.
 
     Raises:

@@ -14,6 +14,7 @@ from trainkit.data._arrays import load_npz
 from trainkit.data._dataset import ArrayImages, ChosenImages, ColorImages, Dataset, FileImages, Images, Part
 from trainkit.data._folders import inspect_folder, read_class_folders
 from trainkit.data._inspection import ImageFile
+from trainkit.data._reading import AS_NAMED, Reading
 from trainkit.data._tables import SUFFIXES, read_table
 from trainkit.errors import DataError
 from trainkit.preprocessing import Color
@@ -71,12 +72,13 @@ SOURCES = {
 DATA_EXPECTED = f"{', '.join(SOURCES)}, a folder of class folders, a .csv or an .npz file"  # in words
 
 
-def load_dataset(data: str, *, validation: float = 0.1) -> Dataset:
+def load_dataset(data: str, *, validation: float = 0.1, reading: Reading = AS_NAMED) -> Dataset:
     """Load a data set by its name, the class folders of a folder, a table (`.csv`), or arrays (`.npz`).
 
     Args:
         data: one of `SOURCES`, or a path.
         validation: the share of the training images that is held out for validation, 0 to below 1.
+        reading: how a folder or a table is read, where its names do not tell.
 
     Raises:
         DataError: there is no such data, or it cannot be used; says what was expected.
@@ -92,8 +94,8 @@ def load_dataset(data: str, *, validation: float = 0.1) -> Dataset:
     if folder.suffix.lower() == _ARRAYS and not os.path.isdir(folder):
         return load_npz(folder, validation=validation)
     if folder.suffix.lower() in SUFFIXES and not os.path.isdir(folder):
-        return _from_table(folder, validation)
-    return _from_folder(folder, validation)
+        return _from_table(folder, validation, reading)
+    return _from_folder(folder, validation, reading)
 
 
 def load_images(data: str) -> Part:
@@ -173,8 +175,8 @@ def _file_images(files: Sequence[ImageFile]) -> FileImages:
     return FileImages([file.path for file in files], [file.sha256 for file in files])
 
 
-def _from_folder(folder: Path, validation: float) -> Dataset:
-    found = read_class_folders(folder, validation=validation)
+def _from_folder(folder: Path, validation: float, reading: Reading) -> Dataset:
+    found = read_class_folders(folder, validation=validation, reading=reading)
     parts: dict[str, Part] = {}
     for side in ("train", "val", "test"):
         if side in found.sides:
@@ -184,8 +186,8 @@ def _from_folder(folder: Path, validation: float) -> Dataset:
     return Dataset(name=folder.resolve().name, class_names=found.class_names, parts=parts, warnings=found.warnings)
 
 
-def _from_table(path: Path, validation: float) -> Dataset:
-    table = read_table(path, validation=validation)
+def _from_table(path: Path, validation: float, reading: Reading) -> Dataset:
+    table = read_table(path, validation=validation, reading=reading)
     number_of = {name: number for number, name in enumerate(table.class_names)}
     parts: dict[str, Part] = {}
     for side, files in table.sides.items():

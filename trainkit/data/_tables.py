@@ -12,6 +12,7 @@ from pathlib import Path
 
 from trainkit.data._duplicates import LabelledFile, find_duplicates, warnings_of
 from trainkit.data._inspection import inspect_files
+from trainkit.data._reading import AS_NAMED, Reading
 from trainkit.data._split import choose_sides, natural_side, read_pins, shares_of, write_pins
 from trainkit.errors import DataError
 
@@ -41,7 +42,7 @@ class Table:
     warnings: list[str]
 
 
-def read_table(path: Path, *, validation: float) -> Table:
+def read_table(path: Path, *, validation: float, reading: Reading = AS_NAMED) -> Table:
     """Look at every image of a table and put it on its side.
 
     Where no column says the side, the content of the image does, as for a folder.
@@ -49,11 +50,12 @@ def read_table(path: Path, *, validation: float) -> Table:
     Args:
         path: of a CSV file; a path in it is relative to the folder of the file.
         validation: the share of the training images that is held out where there is no side `val`; 0 for none.
+        reading: which columns are meant, and what is in them.
 
     Raises:
         DataError: no such file, columns or images are missing, labels contradict, or a class cannot be on every side.
     """
-    files, warnings = read_files(path)
+    files, warnings = read_files(path, reading)
     usable = _usable(path, files, warnings)
     sides, pins = choose_sides_of_rows(path, files, validation=validation)
     class_names = sorted(_labels_of(files))
@@ -92,7 +94,7 @@ def choose_sides_of_rows(
     return {side: [replace(one, side=side) for one in of_side] for side, of_side in sides.items()}, pins
 
 
-def read_files(path: Path) -> tuple[list[LabelledFile], list[str]]:
+def read_files(path: Path, reading: Reading = AS_NAMED) -> tuple[list[LabelledFile], list[str]]:
     """Read a table and look at its images, also those that cannot be used; return it with what there is to say.
 
     Raises:

@@ -14,6 +14,7 @@ import h5py
 
 from trainkit.backend import keras
 from trainkit.errors import ModelError
+from trainkit.models._keras2._operations import OPERATIONS, name_of_operation
 
 log = logging.getLogger("trainkit")
 
@@ -22,7 +23,6 @@ _MAX_CONFIG_BYTES = 2**26
 _SMALL_BYTES = 2**24  # a member below it cannot fill anything
 _MAX_EXPANSION = 20  # Keras stores its members uncompressed, and weights hardly compress
 _CODE = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "ModuleWrapper")
-_OPERATIONS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod")
 # What `keras.ops` puts between layers: all of these modules' operations, of `core` those that take no function.
 _OPS = re.compile(
     r"keras\.src\.ops\.(?:(image|linalg|math|nn|numpy)\.\w+"
@@ -33,6 +33,7 @@ _CODE_OPS = ("AssociativeScan", "Cond", "ForiLoop", "Map", "Scan", "Switch", "Ve
 _LAYERS_OF_NETWORKS = (
     ("keras.src.applications.convnext", "LayerScale"),
     ("keras.src.applications.convnext", "StochasticDepth"),
+    ("keras.src.applications.inception_resnet_v2", "CustomScaleLayer"),
 )
 _PLAIN_DATA = ("__keras_tensor__", "__tensor__", "__numpy__", "__tuple__", "__bytes__", "__slice__", "__ellipsis__")
 
@@ -92,11 +93,10 @@ def check_config(path: Path, config: dict[str, Any], unsafe: bool) -> None:
     model = {key: value for key, value in config.items() if key != "compile_config"}  # which is not needed here
     for place, part in _objects(model, "the model"):
         name = str(part["class_name"])
-        if name in _OPERATIONS:
-            raise ModelError(
-                f"{path}: {place} is a {name}, an operation of TensorFlow between Keras 2's layers, which Keras 3 "
-                "cannot read. Build the model again from Keras' own layers (Rescaling, Add) and load its weights."
-            )
+        if name in OPERATIONS:
+            if name_of_operation(part) is None:
+                raise ModelError(_unknown_operation(path, place, part))
+            continue
         if unsafe:
             continue
         if name in _CODE or (name in _CODE_OPS and part.get("module") == "keras.src.ops.core"):
@@ -130,6 +130,16 @@ def as_plain_model(config: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in config.items() if key != "compile_config"}
     module = "keras.src.models.functional" if name == "Functional" else "keras"
     return {**kept, "class_name": name, "module": module, "registered_name": None}
+
+
+def _unknown_operation(path: Path, place: str, part: dict[str, Any]) -> str:
+    config = part.get("config") or {}
+    function = config.get("function") or (config.get("node_def") or {}).get("op")
+    return (
+        f"{path}: {place} is a {part['class_name']}, an operation of TensorFlow between Keras 2's layers "
+        f"({function!r:.60}), for which Keras 3 has nothing that is known here. Build the model again from Keras' own "
+        "layers (Rescaling, Add) and load its weights."
+    )
 
 
 def _objects(value: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -23,7 +23,7 @@ from trainkit.errors import ModelError
 from trainkit.models._adapting import as_classifier, is_of_keras, takes_whole_levels
 from trainkit.models._calling import LAMBDA_ADVICE, cause_of
 from trainkit.models._file_checks import as_plain_model, check_config, check_links, check_members
-from trainkit.models._keras2 import assign_by_name, migrate
+from trainkit.models._keras2._loading import is_keras_2, load_keras_2_archive, load_keras_2_hdf5
 from trainkit.models._lambdas import lending_names
 
 
@@ -96,6 +96,10 @@ def _load_zip(path: Path, unsafe: bool) -> tuple[Any, Any]:
     with zipfile.ZipFile(path) as archive:
         check_members(path, archive.infolist(), unsafe)
         config = json.loads(archive.read("config.json"))
+        metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
+    loss = (config.get("compile_config") or {}).get("loss")
+    if is_keras_2(metadata.get("keras_version", "3")):
+        return load_keras_2_archive(path, as_plain_model(config), unsafe), loss
     plain = as_plain_model(config)
     check_config(path, plain, unsafe)
     with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +108,7 @@ def _load_zip(path: Path, unsafe: bool) -> tuple[Any, Any]:
         if plain is not config:
             _write_config(copy, plain)
         model = keras.models.load_model(copy, compile=False, safe_mode=not unsafe)
-    return model, (config.get("compile_config") or {}).get("loss")
+    return model, loss
 
 
 def _write_config(path: Path, config: dict[str, Any]) -> None:
@@ -127,16 +131,15 @@ def _load_hdf5(path: Path, unsafe: bool) -> tuple[Any, Any]:
                 f"{path} holds weights without a model. Save the whole model with model.save(), not save_weights()."
             )
         training = _json_attribute(file, "training_config") or {}
-        check_config(path, {"config": config}, unsafe)
         check_links(path, file["model_weights"])
+        version = file.attrs.get("keras_version", "2.0")
+        if is_keras_2(version):
+            model = load_keras_2_hdf5(path, config, version, file["model_weights"], unsafe)
+            return model, training.get("loss")
+    check_config(path, {"config": config}, unsafe)
     with tempfile.TemporaryDirectory() as folder:
-        # Keras goes by the suffix, and reads the layers from an attribute, which may need changes.
-        copy = Path(shutil.copyfile(path, Path(folder, "model.h5")))
-        with h5py.File(copy, "r+") as file:
-            file.attrs["model_config"] = json.dumps(migrate(config))
+        copy = Path(shutil.copyfile(path, Path(folder, "model.h5")))  # Keras goes by the suffix
         model = keras.models.load_model(copy, compile=False, safe_mode=not unsafe)
-        with h5py.File(copy, "r") as file:
-            assign_by_name(model, file["model_weights"])
     return model, training.get("loss")
 
 

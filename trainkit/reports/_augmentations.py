@@ -74,7 +74,7 @@ def draw_augmentations(
     config = build_config(options)
     if not 1 <= count <= _MOST:
         raise UsageError(f"`count` must be from 1 to {_MOST}. Received: {count}")
-    part = load_dataset(config["data"], validation=config["training.validation"]).parts["train"]
+    part = load_dataset(config.data, validation=config.training.validation, reading=config.reading).parts["train"]
     if not 0 <= index < len(part):
         raise UsageError(f"There are {len(part)} training images, from 0 to {len(part) - 1}. Received: {index}")
     width, height = config["preprocessing.size"]

@@ -11,7 +11,13 @@ from trainkit.errors import TrainkitError, UsageError
 from trainkit.runs._rules import RULES
 
 KEPT_BESIDE = {"data": "data.npz", "model.name": "initial.keras"}  # the copies that a run keeps, by their setting
-_TEXTS = {key for key in RULES if key.count(".") == 0 or key.endswith((".name", ".color", ".resize", ".weights"))}
+_TEXTS = {
+    key
+    for key in RULES
+    if key.count(".") == 0
+    or key.endswith((".name", ".color", ".resize", ".weights"))
+    or (key.startswith("reading.") and key != "reading.fold")
+}
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:

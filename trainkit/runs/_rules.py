@@ -11,8 +11,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, get_args
 
-from trainkit.data import _augmentation
+from trainkit.data import _augmentation, _reading
 from trainkit.data._augmentation import Augmentation
+from trainkit.data._reading import Reading
 from trainkit.data._sources import DATA_EXPECTED
 from trainkit.errors import UsageError, unknown
 from trainkit.models._builders import BUILDERS, Builder
@@ -248,12 +249,22 @@ def _augmentation_rule(name: str, help: str) -> Rule:
     return Rule(_augmentation.expected(name), convert, help, option)
 
 
+def _reading_rule(name: str, help: str) -> Rule:
+    """Let `Reading` say what it takes."""
+
+    def convert(value: Any) -> Any:
+        return getattr(Reading(**{name: value}), name)
+
+    return Rule(_reading.EXPECTED[name], convert, help, f"--{name.replace('_', '-')}")
+
+
 def _with_prefix(section: str, rules: Mapping[str, Rule]) -> dict[str, Rule]:
     return {f"{section}.{name}": rule for name, rule in rules.items()}
 
 
 RULES: dict[str, Rule] = {
     **_ROOT,
+    **_with_prefix("reading", {name: _reading_rule(name, text) for name, text in _reading.HELP.items()}),
     **_with_prefix("model", _MODEL),
     **_with_prefix("preprocessing", _PREPROCESSING),
     **_with_prefix("augmentation", {name: _augmentation_rule(name, text) for name, text in _AUGMENTATION_HELP.items()}),

@@ -138,7 +138,7 @@ class Run:
         data = self.config["data"]
         if data not in SOURCES and not os.path.exists(data):
             raise DataError(f"The images of the run {self.name} are no longer at {data}. Put them back there.")
-        return load_dataset(data, validation=self.config["training.validation"])
+        return load_dataset(data, validation=self.config.training.validation, reading=self.config.reading)
 
     @property
     def model_path(self) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 import tomli_w
 
 from trainkit.data._augmentation import Augmentation
+from trainkit.data._reading import AS_NAMED, Reading
 from trainkit.preprocessing import Color, Resize
 from trainkit.runs._rules import check_section, checked
 
@@ -91,6 +92,7 @@ class Config:
 
     data: str
     name: str
+    reading: Reading = AS_NAMED
     model: ModelSettings
     preprocessing: PreprocessingSettings
     augmentation: Augmentation
@@ -115,6 +117,7 @@ class Config:
         return cls(
             data=values["data"],
             name=values["name"],
+            reading=Reading(**of("reading")),
             model=ModelSettings(**of("model")),
             preprocessing=PreprocessingSettings(**of("preprocessing")),
             augmentation=Augmentation.from_settings(of("augmentation")),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trainkit.data._augmentation import Augmentation
+from trainkit.data._reading import Reading
 from trainkit.data._sources import DATA_EXPECTED, SOURCES
 from trainkit.data._tables import SUFFIXES
 from trainkit.errors import UsageError, unknown
@@ -115,6 +116,7 @@ def defaults_of(data: str, model: str, *, weights: str) -> dict[str, Any]:
     return {
         "data": data,
         "name": _name_of_run(data, model),
+        **_fixed("reading", Reading),
         "model.name": model,
         **{f"model.{key}": value for key, value in builder.settings.items()},
         "preprocessing.name": builder.preprocessing,
@@ -160,6 +162,8 @@ def _with_absolute_paths(config: Config) -> dict[str, Any]:
     values = config.values
     if values["data"] not in SOURCES:
         values["data"] = str(Path(values["data"]).absolute())
+    if "reading.images" in values:
+        values["reading.images"] = str(Path(values["reading.images"]).absolute())
     if values.get("model.weights", "none") not in ("imagenet", "none"):
         values["model.weights"] = str(Path(values["model.weights"]).absolute())
     if values["model.name"].endswith(MODEL_SUFFIX):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from trainkit.data import _reading
 from trainkit.models._builders import BUILDERS
 from trainkit.runs._rules import MODEL_SUFFIX, RULES, builder_of, checked
 from trainkit.runs._settings import defaults_of
@@ -13,8 +14,8 @@ from trainkit.runs._settings import defaults_of
 _FOLDER = "photos"  # any: what a name that is no data set's has for defaults
 # What neither a model nor a folder alone decides on.
 _IN_WORDS = {
+    **{f"reading.{name}": text for name, text in _reading.DEFAULTS.items()},
     "data": "none, it is required",
-    "name": "the data's name and the model's",
     "model.name": (
         "for colour photographs of 96 pixels and more mobilenet with alpha 0.75, where its ImageNet weights are here "
         "or can be downloaded; fashion-mnist for that data set; else small-cnn"

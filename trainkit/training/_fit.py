@@ -61,7 +61,7 @@ def fit(
         UsageError: the settings do not go together.
     """
     check_writable(experiments)
-    dataset = dataset or load_dataset(config.data, validation=config.training.validation)
+    dataset = dataset or load_dataset(config.data, validation=config.training.validation, reading=config.reading)
     for warning in dataset.warnings:
         log.warning(warning)
     prepared = prepare(config, dataset)

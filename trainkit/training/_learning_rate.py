@@ -42,7 +42,7 @@ def measure_learning_rates(config: Config, dataset: Dataset | None = None) -> Le
         TrainkitError: data, weights and network cannot be used, or the loss is never finite.
         UsageError: the settings do not go together.
     """
-    dataset = dataset or load_dataset(config.data, validation=config.training.validation)
+    dataset = dataset or load_dataset(config.data, validation=config.training.validation, reading=config.reading)
     # The rate is what is looked at; and one device is enough for it, because several train like one.
     simple = {"schedule": "constant", "warmup": 0.0, "ema": 0.0, "distribute": "none"}
     plain = config.replace({f"training.{key}": value for key, value in simple.items()})

@@ -105,7 +105,7 @@ def _load(config: Config, arrays: tuple[Any, Any] | None, class_names: Sequence[
         return load_arrays(arrays, validation=config.training.validation, class_names=class_names)
     if config.data in SOURCES:
         return None
-    return load_dataset(config.data, validation=config.training.validation)
+    return load_dataset(config.data, validation=config.training.validation, reading=config.reading)
 
 
 def _as_toml(value: Any) -> Any:

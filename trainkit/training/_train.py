@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainkit._progress import showing_lines
+from trainkit.data._reading import Reading
 from trainkit.files import check_new
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
 from trainkit.training._options import Options, resolve_settings
@@ -38,6 +39,7 @@ def train(
     distribute: str | None = None,
     tensorboard: bool | None = None,
     name: str | None = None,
+    reading: Reading | None = None,
     settings: Mapping[str, Any] | None = None,
     config: str | Path | None = None,
     experiments: str | Path = EXPERIMENTS,
@@ -66,6 +68,7 @@ def train(
         distribute: `none`, or `mirrored` for all GPUs of this machine.
         tensorboard: whether to write TensorBoard's logs into the run.
         name: the end of the run's name.
+        reading: how a folder or a table is read, where its names do not tell.
         settings: further settings by their dotted keys, such as `{"model.blocks": 1}`.
         config: the `config.toml` of a run, to repeat it; the arguments above override it.
         experiments: the folder of runs.
@@ -93,6 +96,7 @@ def train(
         "training.learning_rate": learning_rate,
         "training.seed": seed,
         "training.validation": validation,
+        **(reading.to_settings() if reading else {}),
     }
     options = Options(arguments=arguments, class_names=class_names, recipe=recipe, config=config, settings=settings)
     with resolve_settings(options) as resolved:
@@ -137,6 +141,7 @@ def find_learning_rate(
     size: tuple[int, int] | str | None = None,
     weights: str | Path | None = None,
     alpha: float | None = None,
+    reading: Reading | None = None,
     settings: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
 ) -> LearningRates:
@@ -151,6 +156,7 @@ def find_learning_rate(
         size: (width, height) of the network's input in pixels, or "WxH".
         weights: `imagenet`, `none` or a file.
         alpha: the width of mobilenet, mobilenet-v2 or mobilenet-v3-small.
+        reading: as for `train`.
         settings: further settings by their dotted keys.
         out: where to draw the loss over the rate; its suffix is the format.
 
@@ -168,6 +174,7 @@ def find_learning_rate(
         "preprocessing.size": size,
         "training.batch_size": batch_size,
         "training.seed": seed,
+        **(reading.to_settings() if reading else {}),
     }
     with resolve_settings(Options(arguments=arguments, recipe=recipe, settings=settings)) as resolved:
         from trainkit.training._learning_rate import draw_learning_rates, measure_learning_rates

@@ -112,15 +112,11 @@ def _window(lowering: Lowering, node: onnx.NodeProto, name: str, kernel: list[in
     strides = list(attribute_of(node, "strides", [1, 1]))
     dilations = list(attribute_of(node, "dilations", [1, 1]))
     pads = list(attribute_of(node, "pads", [0] * 4))
-    auto = attribute_of(node, "auto_pad", b"NOTSET")
-    if auto in (b"SAME_UPPER", b"SAME_LOWER"):
-        pads = [0] * 4
+    if attribute_of(node, "auto_pad", b"NOTSET") == b"SAME_UPPER":  # TensorFlow did not know the size
         for axis, length in enumerate(lowering.graph.shapes[name][1:]):
             reach = (kernel[axis] - 1) * dilations[axis] + 1
             total = max((math.ceil(length / strides[axis]) - 1) * strides[axis] + reach - length, 0)
             pads[axis], pads[axis + 2] = total // 2, total - total // 2
-            if auto == b"SAME_LOWER":
-                pads[axis], pads[axis + 2] = pads[axis + 2], pads[axis]
     return {"strides": strides, "pads": pads, "dilations": dilations}
 
 

@@ -1,0 +1,159 @@
+"""How a folder or a table is understood where somebody says so; what is left open, its names tell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from trainkit.errors import UsageError
+
+SIDES = ("train", "val", "test")
+COLUMNS = ("image", "label", "split")
+NO_SIDES = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How data is read, as `[reading]` of a run's `config.toml` keeps it; `None`: as names and contents tell."""
+
+    sides: str | None = None  # folders of the sides, `train=Training,test=Testing`; `none`: all folders are classes
+    labels_from: str | None = None  # folder: the class is the folder's name; name: the file's
+    pattern: str | None = (
+        None  # a regular expression whose group `label`, or first group, is the class in a file's name
+    )
+    columns: str | None = None  # of a table, `image=path,label=breed,split=set`
+    images: str | None = None  # the folder that the paths of a table begin in
+    separator: str | None = None  # between the labels of one image in a table
+    fold: int | None = None  # the value of a table's column `fold` whose rows are for validation
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None:
+                try:
+                    object.__setattr__(self, field.name, _CONVERT[field.name](value))
+                except (ValueError, TypeError) as error:
+                    raise UsageError(
+                        f"`reading.{field.name}` must be {EXPECTED[field.name]}. Received: {value!r}"
+                    ) from error
+
+    def to_settings(self) -> dict[str, Any]:
+        """Return what is said, by the dotted keys of a run's settings."""
+        values = {f"reading.{field.name}": getattr(self, field.name) for field in fields(self)}
+        return {key: value for key, value in values.items() if value is not None}
+
+    @property
+    def side_folders(self) -> dict[str, str] | None:
+        """Side to the name of its folder; empty for `none`, `None` where the names decide."""
+        if self.sides is None:
+            return None
+        return {} if self.sides == NO_SIDES else parse_pairs(self.sides, SIDES)
+
+    @property
+    def column_names(self) -> dict[str, str]:
+        """Column by what is in it: `image`, `label`, `split`; those that are named."""
+        return parse_pairs(self.columns, COLUMNS) if self.columns else {}
+
+
+AS_NAMED = Reading()
+
+
+def parse_pairs(text: str, keys: tuple[str, ...]) -> dict[str, str]:
+    """Take `key=value,key=value` apart.
+
+    Raises:
+        ValueError: it is not of that form, a key is not one of these, or there twice.
+    """
+    pairs = [part.partition("=") for part in text.split(",")]
+    found = {key.strip(): value.strip() for key, _, value in pairs}
+    if len(found) < len(pairs) or not found.keys() <= set(keys) or not all(found.values()):
+        raise ValueError(text)
+    return found
+
+
+def _sides(value: Any) -> str:
+    if value != NO_SIDES and "train" not in parse_pairs(value, SIDES):
+        raise ValueError(value)
+    return str(value)
+
+
+def _columns(value: Any) -> str:
+    parse_pairs(value, COLUMNS)
+    return str(value)
+
+
+def _labels_from(value: Any) -> str:
+    if value not in ("folder", "name"):
+        raise ValueError(value)
+    return str(value)
+
+
+def _pattern(value: Any) -> str:
+    try:
+        pattern = re.compile(value)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(value) from error
+    if not pattern.groups:
+        raise ValueError(value)
+    return str(value)
+
+
+def _text(value: Any) -> str:
+    if not str(value):
+        raise ValueError(value)
+    str(value).encode()  # a UnicodeEncodeError is a ValueError: TOML has no letters that UTF-8 has not
+    return str(value)
+
+
+def _separator(value: Any) -> str:
+    if value == "space":
+        return "space"
+    if not isinstance(value, str) or len(value) != 1 or value.isalnum():
+        raise ValueError(value)
+    return "space" if value == " " else value
+
+
+def _fold(value: Any) -> int:
+    if isinstance(value, bool) or int(value) != float(value) or int(value) < 0:
+        raise ValueError(value)
+    return int(value)
+
+
+_CONVERT: dict[str, Callable[[Any], Any]] = {
+    "sides": _sides,
+    "labels_from": _labels_from,
+    "pattern": _pattern,
+    "columns": _columns,
+    "images": _text,
+    "separator": _separator,
+    "fold": _fold,
+}
+EXPECTED = {
+    "sides": "`none`, or folders of the sides as train=Training,test=Testing",
+    "labels_from": "folder or name",
+    "pattern": "a regular expression with a group, such as (\\w+)_",
+    "columns": "columns as image=path,label=breed,split=set",
+    "images": "a folder, in UTF-8",
+    "separator": "one sign, or `space`",
+    "fold": "a whole number from 0",
+}
+HELP = {
+    "sides": "Which folders are the sides; none: every folder is a class.",
+    "labels_from": "Where the class of an image stands: in its folder's name, or in its own.",
+    "pattern": "What of a file's name is the class: the group `label`, or the first one.",
+    "columns": "Which columns of a table are meant.",
+    "images": "The folder that the paths of a table begin in.",
+    "separator": "What parts the labels of one image in a table.",
+    "fold": "The fold, of a table's column `fold`, that is for validation.",
+}
+DEFAULTS = {  # in words
+    "sides": "as their names tell",
+    "labels_from": "folder",
+    "pattern": "the letters before a dot, an underscore, a hyphen or a number",
+    "columns": "as their names tell",
+    "images": "the table's own",
+    "separator": "|",
+    "fold": "none",
+}
