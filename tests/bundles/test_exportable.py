@@ -225,14 +225,6 @@ def test_name_of_a_file_becomes_a_plain_one(file: Path) -> None:
     assert bundle.path.name == "my-model-1--onnx"
 
 
-def test_layer_in_half_precision_is_named(tmp_path: Path) -> None:
-    inputs = keras.Input((8, 8, 3))
-    half = layers.Conv2D(4, 3, dtype="mixed_float16", name="half")(inputs)
-    model = keras.Model(inputs, layers.Dense(2, activation="softmax")(layers.GlobalAveragePooling2D()(half)))
-    with pytest.raises(ModelError, match="The layer `half` computes in float16"):
-        trainkit.export(model, preprocessing="unit", class_names=["a", "b"], exported=tmp_path)
-
-
 # keras.applications
 
 

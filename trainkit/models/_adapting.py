@@ -138,13 +138,18 @@ def _with_output(model: Any, output: str | None) -> Any:
         raise ModelError(
             f"The model {model.name} has {len(tensors)} outputs: {shown}. Expected one row of classes. "
             f"Choose one when you export, such as --output {names[0]} (`output` in Python), or build the model again "
-            "so that it ends in one: keras.Model(model.inputs, model.outputs[0])."
+            "so that it ends in one: keras.Model(model.inputs[0], model.outputs[0])."
         )
     if output not in names:
         raise unknown("output", output, names)
     if len(tensors) == 1:
         return model
-    return keras.Model(model.inputs, tensors[names.index(output)], name=model.name)
+    return keras.Model(_source(model), tensors[names.index(output)], name=model.name)
+
+
+def _source(model: Any) -> Any:
+    """Return what a model takes: a list of one would have to be called on a list."""
+    return model.inputs[0] if len(model.inputs) == 1 else model.inputs
 
 
 def _in_float32(model: Any) -> Any:
@@ -251,7 +256,7 @@ def _with_row(model: Any) -> Any:
     shape = tuple(model.outputs[0].shape)
     if len(shape) < 3 or None in shape[1:] or int(np.prod(shape[1:])) != shape[-1]:
         return model
-    return keras.Model(model.inputs, keras.layers.Flatten()(model.outputs[0]), name=model.name)
+    return keras.Model(_source(model), keras.layers.Flatten()(model.outputs[0]), name=model.name)
 
 
 def check_whole_levels(name: str, preprocessing: Preprocessing) -> None:
