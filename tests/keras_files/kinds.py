@@ -16,7 +16,7 @@ KINDS = {}
 SIDE = 32
 
 
-def kind(*versions, suffix=".h5", pixels=False, refused=None, warns=None, side=SIDE, channels=3):  # type: ignore[no-untyped-def]
+def kind(*versions, suffix=".h5", pixels=False, refused=None, warns=None, side=SIDE, channels=3, rewrite=None):  # type: ignore[no-untyped-def]
     """List a kind: its docstring says what it is.
 
     Args:
@@ -27,12 +27,14 @@ def kind(*versions, suffix=".h5", pixels=False, refused=None, warns=None, side=S
         warns: what a warning says, where Keras 3 answers otherwise.
         side: of the images, in pixels.
         channels: of the images.
+        rewrite: the Keras before TensorFlow 2 in whose words the file is written again.
     """
 
     def enter(function):  # type: ignore[no-untyped-def]
         KINDS[function.__name__] = {
             "build": function, "versions": versions, "suffix": suffix, "pixels": pixels, "refused": refused,
-            "warns": warns, "side": side, "channels": channels, "title": " ".join(function.__doc__.split()),
+            "warns": warns, "side": side, "channels": channels, "rewrite": rewrite,
+            "title": " ".join(function.__doc__.split()),
         }  # fmt: skip
         return function
 
@@ -674,7 +676,28 @@ def archive_of_many_layers():  # type: ignore[no-untyped-def]
     return keras.Model(inputs, layers.Dense(4, activation="softmax")(layers.GlobalAveragePooling1D()(y)))
 
 
-# What Keras 3 cannot read
+# Reconstructed: see reconstructed.py
+
+
+@kind("2.2", rewrite="2.2.4")
+def functional_of_keras_2_2_4():  # type: ignore[no-untyped-def]
+    """A shared nested model as Keras 2.2.4 wrote it (reconstructed)."""
+    return shared_model_with_a_call_outside()
+
+
+@kind("2.2", rewrite="2.1.6")
+def sequential_of_keras_2_1_6():  # type: ignore[no-untyped-def]
+    """A Sequential as a bare list, in a Functional model, as Keras 2.1.6 wrote it (reconstructed)."""
+    return sequential_in_functional()
+
+
+@kind("2.2", rewrite="2.1.6")
+def mobilenet_of_keras_2_1_6():  # type: ignore[no-untyped-def]
+    """MobileNet with `relu6` as Keras 2.1.6 wrote it (reconstructed)."""
+    return mobilenet()
+
+
+# What Keras 3 cannot read, or not safely
 
 
 @kind("2.15", refused="is a Lambda")
@@ -712,7 +735,7 @@ def rare_function_of_tensorflow():  # type: ignore[no-untyped-def]
     return keras.Model(inputs, head(layers.Conv2D(6, 3)(tf.nn.space_to_depth(inputs, 2))))
 
 
-@kind("2.15", refused="float64")
+@kind("2.15")
 def double_precision():  # type: ignore[no-untyped-def]
     """Everything in float64."""
     inputs = image(dtype="float64")
