@@ -65,7 +65,7 @@ def observe(
         )
         runs = [_run_on_zeros(session, names, source, (batch, *input_shape)) for batch in _BATCHES]
     except Exception as error:  # onnxruntime's errors share no class of their own
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).rpartition("[ONNXRuntimeError] : ")[2].split())[:600]
         raise ExportError(
             f"The model cannot be converted to ONNX ({reason}). Replace the layer that is named there by convolutions, "
             "pooling, dense layers, normalisations and the usual activations."

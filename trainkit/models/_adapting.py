@@ -14,6 +14,7 @@ import numpy as np
 from trainkit.backend import keras
 from trainkit.errors import ModelError, UsageError, unknown
 from trainkit.models._calling import calling, cause_of
+from trainkit.models._lambdas import lending_names
 from trainkit.preprocessing import Preprocessing
 
 log = logging.getLogger("trainkit")
@@ -150,7 +151,7 @@ def _in_float32(model: Any) -> Any:
     """Build a model again in float32 where it computes in something else, or takes integers, with the same weights."""
     precisions = {str(layer.compute_dtype) for layer in model._flatten_layers(include_self=False)}
     precisions |= {str(tensor.dtype) for tensor in model.inputs}
-    precisions |= {*_OTHERS} & {str(getattr(operation, "dtype", "")) for operation in model.operations}
+    precisions |= {*_OTHERS} & {str(getattr(operation, "dtype", "")) for operation in getattr(model, "operations", [])}
     others = sorted(precisions - {"float32", "None"})
     if not others:
         return model
@@ -179,7 +180,8 @@ def _deserialized(model: Any) -> Any:
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")  # for the layers that a class of its own makes
     try:
-        with keras.saving.custom_object_scope({name: own for name, own in classes.items() if not is_of_keras(own)}):
+        own = {name: kind for name, kind in classes.items() if not is_of_keras(kind)}
+        with lending_names(), keras.saving.custom_object_scope(own):
             rebuilt = keras.saving.deserialize_keras_object(_written_in_float32(config), safe_mode=False)
     finally:
         keras.config.set_dtype_policy(policy)
@@ -188,9 +190,9 @@ def _deserialized(model: Any) -> Any:
     return rebuilt
 
 
-def is_of_keras(own: type) -> bool:
+def is_of_keras(kind: type) -> bool:
     """Whether a class is one of Keras' own."""
-    return own.__module__.partition(".")[0] == "keras"
+    return kind.__module__.partition(".")[0] == "keras"
 
 
 def _written_in_float32(config: Any, key: str = "") -> Any:

@@ -107,7 +107,7 @@ def check_config(path: Path, config: dict[str, Any], unsafe: bool) -> None:
         if not _is_own(part):
             needed = part.get("config") if name == "function" else name
             raise UnsafeModelError(
-                f"{path}: {place} needs {needed!r:.80}, which is not Keras' own. Replace it by Keras' own layers."
+                f"{path}: {place} needs {needed!r:.300}, which is not Keras' own. Replace it by Keras' own layers."
             )
 
 

@@ -24,6 +24,7 @@ from trainkit.models._adapting import as_classifier, is_of_keras, takes_whole_le
 from trainkit.models._calling import LAMBDA_ADVICE, cause_of
 from trainkit.models._file_checks import as_plain_model, check_config, check_links, check_members
 from trainkit.models._keras2._loading import is_keras_2, load_keras_2_archive, load_keras_2_hdf5
+from trainkit.models._lambdas import lending_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def load_model_file(path: Path, *, unsafe: bool = False, output: str | None = No
     if load is _load_hdf5 and not h5py.is_hdf5(path):
         raise ModelError(f"{path} is no Keras model. Expected a .keras or .h5 file, as model.save() writes it.")
     try:
-        with doing("Loading the network"):
+        with doing("Loading the network"), lending_names():
             model, loss = load(path, unsafe)
     except ModelError:
         raise
@@ -71,11 +72,24 @@ def _cannot_load(path: Path, error: Exception) -> ModelError:
             f"keras.models.load_model({path.name!r}, custom_objects={{{name!r}: {name}}}), and give trainkit.export() "
             "the model itself."
         )
+    if (name := _missing_name(error)) is not None:
+        return ModelError(
+            f"{path} has a Lambda that uses the name {name!r}, which the file does not hold. {LAMBDA_ADVICE}"
+        )
     advice = "Save it again with model.save(), from Keras 3 where you can."
     return ModelError(
         f"{path} cannot be loaded as a Keras model ({cause_of(error)}). "
         + (LAMBDA_ADVICE if "Lambda" in str(error) else advice)
     )
+
+
+def _missing_name(error: BaseException | None) -> str | None:
+    """Return the name that a Lambda's function did not find: Keras wraps this in an error of its own."""
+    while error is not None:
+        if isinstance(error, NameError):
+            return error.name
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _load_zip(path: Path, unsafe: bool) -> tuple[Any, Any]:
@@ -219,7 +233,8 @@ def at_size(model: Any, shape_hwc: tuple[int, int, int]) -> Any:
         return model
     inputs = keras.Input(shape_hwc)
     try:
-        fixed = keras.models.clone_model(model, input_tensors=inputs)
+        with lending_names():
+            fixed = keras.models.clone_model(model, input_tensors=inputs)
         fixed.set_weights(model.get_weights())
     except Exception as error:  # Keras raises whatever a layer finds wrong with the size
         if called := _called_at(model, inputs):
