@@ -416,12 +416,13 @@ def pools_paddings_and_sizes():  # type: ignore[no-untyped-def]
 def activations_as_layers():  # type: ignore[no-untyped-def]
     """ReLU with all its arguments, LeakyReLU, ELU, PReLU, ThresholdedReLU, Softmax and Activation as layers."""
     inputs = image()
-    x = layers.PReLU(shared_axes=[1, 2])(layers.Conv2D(6, 3)(inputs))
-    x = layers.LeakyReLU(alpha=0.17)(layers.Conv2D(6, 3)(x))
-    x = layers.ReLU(max_value=3.0, negative_slope=0.1, threshold=0.05)(layers.Conv2D(6, 3)(x))
-    x = layers.ThresholdedReLU(theta=0.02)(layers.Conv2D(6, 3)(layers.ELU(alpha=0.7)(x)))
-    x = layers.Conv2D(6, 3)(layers.PReLU()(layers.Conv2D(6, 3)(x)))
-    x = layers.Dense(4)(layers.GlobalAveragePooling2D()(layers.Activation("swish")(x)))
+    kinds = [
+        layers.PReLU(shared_axes=[1, 2]), layers.LeakyReLU(alpha=0.17), layers.ELU(alpha=0.7), layers.PReLU(),
+        layers.ReLU(max_value=1.0, negative_slope=0.1, threshold=0.05), layers.ThresholdedReLU(theta=0.2),
+        layers.Activation("swish"), layers.ReLU(6.0), layers.Softmax(axis=-1),
+    ]  # fmt: skip
+    maps = [one(layers.Conv2D(4, 3)(inputs)) for one in kinds]
+    x = layers.Dense(4)(layers.GlobalAveragePooling2D()(layers.Concatenate()(maps)))
     return keras.Model(inputs, layers.Softmax()(x))
 
 

@@ -311,6 +311,31 @@ def test_names_with_slashes_find_their_weights(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, classified(x @ kernel[0, 0]), atol=1e-6)
 
 
+@pytest.mark.parametrize("version", ["2.1.6", "2.2.4"])
+def test_sequential_knows_its_input_from_its_first_layer(tmp_path: Path, version: str) -> None:
+    first = entry("pool", "GlobalAveragePooling2D", batch_input_shape=[None, 6, 8, 3], data_format="channels_last")
+    stack = [first, entry("classes", "Dense", units=3, activation="softmax")]
+    inner = stack if version == "2.1.6" else {"name": "model", "layers": stack}
+    x, found = answers(write(tmp_path / "model.h5", {"class_name": "Sequential", "config": inner}, version))
+    np.testing.assert_allclose(found, classified(x), atol=1e-6)
+
+
+def test_functional_model_of_a_class_of_the_user_is_its_layers(tmp_path: Path) -> None:
+    config = {**functional(), "class_name": "OwnTraining"}
+    x, found = answers(write(tmp_path / "model.h5", config))
+    np.testing.assert_allclose(found, classified(x), atol=1e-6)
+
+
+def test_gru_of_the_first_keras_2_resets_before(tmp_path: Path) -> None:
+    weights = {"gru__kernel": (24, 9), "gru__recurrent_kernel": (3, 9), "gru__bias": (9,)}
+    values = {name: np.random.default_rng(1).normal(0, 1, shape) for name, shape in weights.items()}
+    rows = entry("rows", "Reshape", "images", target_shape=[6, 24])
+    gru = entry("gru", "GRU", "rows", units=3, return_sequences=True, implementation=1)
+    spread = entry("spread", "Reshape", "gru", target_shape=[6, 1, 3])
+    path = write(tmp_path / "model.h5", functional(rows, gru, spread), "2.1.6", **values)
+    assert load_model_file(path).model.get_layer("gru").reset_after is False
+
+
 def test_lists_of_names_may_be_cut_in_pieces(tmp_path: Path) -> None:
     path = write(tmp_path / "model.h5", functional())
     with h5py.File(path, "r+") as file:

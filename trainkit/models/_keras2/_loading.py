@@ -15,7 +15,7 @@ import h5py
 
 from trainkit.errors import ModelError
 from trainkit.models._calling import cause_of
-from trainkit.models._file_checks import check_config, check_links
+from trainkit.models._file_checks import as_plain_model, check_config, check_links
 from trainkit.models._keras2._building import Part, build_part
 from trainkit.models._keras2._weights import assign_archive, assign_hdf5
 from trainkit.models._keras2._words import migrate
@@ -82,7 +82,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _build(path: Path, config: Any, unsafe: bool) -> Part:
-    migrated = migrate(config)
+    migrated = migrate(as_plain_model(config))
     check_config(path, {"config": migrated}, unsafe)
     return build_part(migrated, unsafe=unsafe)
 
