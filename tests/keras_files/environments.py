@@ -17,7 +17,9 @@ ENVIRONMENTS = {
     "2.2": ("3.8", ["tensorflow-cpu==2.2.3", "protobuf<3.21"]),
     "2.4": ("3.8", ["tensorflow-cpu==2.4.4", "protobuf<3.21"]),
     "2.8": ("3.8", ["tensorflow-cpu==2.8.4", "protobuf<3.21"]),
+    "2.12": ("3.11", ["tensorflow-cpu==2.12.1", "numpy<1.24"]),
     "2.13": ("3.11", ["tensorflow-cpu==2.13.1", "numpy<2"]),
+    "2.14": ("3.11", ["tensorflow-cpu==2.14.1", "numpy<2"]),
     "2.15": ("3.11", ["tensorflow-cpu==2.15.1", "numpy<2"]),
 }
 

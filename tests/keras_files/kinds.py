@@ -642,7 +642,7 @@ def archive_of_a_sequential():  # type: ignore[no-untyped-def]
                              layers.Flatten(), layers.Dense(4, activation="softmax")])  # fmt: skip
 
 
-@kind("2.13", "2.15", suffix=".keras")
+@kind("2.12", "2.13", "2.14", "2.15", suffix=".keras")
 def archive_of_models_in_models():  # type: ignore[no-untyped-def]
     """`.keras` of Keras 2: two nested models, one called twice, many layers of one class."""
     inner = body()

@@ -13,8 +13,9 @@ import pytest
 
 from trainkit.backend import keras
 from trainkit.errors import ModelError
-from trainkit.models._keras2._building import hard_sigmoid_of_keras_2
+from trainkit.models._keras2._building import Part, hard_sigmoid_of_keras_2
 from trainkit.models._keras2._operations import name_of_operation
+from trainkit.models._keras2._weights import assign_archive
 from trainkit.models._loading import at_size, load_model_file
 
 FILES = Path(__file__).parents[1] / "data" / "keras2"
@@ -39,6 +40,16 @@ def test_file_answers_as_keras_2_did(name: str) -> None:
 def test_every_small_file_has_its_answers() -> None:
     written = {path.name for path in FILES.iterdir() if path.suffix in (".h5", ".keras")}
     assert written == set(np.load(FILES / "answers.npz"))
+
+
+@pytest.mark.shared
+def test_files_of_transfer_learning_answer_as_keras_2_did(shared: Path) -> None:
+    files = sorted(path for path in (shared / "cases" / "keras2").iterdir() if path.suffix in (".h5", ".keras"))
+    assert files
+    for path in files:
+        stored = np.load(path.with_suffix(".npz"))
+        found = load_model_file(path).model.predict(stored["x"], verbose=0)
+        np.testing.assert_allclose(found, stored["y"], atol=2e-6, err_msg=path.name)
 
 
 # Configs by hand
@@ -494,6 +505,31 @@ def test_weights_of_an_archive_that_are_a_link_are_refused(tmp_path: Path) -> No
             new.writestr(name, weights.read_bytes() if name == weights.name else old.read(name))
     with pytest.raises(ModelError, match="the weights 'layers' are a link out of the file"):
         load_model_file(target)
+
+
+@pytest.mark.parametrize(
+    ("home", "numbers"),
+    [
+        ("_layer_checkpoint_dependencies", (0, 2, 5)),
+        ("_layer_checkpoint_dependencies", (0, 1, 3)),
+        ("layers", (0, 1, 3)),
+    ],
+)
+def test_layers_of_an_archive_are_found_by_how_its_version_counted(
+    tmp_path: Path, home: str, numbers: tuple[int, ...]
+) -> None:
+    """TensorFlow 2.13 counted layers with weights twice; the third layer here has none."""
+    stack = [layers.Dense(2, name=f"dense{number}") for number in range(4)]
+    stack[2] = layers.Dense(2)  # not built: without weights
+    for layer in (stack[0], stack[1], stack[3]):
+        layer.build((None, 2))
+    model = Part("model", "Sequential", keras.Sequential(), parts=[Part(one.name, "Dense", one) for one in stack])
+    with h5py.File(tmp_path / "weights.h5", "w") as file:
+        for number in numbers:
+            group = file.create_group(f"{home}/dense_{number}/vars" if number else f"{home}/dense/vars")
+            group["0"], group["1"] = np.full((2, 2), number, np.float32), np.zeros(2, np.float32)
+        assign_archive(model, file)
+    assert [int(layer.get_weights()[0].max()) for layer in (stack[0], stack[1], stack[3])] == list(numbers)
 
 
 def test_archive_without_the_weights_of_a_layer_is_refused(tmp_path: Path) -> None:
