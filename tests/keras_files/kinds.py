@@ -16,7 +16,7 @@ KINDS = {}
 SIDE = 32
 
 
-def kind(*versions, suffix=".h5", pixels=False, refused=None, warns=None, side=SIDE, channels=3):  # type: ignore[no-untyped-def]
+def kind(*versions, suffix=".h5", pixels=False, refused=None, warns=None, side=SIDE, channels=3, rewrite=None):  # type: ignore[no-untyped-def]
     """List a kind: its docstring says what it is.
 
     Args:
@@ -27,12 +27,14 @@ def kind(*versions, suffix=".h5", pixels=False, refused=None, warns=None, side=S
         warns: what a warning says, where Keras 3 answers otherwise.
         side: of the images, in pixels.
         channels: of the images.
+        rewrite: the Keras before TensorFlow 2 in whose words the file is written again.
     """
 
     def enter(function):  # type: ignore[no-untyped-def]
         KINDS[function.__name__] = {
             "build": function, "versions": versions, "suffix": suffix, "pixels": pixels, "refused": refused,
-            "warns": warns, "side": side, "channels": channels, "title": " ".join(function.__doc__.split()),
+            "warns": warns, "side": side, "channels": channels, "rewrite": rewrite,
+            "title": " ".join(function.__doc__.split()),
         }  # fmt: skip
         return function
 
@@ -414,12 +416,13 @@ def pools_paddings_and_sizes():  # type: ignore[no-untyped-def]
 def activations_as_layers():  # type: ignore[no-untyped-def]
     """ReLU with all its arguments, LeakyReLU, ELU, PReLU, ThresholdedReLU, Softmax and Activation as layers."""
     inputs = image()
-    x = layers.PReLU(shared_axes=[1, 2])(layers.Conv2D(6, 3)(inputs))
-    x = layers.LeakyReLU(alpha=0.17)(layers.Conv2D(6, 3)(x))
-    x = layers.ReLU(max_value=3.0, negative_slope=0.1, threshold=0.05)(layers.Conv2D(6, 3)(x))
-    x = layers.ThresholdedReLU(theta=0.02)(layers.Conv2D(6, 3)(layers.ELU(alpha=0.7)(x)))
-    x = layers.Conv2D(6, 3)(layers.PReLU()(layers.Conv2D(6, 3)(x)))
-    x = layers.Dense(4)(layers.GlobalAveragePooling2D()(layers.Activation("swish")(x)))
+    kinds = [
+        layers.PReLU(shared_axes=[1, 2]), layers.LeakyReLU(alpha=0.17), layers.ELU(alpha=0.7), layers.PReLU(),
+        layers.ReLU(max_value=1.0, negative_slope=0.1, threshold=0.05), layers.ThresholdedReLU(theta=0.2),
+        layers.Activation("swish"), layers.ReLU(6.0), layers.Softmax(axis=-1),
+    ]  # fmt: skip
+    maps = [one(layers.Conv2D(4, 3)(inputs)) for one in kinds]
+    x = layers.Dense(4)(layers.GlobalAveragePooling2D()(layers.Concatenate()(maps)))
     return keras.Model(inputs, layers.Softmax()(x))
 
 
@@ -639,7 +642,7 @@ def archive_of_a_sequential():  # type: ignore[no-untyped-def]
                              layers.Flatten(), layers.Dense(4, activation="softmax")])  # fmt: skip
 
 
-@kind("2.13", "2.15", suffix=".keras")
+@kind("2.12", "2.13", "2.14", "2.15", suffix=".keras")
 def archive_of_models_in_models():  # type: ignore[no-untyped-def]
     """`.keras` of Keras 2: two nested models, one called twice, many layers of one class."""
     inner = body()
@@ -674,7 +677,28 @@ def archive_of_many_layers():  # type: ignore[no-untyped-def]
     return keras.Model(inputs, layers.Dense(4, activation="softmax")(layers.GlobalAveragePooling1D()(y)))
 
 
-# What Keras 3 cannot read
+# Reconstructed: see reconstructed.py
+
+
+@kind("2.2", rewrite="2.2.4")
+def functional_of_keras_2_2_4():  # type: ignore[no-untyped-def]
+    """A shared nested model as Keras 2.2.4 wrote it (reconstructed)."""
+    return shared_model_with_a_call_outside()
+
+
+@kind("2.2", rewrite="2.1.6")
+def sequential_of_keras_2_1_6():  # type: ignore[no-untyped-def]
+    """A Sequential as a bare list, in a Functional model, as Keras 2.1.6 wrote it (reconstructed)."""
+    return sequential_in_functional()
+
+
+@kind("2.2", rewrite="2.1.6")
+def mobilenet_of_keras_2_1_6():  # type: ignore[no-untyped-def]
+    """MobileNet with `relu6` as Keras 2.1.6 wrote it (reconstructed)."""
+    return mobilenet()
+
+
+# What Keras 3 cannot read, or not safely
 
 
 @kind("2.15", refused="is a Lambda")
@@ -712,7 +736,7 @@ def rare_function_of_tensorflow():  # type: ignore[no-untyped-def]
     return keras.Model(inputs, head(layers.Conv2D(6, 3)(tf.nn.space_to_depth(inputs, 2))))
 
 
-@kind("2.15", refused="float64")
+@kind("2.15")
 def double_precision():  # type: ignore[no-untyped-def]
     """Everything in float64."""
     inputs = image(dtype="float64")

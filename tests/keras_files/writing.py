@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import traceback
@@ -13,6 +14,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 import numpy as np
 import tensorflow as tf
 from kinds import KINDS
+from reconstructed import rewrite
 
 keras = tf.keras
 IMAGES = 8
@@ -46,6 +48,8 @@ def write(target: Path, entry) -> None:  # type: ignore[no-untyped-def]
     if not np.isfinite(answers).all() or answers.std(axis=0).max() < 1e-3:
         raise ValueError("the answers are flat or not finite: " + str(answers[:2]))
     model.save(str(target), **({} if target.suffix == ".keras" else {"save_format": "h5"}))
+    if entry["rewrite"]:
+        rewrite(target, entry["rewrite"])
     np.savez_compressed(target.with_suffix(".npz"), x=x, y=answers)
 
 
@@ -132,6 +136,8 @@ def main() -> None:
     """Write the files of one version."""
     folder, version, *names = sys.argv[1:]
     tf.get_logger().setLevel("ERROR")
+    entries = {name: {key: entry[key] for key in entry if key != "build"} for name, entry in KINDS.items()}
+    Path(folder, "list.json").write_text(json.dumps(entries))
     write_all(Path(folder), version, names)
 
 

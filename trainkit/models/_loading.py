@@ -99,7 +99,7 @@ def _load_zip(path: Path, unsafe: bool) -> tuple[Any, Any]:
         metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
     loss = (config.get("compile_config") or {}).get("loss")
     if is_keras_2(metadata.get("keras_version", "3")):
-        return load_keras_2_archive(path, as_plain_model(config), unsafe), loss
+        return load_keras_2_archive(path, config, unsafe), loss
     plain = as_plain_model(config)
     check_config(path, plain, unsafe)
     with tempfile.TemporaryDirectory() as folder:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from trainkit.models._keras2._operations import OPERATIONS, call_operation
 from trainkit.models._keras2._words import MODELS
 
 _CONSTANT = "_CONSTANT_VALUE"
+_OF_LAMBDAS = ("module", "function_type", "output_shape_type", "output_shape_module")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +67,54 @@ def _build_layer(data: dict[str, Any], unsafe: bool) -> Any:
     config = {key: value for key, value in data["config"].items() if key != "batch_input_shape"}
     if "name" in config:
         config["name"] = _name(config["name"])
-    own = hasattr(keras.layers, data["class_name"]) and ">" not in data["class_name"]
-    registered = data.get("registered_name") or (None if own else data["class_name"])
-    whole = {
-        "module": data.get("module") or ("keras.layers" if own else None),
-        "class_name": data["class_name"],
-        "config": config,
-        "registered_name": registered,
-    }
-    layer = keras.saving.deserialize_keras_object(whole, safe_mode=not unsafe)
+    whole = {"class_name": data["class_name"], "config": config, "registered_name": None}
+    whole["module"] = data.get("module") or "keras.layers"
+    if data["class_name"] == "Lambda":
+        layer = _build_lambda(whole, unsafe)
+    else:
+        if not (whole["module"].startswith("keras.") and _is_of_keras(data)):
+            whole.update(module=None, registered_name=_registered(data))
+        layer = keras.saving.deserialize_keras_object(whole, safe_mode=not unsafe)
     for inner in _with_all_inside(layer):
         for name in ("activation", "recurrent_activation"):
             if vars(inner).get(name) is keras.activations.hard_sigmoid:
                 setattr(inner, name, hard_sigmoid_of_keras_2)
     return layer
+
+
+def _is_of_keras(data: dict[str, Any]) -> bool:
+    applications = str(data.get("module")).startswith("keras.src.applications.")
+    return applications or (hasattr(keras.layers, data["class_name"]) and ">" not in str(data.get("registered_name")))
+
+
+def _registered(data: dict[str, Any]) -> str:
+    """Return the name by which the caller has registered a class; Keras 2 wrote it mostly without its package."""
+    wanted = str(data.get("registered_name") or data["class_name"])
+    same = (name for name in keras.saving.get_custom_objects() if name.rpartition(">")[2] == wanted)
+    return next(same, wanted)
+
+
+def _build_lambda(data: dict[str, Any], unsafe: bool) -> Any:
+    """Build a Lambda, whose function Keras 2 wrote as [code, defaults, closure] or by its name."""
+    config = {key: value for key, value in data["config"].items() if key not in _OF_LAMBDAS}
+    function = config["function"]
+    if isinstance(function, list):
+        parts = dict(zip(("code", "defaults", "closure"), function, strict=False))
+        config["function"] = {"class_name": "__lambda__", "config": parts}
+    elif isinstance(function, str):
+        name = _registered({"class_name": function})
+        config["function"] = {"class_name": "function", "module": "builtins", "config": name, "registered_name": name}
+    try:
+        return keras.saving.deserialize_keras_object({**data, "config": config}, safe_mode=not unsafe)
+    except (ValueError, EOFError, TypeError) as error:
+        if "marshal" not in str(error) and not isinstance(error, EOFError):
+            raise
+        version = ".".join(platform.python_version_tuple()[:2])
+        raise ModelError(
+            f"The Lambda layer `{config.get('name')}` holds the code of another Python, which Python {version} cannot "
+            "run. Write the function with layers of Keras (Rescaling, Activation) where the model was made, and save "
+            "it again there."
+        ) from error
 
 
 def _name(name: Any) -> str:

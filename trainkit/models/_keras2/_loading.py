@@ -7,12 +7,15 @@ import logging
 import re
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 
-from trainkit.models._file_checks import check_config, check_links
+from trainkit.errors import ModelError
+from trainkit.models._calling import cause_of
+from trainkit.models._file_checks import as_plain_model, check_config, check_links
 from trainkit.models._keras2._building import Part, build_part
 from trainkit.models._keras2._weights import assign_archive, assign_hdf5
 from trainkit.models._keras2._words import migrate
@@ -39,9 +42,10 @@ def load_keras_2_hdf5(path: Path, config: Any, version: Any, group: Any, unsafe:
     Raises:
         ModelError: Keras 3 cannot build it, or not safely; names the layer.
     """
-    part = _build(path, config, unsafe)
+    with _naming(path):
+        part = _build(path, config, unsafe)
+        assign_hdf5(part, group)
     _warn_of_random_crop(config, str(version))
-    assign_hdf5(part, group)
     return part.layer
 
 
@@ -51,17 +55,34 @@ def load_keras_2_archive(path: Path, config: Any, unsafe: bool) -> Any:
     Raises:
         ModelError: Keras 3 cannot build it, or not safely; names the layer.
     """
-    part = _build(path, config, unsafe)
     with zipfile.ZipFile(path) as archive:
         weights = io.BytesIO(archive.read("model.weights.h5"))
-    with h5py.File(weights, "r") as file:
+    with _naming(path), h5py.File(weights, "r") as file:
+        part = _build(path, config, unsafe)
         check_links(path, file)
         assign_archive(part, file)
     return part.layer
 
 
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say that a file is of Keras 2, and what helps then: Keras 3 could not save it again."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:  # Keras and h5py raise whatever they meet
+        if "Could not locate" in str(error):
+            raise  # a class of the author's own
+        raise ModelError(
+            f"{path} was written by Keras 2, and cannot be loaded as a Keras model ({cause_of(error)}). Build the "
+            "model in Keras 3 with the code that it was built with, load the weights of an .h5 with "
+            "model.load_weights(), and give trainkit.export() the model itself."
+        ) from error
+
+
 def _build(path: Path, config: Any, unsafe: bool) -> Part:
-    migrated = migrate(config)
+    migrated = migrate(as_plain_model(config))
     check_config(path, {"config": migrated}, unsafe)
     return build_part(migrated, unsafe=unsafe)
 

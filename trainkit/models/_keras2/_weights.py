@@ -139,17 +139,37 @@ def assign_archive(model: Part, group: Any) -> None:
     Raises:
         ModelError: the file has other weights than the layers of its config.
     """
-    used: Counter[str] = Counter()
-    old = "_layer_checkpoint_dependencies"  # up to 2.13, where a layer with weights is listed, and counted, twice
-    place = group.get(old, group.get("layers", {}))
-    for part in model.parts:
-        kind = _snake_case(part.kind)
-        name = f"{kind}_{used[kind]}" if used[kind] else kind
-        used[kind] += 2 if old in group and part.layer is not None and part.layer.weights else 1
+    place = group.get("_layer_checkpoint_dependencies", group.get("layers", {}))  # the former up to 2.14
+    named = _group_names(model.parts, twice=False)
+    if not all(_has_data(place.get(name)) for name, part in named.items() if _has_weights(part)):
+        named = _group_names(model.parts, twice=True)
+    for name, part in named.items():
         if part.parts:
             assign_archive(part, place.get(name, {}))
-        elif part.layer is not None and part.layer.weights:
+        elif _has_weights(part):
             _assign_layer(part, part.layer, place.get(name))
+
+
+def _group_names(parts: list[Part], *, twice: bool) -> dict[str, Part]:
+    """Name the groups of layers: by their class, numbered; up to 2.13, layers with weights were counted twice."""
+    used: Counter[str] = Counter()
+    named = {}
+    for part in parts:
+        kind = _snake_case(part.kind)
+        named[f"{kind}_{used[kind]}" if used[kind] else kind] = part
+        used[kind] += 2 if twice and _has_weights(part) else 1
+    return named
+
+
+def _has_weights(part: Part) -> bool:
+    return part.layer is not None and bool(part.layer.weights)
+
+
+def _has_data(group: Any) -> bool:
+    """Whether there is any weight in a group of a file, at any depth."""
+    if not isinstance(group, h5py.Group):
+        return isinstance(group, h5py.Dataset)
+    return any(_has_data(group[name]) for name in group)
 
 
 def _assign_layer(part: Part, layer: Any, group: Any) -> None:

@@ -16,7 +16,7 @@ from trainkit.errors import ModelError
 MODELS = ("Sequential", "Functional", "Model")
 # How values begin, are kept small, and are drawn in a training: nothing of it is in an answer.
 _OF_TRAINING = re.compile(
-    r"\w+_(initializer|regularizer|constraint)|trainable|seed|rng_type|noise_shape|implementation|batch_input_shape|"
+    r"\w+_(initializer|regularizer|constraint)|trainable|seed|rng_type|noise_shape|implementation|virtual_batch_size|"
     r"input_dim|input_length|(query|key|value)_shape|renorm(_clipping|_momentum)?|fused|dynamic|shared_object_id"
 )
 # Others that Keras 3 does not take mean nothing where they have the value that Keras 2 wrote unasked.
@@ -83,7 +83,7 @@ def _without_the_dropped(kind: type, name: str, config: dict[str, Any]) -> dict[
     accepted = _accepted(kind)
     kept = {}
     for key, value in config.items():
-        if key in accepted:
+        if key in accepted or key == "batch_input_shape":  # of which a Sequential knows its input
             kept[key] = value
         elif not (_OF_TRAINING.fullmatch(key) or value is None or (key in _UNASKED and value == _UNASKED[key])):
             raise ModelError(
@@ -120,6 +120,10 @@ def _thresholded(config: dict[str, Any]) -> dict[str, Any]:
     return {"threshold" if key == "theta" else key: value for key, value in config.items()}
 
 
+def _gated(config: dict[str, Any]) -> dict[str, Any]:
+    return {"reset_after": False, **config}  # before 2.2.0 there was no other GRU, and no word for it
+
+
 def _nothing(config: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key in ("name", "trainable", "dtype")}
 
@@ -130,6 +134,7 @@ _CHANGED: dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "BatchNormalizationV1": ("BatchNormalization", _one_axis),
     "BatchNormalizationV2": ("BatchNormalization", _one_axis),
     "SyncBatchNormalization": ("BatchNormalization", _one_axis),
+    "GRU": ("GRU", _gated),
     "LeakyReLU": ("LeakyReLU", _leaky),
     "ThresholdedReLU": ("ReLU", _thresholded),
     # Outside a training it is no crop: the largest part of the wanted shape, resized.
@@ -156,5 +161,6 @@ _GONE = (
     "AbstractRNNCell",
     "MaxoutDense",
     "Highway",
+    "Merge",
     "SequenceFeatures",
 )
