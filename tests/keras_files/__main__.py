@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -55,8 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
     return int(any(result.verdict == "red" for result in results))
 
 
-def _run(folder: Path, version: str, script: Path, *arguments: object) -> None:
-    subprocess.run([environment_python(folder, version), script, *map(str, arguments)], check=True)
+def _run(
+    folder: Path, version: str, script: Path, *arguments: object, environment: dict[str, str] | None = None
+) -> None:
+    command = [environment_python(folder, version), script, *map(str, arguments)]
+    subprocess.run(command, check=True, env={**os.environ, **(environment or {})})
 
 
 def _check(folder: Path, files: Path, kinds: list[str], versions: list[str]) -> list[Result]:
@@ -84,17 +88,22 @@ def _check(folder: Path, files: Path, kinds: list[str], versions: list[str]) -> 
 
 
 def _own_differences(folder: Path, files: Sequence[Path]) -> dict[str, float]:
-    """Return how far each file's answers are from those of the newest Keras 2 with other kernels."""
+    """Return how far each file's answers are from those of the newest Keras 2, with TensorFlow's oneDNN or without."""
     newest = list(ENVIRONMENTS)[-1]
     make_environment(folder, newest)
-    target = folder / "own.json"
-    known = json.loads(target.read_text(encoding="utf-8")) if target.is_file() else {}
-    new = [path for path in files if path.name not in known]
-    if new:
-        _run(folder, newest, HERE / "answering.py", folder / "new.json", *new)
-        known.update(json.loads((folder / "new.json").read_text(encoding="utf-8")))
-        write_json(target, known)
-    return known
+    largest: dict[str, float] = {}
+    for onednn in ("0", "1"):
+        target = folder / f"own-{onednn}.json"
+        known = json.loads(target.read_text(encoding="utf-8")) if target.is_file() else {}
+        new = [path for path in files if path.name not in known]
+        if new:
+            arguments = (folder / "new.json", *new)
+            _run(folder, newest, HERE / "answering.py", *arguments, environment={"TF_ENABLE_ONEDNN_OPTS": onednn})
+            known.update(json.loads((folder / "new.json").read_text(encoding="utf-8")))
+            write_json(target, known)
+        for name, difference in known.items():
+            largest[name] = max(difference, largest.get(name, 0.0))
+    return largest
 
 
 def count(results: Sequence[Result]) -> str:

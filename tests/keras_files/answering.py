@@ -1,4 +1,4 @@
-"""What the same Keras 2 answers with other kernels: `python answering.py RESULT.json FILE...`, in its environment.
+"""What the newest Keras 2 answers to the same images, one at a time: `python answering.py RESULT.json FILE...`.
 
 No float32 network is exact. How far Keras 2 is from itself says how near another Keras can come.
 """
@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 import numpy as np

@@ -280,6 +280,34 @@ def test_layer_that_does_nothing_outside_a_training_does_nothing(
     np.testing.assert_allclose(found, classified(x), atol=1e-6)
 
 
+def test_way_of_resizing_that_keras_3_has_not_is_refused(tmp_path: Path) -> None:
+    part = entry("resize", "Resizing", "images", height=4, width=4, interpolation="gaussian")
+    with pytest.raises(ModelError, match=r"`resize` \(Resizing\) has interpolation='gaussian', for which Keras 3"):
+        load_model_file(write(tmp_path / "model.h5", functional(part)))
+
+
+def test_model_that_is_called_at_each_step_is_built(tmp_path: Path) -> None:
+    negative = entry("cut", "ReLU", batch_input_shape=[None, 8, 3], max_value=0.5)
+    inner = {"class_name": "Sequential", "config": {"name": "inner", "layers": [negative]}}
+    path = write(tmp_path / "model.h5", functional(entry("steps", "TimeDistributed", "images", layer=inner)))
+    x, found = answers(path)
+    np.testing.assert_allclose(found, classified(np.clip(x, 0, 0.5)), atol=1e-6)
+
+
+def test_cells_of_an_archive_get_their_weights(tmp_path: Path) -> None:
+    rnn = layers.RNN([layers.LSTMCell(2), layers.GRUCell(3), layers.LSTMCell(2)], name="rnn")
+    rnn.build((None, 4, 5))
+    with h5py.File(tmp_path / "weights.h5", "w") as file:
+        for number, (cell, key) in enumerate(
+            zip(rnn.cell.cells, ("lstm_cell", "gru_cell", "lstm_cell_1"), strict=True)
+        ):
+            group = file.create_group(f"layers/rnn/cell/cells/{key}/vars")
+            for place, weight in enumerate(cell.weights):
+                group[str(place)] = np.full(weight.shape, number, np.float32)
+        assign_archive(Part("model", "Sequential", None, parts=[Part("rnn", "RNN", rnn)]), file)
+    assert [float(np.max(cell.get_weights()[0])) for cell in rnn.cell.cells] == [0, 1, 2]
+
+
 def test_layer_that_keras_3_has_no_more_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "model.h5", functional(entry("local", "LocallyConnected2D", "images", filters=3)))
     with pytest.raises(ModelError, match=r"`local` is a LocallyConnected2D. Keras 3 has no LocallyConnected2D layer"):

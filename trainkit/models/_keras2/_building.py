@@ -69,7 +69,11 @@ def _build_layer(data: dict[str, Any], unsafe: bool) -> Any:
         config["name"] = _name(config["name"])
     whole = {"class_name": data["class_name"], "config": config, "registered_name": None}
     whole["module"] = data.get("module") or "keras.layers"
-    if data["class_name"] == "Lambda":
+    inner = config.get("layer")
+    if isinstance(inner, dict) and inner.get("class_name") in MODELS:  # which TimeDistributed calls at each step
+        rest = {key: value for key, value in config.items() if key != "layer"}
+        layer = getattr(keras.layers, data["class_name"])(build_part(inner, unsafe=unsafe).layer, **rest)
+    elif data["class_name"] == "Lambda":
         layer = _build_lambda(whole, unsafe)
     else:
         if not (whole["module"].startswith("keras.") and _is_of_keras(data)):

@@ -189,7 +189,10 @@ def _load(layer: Any, group: Any) -> int:
     found = len(own)
     for name in group:
         inner = getattr(layer, name, None)
-        if name != "vars" and isinstance(inner, keras.layers.Layer):
+        if isinstance(inner, list):  # the cells of an RNN, by their class and number as layers are
+            parts = [Part(one.name, type(one).__name__, one) for one in inner]
+            found += sum(_load(part.layer, group[name][key]) for key, part in _group_names(parts, twice=False).items())
+        elif name != "vars" and isinstance(inner, keras.layers.Layer):
             found += _load(inner, group[name])
     return found
 

@@ -120,6 +120,15 @@ def _thresholded(config: dict[str, Any]) -> dict[str, Any]:
     return {"threshold" if key == "theta" else key: value for key, value in config.items()}
 
 
+def _resized(config: dict[str, Any]) -> dict[str, Any]:
+    if config.get("interpolation") in ("gaussian", "mitchellcubic"):
+        raise ModelError(
+            f"The layer `{config.get('name')}` (Resizing) has interpolation={config['interpolation']!r}, for which "
+            "Keras 3 has no word. Build the model again with bilinear or bicubic, and train it anew."
+        )
+    return config
+
+
 def _gated(config: dict[str, Any]) -> dict[str, Any]:
     return {"reset_after": False, **config}  # before 2.2.0 there was no other GRU, and no word for it
 
@@ -135,6 +144,7 @@ _CHANGED: dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "BatchNormalizationV2": ("BatchNormalization", _one_axis),
     "SyncBatchNormalization": ("BatchNormalization", _one_axis),
     "GRU": ("GRU", _gated),
+    "Resizing": ("Resizing", _resized),
     "LeakyReLU": ("LeakyReLU", _leaky),
     "ThresholdedReLU": ("ReLU", _thresholded),
     # Outside a training it is no crop: the largest part of the wanted shape, resized.
