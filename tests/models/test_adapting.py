@@ -193,6 +193,22 @@ def test_outputs_of_one_layer_have_names_of_their_own() -> None:
     assert output_names(keras.Model(image, [shared(pooled), shared(-pooled)])) == ["shared", "shared_2"]
 
 
+@pytest.mark.parametrize("wrapped", [lambda one: [one], lambda one: {"it": one}])
+def test_list_of_one_is_that_one(wrapped: Any) -> None:
+    image = keras.Input(SHAPE, name="it")
+    row = classes_of(image)
+    classifier = as_classifier(keras.Model(wrapped(image), wrapped(row)))
+    expected = keras.Model(image, row)(inputs())
+    np.testing.assert_array_equal(classifier(inputs()), expected)
+
+
+def test_batch_that_is_fixed_is_no_hindrance() -> None:
+    image = keras.Input(batch_shape=(2, *SHAPE), dtype="float64")
+    model = keras.Model(image, classes_of(layers.Conv2D(4, 3, dtype="float64")(image)))
+    images = inputs(2)
+    np.testing.assert_allclose(as_classifier(model)(images), model(images), atol=1e-5)
+
+
 def test_answer_of_one_pixel_becomes_a_row() -> None:
     image = keras.Input(SHAPE)
     model = keras.Model(image, layers.Conv2D(3, (10, 12), activation="softmax")(image))

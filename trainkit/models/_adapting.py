@@ -45,6 +45,7 @@ def as_classifier(model: Any, *, output: str | None = None) -> Any:
     check_weights(functional)
     if len(functional.inputs) != 1:
         return functional
+    functional = _without_lists(functional)
     return _with_row(_with_channels(_in_float32(functional)))
 
 
@@ -224,7 +225,7 @@ def _check_same(model: Any, rebuilt: Any, precisions: list[str]) -> None:
     Raises:
         ModelError: says by how much it does not.
     """
-    shape = [_IMAGES if model.inputs[0].shape[0] is None else 1, *(side or 64 for side in model.inputs[0].shape[1:])]
+    shape = [model.inputs[0].shape[0] or _IMAGES, *(side or 64 for side in model.inputs[0].shape[1:])]
     levels = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
     images = levels if takes_whole_levels(model) else levels / 255
     with calling(model, "run"):
@@ -238,6 +239,13 @@ def _check_same(model: Any, rebuilt: Any, precisions: list[str]) -> None:
             f"{np.abs(before - after).max():.2g}. Expected float32: train it with "
             "keras.config.set_dtype_policy('float32'), and no arithmetic of whole numbers."
         )
+
+
+def _without_lists(model: Any) -> Any:
+    """Return a model that takes a tensor and gives one, of one that has each in a list or a dictionary."""
+    if all(isinstance(one, keras.KerasTensor) for one in (model.input, model.output)):
+        return model
+    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
 
 
 def _with_channels(model: Any) -> Any:
