@@ -209,6 +209,16 @@ def test_batch_that_is_fixed_is_no_hindrance() -> None:
     np.testing.assert_allclose(as_classifier(model)(images), model(images), atol=1e-5)
 
 
+@pytest.mark.parametrize(("length", "sides"), [(784, (28, 28, 1)), (192, (8, 8, 3))])
+def test_row_of_pixels_is_told_how_to_become_an_image(length: int, sides: tuple[int, int, int]) -> None:
+    row = keras.Input((length,))
+    model = keras.Model(row, layers.Dense(3, activation="softmax")(row))
+    with pytest.raises(ModelError, match=r"If these are the pixels of an image, .*Input\(\(\d+, \d+, \d\)\)"):
+        image_shape(as_classifier(model))
+    advised = keras.Sequential([keras.Input(sides), layers.Flatten(), model])
+    assert image_shape(as_classifier(advised)) == sides
+
+
 def test_answer_of_one_pixel_becomes_a_row() -> None:
     image = keras.Input(SHAPE)
     model = keras.Model(image, layers.Conv2D(3, (10, 12), activation="softmax")(image))

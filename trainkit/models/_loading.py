@@ -7,6 +7,7 @@ given it, and what is not Keras' own is refused by its name and place.
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import tempfile
@@ -207,6 +208,7 @@ def image_shape(model: Any) -> tuple[int | None, int | None, int]:
     shape, output = tuple(inputs[0].shape), tuple(outputs[0].shape)
     if len(shape) != 4 or shape[3] not in (1, 3):
         hint = " Its channels come first: build it again with channels_last." if _is_channels_first(shape) else ""
+        hint = hint or _hint_for_a_row(shape)
         raise ModelError(
             f"The model {model.name} takes {shape}. Expected images: (None, height, width, 3), or 1 for grey, as a "
             f"photograph has them.{hint}"
@@ -217,6 +219,18 @@ def image_shape(model: Any) -> tuple[int | None, int | None, int]:
             "If it should be one, put a GlobalAveragePooling2D or a Flatten, and a Dense with a softmax, behind it."
         )
     return shape[1], shape[2], int(shape[3])
+
+
+def _hint_for_a_row(shape: tuple[int | None, ...]) -> str:
+    """Return how a model of rows of pixels, as of MNIST, becomes one of images."""
+    for channels in (1, 3):
+        side = math.isqrt((shape[-1] or 0) // channels)
+        if len(shape) == 2 and side > 1 and side * side * channels == shape[-1]:
+            return (
+                " If these are the pixels of an image, put it behind one: keras.Sequential([keras.Input("
+                f"({side}, {side}, {channels})), keras.layers.Flatten(), model])."
+            )
+    return ""
 
 
 def _is_channels_first(shape: tuple[int | None, ...]) -> bool:
