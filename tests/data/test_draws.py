@@ -80,6 +80,37 @@ def test_numbers_stay_what_they_are() -> None:
     np.testing.assert_allclose(uniform(3, 1, np.array([0, 70000]), [0, 5]), remembered, rtol=0, atol=1e-15)
 
 
+def test_pictures_stay_what_they_are() -> None:
+    remembered = {
+        "theta": [19.566931674, 34.489225057, -23.32512399],
+        "tx": [5.730758961, -2.717598795, 12.127991722],
+        "ty": [-7.255766388, -10.108650254, 2.837109947],
+        "shear": [3.898686609, 5.767705044, -2.881775466],
+        "zx": [0.744604772, 0.635140353, 0.799448913],
+        "zy": [0.941247151, 0.651270604, 0.686800119],
+        "flip_horizontal": [True, False, False],
+        "flip_vertical": [True, False, True],
+        "channel_shift_intensity": [-17.105635907, -17.486285307, -28.969974899],
+        "brightness": [0.502058071, 1.243314087, 0.587196263],
+    }
+    drawn = draws(ALL, [70001, 70006, 70009], seed=3, epoch=1)
+    assert drawn.transforms.keys() == remembered.keys()
+    for name, numbers_of_it in drawn.transforms.items():
+        assert numbers_of_it is not None
+        np.testing.assert_allclose(numbers_of_it, remembered[name], rtol=0, atol=1e-8, err_msg=name)
+    assert drawn.erased is not None and drawn.erased_levels is not None
+    assert drawn.erased.tolist() == [[13, 44, 0, 16], [0, 30, 40, 17], [9, 10, 30, 19]]
+    assert drawn.erased_levels.tolist() == [[80, 27, 217], [193, 32, 96], [45, 159, 26]]
+
+
+def test_mixes_stay_what_they_are() -> None:
+    mixes = draw_mixes(MIXED, seed=3, epoch=1, indices=np.array([1, 2, 7, 9]), count=60_000, height=40, width=60)
+    assert mixes.partners.tolist() == [2288, 13946, 24779, 17502]
+    assert mixes.cut.tolist() == [True, False, True, False]
+    np.testing.assert_allclose(mixes.share, [0.545, 5.3704e-05, 0.2875, 0.040396321], rtol=0, atol=1e-8)
+    assert mixes.rectangle.tolist() == [[14, 0, 40, 42], [0, 0, 38, 45], [2, 15, 40, 60], [15, 2, 40, 60]]
+
+
 def test_one_setting_does_not_change_what_is_drawn_for_another() -> None:
     few = draws(Augmentation(rotation_range=40, brightness_range=(0.5, 1.5)), range(9))
     for name in ("theta", "brightness"):

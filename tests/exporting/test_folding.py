@@ -193,6 +193,14 @@ def test_what_is_computed_twice_is_computed_once() -> None:
     assert left == ["LeakyRelu", "LeakyRelu", "Mul"]
 
 
+def test_what_is_read_once_after_merging_folds() -> None:
+    def both(g: Graph) -> str:
+        x = conv(g, INPUT)
+        return pair(g, "Mul", each(g, "Tanh", affine(g, x)), each(g, "Tanh", affine(g, x)))
+
+    assert folded(both) == ["Conv", "Tanh", "Mul"]
+
+
 @pytest.mark.parametrize(
     ("build", "left"),
     [

@@ -41,7 +41,7 @@ CORE = (
 FARTHER = {
     "preprocessing": ("tests/data/test_inspection.py", "tests/bundles/test_check.py"),
     "deploy": ("tests/deploy/test_by_hand.py", "tests/deploy/test_detect.py", "tests/test_preprocessing.py"),
-    "exporting": ("tests/bundles/test_export.py", "tests/bundles/test_exportable.py"),
+    "exporting": ("tests/models/test_calling.py", "tests/bundles/test_export.py", "tests/bundles/test_exportable.py"),
     "data": ("tests/training/test_feeding.py", "tests/training/test_train.py"),
     "bundles": ("tests/compat/test_compat.py",),
 }
