@@ -89,7 +89,7 @@ def _measure(model: Any, inputs: list[np.ndarray]) -> None:
     for layer in measured:
         layer.momentum, layer.trainable = 0.0, True
     if measured:
-        model(inputs, training=True)
+        model(inputs[0] if len(inputs) == 1 else inputs, training=True)
     for layer, (momentum, trainable) in zip(measured, before, strict=True):
         layer.momentum, layer.trainable = momentum, trainable
 
@@ -98,7 +98,9 @@ def _spread(model: Any, inputs: list[np.ndarray]) -> None:
     """Give the last layer with a kernel and a bias logits of mean 0 and deviation 1 over the images."""
     head = [layer for layer in model.layers if getattr(layer, "bias", None) is not None][-1]
     activation, head.activation = head.activation, keras.activations.linear
-    values = keras.Model(model.inputs, head.output).predict(inputs, batch_size=1, verbose=0).astype(np.float64)
+    one = len(inputs) == 1
+    until = keras.Model(model.inputs[0] if one else model.inputs, head.output)
+    values = until.predict(inputs[0] if one else inputs, batch_size=1, verbose=0).astype(np.float64)
     head.activation = activation
     factor = 1 / float(values.std(0).mean())
     offset = values.mean(tuple(range(values.ndim - 1))) - head.bias.numpy()

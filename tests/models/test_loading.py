@@ -395,7 +395,7 @@ def test_class_whose_code_is_not_in_the_file_is_named(tmp_path: Path, nested: bo
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (two_inputs(), r"pair has 2 inputs and 1 outputs \(left, right, "),
+        (two_inputs(), r"pair has 2 inputs: `left` \(None, 8, 8, 3\), `right` .*Build one with a single input"),
         (ending_in((10,), layers.Dense(3)), r"takes \(None, 10\). Expected images"),
         (ending_in((8, 8, 4), layers.Flatten(), layers.Dense(3)), r"takes \(None, 8, 8, 4\). Expected images"),
         (ending_in((3, 8, 8), layers.Flatten(), layers.Dense(3)), r"channels come first: build it again"),

@@ -125,8 +125,8 @@ def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) 
         after_blob=after_blob_in_graph(preprocessing),
         images=lambda: inputs_of(exportable.images, preprocessing),
     )
-    traced.check_answers(inputs_of(exportable.selftest_images, preprocessing))
     manifest = _save_graph(folder, exportable, traced, model_format, opencv)
+    traced.check_answers(inputs_of(exportable.selftest_images, preprocessing))
     _write_beside(folder, manifest, exportable)
     with doing("Running the network on the self-test"):
         cases = _selftest_cases(exportable, traced)

@@ -20,6 +20,7 @@ _FORMS = (
 _NUMBERED = re.compile(r"(\d+)(?:\s*[:=\t]\s*|\s*[.)]\s+|\s+-\s+|\s+)(\S.*)")
 _NUMBER_BEHIND = re.compile(r"(.*\S)\s*[:=\t]\s*(\d+)")
 _HEADINGS = ("class", "class_name", "classname", "classes", "label", "labels", "name", "names", "category", "breed")
+_NUMBERS = ("id", "index", "idx", "number", "no", "class_id", "class_index", "label_id")
 _HOLDERS = ("class_names", "classes", "labels", "names", "class_indices", "id2label", "label2id")
 _DELIMITERS = (",", ";", "\t")
 
@@ -150,12 +151,13 @@ def _numbered_table(lines: list[str], delimiter: str) -> list[tuple[int, str]] |
     rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
     if len({len(row) for row in rows}) != 1 or len(rows[0]) < 2:
         return None
-    if not any(cell.isdecimal() for cell in rows[0]):
-        rows = rows[1:]
+    heading = [] if any(cell.isdecimal() for cell in rows[0]) else [cell.lower() for cell in rows[0]]
+    rows = rows[1:] if heading else rows
     columns = list(zip(*rows, strict=True))
     numbers = [place for place, column in enumerate(columns) if all(cell.isdecimal() for cell in column)]
     names = [place for place in range(len(columns)) if place not in numbers]
-    if len(numbers) > 1:  # a count of images beside the class's number, say
+    if len(numbers) > 1 or (heading and not any(heading[place] in _NUMBERS for place in numbers)):
+        # There may be a count of images too, beside the class's number or without one.
         numbers = [place for place in numbers if sorted(map(int, columns[place])) == list(range(len(rows)))]
     if not rows or len(numbers) != 1 or not names:
         return None

@@ -53,7 +53,9 @@ def export(
     clients: Annotated[
         str, typer.Option(help="Programs to put in: python, cpp, node, web.", metavar="NAME,NAME,...")
     ] = "python",
-    unsafe: Annotated[bool, typer.Option("--unsafe", help="Let the file run code: only if you trust it.")] = False,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Let the file run code, with tf, K, np lent: if you trust it.")
+    ] = False,
     experiments: Experiments = EXPERIMENTS,
     exported: Exported = EXPORTED,
     as_json: AsJson = False,

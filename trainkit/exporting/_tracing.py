@@ -30,7 +30,7 @@ _TRACE_TOLERANCE = 1e-4  # of the largest value; eagerly, oneDNN fuses less than
 _SUM_TOLERANCE = 1e-4
 _ADVICE = "Replace it by convolutions, pooling, dense layers, normalisations and the usual activations."
 _ADVICE_ON_VALUES = (  # for a single value that is a probability, and for several
-    "Give both classes: p = model.outputs[0]; keras.Model(model.inputs, keras.ops.concatenate([1 - p, p], axis=-1)).",
+    "Give both classes, for p = model.outputs[0]: keras.Model(model.inputs[0], keras.ops.concatenate([1 - p, p], -1)).",
     "Divide them by their sum before the model ends; where each is a question of its own, end in one sigmoid.",
 )
 _KERAS_UPSAMPLE = keras.layers.UpSampling2D.call

@@ -45,6 +45,7 @@ def as_classifier(model: Any, *, output: str | None = None) -> Any:
     check_weights(functional)
     if len(functional.inputs) != 1:
         return functional
+    functional = _without_lists(functional)
     return _with_row(_with_channels(_in_float32(functional)))
 
 
@@ -138,13 +139,18 @@ def _with_output(model: Any, output: str | None) -> Any:
         raise ModelError(
             f"The model {model.name} has {len(tensors)} outputs: {shown}. Expected one row of classes. "
             f"Choose one when you export, such as --output {names[0]} (`output` in Python), or build the model again "
-            "so that it ends in one: keras.Model(model.inputs, model.outputs[0])."
+            "so that it ends in one: keras.Model(model.inputs[0], model.outputs[0])."
         )
     if output not in names:
         raise unknown("output", output, names)
     if len(tensors) == 1:
         return model
-    return keras.Model(model.inputs, tensors[names.index(output)], name=model.name)
+    return keras.Model(_source(model), tensors[names.index(output)], name=model.name)
+
+
+def _source(model: Any) -> Any:
+    """Return what a model takes: a list of one would have to be called on a list."""
+    return model.inputs[0] if len(model.inputs) == 1 else model.inputs
 
 
 def _in_float32(model: Any) -> Any:
@@ -219,7 +225,7 @@ def _check_same(model: Any, rebuilt: Any, precisions: list[str]) -> None:
     Raises:
         ModelError: says by how much it does not.
     """
-    shape = [_IMAGES if model.inputs[0].shape[0] is None else 1, *(side or 64 for side in model.inputs[0].shape[1:])]
+    shape = [model.inputs[0].shape[0] or _IMAGES, *(side or 64 for side in model.inputs[0].shape[1:])]
     levels = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
     images = levels if takes_whole_levels(model) else levels / 255
     with calling(model, "run"):
@@ -233,6 +239,13 @@ def _check_same(model: Any, rebuilt: Any, precisions: list[str]) -> None:
             f"{np.abs(before - after).max():.2g}. Expected float32: train it with "
             "keras.config.set_dtype_policy('float32'), and no arithmetic of whole numbers."
         )
+
+
+def _without_lists(model: Any) -> Any:
+    """Return a model that takes a tensor and gives one, of one that has each in a list or a dictionary."""
+    if all(isinstance(one, keras.KerasTensor) for one in (model.input, model.output)):
+        return model
+    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
 
 
 def _with_channels(model: Any) -> Any:
@@ -251,7 +264,7 @@ def _with_row(model: Any) -> Any:
     shape = tuple(model.outputs[0].shape)
     if len(shape) < 3 or None in shape[1:] or int(np.prod(shape[1:])) != shape[-1]:
         return model
-    return keras.Model(model.inputs, keras.layers.Flatten()(model.outputs[0]), name=model.name)
+    return keras.Model(_source(model), keras.layers.Flatten()(model.outputs[0]), name=model.name)
 
 
 def check_whole_levels(name: str, preprocessing: Preprocessing) -> None:

@@ -149,7 +149,7 @@ def _loaded(model: Any, loss: Any) -> LoadedModel:
         return LoadedModel(model, False)
     if name == "binary_crossentropy" and class_units(model) > 1:  # several labels at once: no softmax would be right
         outputs = keras.layers.Activation("sigmoid")(model.outputs[0])
-        return LoadedModel(keras.Model(model.inputs, outputs, name=model.name), False)
+        return LoadedModel(keras.Model(model.inputs[0], outputs, name=model.name), False)
     return LoadedModel(model, True)
 
 
