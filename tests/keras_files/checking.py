@@ -84,13 +84,17 @@ def compare(path: Path) -> float:
 
 def export(path: Path, entry: dict[str, Any], exported: Path) -> None:
     """Write a bundle, which compares itself with Keras 3 in the installed OpenCV."""
-    classes = max(2, np.load(path.with_suffix(".npz"))["y"].shape[1])
+    stored = np.load(path.with_suffix(".npz"))
+    classes = max(2, stored["y"].shape[1])
+    levels = stored["x"] if entry["pixels"] else (stored["x"] + 1) * 127.5
+    images = [np.repeat(image, 3 // image.shape[-1], axis=-1)[..., ::-1] for image in levels.round().astype(np.uint8)]
     trainkit.export(
         path,
         name=path.name.replace(".", "-"),
         preprocessing="none" if entry["pixels"] else "symmetric",
         class_names=[f"class {number}" for number in range(classes)],
         size=(entry["side"], entry["side"]),
+        images=images,
         exported=exported,
     )
 

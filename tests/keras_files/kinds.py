@@ -333,16 +333,16 @@ def resnet50_v2():  # type: ignore[no-untyped-def]
     return application("ResNet50V2")
 
 
-@kind("2.4", "2.15", pixels=True)
+@kind("2.4", "2.15", pixels=True, side=96)
 def efficientnet_b0():  # type: ignore[no-untyped-def]
     """EfficientNetB0, with its own Rescaling and Normalization."""
-    return application("EfficientNetB0")
+    return application("EfficientNetB0", 96)
 
 
-@kind("2.8", pixels=True)
+@kind("2.8", pixels=True, side=96)
 def efficientnet_v2_b0():  # type: ignore[no-untyped-def]
     """EfficientNetV2B0, with its own preprocessing."""
-    return application("EfficientNetV2B0")
+    return application("EfficientNetV2B0", 96)
 
 
 @kind("2.15")
