@@ -215,8 +215,10 @@ def test_row_of_pixels_is_told_how_to_become_an_image(length: int, sides: tuple[
     model = keras.Model(row, layers.Dense(3, activation="softmax")(row))
     with pytest.raises(ModelError, match=r"If these are the pixels of an image, .*Input\(\(\d+, \d+, \d\)\)"):
         image_shape(as_classifier(model))
-    advised = keras.Sequential([keras.Input(sides), layers.Flatten(), model])
+    advised = keras.Sequential([keras.Input(sides), layers.Flatten(), model], name="advised")
     assert image_shape(as_classifier(advised)) == sides
+    with pytest.raises(UsageError, match="Unknown output `other`"):
+        as_classifier(advised, output="other")
 
 
 def test_answer_of_one_pixel_becomes_a_row() -> None:

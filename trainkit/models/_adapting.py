@@ -112,6 +112,8 @@ def _built_for(model: Any) -> tuple[int | None, ...] | None:
 
 def output_names(model: Any) -> list[str]:
     """Return the names of a model's outputs, each once: keys of a dictionary, or the names of their layers."""
+    if isinstance(model, keras.Sequential):
+        return [str(model.layers[-1].name)]
     if isinstance(model.output, dict):
         keys = {id(tensor): str(key) for key, tensor in model.output.items()}
         names = [keys[id(tensor)] for tensor in model.outputs]
@@ -243,6 +245,8 @@ def _check_same(model: Any, rebuilt: Any, precisions: list[str]) -> None:
 
 def _without_lists(model: Any) -> Any:
     """Return a model that takes a tensor and gives one, of one that has each in a list or a dictionary."""
+    if isinstance(model, keras.Sequential):  # never has one, and may not know its `input`
+        return model
     if all(isinstance(one, keras.KerasTensor) for one in (model.input, model.output)):
         return model
     return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
