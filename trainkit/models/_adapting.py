@@ -243,6 +243,8 @@ def _check_same(model: Any, rebuilt: Any, precisions: list[str]) -> None:
 
 def _without_lists(model: Any) -> Any:
     """Return a model that takes a tensor and gives one, of one that has each in a list or a dictionary."""
+    if isinstance(model, keras.Sequential):  # which has no `input` before it was called
+        return model
     if all(isinstance(one, keras.KerasTensor) for one in (model.input, model.output)):
         return model
     return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
