@@ -124,7 +124,7 @@ def to_markdown(results: Sequence[Result]) -> str:
         rows = [result for result in results if result.kind == kind]
         verdicts = ", ".join(dict.fromkeys(row.verdict for row in rows))
         figures = [_figure([getattr(row, name) for row in rows]) for name in ("difference", "own")]
-        if "refused" in verdicts:
+        if rows[0].difference is None:
             figures = ["", ""]
         lines.append(
             f"| {rows[0].title} | {', '.join(row.version for row in rows)} | {verdicts} | {' | '.join(figures)} |"

@@ -95,6 +95,7 @@ def export(path: Path, entry: dict[str, Any], exported: Path) -> None:
         class_names=[f"class {number}" for number in range(classes)],
         size=(entry["side"], entry["side"]),
         images=images,
+        from_logits=entry["logits"],
         exported=exported,
     )
 

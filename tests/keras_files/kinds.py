@@ -16,7 +16,9 @@ KINDS = {}
 SIDE = 32
 
 
-def kind(*versions, suffix=".h5", pixels=False, refused=None, warns=None, side=SIDE, channels=3, rewrite=None):  # type: ignore[no-untyped-def]
+def kind(
+    *versions, suffix=".h5", pixels=False, refused=None, warns=None, side=SIDE, channels=3, rewrite=None, logits=False
+):  # type: ignore[no-untyped-def]
     """List a kind: its docstring says what it is.
 
     Args:
@@ -27,13 +29,14 @@ def kind(*versions, suffix=".h5", pixels=False, refused=None, warns=None, side=S
         warns: what a warning says, where Keras 3 answers otherwise.
         side: of the images, in pixels.
         channels: of the images.
+        logits: whether it ends without a softmax, and does not say so by its loss.
         rewrite: the Keras before TensorFlow 2 in whose words the file is written again.
     """
 
     def enter(function):  # type: ignore[no-untyped-def]
         KINDS[function.__name__] = {
             "build": function, "versions": versions, "suffix": suffix, "pixels": pixels, "refused": refused,
-            "warns": warns, "side": side, "channels": channels, "rewrite": rewrite,
+            "warns": warns, "side": side, "channels": channels, "rewrite": rewrite, "logits": logits,
             "title": " ".join(function.__doc__.split()),
         }  # fmt: skip
         return function
@@ -375,7 +378,7 @@ def convnext_tiny():  # type: ignore[no-untyped-def]
     return application("ConvNeXtTiny")
 
 
-@kind("2.13", pixels=True)
+@kind("2.13", pixels=True, logits=True)
 def regnet_x_002():  # type: ignore[no-untyped-def]
     """RegNetX002, which Keras 3 has no more."""
     return application("RegNetX002")
@@ -536,7 +539,7 @@ def recurrent_over_rows():  # type: ignore[no-untyped-def]
     return keras.Model(inputs, layers.Dense(4, activation="softmax")(layers.LSTM(6)(x)))
 
 
-@kind("2.8", "2.15")
+@kind("2.8", "2.15", refused="no form that every OpenCV")
 def attention():  # type: ignore[no-untyped-def]
     """A small vision transformer: MultiHeadAttention with tensors as named arguments, LayerNormalization, gelu."""
     inputs = image()
@@ -665,7 +668,7 @@ def archive_of_the_tutorial():  # type: ignore[no-untyped-def]
     return model
 
 
-@kind("2.13", "2.15", suffix=".keras")
+@kind("2.13", "2.15", suffix=".keras", refused="no form that every OpenCV")
 def archive_of_many_layers():  # type: ignore[no-untyped-def]
     """`.keras` of Keras 2: attention, recurrence, hard_sigmoid, regularisers, a layer called twice."""
     inputs = image()

@@ -245,7 +245,7 @@ def _check_same(model: Any, rebuilt: Any, precisions: list[str]) -> None:
 
 def _without_lists(model: Any) -> Any:
     """Return a model that takes a tensor and gives one, of one that has each in a list or a dictionary."""
-    if isinstance(model, keras.Sequential):  # never has one, and may not know its `input`
+    if isinstance(model, keras.Sequential):  # which has no `input` before it was called
         return model
     if all(isinstance(one, keras.KerasTensor) for one in (model.input, model.output)):
         return model
