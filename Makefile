@@ -10,7 +10,7 @@ WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cor
 SHARE := --numprocesses $(WORKERS) --dist worksteal
 TESTS := $(BIN)/python -m pytest $(SHARE)
 
-.PHONY: help demo test test-no-onednn test-slow test-timing test-opencv4 test-wheel mutants lint compat compat-quick compat-all notebooks clients clients-quick bench docs clean
+.PHONY: help demo test test-no-onednn test-slow test-timing test-opencv4 test-wheel mutants lint compat compat-quick compat-all notebooks clients clients-quick keras-files bench docs clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(call RUNS,$(PYTHON))" || { echo "trainkit needs Python 3.11 to 3.13. Install one, or name it: make PYTHON=python3.12" >&2; exit 1; }
@@ -94,6 +94,9 @@ compat-quick: $(VENV)/installed ## a part of it, some minutes: what the gate run
 compat-all: $(VENV)/installed ## the matrix with the other families of keras.applications too
 	$(BIN)/python tests/compat --all
 
+keras-files: $(VENV)/installed ## files that Keras 2 wrote, from TensorFlow 2.2 to 2.15, read and exported; writes the table of the manual
+	$(BIN)/python tests/keras_files
+
 notebooks: $(VENV)/installed ## every lesson, from top to bottom
 	$(BIN)/python tests/notebooks
 
@@ -111,4 +114,4 @@ docs: $(VENV)/installed ## the manual and the lessons as a site, docs/_build/htm
 	$(BIN)/python -m sphinx -q -E -c docs -W --keep-going . docs/_build/html
 
 clean: ## removes what was installed and every cache
-	rm -rf $(VENV) .venv.opencv4 .demo .compat .clients .mutants docs/_build .coverage* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv.opencv4 .demo .compat .keras-files .clients .mutants docs/_build .coverage* .mypy_cache .ruff_cache .pytest_cache

@@ -55,6 +55,10 @@ ONLY_ONNX = {
     "stacked": "Concat",
     "distributed": "Concat",
     "softmax_rows": "Transpose",
+    "turned_round": "Transpose",
+    "with_coordinates": "Slice",
+    "unrolled": "Slice",
+    "sums_of_products": "Transpose",
 }
 FROM_LOGITS = ("logits", "logit")
 # What TensorFlow says of kernels that only oneDNN has on a CPU: dilated transposed convolutions, and those of NCHW.
@@ -513,6 +517,56 @@ def convolved_to_the_end(image: Any) -> Any:
     x = layers.Conv2D(6, 3, activation="relu")(image)
     x = layers.Conv2D(5, (18, 22), activation="softmax")(x)
     return layers.Flatten()(x)
+
+
+@network
+def piecewise(image: Any) -> Any:
+    x = layers.Conv2D(6, 3)(image)
+    y = layers.Conv2D(6, 3)(image)
+    x = ops.where(x > 0.1, ops.square(x), 0.2 * x) + ops.where(ops.logical_and(x <= y, y >= 0), 1.5 * y, x)
+    x = layers.Activation("hard_shrink")(x) + ops.where(ops.logical_not(ops.logical_or(x < 0, y < 0.2)), 1.0, 0.0)
+    return flat(x)
+
+
+@network
+def turned_round(image: Any) -> Any:
+    x = layers.Conv2D(4, 3, activation="relu")(image)
+    return flat(x + ops.flip(x, axis=2) + 2 * ops.flip(x, axis=(1, 2)))
+
+
+@network
+def with_coordinates(image: Any) -> Any:
+    rows, columns = np.meshgrid(np.linspace(-1, 1, 24), np.linspace(-1, 1, 20))
+    ones = ops.ones_like(image[..., :1])
+    grid = np.stack([rows, columns], -1)[None].astype(np.float32)
+    x = layers.Concatenate()([ones * grid, image, ops.zeros_like(image[..., :1])])
+    return flat(layers.Conv2D(6, 3, activation="relu")(x))
+
+
+@network
+def one_pixel_enlarged(image: Any) -> Any:
+    x = layers.Conv2D(4, 3, padding="same")(image)
+    mean = layers.UpSampling2D((20, 24), interpolation="bilinear")(layers.AveragePooling2D((20, 24))(x))
+    row = layers.UpSampling2D((20, 2), interpolation="bilinear")(layers.AveragePooling2D((20, 2))(x))
+    return flat(x + mean * row)
+
+
+@network
+def unrolled(image: Any) -> Any:
+    return flat(layers.LSTM(5, unroll=True)(layers.Reshape((10, 144))(image)))
+
+
+@network
+def sums_of_products(image: Any) -> Any:
+    x = layers.Conv2D(4, 3, activation="relu")(image)
+    x = layers.EinsumDense("bhwc,wde->bhcde", (18, 4, 2, 3), bias_axes="e")(x)
+    return flat(layers.EinsumDense("bhcde,hcef->bdf", (2, 5), activation="tanh")(x))
+
+
+@network
+def standardized(image: Any) -> Any:
+    centered = image - ops.mean(image, axis=(1, 2, 3), keepdims=True)
+    return flat(centered / (ops.std(image, axis=(1, 2, 3), keepdims=True) + 1e-6))
 
 
 @network

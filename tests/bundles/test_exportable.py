@@ -225,12 +225,76 @@ def test_name_of_a_file_becomes_a_plain_one(file: Path) -> None:
     assert bundle.path.name == "my-model-1--onnx"
 
 
-def test_layer_in_half_precision_is_named(tmp_path: Path) -> None:
-    inputs = keras.Input((8, 8, 3))
-    half = layers.Conv2D(4, 3, dtype="mixed_float16", name="half")(inputs)
-    model = keras.Model(inputs, layers.Dense(2, activation="softmax")(layers.GlobalAveragePooling2D()(half)))
-    with pytest.raises(ModelError, match="The layer `half` computes in float16"):
-        trainkit.export(model, preprocessing="unit", class_names=["a", "b"], exported=tmp_path)
+def rows(image: Any, name: str | None = None, units: int = 4, activation: str = "softmax") -> Any:
+    kernel = keras.initializers.RandomNormal(stddev=0.05)
+    return layers.Dense(units, activation, kernel_initializer=kernel, name=name)(layers.Flatten()(image))
+
+
+def test_one_of_several_outputs_is_in_the_manifest_and_found_again(tmp_path: Path, street_image: np.ndarray) -> None:
+    image = keras.Input((24, 32, 3))
+    model = keras.Model(image, {"place": rows(image, units=3), "weather": rows(image)}, name="two")
+    model.save(tmp_path / "two.keras")
+    with pytest.raises(ModelError, match=r"two has 2 outputs: `place` \(None, 3\), `weather` .*--output place"):
+        trainkit.export(tmp_path / "two.keras", preprocessing="unit", class_names=NAMES, exported=tmp_path)
+    bundle = trainkit.export(
+        tmp_path / "two.keras", preprocessing="unit", class_names=NAMES, output="weather", exported=tmp_path
+    )
+    assert json.loads((bundle.path / "manifest.json").read_text())["source"]["output"] == "weather"
+    preprocessing = build_preprocessing("unit", height=24, width=32)
+    expected = model(preprocessing.to_input([preprocessing.to_pixels(street_image)]))["weather"][0]
+    np.testing.assert_allclose(trainkit.Classifier(bundle.path).probabilities(street_image), expected, atol=1e-5)
+    assert trainkit.check(bundle.path, keras=tmp_path / "two.keras").ok
+
+
+def test_output_of_a_loss_by_name_ends_in_logits(tmp_path: Path) -> None:
+    image = keras.Input((24, 32, 3))
+    model = keras.Model(image, {"place": rows(image, units=3), "weather": rows(image, activation="linear")})
+    loss = keras.losses.SparseCategoricalCrossentropy
+    model.compile(loss={"place": loss(), "weather": loss(from_logits=True)})
+    model.save(tmp_path / "two.keras")
+    options: dict[str, Any] = {"preprocessing": "unit", "exported": tmp_path}
+    trainkit.export(tmp_path / "two.keras", class_names=NAMES, output="weather", name="weather", **options)
+    trainkit.export(tmp_path / "two.keras", class_names=NAMES[:3], output="place", name="place", **options)
+    sources = [json.loads((tmp_path / name / "manifest.json").read_text())["source"] for name in ("weather", "place")]
+    assert [source.get("from_logits") for source in sources] == [True, None]
+
+
+def test_average_of_flipped_pictures_leaves_and_is_checked(tmp_path: Path, street_image: np.ndarray) -> None:
+    image = keras.Input((24, 32, 3))
+    core = keras.Model(image, rows(layers.Conv2D(4, 3, activation="relu")(image)))
+    model = keras.Model(image, (core(image) + core(keras.ops.flip(image, axis=2))) / 2, name="averaged")
+    model.save(tmp_path / "averaged.keras")
+    bundle = trainkit.export(tmp_path / "averaged.keras", preprocessing="unit", class_names=NAMES, exported=tmp_path)
+    expected = answers(model, build_preprocessing("unit", height=24, width=32), street_image)
+    np.testing.assert_allclose(trainkit.Classifier(bundle.path).probabilities(street_image), expected, atol=1e-5)
+    assert selftest(bundle.path)["ok"]
+    assert trainkit.check(bundle.path, keras=tmp_path / "averaged.keras").ok
+
+
+def test_whole_levels_go_in_as_they_are(tmp_path: Path, street_image: np.ndarray) -> None:
+    image = keras.Input((24, 32, 3), dtype="uint8")
+    model = keras.Model(image, rows(layers.Rescaling(1 / 255)(image)), name="whole")
+    model.save(tmp_path / "whole.keras")
+    for source in (model, tmp_path / "whole.keras"):
+        with pytest.raises(UsageError, match=r"whole takes whole grey levels .* Say --preprocessing none"):
+            trainkit.export(source, preprocessing="unit", class_names=NAMES, exported=tmp_path)
+    bundle = trainkit.export(tmp_path / "whole.keras", preprocessing="none", class_names=NAMES, exported=tmp_path)
+    preprocessing = build_preprocessing("none", height=24, width=32)
+    pixels = preprocessing.to_input([preprocessing.to_pixels(street_image)])
+    assert (pixels == pixels.astype(np.uint8)).all()
+    expected = np.asarray(model(pixels.astype(np.uint8)))[0]
+    np.testing.assert_allclose(trainkit.Classifier(bundle.path).probabilities(street_image), expected, atol=1e-5)
+    assert trainkit.check(bundle.path, keras=tmp_path / "whole.keras").ok
+
+
+def test_grey_model_without_channels_leaves(tmp_path: Path, street_image: np.ndarray) -> None:
+    model = keras.Sequential([keras.Input((28, 28)), layers.Flatten(), layers.Dense(4, activation="softmax")])
+    model.save(tmp_path / "fashion.keras")
+    bundle = trainkit.export(tmp_path / "fashion.keras", preprocessing="unit", class_names=NAMES, exported=tmp_path)
+    preprocessing = build_preprocessing("unit", height=28, width=28, color="gray")
+    pixels = preprocessing.to_input([preprocessing.to_pixels(street_image)])
+    expected = np.asarray(model(pixels[..., 0]))[0]
+    np.testing.assert_allclose(trainkit.Classifier(bundle.path).probabilities(street_image), expected, atol=1e-5)
 
 
 # keras.applications

@@ -97,5 +97,5 @@ def test_logits_model_ends_before_the_activation(tmp_path: Path, name: str) -> N
     graph_def = tf.compat.v1.GraphDef.FromString(logits_model.read_bytes())
     last = graph_def.node[-1]
     np.testing.assert_allclose(run(graph_def, it.inputs, last.name), it.logits, atol=1e-4 * it.logits.std())
-    with pytest.raises(ExportError, match=f"ends in {last.op}. Expected Softmax or Sigmoid, to find the logits before"):
+    with pytest.raises(ExportError, match=f"ends in {last.op}. Expected Softmax, Sigmoid or Relu, to find the logits"):
         save_logits_model(logits_model, tmp_path / "again.pb")

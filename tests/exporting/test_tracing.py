@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,11 @@ import pytest
 from small_networks import FROM_LOGITS, NETWORKS, classified, leaving, pooled
 
 from trainkit.backend import keras
+from trainkit.deploy.python._model import read_net
 from trainkit.errors import ExportError
+from trainkit.exporting._conversion import build_graph
+from trainkit.exporting._frozen_graph import save_frozen_graph
+from trainkit.exporting._onnx_graph import save_onnx
 from trainkit.exporting._tracing import trace
 
 layers = keras.layers
@@ -144,3 +149,104 @@ def test_networks_from_logits_end_without_an_activation() -> None:
     for name in FROM_LOGITS:
         with pytest.raises(ExportError, match="If its outputs are logits, say so: --from-logits"):
             trace(leaving(name).model)
+
+
+SHAPE_OF_ENDS = (8, 10, 3)
+
+
+def rows(image: Any, activation: str | None, units: int = 3) -> Any:
+    kernel = keras.initializers.RandomNormal(stddev=0.2)
+    return layers.Dense(units, activation, kernel_initializer=kernel)(layers.Flatten()(image))
+
+
+def normalized(values: Any) -> Any:
+    return values / keras.ops.sum(values, axis=-1, keepdims=True)
+
+
+ENDS: dict[str, Any] = {
+    "average": lambda image: layers.Average()([rows(image, "softmax") for _ in range(3)]),
+    "product": lambda image: normalized(rows(image, "softmax") * rows(image, "softmax")),
+    "relu over its sum": lambda image: normalized(layers.ReLU()(rows(image, "linear")) + 0.01),
+    "exp over its sum": lambda image: normalized(keras.ops.exp(rows(image, "linear"))),
+}
+
+
+def traced_end(build: Any, **options: Any) -> tuple[Any, Any, np.ndarray]:
+    keras.utils.set_random_seed(2)
+    image = keras.Input(SHAPE_OF_ENDS)
+    model = keras.Model(image, build(image), name="end")
+    inputs = np.random.default_rng(0).normal(0, 1, (9, *SHAPE_OF_ENDS)).astype(np.float32)
+    return model, trace(model, images=lambda: inputs, **options), inputs
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_probabilities_without_a_last_activation_leave_as_they_are(name: str, tmp_path: Path) -> None:
+    model, traced, inputs = traced_end(ENDS[name])
+    assert (traced.kind, traced.activation, traced.classes) == ("softmax", "relu", 3)
+    expected = np.asarray(model(inputs))
+    assert expected.std(0).max() > 0.05
+    np.testing.assert_allclose(traced.predict(inputs)["probabilities"], expected, atol=1e-6)
+    graph = build_graph(traced)
+    save_onnx(graph, traced.activation, tmp_path / "model.onnx", metadata={})
+    save_frozen_graph(graph, traced.activation, tmp_path / "model.pb")
+    blob = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
+    for form, path in (("onnx", tmp_path / "model.onnx"), ("frozen-graph", tmp_path / "model.pb")):
+        net = read_net(path.read_bytes(), form, "classic" if form == "frozen-graph" else None)
+        net.setInput(blob)
+        np.testing.assert_allclose(net.forward(), expected, atol=1e-5)
+
+
+def test_logarithm_of_a_softmax_leaves_as_that_softmax() -> None:
+    model, traced, inputs = traced_end(lambda image: keras.ops.log_softmax(rows(image, "linear")))
+    assert (traced.kind, traced.activation) == ("softmax", "softmax")
+    np.testing.assert_allclose(traced.predict(inputs)["probabilities"], np.exp(model(inputs)), atol=1e-6)
+
+
+def test_probabilities_are_not_taken_for_logits() -> None:
+    with pytest.raises(ExportError, match=r"end gives probabilities already: they sum to 1 .* Leave out --from-logits"):
+        traced_end(ENDS["average"], from_logits=True)
+
+
+def test_values_between_0_and_1_that_are_no_probabilities_are_not_called_logits() -> None:
+    with pytest.raises(ExportError, match=r"whose sums are .* Divide them by their sum") as caught:
+        traced_end(lambda image: layers.Average()([rows(image, "sigmoid"), rows(image, "sigmoid")]))
+    assert "--from-logits" not in str(caught.value)
+    with pytest.raises(ExportError, match=r"Give both classes, for p = model.outputs\[0\]: keras.Model"):
+        traced_end(lambda image: layers.Average()([rows(image, "sigmoid", 1), rows(image, "sigmoid", 1)]))
+
+    def advised(image: Any) -> Any:
+        p = layers.Average()([rows(image, "sigmoid", 1), rows(image, "sigmoid", 1)])
+        return keras.ops.concatenate([1 - p, p], -1)
+
+    model, traced, inputs = traced_end(advised)
+    np.testing.assert_allclose(traced.predict(inputs)["probabilities"], model(inputs), atol=1e-6)
+
+
+def test_logits_are_still_advised_where_they_are() -> None:
+    with pytest.raises(ExportError, match=r"If its outputs are logits, say so: --from-logits"):
+        traced_end(lambda image: rows(image, None))
+
+
+class Counting(keras.layers.Layer):  # type: ignore[misc]
+    """Answers by how often it was called."""
+
+    def build(self, shape: Any) -> None:
+        self.calls = 0
+
+    def call(self, values: Any) -> Any:
+        self.calls += 1
+        return values * float(self.calls)
+
+
+def test_graph_that_answers_otherwise_than_the_model_is_noticed() -> None:
+    _, traced, inputs = traced_end(lambda image: rows(Counting()(image), "softmax"))
+    with pytest.raises(ExportError, match=r"end answers otherwise as a graph than in Keras, by up to .* on the image"):
+        traced.check_answers(inputs)
+    _, traced, inputs = traced_end(ENDS["average"])
+    traced.check_answers(inputs)
+
+
+def test_model_that_answers_for_one_image_only_is_noticed() -> None:
+    _, traced, inputs = traced_end(lambda image: rows(keras.ops.slice(image, [0, 0, 0, 0], [1, 8, 8, 3]), "softmax"))
+    with pytest.raises(ExportError, match=r"answers 4 images with 1 rows\. Expected one row an image"):
+        traced.check_answers(inputs)

@@ -104,13 +104,14 @@ def around(layer: Any, sides: tuple[int | None, int | None] = (12, 16)) -> Any:
 
 
 def test_name_that_a_function_in_a_file_lacks_is_said(tmp_path: Path) -> None:
-    function = eval("lambda images: np.abs(images)", {})  # whoever wrote it had imported NumPy
+    function = eval("lambda images: jnp.abs(images)", {})  # whoever wrote it had imported JAX
     model = around(layers.Lambda(function, output_shape=(12, 16, 4), name="strength"))
     model.save(tmp_path / "odd.keras")
     named: dict[str, Any] = {"class_names": ["a", "b"], "preprocessing": "unit", "exported": tmp_path / "exported"}
     message = (
         r"^The layer `strength` \(Lambda\) of the model odd cannot be traced: expected one that TensorFlow computes on "
-        r"this machine\. Received: NameError: name 'np' is not defined\. .* write it with keras.ops between the layers"
+        r"this machine\. Received: NameError: name 'jnp' is not defined\. "
+        r".*\(tf, keras, K, .* are lent to it\).* write it with keras.ops between the layers"
     )
     with pytest.raises(ModelError, match=message) as caught:
         trainkit.export(tmp_path / "odd.keras", unsafe=True, **named)
@@ -124,10 +125,10 @@ def test_name_that_a_function_in_a_file_lacks_is_said(tmp_path: Path) -> None:
 
 def test_function_whose_shape_cannot_be_told_is_refused_with_advice(tmp_path: Path) -> None:
     image = keras.Input((12, 16, 3))
-    function = eval("lambda images: np.abs(images)", {"np": keras.ops})
+    function = eval("lambda images: kops.abs(images)", {"kops": keras.ops})
     x = layers.GlobalAveragePooling2D()(layers.Lambda(function)(image))
     keras.Model(image, layers.Dense(2, activation="softmax")(x)).save(tmp_path / "odd.keras")
-    with pytest.raises(ModelError, match=r"could not automatically infer the shape.* write it with keras\.ops between"):
+    with pytest.raises(ModelError, match=r"a Lambda that uses the name 'kops', .* write it with keras\.ops"):
         trainkit.export(tmp_path / "odd.keras", unsafe=True, class_names=["a", "b"], preprocessing="unit")
 
 

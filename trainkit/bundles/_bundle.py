@@ -18,7 +18,7 @@ import numpy as np
 from trainkit._progress import doing
 from trainkit.bundles._agreement import Agreement
 from trainkit.bundles._clients import copy_clients
-from trainkit.bundles._compare import compare
+from trainkit.bundles._compare import compare, inputs_of
 from trainkit.bundles._exportable import Exportable
 from trainkit.bundles._find import check_free
 from trainkit.bundles._folder import Bundle
@@ -119,8 +119,14 @@ def check_reader(model_format: str) -> None:
 def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) -> Agreement:
     """Write all but the clients into a folder, and hold what is there against Keras."""
     preprocessing = exportable.preprocessing
-    traced = trace(exportable.model, from_logits=exportable.from_logits, after_blob=after_blob_in_graph(preprocessing))
+    traced = trace(
+        exportable.model,
+        from_logits=exportable.from_logits,
+        after_blob=after_blob_in_graph(preprocessing),
+        images=lambda: inputs_of(exportable.images, preprocessing),
+    )
     manifest = _save_graph(folder, exportable, traced, model_format, opencv)
+    traced.check_answers(inputs_of(exportable.selftest_images, preprocessing))
     _write_beside(folder, manifest, exportable)
     with doing("Running the network on the self-test"):
         cases = _selftest_cases(exportable, traced)
@@ -156,9 +162,9 @@ def _save_graph(folder: Path, exportable: Exportable, traced: Traced, model_form
     )
     with doing(f"Writing {path.name}"):
         if is_onnx:
-            save_onnx(graph, traced.kind, path, metadata=embedded_manifest(manifest))
+            save_onnx(graph, traced.activation, path, metadata=embedded_manifest(manifest))
         else:
-            save_frozen_graph(graph, traced.kind, path)
+            save_frozen_graph(graph, traced.activation, path)
     manifest["model"] |= {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
     return manifest
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainkit.bundles._agreement import LOGIT_TOLERANCE, Agreement, Difference
-from trainkit.bundles._compare import compare
+from trainkit.bundles._compare import compare, inputs_of
 from trainkit.bundles._find import EXPORTED, find_folder
 from trainkit.bundles._keras_model import find_keras_model, load_model, preprocessing_of
 from trainkit.data._dataset import Part, take_evenly
@@ -64,7 +64,12 @@ def check(
 
     from trainkit.exporting._tracing import after_blob_in_graph, trace
 
-    traced = trace(model, from_logits=source.get("from_logits", False), after_blob=after_blob_in_graph(preprocessing))
+    traced = trace(
+        model,
+        from_logits=source.get("from_logits", False),
+        after_blob=after_blob_in_graph(preprocessing),
+        images=lambda: inputs_of(part, preprocessing),
+    )
     return compare(client, traced, part, preprocessing)
 
 

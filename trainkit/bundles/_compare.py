@@ -67,6 +67,13 @@ def compare(client: Classifier, traced: Traced, part: Part, preprocessing: Prepr
     )
 
 
+def inputs_of(part: Part, preprocessing: Preprocessing, count: int = 64) -> np.ndarray:
+    """Return the first images of a part as a model takes them, float32 (N, height, width, channels)."""
+    return preprocessing.to_input(
+        [preprocessing.to_pixels(part.images[index]) for index in range(min(count, len(part)))]
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Chunk:
     """Some images: what Keras and every runtime answer."""
@@ -140,7 +147,7 @@ def _difference_of_onnx(traced: Traced, blob: np.ndarray, expected: Answers) -> 
 
     with tempfile.TemporaryDirectory() as folder:
         paths = {"probabilities": Path(folder, "model.onnx"), "logits": Path(folder, "logits.onnx")}
-        save_onnx(build_graph(traced), traced.kind, paths["probabilities"], metadata={})
+        save_onnx(build_graph(traced), traced.activation, paths["probabilities"], metadata={})
         save_logits_model(paths["probabilities"], paths["logits"])
         answers = {
             kind: in_batches(open_onnxruntime(path), _BATCHES["onnxruntime"])(blob) for kind, path in paths.items()

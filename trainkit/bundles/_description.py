@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from trainkit.bundles._labels import read_labels
 from trainkit.data._dataset import ColorImages, Part
 from trainkit.data._sources import load_images
 from trainkit.deploy.python._manifest import read_manifest
@@ -27,8 +27,6 @@ from trainkit.preprocessing import (
     parse_size,
 )
 
-_MAX_LABEL_BYTES = 2**24
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
@@ -41,6 +39,7 @@ class Description:
     class_names: list[str] | None
     images: Part | None  # None: photographs that scikit-learn carries
     from_logits: bool
+    output: str | None = None  # which of several
 
     def preprocessing_for(self, shape_hwc: tuple[int | None, int | None, int]) -> Preprocessing:
         """Return the preprocessing for a model's input; `None` stands for a side that the model leaves open.
@@ -83,6 +82,7 @@ def build_description(
     data: str | Path | None = None,
     images: Sequence[np.ndarray] | None = None,
     from_logits: bool = False,
+    output: str | None = None,
 ) -> Description:
     """Check what the user says about a model, and read the files that are named.
 
@@ -110,6 +110,7 @@ def build_description(
         class_names=_to_class_names(class_names),
         images=_to_part(data, images),
         from_logits=from_logits,
+        output=output,
     )
 
 
@@ -182,28 +183,6 @@ def _to_class_names(class_names: Sequence[str] | str | Path | None) -> list[str]
     if twice:
         raise DataError(f"The class names must differ. Received twice: {', '.join(twice[:5])}")
     return names
-
-
-def read_labels(path: Path) -> list[str]:
-    """Read class names, one a line; of lines `<number> <name>`, as Teachable Machine writes them, only the name.
-
-    Raises:
-        DataError: the file cannot be read, or has an empty line in it.
-    """
-    try:
-        if path.stat().st_size > _MAX_LABEL_BYTES:
-            raise DataError(f"{path} has more than {_MAX_LABEL_BYTES} bytes: no class names.")
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"The labels {path} cannot be read ({error}). Expected UTF-8, one class name a line."
-        ) from error
-    while lines and not lines[-1]:
-        lines.pop()
-    if not lines or not all(lines):
-        raise DataError(f"{path} has an empty line. Expected one class name a line, in the order of the outputs.")
-    numbered = [re.fullmatch(rf"{number}\s+(.+)", line) for number, line in enumerate(lines)]
-    return [match[1] for match in numbered if match] if all(numbered) else lines
 
 
 def _to_part(data: str | Path | None, images: Sequence[np.ndarray] | None) -> Part | None:

@@ -46,6 +46,7 @@ def export(
     data: str | Path | None = None,
     images: Sequence[np.ndarray] | None = None,
     from_logits: bool = False,
+    output: str | None = None,
     opencv: str = OLDEST_OPENCV,
     clients: Sequence[str] | str = ("python",),
     unsafe: bool = False,
@@ -69,11 +70,12 @@ def export(
         size: of the input: (width, height) or `"WxH"`.
         color: what the model sees: `rgb`, `bgr` or `gray`.
         resize: how an image comes to that size; `stretch` by default.
-        class_names: in the order of the outputs, or a file with one a line.
+        class_names: in the order of the outputs, or a file of them: one a line, numbered, CSV, or JSON.
         manifest: the manifest of a bundle, whose preprocessing and class names hold.
         data: a data set's name or a folder of images, for the self-test and the check.
         images: instead of `data`, uint8 `(height, width, 3)`, BGR. With neither, photographs that scikit-learn has.
         from_logits: the model ends without its softmax or sigmoid; a file that was compiled so says it itself.
+        output: of a model that has several, the name of the one that counts.
         opencv: the oldest version that must read the bundle.
         clients: the programs that the bundle carries: `python`, `cpp`, `node`, `web`.
         unsafe: let a file run code: Lambda layers, and custom classes that were registered with Keras.
@@ -102,6 +104,7 @@ def export(
         "data": data,
         "images": images,
         "from_logits": from_logits or None,
+        "output": output,
     }
     options = {key: value for key, value in options.items() if value is not None}
     if model is not None:
@@ -166,7 +169,7 @@ def _application(
         raise UsageError("A network without weights knows nothing. Expected --weights imagenet or a file.")
     if pretrained != "imagenet":
         check_weights_file(pretrained)
-    known = ("preprocessing", "color", "manifest", "from_logits")
+    known = ("preprocessing", "color", "manifest", "from_logits", "output")
     _refuse(f"{name} brings what its weights were trained with", **{key: options.get(key) for key in known})
     description = build_description(**options)
     stem = name if alpha is None else f"{name}-{alpha:g}"

@@ -11,16 +11,16 @@ from trainkit.data._dataset import ChosenImages, Part, take_evenly
 from trainkit.data._sources import load_sample_images
 from trainkit.errors import ModelError, UsageError
 from trainkit.files import sha256_of
+from trainkit.models._adapting import as_classifier, check_whole_levels, takes_whole_levels
 from trainkit.models._applications import build_application, load_imagenet_names
 from trainkit.models._builders import BUILDERS
+from trainkit.models._file_checks import offering_unsafe
 from trainkit.models._loading import (
     at_size,
-    check_precision,
     class_units,
     ends_linear,
     image_shape,
     load_model_file,
-    offering_unsafe,
 )
 from trainkit.models._outputs import load_keras_model
 from trainkit.preprocessing import Preprocessing, build_preprocessing
@@ -70,26 +70,39 @@ def exportable_from_file(path: Path, description: Description, *, unsafe: bool =
         UsageError: the model needs a size.
     """
     with offering_unsafe():
-        loaded = load_model_file(path, unsafe=unsafe)
+        loaded = load_model_file(path, unsafe=unsafe, output=description.output)
     from_logits = description.from_logits or loaded.from_logits
-    source = {"keras": path.name, "keras_sha256": sha256_of(path)}
-    return exportable_from_model(loaded.model, replace(description, from_logits=from_logits), source=source)
+    chosen = {"output": description.output} if description.output is not None else {}
+    source = {"keras": path.name, "keras_sha256": sha256_of(path), **chosen}
+    described = replace(description, from_logits=from_logits)
+    return _exportable(loaded.model, described, source=source, whole_levels=loaded.whole_levels)
 
 
 def exportable_from_model(model: Any, description: Description, *, source: dict[str, Any] | None = None) -> Exportable:
     """Take a Keras model.
 
     Args:
-        model: with one input, an image, and one output, a value for each class.
+        model: with one input, an image, and an output with a value for each class.
         description: what the model cannot say; `preprocessing` and `class_names` are needed.
         source: of the manifest.
 
     Raises:
         ModelError: the model is no classifier of such images, or the class names are not as many as its outputs.
-        UsageError: the model needs a size.
+        UsageError: the model needs a size, has no such output, or takes whole grey levels.
     """
+    chosen = {"output": description.output} if description.output is not None else {}
+    classifier = as_classifier(model, output=description.output)
+    return _exportable(
+        classifier, description, source={**(source or {}), **chosen}, whole_levels=takes_whole_levels(model)
+    )
+
+
+def _exportable(
+    model: Any, description: Description, *, source: dict[str, Any], whole_levels: bool = False
+) -> Exportable:
     preprocessing = description.preprocessing_for(image_shape(model))
-    check_precision(model)
+    if whole_levels:
+        check_whole_levels(model.name, preprocessing)
     fixed = at_size(model, preprocessing.shape)
     names = list(description.class_names or [])
     expected = max(2, class_units(fixed))
@@ -107,7 +120,7 @@ def exportable_from_model(model: Any, description: Description, *, source: dict[
         model=fixed,
         preprocessing=preprocessing,
         class_names=names,
-        source={**(source or {}), **from_logits},
+        source={**source, **from_logits},
         from_logits=description.from_logits,
         **_images_of(description),
     )
@@ -142,7 +155,7 @@ def exportable_from_application(
         class_names=description.class_names or load_imagenet_names(),
     )
     source = {"application": name, "weights": named_weights, **({} if alpha is None else {"alpha": alpha})}
-    return exportable_from_model(model, whole, source=source)
+    return _exportable(model, whole, source=source)
 
 
 def _images_of(description: Description) -> dict[str, Part]:

@@ -47,11 +47,12 @@ def find_keras_model(client: Classifier, keras: Path | None, experiments: Path) 
 def load_model(path: Path | None, source: dict[str, Any], preprocessing: Preprocessing, unsafe: bool = False) -> Any:
     """Load the Keras model that `find_keras_model` found, or build the one of keras.applications again."""
     from trainkit.models._applications import build_application, check_application
-    from trainkit.models._loading import at_size, load_model_file, offering_unsafe
+    from trainkit.models._file_checks import offering_unsafe
+    from trainkit.models._loading import at_size, load_model_file
 
     if path is not None:
         with doing("Loading the network"), offering_unsafe():
-            return at_size(load_model_file(path, unsafe=unsafe).model, preprocessing.shape)
+            return at_size(load_model_file(path, unsafe=unsafe, output=source.get("output")).model, preprocessing.shape)
     check_application(source["application"])
     return build_application(
         source["application"],

@@ -41,15 +41,21 @@ def export(
     color: Annotated[str | None, typer.Option(help="For a file: rgb, bgr or gray.")] = None,
     resize: Annotated[str | None, typer.Option(help="stretch, crop or pad.")] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="The class names, one a line, in the outputs' order.", metavar="FILE")
+        Path | None,
+        typer.Option(help="The class names in the outputs' order: a text, CSV or JSON file.", metavar="FILE"),
     ] = None,
     from_logits: Annotated[bool, typer.Option("--from-logits", help="The model ends without its softmax.")] = False,
+    output: Annotated[
+        str | None, typer.Option(help="Of several outputs of a file: the one that counts.", metavar="NAME")
+    ] = None,
     data: Annotated[str | None, typer.Option(help="Images to check on: a data set's name or a folder.")] = None,
     opencv: Annotated[str, typer.Option(help="The oldest OpenCV to serve.", metavar="VERSION")] = "4.5.5",
     clients: Annotated[
         str, typer.Option(help="Programs to put in: python, cpp, node, web.", metavar="NAME,NAME,...")
     ] = "python",
-    unsafe: Annotated[bool, typer.Option("--unsafe", help="Let the file run code: only if you trust it.")] = False,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Let the file run code, with tf, K, np lent: if you trust it.")
+    ] = False,
     experiments: Experiments = EXPERIMENTS,
     exported: Exported = EXPORTED,
     as_json: AsJson = False,
@@ -74,6 +80,7 @@ def export(
         resize=resize,
         class_names=labels,
         from_logits=from_logits,
+        output=output,
         data=data,
         opencv=opencv,
         clients=clients,

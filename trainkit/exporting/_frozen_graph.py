@@ -17,24 +17,30 @@ from trainkit.exporting._frozen_operations._table import WRITE
 from trainkit.exporting._graph import OUTPUT, Graph
 from trainkit.files import replacing
 
+_ACTIVATIONS = {
+    "softmax": (tf.raw_ops.Softmax, "logits"),
+    "sigmoid": (tf.raw_ops.Sigmoid, "x"),
+    "relu": (tf.raw_ops.Relu, "features"),
+}
 
-def save_frozen_graph(graph: Graph, kind: str, path: Path) -> None:
+
+def save_frozen_graph(graph: Graph, activation: str, path: Path) -> None:
     """Write a graph and the activation behind it: input `input` (N, H, W, C), output `probabilities` (N, classes).
 
     Args:
         graph: ends in the logits.
-        kind: `softmax` or `sigmoid`.
+        activation: `softmax`, `sigmoid`, or `relu`, which leaves probabilities as they are.
         path: of the file.
 
     Raises:
         ExportError: an operation has no form that OpenCV's TensorFlow importer reads.
     """
-    graph_def = to_graph_def(graph, kind)
+    graph_def = to_graph_def(graph, activation)
     with replacing(path) as temporary:
         temporary.write_bytes(graph_def.SerializeToString())
 
 
-def to_graph_def(graph: Graph, kind: str) -> Any:
+def to_graph_def(graph: Graph, activation: str) -> Any:
     """Return the GraphDef that `save_frozen_graph` writes."""
     with silent_stderr(), tf.Graph().as_default() as tf_graph:
         writer = Writer(graph)
@@ -42,8 +48,8 @@ def to_graph_def(graph: Graph, kind: str) -> Any:
             if node.op not in WRITE:
                 raise cannot(node)
             writer.stored[node.output] = WRITE[node.op](writer, node)
-        activation, argument = {"softmax": (tf.raw_ops.Softmax, "logits"), "sigmoid": (tf.raw_ops.Sigmoid, "x")}[kind]
-        activation(**{argument: writer.row(graph.output)}, name=OUTPUT)
+        operation, argument = _ACTIVATIONS[activation]
+        operation(**{argument: writer.row(graph.output)}, name=OUTPUT)
     return _stripped(tf.compat.v1.graph_util.extract_sub_graph(tf_graph.as_graph_def(), [OUTPUT]))
 
 
@@ -51,12 +57,12 @@ def save_logits_model(path: Path, logits_model: Path) -> None:
     """Write a copy of an exported graph that ends before its last activation.
 
     Raises:
-        ExportError: the graph does not end in Softmax or Sigmoid.
+        ExportError: the graph does not end in Softmax, Sigmoid or Relu.
     """
     graph_def = tf.compat.v1.GraphDef.FromString(path.read_bytes())
     last = graph_def.node[-1]
-    if last.op not in ("Softmax", "Sigmoid"):
-        raise ExportError(f"{path} ends in {last.op}. Expected Softmax or Sigmoid, to find the logits before it.")
+    if last.op not in ("Softmax", "Sigmoid", "Relu"):
+        raise ExportError(f"{path} ends in {last.op}. Expected Softmax, Sigmoid or Relu, to find the logits before it.")
     graph_def.node.pop()
     logits_model.write_bytes(graph_def.SerializeToString())
 

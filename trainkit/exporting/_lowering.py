@@ -24,6 +24,7 @@ from trainkit.exporting._places import Places
 from trainkit.exporting._views import Side, Value, View, arrange_as, arrange_constant, usual_order
 
 Lower = Callable[["Lowering", onnx.NodeProto], Value]
+_WITHOUT_A_LOOP = "Build a recurrent layer with unroll=True and load its weights, or replace what loops by"
 # Operations whose other inputs are shapes and numbers.
 _ONE_INPUT = {"Reshape", "Expand", "Tile", "Squeeze", "Unsqueeze", "Slice", "Pad", "Resize", "Clip", "ReduceSum"}
 
@@ -88,10 +89,10 @@ class Lowering:
         inputs = node.input[:1] if node.op_type in _ONE_INPUT else node.input
         return [name for name in inputs if name and name not in self.known]
 
-    def cannot(self, node: onnx.NodeProto, what: str) -> ExportError:
+    def cannot(self, node: onnx.NodeProto, what: str, advice: str = "Replace it by") -> ExportError:
         """Say which layer cannot be expressed, where it stands, and what to do."""
         return ExportError(
-            f"{self.place(node)} needs {what}, which has no form that every OpenCV since 4.5.5 reads. Replace it by "
+            f"{self.place(node)} needs {what}, which has no form that every OpenCV since 4.5.5 reads. {advice} "
             "convolutions, pooling, dense layers, normalisations and the usual activations."
         )
 
@@ -102,8 +103,8 @@ class Lowering:
     def _check_convertible(self) -> None:
         """Find what tf2onnx left as it was: nothing can run that."""
         for node in self.nodes.values():
-            if node.op_type in ("Loop", "Scan", "If"):
-                raise self.cannot(node, "a loop or a condition")
+            if node.op_type in ("Loop", "Scan", "If") or node.op_type.startswith("TensorList"):
+                raise self.cannot(node, "a loop or a condition", _WITHOUT_A_LOOP)
             if not onnx.defs.has(node.op_type, node.domain):
                 raise self.cannot(node, f"the operation {node.op_type} of TensorFlow")
 

@@ -65,7 +65,7 @@ def observe(
         )
         runs = [_run_on_zeros(session, names, source, (batch, *input_shape)) for batch in _BATCHES]
     except Exception as error:  # onnxruntime's errors share no class of their own
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).rpartition("[ONNXRuntimeError] : ")[2].split())[:600]
         raise ExportError(
             f"The model cannot be converted to ONNX ({reason}). Replace the layer that is named there by convolutions, "
             "pooling, dense layers, normalisations and the usual activations."
@@ -73,7 +73,19 @@ def observe(
     two, three = runs
     sides = {name: [_side(a, b) for a, b in zip(two[name].shape, three[name].shape, strict=True)] for name in two}
     varying = _varying(proto, source)
-    return sides, {k: v for k, v in three.items() if k not in varying and np.array_equal(v, two[k])}
+    fixed = {name: value for name, value in three.items() if name not in varying and np.array_equal(value, two[name])}
+    repeated = {
+        name: value[:1]
+        for name, value in three.items()
+        if name not in varying and _is_repeated(two[name], value) and value.dtype.kind == "f"
+    }
+    return sides, {**fixed, **repeated}
+
+
+def _is_repeated(two: np.ndarray, three: np.ndarray) -> bool:
+    """Whether a value is the same for each image of a batch, as the zeros that a recurrent layer begins with."""
+    counts = (len(two), len(three)) if two.ndim > 1 else ()
+    return counts == _BATCHES and np.array_equal(two, three[:2]) and bool((three == three[:1]).all())
 
 
 def _run_on_zeros(session: Any, names: list[str], source: str, shape: tuple[int, ...]) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ from trainkit.errors import ExportError
 from trainkit.exporting._graph import INPUT, OUTPUT, Graph, Node, factor_of
 from trainkit.files import replacing
 
-_ACTIVATIONS = {"softmax": "Softmax", "sigmoid": "Sigmoid"}
+_ACTIVATIONS = {"softmax": "Softmax", "sigmoid": "Sigmoid", "relu": "Relu"}
 _FOLDED_OVER = {"Elu", "Selu", "Sigmoid", "HardSigmoid", "Softplus", "Exp", "Erf", "Abs", "Sqrt", "Log", "Pow"}
 _IR_VERSIONS = {9: 4, 11: 6}
 
@@ -27,28 +27,28 @@ def opset_of(graph: Graph) -> int:
     return 11 if any(node.op == "Resize" for node in graph.nodes) else 9
 
 
-def save_onnx(graph: Graph, kind: str, path: Path, *, metadata: dict[str, str]) -> None:
+def save_onnx(graph: Graph, activation: str, path: Path, *, metadata: dict[str, str]) -> None:
     """Write a graph and the activation behind it: input `input` (N, C, H, W), output `probabilities` (N, classes).
 
     Args:
         graph: ends in the logits.
-        kind: `softmax` or `sigmoid`.
+        activation: `softmax`, `sigmoid`, or `relu`, which leaves probabilities as they are.
         path: of the file.
         metadata: what the file says about itself.
     """
-    proto = to_onnx(graph, kind, metadata)
+    proto = to_onnx(graph, activation, metadata)
     with replacing(path) as temporary:
         onnx.save(proto, temporary)
 
 
-def to_onnx(graph: Graph, kind: str, metadata: dict[str, str]) -> onnx.ModelProto:
+def to_onnx(graph: Graph, activation: str, metadata: dict[str, str]) -> onnx.ModelProto:
     """Return the model that `save_onnx` writes."""
     opset = opset_of(graph)
     writer = _Writer(graph, opset)
     for node in graph.nodes:
         _WRITE.get(node.op, _write_plain)(writer, node)
-    axis = {"axis": 1} if kind == "softmax" else {}
-    writer.nodes.append(helper.make_node(_ACTIVATIONS[kind], [graph.output], [OUTPUT], OUTPUT, **axis))
+    axis = {"axis": 1} if activation == "softmax" else {}
+    writer.nodes.append(helper.make_node(_ACTIVATIONS[activation], [graph.output], [OUTPUT], OUTPUT, **axis))
     classes = graph.shapes[graph.output][0]
     read = {name for node in writer.nodes for name in node.input}
     proto = helper.make_model(
@@ -73,12 +73,14 @@ def save_logits_model(path: Path, logits_model: Path) -> None:
     """Write a copy of an exported graph that ends before its last activation.
 
     Raises:
-        ExportError: the graph does not end in Softmax or Sigmoid.
+        ExportError: the graph does not end in Softmax, Sigmoid or Relu.
     """
     proto = onnx.load(path)
     last = proto.graph.node[-1]
     if last.op_type not in _ACTIVATIONS.values():
-        raise ExportError(f"{path} ends in {last.op_type}. Expected Softmax or Sigmoid, to find the logits before it.")
+        raise ExportError(
+            f"{path} ends in {last.op_type}. Expected Softmax, Sigmoid or Relu, to find the logits before it."
+        )
     proto.graph.node.pop()
     proto.graph.output[0].name = last.input[0]
     onnx.save(proto, logits_model)

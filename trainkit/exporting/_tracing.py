@@ -25,7 +25,14 @@ from trainkit.preprocessing import Preprocessing
 
 _OPSET = 13  # of the conversion, whose operations are then lowered to ours; not that of the file
 _BATCH = 32
+_COMPARED = 4  # images on which the graph must answer as the model itself
+_TRACE_TOLERANCE = 1e-4  # of the largest value; eagerly, oneDNN fuses less than in a graph
+_SUM_TOLERANCE = 1e-4
 _ADVICE = "Replace it by convolutions, pooling, dense layers, normalisations and the usual activations."
+_ADVICE_ON_VALUES = (  # for a single value that is a probability, and for several
+    "Give both classes, for p = model.outputs[0]: keras.Model(model.inputs[0], keras.ops.concatenate([1 - p, p], -1)).",
+    "Divide them by their sum before the model ends; where each is a question of its own, end in one sigmoid.",
+)
 _KERAS_UPSAMPLE = keras.layers.UpSampling2D.call
 _KERAS_CONVOLVE = keras.layers.Conv2D.convolution_op
 _PASSED = ("Identity", "Reshape", "Squeeze", "StopGradient")  # between the last activation and the output
@@ -36,11 +43,13 @@ class Traced:
     """A model whose last activation is known."""
 
     model: Any
-    kind: str  # softmax or sigmoid
+    kind: str  # softmax or sigmoid: what the probabilities are
     units: int  # of the last layer: 1 for a single sigmoid
+    activation: str  # that makes them of what the graph ends in; relu where they are probabilities already
     _function: Any
     _model_input: Any  # behind the part of the preprocessing that is in the graph
     _logits: Any
+    _output: Any
 
     @property
     def classes(self) -> int:
@@ -55,20 +64,44 @@ class Traced:
     def predict(self, inputs_nhwc: np.ndarray) -> dict[str, np.ndarray]:
         """Return what Keras answers: `logits` and `probabilities`, float32 `(N, classes)`.
 
+        Where a model's last activation is inside of it, as in an average of several, both are its probabilities.
+
         Args:
             inputs_nhwc: float32 `(N, height, width, channels)`, as `Preprocessing.to_input` makes them.
         """
-        pruned = self._function.prune(self._model_input, self._logits)
-        with calling(self.model, "run"):
-            parts = [
-                np.asarray(pruned(tf.constant(inputs_nhwc[start : start + _BATCH]))).reshape(-1, self.units)
-                for start in range(0, len(inputs_nhwc), _BATCH)
-            ]
-        logits = np.concatenate(parts).astype(np.float32)
+        logits = self._run(inputs_nhwc, self._logits)
         if self.units == 1:
             logits = np.hstack([-logits, logits])
-        activation = tf.nn.softmax if self.kind == "softmax" else tf.nn.sigmoid
+        activation = getattr(tf.nn, self.activation)
         return {"logits": logits, "probabilities": np.asarray(activation(logits))}
+
+    def check_answers(self, inputs_nhwc: np.ndarray) -> None:
+        """Raise unless the traced model answers as the model itself does, whatever was traced otherwise.
+
+        Args:
+            inputs_nhwc: a few images, as `predict` takes them.
+
+        Raises:
+            ExportError: says by how much they differ.
+        """
+        inputs = inputs_nhwc[:_COMPARED]
+        with calling(self.model, "run"):
+            expected = np.asarray(self.model(tf.constant(inputs), training=False), np.float32)
+        if len(expected) != len(inputs):
+            raise ExportError(
+                f"The model {self.model.name} answers {len(inputs)} images with {len(expected)} rows. Expected one row "
+                "an image: keep the batch, the first side, as it is in every layer."
+            )
+        difference = np.abs(self._run(inputs, self._output) - expected.reshape(len(inputs), -1)).max()
+        if difference > _TRACE_TOLERANCE * max(1.0, float(np.abs(expected).max())):
+            raise ExportError(
+                f"The model {self.model.name} answers otherwise as a graph than in Keras, by up to {difference:.1e}, "
+                "so nothing was written. Its answers must depend on the image alone: not on chance, on earlier images "
+                "or on Python's own conditions."
+            )
+
+    def _run(self, inputs_nhwc: np.ndarray, target: Any) -> np.ndarray:
+        return _run(self._function.prune(self._model_input, target), inputs_nhwc, self.model).reshape(-1, self.units)
 
     def to_onnx(self) -> onnx.ModelProto:
         """Let tf2onnx convert it, from the blob `(N, C, H, W)` to the logits."""
@@ -112,14 +145,17 @@ def trace(
     from_logits: bool = False,
     after_blob: Callable[[Any], Any] = lambda blob: blob,
     units: int | None = None,
+    images: Callable[[], np.ndarray] | None = None,
 ) -> Traced:
     """Trace a Keras model and find its last activation.
 
     Args:
-        model: takes float32 `(N, H, W, C)`; ends in a softmax or a sigmoid.
+        model: takes float32 `(N, H, W, C)`; ends in a softmax or a sigmoid, or gives probabilities otherwise.
         from_logits: the model ends before its activation: a softmax follows, or for one unit a sigmoid.
         after_blob: the part of the preprocessing that the blob does not do, on a tensor `(N, H, W, C)`.
         units: how many outputs are expected; `None` where any number is.
+        images: returns inputs, as `Traced.predict` takes them, by which a model that ends in neither is judged: its
+            answers are probabilities where they sum to 1 for each. Without them it is refused.
 
     Raises:
         ExportError: the model ends in something else.
@@ -141,14 +177,27 @@ def trace(
     output = function.outputs[0]
     if len(function.outputs) != 1:
         raise ExportError(f"Expected a model with one output. Received: {len(function.outputs)} outputs.")
-    kind, logits = _find_activation(output, model, from_logits)
+    fed = next(op for op in function.graph.get_operations() if op.name.endswith("model_input")).outputs[0]
     count = _units(output, model)
     if units is not None and count != units:
         raise ExportError(f"The model has {count} outputs, and there are {units} class names. Give one for each.")
-    fed = next(op for op in function.graph.get_operations() if op.name.endswith("model_input")).outputs[0]
+    found = _find_activation(output, model, from_logits)
+    if found is None:
+        answers = _run(function.prune(fed, output), images(), model).reshape(-1, count) if images else None
+        found = _judge_answers(output, model, answers, from_logits)
+    kind, activation, logits = found
     if count == 1 and kind == "softmax":
         raise ExportError(f"The model {model.name} ends in a softmax of one unit, which is always 1. Use a sigmoid.")
-    return Traced(model, kind, count, function, fed, logits)
+    return Traced(model, kind, count, activation, function, fed, logits, output)
+
+
+def _run(pruned: Any, inputs_nhwc: np.ndarray, model: Any) -> np.ndarray:
+    with calling(model, "run"):
+        parts = [
+            np.asarray(pruned(tf.constant(inputs_nhwc[start : start + _BATCH])))
+            for start in range(0, len(inputs_nhwc), _BATCH)
+        ]
+    return np.concatenate(parts).astype(np.float32)
 
 
 def after_blob_in_graph(preprocessing: Preprocessing) -> Callable[[Any], Any]:
@@ -169,26 +218,57 @@ def _units(output: Any, model: Any) -> int:
     return int(sides[-1])
 
 
-def _find_activation(output: Any, model: Any, from_logits: bool) -> tuple[str, Any]:
+def _find_activation(output: Any, model: Any, from_logits: bool) -> tuple[str, str, Any] | None:
+    """Return what the probabilities are, the activation that makes them and what goes into it; none without one."""
     last = output
     while last.op.type in _PASSED:
         last = last.op.inputs[0]
     kind = last.op.type.lower()
+    if kind == "logsoftmax":  # its answers and its input have the same softmax
+        return "softmax", "softmax", last.op.inputs[0]
     if kind == "softmax" and last.op.inputs[0].shape[-1] != _units(output, model):
         raise ExportError(
             f"The softmax at the end of the model {model.name} is over {last.op.inputs[0].shape[-1]} values, and the "
             f"model has {_units(output, model)} outputs. Expected one softmax over all classes."
         )
-    if kind in ("softmax", "sigmoid"):
+    if kind not in ("softmax", "sigmoid"):
+        return None
+    if from_logits:
+        raise ExportError(f"The model {model.name} ends in a {kind} already. Leave out --from-logits.")
+    return kind, kind, last.op.inputs[0]
+
+
+def _judge_answers(output: Any, model: Any, answers: np.ndarray | None, from_logits: bool) -> tuple[str, str, Any]:
+    """Return what `_find_activation` does for a model that ends in no activation that is known, by its answers.
+
+    An average of softmaxes, a product of probabilities or a ReLU over its sum are probabilities as they are.
+    """
+    if answers is not None and _are_probabilities(answers):
         if from_logits:
-            raise ExportError(f"The model {model.name} ends in a {kind} already. Leave out --from-logits.")
-        return kind, last.op.inputs[0]
-    if not from_logits:
+            raise ExportError(
+                f"The model {model.name} gives probabilities already: they sum to 1 for each image. Leave out "
+                "--from-logits."
+            )
+        return "softmax", "relu", output
+    if from_logits:
+        kind = "sigmoid" if _units(output, model) == 1 else "softmax"
+        return kind, kind, output
+    last = output
+    while last.op.type in _PASSED:
+        last = last.op.inputs[0]
+    ending = f"The model {model.name} ends in {last.op.type}, in the layer `{model.layers[-1].name}`."
+    if answers is not None and answers.min() >= 0 and answers.max() <= 1:
+        sums = answers.sum(1)
         raise ExportError(
-            f"The model {model.name} ends in {last.op.type}, in the layer `{model.layers[-1].name}`. Expected a "
-            "softmax or a sigmoid. If its outputs are logits, say so: --from-logits."
+            f"{ending} Expected a softmax or a sigmoid, or probabilities that sum to 1 for each image. Received: "
+            f"values from {answers.min():.2g} to {answers.max():.2g}, whose sums are {sums.min():.2g} to "
+            f"{sums.max():.2g}. {_ADVICE_ON_VALUES[answers.shape[1] > 1]}"
         )
-    return ("sigmoid" if _units(output, model) == 1 else "softmax"), output
+    raise ExportError(f"{ending} Expected a softmax or a sigmoid. If its outputs are logits, say so: --from-logits.")
+
+
+def _are_probabilities(answers: np.ndarray) -> bool:
+    return bool(answers.shape[1] > 1 and answers.min() >= 0 and np.abs(answers.sum(1) - 1).max() <= _SUM_TOLERANCE)
 
 
 @contextmanager
@@ -299,6 +379,24 @@ def _combined_with_one(function: str, combine: str, *, inside: bool = False) -> 
     return convert
 
 
+def _convert_reverse(context: Any, node: Any, name: str, arguments: Any) -> None:
+    """Tell tf2onnx that a picture turned round is a slice that runs backwards."""
+    source, target = node.input[0], node.output[0]
+    shape, dtype = context.get_shape(target), context.get_dtype(target)
+    axes = [int(axis) % len(shape) for axis in node.inputs[1].get_tensor_value(as_list=False).reshape(-1)]
+    context.remove_node(node.name)
+    bounds = [
+        context.make_const(f"{name}_{what}", np.array(values, np.int64)).output[0]
+        for what, values in (
+            ("starts", [-1] * len(axes)),
+            ("ends", [np.iinfo(np.int64).min] * len(axes)),
+            ("axes", axes),
+            ("steps", [-1] * len(axes)),
+        )
+    ]
+    context.make_node("Slice", [source, *bounds], outputs=[target], name=name, shapes=[shape], dtypes=[dtype])
+
+
 def _convert_resize(context: Any, node: Any, name: str, arguments: Any) -> None:
     """Tell tf2onnx how large a resized image is: the factors that it computes itself may end a pixel short."""
     source, target = node.input[0], node.output[0]
@@ -327,6 +425,7 @@ def _convert_resize(context: Any, node: Any, name: str, arguments: Any) -> None:
 
 
 _CONVERSIONS = {
+    "ReverseV2": _convert_reverse,
     "ResizeBilinear": _convert_resize,
     "ResizeNearestNeighbor": _convert_resize,
     "Erfc": _combined_with_one("Erf", "Sub"),  # of GELU

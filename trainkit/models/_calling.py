@@ -21,8 +21,9 @@ from trainkit.errors import ModelError, TrainkitError
 _PACKAGE = Path(errors.__file__).parent
 _LONGEST = 240
 LAMBDA_ADVICE = (
-    "A file keeps a function without what it imports, and a graph is made of operations alone: write it with keras.ops "
-    "between the layers, as in keras.ops.mean(x, axis=-1, keepdims=True), and save the model again."
+    "A file keeps a function without what it imports (tf, keras, K, ops, layers, np and math are lent to it), and a "
+    "graph is made of operations alone: write it with keras.ops between the layers, as in keras.ops.mean(x, axis=-1, "
+    "keepdims=True), and save the model again."
 )
 # What stands around the cause in a message of Keras, AutoGraph or a TensorFlow graph.
 _AROUND = re.compile(

@@ -7,42 +7,25 @@ given it, and what is not Keras' own is refused by its name and place.
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 
 from trainkit._progress import doing
 from trainkit.backend import keras
 from trainkit.errors import ModelError
+from trainkit.models._adapting import as_classifier, is_of_keras, takes_whole_levels
 from trainkit.models._calling import LAMBDA_ADVICE, cause_of
-
-_MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
-_MAX_CONFIG_BYTES = 2**26
-_SMALL_BYTES = 2**24  # a member below it cannot fill anything
-_MAX_EXPANSION = 20  # Keras stores its members uncompressed, and weights hardly compress
-_CODE = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "ModuleWrapper")
-_OPERATIONS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod")
-_PLAIN_DATA = ("__keras_tensor__", "__tensor__", "__numpy__", "__tuple__", "__bytes__", "__slice__", "__ellipsis__")
-# What Keras 2 wrote into a layer's config and Keras 3 does not take; it may be dropped where it has this value.
-_DROPPED: dict[str, dict[str, Any]] = {
-    "DepthwiseConv2D": {"groups": 1},
-    "SeparableConv2D": {"groups": 1},
-    "Conv2DTranspose": {"groups": 1},
-    "InputLayer": {"ragged": False, "sparse": False},
-}
-
-
-class UnsafeModelError(ModelError):
-    """A model's file would run code, which `unsafe` would let it."""
+from trainkit.models._file_checks import as_plain_model, check_config, check_links, check_members
+from trainkit.models._keras2._loading import is_keras_2, load_keras_2_archive, load_keras_2_hdf5
+from trainkit.models._lambdas import lending_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +34,20 @@ class LoadedModel:
 
     model: Any
     from_logits: bool  # whether it was compiled with a loss for a model that ends without its softmax or sigmoid
+    whole_levels: bool = False  # whether the file's model takes whole grey levels, 0 to 255
 
 
-@contextmanager
-def offering_unsafe() -> Iterator[None]:
-    """Name the option `--unsafe` to who could not load a file without it."""
-    try:
-        yield
-    except UnsafeModelError as error:
-        raise ModelError(
-            f"{error} Or, if you trust the file, register with Keras what is not its own, and load it with --unsafe."
-        ) from error
-
-
-def load_model_file(path: Path, *, unsafe: bool = False) -> LoadedModel:
+def load_model_file(path: Path, *, unsafe: bool = False, output: str | None = None) -> LoadedModel:
     """Load a `.keras` or `.h5` file; without `unsafe`, nothing in it is executed.
 
     Args:
         path: of the file.
         unsafe: build Lambda layers, and custom classes that the caller has registered with Keras.
+        output: which of several outputs counts.
 
     Raises:
         ModelError: the file is missing, damaged, or holds what Keras 3 cannot build safely; names the layer.
+        UsageError: there is no such output.
     """
     if not path.is_file():
         raise ModelError(f"No Keras model at {path}. Expected a .keras or .h5 file.")
@@ -80,12 +55,14 @@ def load_model_file(path: Path, *, unsafe: bool = False) -> LoadedModel:
     if load is _load_hdf5 and not h5py.is_hdf5(path):
         raise ModelError(f"{path} is no Keras model. Expected a .keras or .h5 file, as model.save() writes it.")
     try:
-        with doing("Loading the network"):
-            return load(path, unsafe)
+        with doing("Loading the network"), lending_names():
+            model, loss = load(path, unsafe)
     except ModelError:
         raise
     except Exception as error:  # zip, JSON, h5py and Keras raise whatever they meet in a damaged file
         raise _cannot_load(path, error) from error
+    loaded = _loaded(as_classifier(model, output=output), _loss_for(loss, output))
+    return replace(loaded, whole_levels=takes_whole_levels(model))
 
 
 def _cannot_load(path: Path, error: Exception) -> ModelError:
@@ -96,6 +73,10 @@ def _cannot_load(path: Path, error: Exception) -> ModelError:
             f"keras.models.load_model({path.name!r}, custom_objects={{{name!r}: {name}}}), and give trainkit.export() "
             "the model itself."
         )
+    if (name := _missing_name(error)) is not None:
+        return ModelError(
+            f"{path} has a Lambda that uses the name {name!r}, which the file does not hold. {LAMBDA_ADVICE}"
+        )
     advice = "Save it again with model.save(), from Keras 3 where you can."
     return ModelError(
         f"{path} cannot be loaded as a Keras model ({cause_of(error)}). "
@@ -103,121 +84,47 @@ def _cannot_load(path: Path, error: Exception) -> ModelError:
     )
 
 
-def _load_zip(path: Path, unsafe: bool) -> LoadedModel:
+def _missing_name(error: BaseException | None) -> str | None:
+    """Return the name that a Lambda's function did not find: Keras wraps this in an error of its own."""
+    while error is not None:
+        if isinstance(error, NameError):
+            return error.name
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _load_zip(path: Path, unsafe: bool) -> tuple[Any, Any]:
     with zipfile.ZipFile(path) as archive:
         check_members(path, archive.infolist(), unsafe)
         config = json.loads(archive.read("config.json"))
-    check_config(path, config, unsafe)
+        metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
+    loss = (config.get("compile_config") or {}).get("loss")
+    if is_keras_2(metadata.get("keras_version", "3")):
+        return load_keras_2_archive(path, config, unsafe), loss
+    plain = as_plain_model(config)
+    check_config(path, plain, unsafe)
     with tempfile.TemporaryDirectory() as folder:
         # Keras goes by the suffix, and what was looked at is what is loaded.
         copy = Path(shutil.copyfile(path, Path(folder, "model.keras")))
+        if plain is not config:
+            _write_config(copy, plain)
         model = keras.models.load_model(copy, compile=False, safe_mode=not unsafe)
-    return _loaded(model, (config.get("compile_config") or {}).get("loss"))
+    return model, loss
 
 
-def check_members(path: Path, members: list[zipfile.ZipInfo], unsafe: bool) -> None:
-    """Raise unless a `.keras` archive has the members that Keras writes, of possible sizes.
-
-    Raises:
-        ModelError: names the member.
-    """
-    names = [member.filename for member in members]
-    for member in members:
-        name, whole = member.filename, member.file_size
-        if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name) or ":" in name:
-            raise ModelError(f"{path} has the member {name!r}, which points out of the file: it is not safe to load.")
-        if names.count(name) > 1:
-            raise ModelError(f"{path} has the member {name!r} twice: it is not safe to load.")
-        if name.endswith(".json") and whole > _MAX_CONFIG_BYTES:
-            raise ModelError(f"{path} has {whole} bytes in {name!r}, more than any model needs: not safe to load.")
-        if whole > max(_SMALL_BYTES, _MAX_EXPANSION * member.compress_size):
-            raise ModelError(
-                f"{path} has the member {name!r}, which would grow from {member.compress_size} to {whole} bytes: it is "
-                "not safe to load."
-            )
-        if name not in _MEMBERS and not name.endswith("/") and not unsafe:
-            raise UnsafeModelError(f"{path} has the member {name!r}. Expected {', '.join(_MEMBERS)} only.")
-    if "config.json" not in names:
-        raise ModelError(f"{path} has no config.json, so it is no .keras file. Save the whole model with model.save().")
+def _write_config(path: Path, config: dict[str, Any]) -> None:
+    """Write another configuration into a `.keras` archive."""
+    changed = path.with_name("changed.keras")
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(changed, "w") as target:
+        target.writestr("config.json", json.dumps(config))
+        for member in archive.infolist():
+            if member.filename != "config.json" and not member.is_dir():
+                with archive.open(member) as source, target.open(member.filename, "w", force_zip64=True) as copy:
+                    shutil.copyfileobj(source, copy)
+    changed.replace(path)
 
 
-def check_config(path: Path, config: dict[str, Any], unsafe: bool) -> None:
-    """Raise unless everything that a model's config builds is Keras' own.
-
-    Args:
-        path: for the message.
-        config: `{"class_name", "config"}`, in the form of Keras 2 or 3.
-        unsafe: let code and custom classes pass.
-
-    Raises:
-        ModelError: names the layer and its place.
-    """
-    for place, part in _objects(config.get("config"), "the model"):
-        name = str(part["class_name"])
-        if name in _OPERATIONS:
-            raise ModelError(
-                f"{path}: {place} is a {name}, an operation of TensorFlow between Keras 2's layers, which Keras 3 "
-                "cannot read. Build the model again from Keras' own layers (Rescaling, Add) and load its weights."
-            )
-        if unsafe:
-            continue
-        if name in _CODE:
-            raise UnsafeModelError(
-                f"{path}: {place} is a {name}, which runs code from the file. Replace it by Keras' own layers "
-                "(Rescaling, Activation)."
-            )
-        if not _is_own(part):
-            needed = part.get("config") if name == "function" else name
-            raise UnsafeModelError(
-                f"{path}: {place} needs {needed!r:.80}, which is not Keras' own. Replace it by Keras' own layers."
-            )
-
-
-def _objects(value: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield what a config builds, each with the layer that it belongs to."""
-    if isinstance(value, list):
-        for entry in value:
-            yield from _objects(entry, place)
-    elif isinstance(value, dict):
-        if "class_name" in value:
-            yield place, value
-        for key, entry in value.items():
-            if key == "layers" and isinstance(entry, list):
-                number = 0
-                for layer in entry:
-                    number += not (isinstance(layer, dict) and layer.get("class_name") == "InputLayer")
-                    yield from _objects(layer, _place(number, layer))
-            elif key != "build_config":
-                yield from _objects(entry, place)
-
-
-def _place(number: int, layer: Any) -> str:
-    config = layer.get("config") if isinstance(layer, dict) else None
-    name = config.get("name") if isinstance(config, dict) else None
-    return f"layer {number} `{name}`"
-
-
-def _is_own(part: dict[str, Any]) -> bool:
-    name, module, registered = part["class_name"], part.get("module"), part.get("registered_name")
-    if name in _PLAIN_DATA:
-        return True
-    if name == "function":
-        return module in (None, "builtins") and hasattr(keras.activations, str(part.get("config")))
-    if (module is not None and not re.fullmatch(r"keras(\..+)?", str(module))) or ">" in str(registered):
-        return False
-    if name in ("Sequential", "Functional", "Model", "Policy"):
-        return True
-    if (module, name) == ("keras.src.applications.convnext", "LayerScale"):  # the one layer that only a network has
-        return True
-    if (found := re.fullmatch(r"keras\.src\.ops\.(image|linalg|math|nn|numpy)", str(module))) is not None:
-        # What `keras.ops` puts between layers; those of `core` take functions.
-        operation = getattr(getattr(keras.src.ops, found[1]), str(name), None)
-        return isinstance(operation, type) and issubclass(operation, keras.Operation)
-    homes = (keras.layers, keras.initializers, keras.regularizers, keras.constraints, keras.dtype_policies)
-    return any(isinstance(getattr(home, str(name), None), type) for home in homes)
-
-
-def _load_hdf5(path: Path, unsafe: bool) -> LoadedModel:
+def _load_hdf5(path: Path, unsafe: bool) -> tuple[Any, Any]:
     with h5py.File(path, "r") as file:
         config = _json_attribute(file, "model_config")
         if config is None:
@@ -225,27 +132,31 @@ def _load_hdf5(path: Path, unsafe: bool) -> LoadedModel:
                 f"{path} holds weights without a model. Save the whole model with model.save(), not save_weights()."
             )
         training = _json_attribute(file, "training_config") or {}
-        check_config(path, {"config": config}, unsafe)
         check_links(path, file["model_weights"])
+        version = file.attrs.get("keras_version", "2.0")
+        if is_keras_2(version):
+            model = load_keras_2_hdf5(path, config, version, file["model_weights"], unsafe)
+            return model, training.get("loss")
+    check_config(path, {"config": config}, unsafe)
     with tempfile.TemporaryDirectory() as folder:
-        # Keras goes by the suffix, and reads the layers from an attribute, which may need changes.
-        copy = Path(shutil.copyfile(path, Path(folder, "model.h5")))
-        with h5py.File(copy, "r+") as file:
-            file.attrs["model_config"] = json.dumps(migrate(config))
+        copy = Path(shutil.copyfile(path, Path(folder, "model.h5")))  # Keras goes by the suffix
         model = keras.models.load_model(copy, compile=False, safe_mode=not unsafe)
-        with h5py.File(copy, "r") as file:
-            assign_by_name(model, file["model_weights"])
-    return _loaded(model, training.get("loss"))
+    return model, training.get("loss")
 
 
 def _loaded(model: Any, loss: Any) -> LoadedModel:
     name, from_logits = _loss_of(loss)
-    if not from_logits or len(model.outputs) != 1 or not ends_linear(model):
+    if not from_logits or not ends_linear(model):
         return LoadedModel(model, False)
     if name == "binary_crossentropy" and class_units(model) > 1:  # several labels at once: no softmax would be right
         outputs = keras.layers.Activation("sigmoid")(model.outputs[0])
-        return LoadedModel(keras.Model(model.inputs, outputs, name=model.name), False)
+        return LoadedModel(keras.Model(model.inputs[0], outputs, name=model.name), False)
     return LoadedModel(model, True)
+
+
+def _loss_for(loss: Any, output: str | None) -> Any:
+    """Return the loss of the output that counts, of a model that was compiled with one for each by its name."""
+    return loss[output] if isinstance(loss, dict) and output in loss else loss
 
 
 def _json_attribute(file: h5py.File, name: str) -> Any:
@@ -254,113 +165,6 @@ def _json_attribute(file: h5py.File, name: str) -> Any:
         return None
     data = text if isinstance(text, str) else bytes(text).decode("utf-8")
     return json.loads(data)
-
-
-def check_links(path: Path, group: Any) -> None:
-    """Raise if an HDF5 group leads out of its file.
-
-    Raises:
-        ModelError: names the entry.
-    """
-    for name in group:
-        link = group.get(name, getlink=True)
-        entry = group[name] if isinstance(link, h5py.HardLink) else None
-        if isinstance(entry, h5py.Group):
-            check_links(path, entry)
-        elif entry is None or entry.external or entry.is_virtual:
-            raise ModelError(f"{path}: the weights {name!r} are a link out of the file: it is not safe to load.")
-        elif entry.nbytes > max(_SMALL_BYTES, _MAX_EXPANSION * entry.id.get_storage_size()):
-            raise ModelError(f"{path}: the weights {name!r} would grow to {entry.nbytes} bytes: not safe to load.")
-
-
-def migrate(config: Any) -> Any:
-    """Return a model's config of Keras 2 in words that Keras 3 knows; one of Keras 3 comes back as it is."""
-    if isinstance(config, list):
-        return [migrate(entry) for entry in config]
-    if not isinstance(config, dict):
-        return config
-    changed = {key: migrate(value) for key, value in config.items()}
-    name, inner = changed.get("class_name"), changed.get("config")
-    if name == "Sequential":
-        inner = _with_input_layer(inner)
-    if name == "Policy" and isinstance(inner, dict):
-        return inner.get("name", "float32")
-    if isinstance(inner, dict):
-        dropped = _DROPPED.get(str(name), {})
-        inner = {key: value for key, value in inner.items() if not (key in dropped and dropped[key] == value)}
-        if name == "BatchNormalization" and isinstance(inner.get("axis"), list) and len(inner["axis"]) == 1:
-            inner["axis"] = inner["axis"][0]
-        for key in ("input_layers", "output_layers"):
-            if _is_list_of_one(inner.get(key)):  # Keras 3 would make the one tensor a list of one
-                inner[key] = inner[key][0]
-        changed["config"] = inner
-    if name == "Model":
-        changed["class_name"] = "Functional"
-    return changed
-
-
-def _with_input_layer(inner: Any) -> dict[str, Any]:
-    """Say the input of a Sequential once: Keras 2 gave its shape to the first layer, with or without an InputLayer."""
-    settings = dict(inner) if isinstance(inner, dict) else {"layers": inner}  # a bare list before 2.2
-    layers = [
-        {**layer, "config": {key: value for key, value in layer["config"].items() if key != "batch_input_shape"}}
-        if layer["class_name"] != "InputLayer"
-        else layer
-        for layer in settings["layers"]
-    ]
-    shape = settings["layers"][0]["config"].get("batch_input_shape")
-    if layers[0]["class_name"] != "InputLayer" and shape:
-        layers.insert(0, {"class_name": "InputLayer", "config": {"batch_input_shape": shape, "dtype": "float32"}})
-    return {**settings, "layers": layers}
-
-
-def _is_list_of_one(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 1 and isinstance(value[0], list)
-
-
-def assign_by_name(model: Any, group: Any) -> None:
-    """Give each variable what the file holds under its layer's name, where there is just one of this name.
-
-    Keras goes by the order of the weights, in which Keras 2 put those of frozen layers behind the others.
-    """
-    variables: dict[str, list[Any]] = {}
-    for layer in _leaves(model):
-        for variable in layer.weights:
-            variables.setdefault(f"{layer.name}/{variable.name}", []).append(variable)
-    values: dict[str, list[np.ndarray]] = {}
-    for name, value in _datasets(group):
-        values.setdefault(_tail(name), []).append(value)
-    for name, (variable, *others) in variables.items():
-        found = values.get(name, [])
-        if others or len(found) != 1 or found[0].shape != tuple(variable.shape):
-            continue
-        if not np.array_equal(found[0], variable.numpy()):
-            variable.assign(found[0])
-
-
-def _leaves(layer: Any) -> Iterator[Any]:
-    inner = list(getattr(layer, "layers", []))
-    if not inner:
-        yield layer
-    for entry in inner:
-        yield from _leaves(entry)
-
-
-def _datasets(group: Any, prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
-    for name, entry in group.items():
-        if name == "top_level_model_weights":
-            continue
-        if isinstance(entry, h5py.Group):
-            yield from _datasets(entry, f"{prefix}{name}/")
-        else:
-            yield f"{prefix}{name}", entry[()]
-
-
-def _tail(name: str) -> str:
-    """Return `layer/variable` of `model/layer/variable:0`, in Keras 3's words."""
-    layer, variable = name.split("/")[-2:] if "/" in name else ("", name)
-    variable = variable.split(":")[0]
-    return f"{layer}/{'kernel' if variable == 'depthwise_kernel' else variable}"
 
 
 def _loss_of(loss: Any) -> tuple[str | None, bool]:
@@ -392,44 +196,45 @@ def image_shape(model: Any) -> tuple[int | None, int | None, int]:
             ) from error
         raise ModelError(
             f"The model {model.name} is of a class of its own ({type(model).__name__}), which does not say what goes "
-            "in. Expected layers between an input and an output. Make it one of them: inputs = keras.Input((height, "
-            "width, 3)); model = keras.Model(inputs, model(inputs))."
+            "in. Call it once on a batch of images before, model(images), or make it layers between an input and an "
+            "output: inputs = keras.Input((height, width, 3)); model = keras.Model(inputs, model(inputs))."
         ) from error
     if len(inputs) != 1 or len(outputs) != 1:
-        names = ", ".join(str(tensor.name) for tensor in (*inputs, *outputs))
+        names = ", ".join(f"`{tensor.name}` {tuple(tensor.shape)}" for tensor in inputs)
         raise ModelError(
-            f"The model {model.name} has {len(inputs)} inputs and {len(outputs)} outputs ({names[:200]}). "
-            "Expected one image in and one row of classes out."
+            f"The model {model.name} has {len(inputs)} inputs: {names}. Expected one image in: a bundle gives the "
+            "network one image at a time. Build one with a single input, such as the part that looks at one image."
         )
     shape, output = tuple(inputs[0].shape), tuple(outputs[0].shape)
     if len(shape) != 4 or shape[3] not in (1, 3):
         hint = " Its channels come first: build it again with channels_last." if _is_channels_first(shape) else ""
+        hint = hint or _hint_for_a_row(shape)
         raise ModelError(
-            f"The model {model.name} takes {shape}. Expected images: (None, height, width, 3), or 1 for grey.{hint}"
+            f"The model {model.name} takes {shape}. Expected images: (None, height, width, 3), or 1 for grey, as a "
+            f"photograph has them.{hint}"
         )
     if len(output) != 2 or output[1] is None:
         raise ModelError(
-            f"The model {model.name} gives {output}. Expected a row of classes, (None, classes): it is no classifier."
+            f"The model {model.name} gives {output}. Expected a row of classes, (None, classes): it is no classifier. "
+            "If it should be one, put a GlobalAveragePooling2D or a Flatten, and a Dense with a softmax, behind it."
         )
     return shape[1], shape[2], int(shape[3])
 
 
+def _hint_for_a_row(shape: tuple[int | None, ...]) -> str:
+    """Return how a model of rows of pixels, as of MNIST, becomes one of images."""
+    for channels in (1, 3):
+        side = math.isqrt((shape[-1] or 0) // channels)
+        if len(shape) == 2 and side > 1 and side * side * channels == shape[-1]:
+            return (
+                " If these are the pixels of an image, put it behind one: keras.Sequential([keras.Input("
+                f"({side}, {side}, {channels})), keras.layers.Flatten(), model])."
+            )
+    return ""
+
+
 def _is_channels_first(shape: tuple[int | None, ...]) -> bool:
     return len(shape) == 4 and shape[1] in (1, 3)
-
-
-def check_precision(model: Any) -> None:
-    """Raise unless every layer computes in float32.
-
-    Raises:
-        ModelError: names the layer.
-    """
-    for layer in model.layers:
-        if layer.compute_dtype != "float32":
-            raise ModelError(
-                f"The layer `{layer.name}` computes in {layer.compute_dtype}. Expected float32: build the model again "
-                "with the policy float32 and load its weights."
-            )
 
 
 def at_size(model: Any, shape_hwc: tuple[int, int, int]) -> Any:
@@ -442,14 +247,27 @@ def at_size(model: Any, shape_hwc: tuple[int, int, int]) -> Any:
         return model
     inputs = keras.Input(shape_hwc)
     try:
-        fixed = keras.models.clone_model(model, input_tensors=inputs)
+        with lending_names():
+            fixed = keras.models.clone_model(model, input_tensors=inputs)
         fixed.set_weights(model.get_weights())
     except Exception as error:  # Keras raises whatever a layer finds wrong with the size
+        if called := _called_at(model, inputs):
+            return called
         raise ModelError(
             f"The model {model.name} cannot be built for {shape_hwc} ({cause_of(error)}). Take the size that it was "
             "built for."
         ) from error
     return fixed
+
+
+def _called_at(model: Any, inputs: Any) -> Any:
+    """Return a model around one that cannot be copied, for it is of a class of its own; none where it fits no more."""
+    if all(is_of_keras(type(layer)) for layer in model._flatten_layers()):
+        return None
+    try:
+        return keras.Model(inputs, model(inputs), name=model.name)
+    except Exception:  # what the copy failed for says more
+        return None
 
 
 def class_units(model: Any) -> int:
@@ -460,7 +278,7 @@ def class_units(model: Any) -> int:
 def ends_linear(model: Any) -> bool:
     """Whether a model's last layer has no activation of its own."""
     last = model
-    while getattr(last, "layers", None):  # a nested model may be the last layer
+    while getattr(last, "layers", None) and getattr(last, "outputs", None):  # a nested model may be the last layer
         last = last.outputs[0]._keras_history.operation
     if isinstance(last, keras.layers.Softmax):
         return False

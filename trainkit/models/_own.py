@@ -27,21 +27,25 @@ def build_own_model(
     from trainkit.backend import keras
     from trainkit.models._loading import (
         at_size,
-        check_precision,
         class_units,
         ends_linear,
         image_shape,
         load_model_file,
     )
 
-    model = load_model_file(Path(path)).model
+    loaded = load_model_file(Path(path))
+    model = loaded.model
+    if loaded.whole_levels:
+        raise ModelError(
+            f"The model {model.name} takes whole grey levels, 0 to 255, and scales them itself. Expected float32 to "
+            "train it further: build it with keras.Input(..., dtype='float32') and load its weights."
+        )
     own_shape = image_shape(model)
     if own_shape[2] != input_shape[2] or any(
         own not in (None, side) for own, side in zip(own_shape, input_shape, strict=True)
     ):
         shown = "x".join(str(side) for side in own_shape)
         raise ModelError(f"The model {model.name} takes images of {shown}. Received: {input_shape}.")
-    check_precision(model)
     model = at_size(model, input_shape)
     units = class_units(model)
     if units != class_count and not (units == 1 and class_count == 2 and not multi_label):

@@ -109,6 +109,7 @@ SECTIONS: Dict[str, Any] = {
             "keras": _TEXT,
             "keras_sha256": _SHA256,
             "from_logits": _BOOL,
+            "output": _TEXT,
             "application": _TEXT,
             "weights": _TEXT,
             "alpha": _Check("a number above 0", lambda value: is_number(value) and value > 0),

@@ -13,6 +13,7 @@ from trainkit.exporting._lowering import Lower, Lowering
 from trainkit.exporting._observation import attribute_of
 from trainkit.exporting._views import Side, Value, View
 
+_NO_BOUND = 3e38  # that of float32 itself
 _LARGEST_BOUND = 1e3  # beside it, x - bound + bound keeps the precision that the answers are held to
 
 
@@ -42,9 +43,9 @@ def lower_clip(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def _clipped(lowering: Lowering, view: View, low: float, high: float) -> View:
-    if math.isinf(high) or high > 3e38:
+    if math.isinf(high) or high > _NO_BOUND:
         return _at_least(lowering, view, low)
-    if math.isinf(low) or low < -3e38:
+    if math.isinf(low) or low < -_NO_BOUND:
         return lowering.affine(_at_least(lowering, lowering.affine(view, -1, 0), -high), -1, 0)
     name = lowering.emit("Clip", [view.name], lowering.graph.shapes[view.name], min=low, max=high)
     return View(name, view.groups)
@@ -161,6 +162,8 @@ def _as_affine(
 
 def _bounded(lowering: Lowering, node: onnx.NodeProto, op: str, view: View, value: np.ndarray | float) -> View:
     """Return max(x, c) = relu(x - c) + c, or min(x, c) = -max(-x, -c)."""
+    if np.all(value <= -_NO_BOUND if op == "Max" else value >= _NO_BOUND):  # of saturate_cast, say
+        return view
     bounded = _bounded_power(lowering, view, value) if op == "Min" else None
     if bounded is not None:
         return bounded
@@ -245,3 +248,53 @@ def lower_softsign(lowering: Lowering, node: onnx.NodeProto) -> Value:
     name = lowering.emit("Abs", [view.name], lowering.graph.shapes[view.name])
     below = lowering.affine(View(name, view.groups), 1, 1)
     return _combine(lowering, node, "Div", view, below)
+
+
+_STEEP = 1e30  # makes 1 or more of every difference of two numbers that float32 can tell apart
+
+
+def _is_positive(lowering: Lowering, view: View) -> View:
+    """Return 1 where a value is above 0, and 0 elsewhere: min(relu(x) * 1e30, 1)."""
+    shape = lowering.graph.shapes[view.name]
+    steep = lowering.affine(_at_least(lowering, view, 0.0), _STEEP, 0)
+    return View(lowering.emit("Clip", [steep.name], shape, min=0.0, max=1.0), view.groups)
+
+
+def lower_comparison(*, swapped: bool = False, negated: bool = False) -> Lower:
+    """Return what lowers x > y to 1 and 0; `swapped` means y > x, `negated` the opposite: x <= y is not x > y."""
+
+    def lower_comparison(lowering: Lowering, node: onnx.NodeProto) -> Value:
+        one, other = (lowering.value(node.input[position]) for position in ((1, 0) if swapped else (0, 1)))
+        above = _is_positive(lowering, _combine(lowering, node, "Sub", one, other))
+        return lowering.affine(above, -1, 1) if negated else above
+
+    return lower_comparison
+
+
+def lower_not(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Write not x, of 1 and 0, as 1 - x."""
+    return lowering.affine(lowering.view(node), -1, 1)
+
+
+def lower_where(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Write a where c, and else b, as c * a + (1 - c) * b, of a condition that is 1 or 0."""
+    condition, *branches = (lowering.value(name) for name in node.input)
+    if isinstance(condition, np.ndarray):
+        condition = condition.astype(np.float64)
+        otherwise: Value = 1 - condition
+    else:
+        otherwise = lowering.affine(condition, -1, 1)
+    parts = [
+        _scaled(lowering, node, weight, branch) for weight, branch in zip((condition, otherwise), branches, strict=True)
+    ]
+    found = [part for part in parts if part is not None]
+    return found[0] if len(found) == 1 else _combine(lowering, node, "Add", found[0], found[1])
+
+
+def _scaled(lowering: Lowering, node: onnx.NodeProto, weight: Value, branch: Value) -> Value | None:
+    """Return a branch times its weight, none where that is nothing."""
+    if isinstance(branch, np.ndarray) and not branch.any():
+        return None
+    if isinstance(weight, np.ndarray) and isinstance(branch, np.ndarray):
+        return weight * branch
+    return _combine(lowering, node, "Mul", branch, weight)

@@ -37,6 +37,40 @@ def lower_gemm(lowering: Lowering, node: onnx.NodeProto) -> Value:
     return with_constant(lowering, node, "Add", result, bias * attribute_of(node, "beta", 1.0), constant_first=False)
 
 
+def lower_einsum(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Write a sum of products with weights, as EinsumDense has it, as a product of matrices: one over several sides."""
+    weights = lowering.constant(node, 1) if len(node.input) == 2 else None
+    sources, _, result = attribute_of(node, "equation", b"").decode().replace(" ", "").partition("->")
+    own, _, of_weights = sources.partition(",")
+    view = lowering.view(node)
+    kept = [letter for letter in own if letter not in of_weights]
+    summed = [letter for letter in own if letter in of_weights]
+    free = [letter for letter in of_weights if letter not in own]
+    letters = [*own, *of_weights, *result]
+    if (
+        weights is None
+        or len(set(own)) < len(own)
+        or len(own) != len(view.groups)
+        or not all(letter.isalpha() for letter in letters)
+        or set(result) != {*kept, *free}
+        or not kept
+    ):
+        raise lowering.cannot(node, "the operation Einsum, of this kind")
+    groups = dict(zip(own, view.groups, strict=True))
+    turned = View(
+        view.name, (*(groups[letter] for letter in kept), tuple(axis for letter in summed for axis in groups[letter]))
+    )
+    by_letter = weights.transpose([of_weights.index(letter) for letter in [*summed, *free]])
+    lengths = by_letter.shape[len(summed) :]
+    product = _dense(lowering, node, turned, by_letter.reshape(-1, math.prod(lengths)))
+    if len(free) != 1:
+        name = lowering.materialize(product)
+        name = lowering.reshape(name, (*lowering.graph.shapes[name][: len(kept) - 1], *lengths) or (1,))
+        product = View(name, tuple((axis,) for axis in range(len(kept) + len(free))))
+    found = dict(zip([*kept, *free], product.groups, strict=True))
+    return View(product.name, tuple(found[letter] for letter in result))
+
+
 def _dense(lowering: Lowering, node: onnx.NodeProto, view: View, weights: np.ndarray) -> View:
     """Multiply the last side by weights (inputs, outputs): a dense layer, or a 1x1 convolution where there are more."""
     *leading, last = view.groups
@@ -232,6 +266,11 @@ def _reduced(lowering: Lowering, node: onnx.NodeProto, kind: str, image: View, o
     over = {axis for axis in over if shape[axis - 1] > 1}
     if {2, 3} & over:
         kernel = [side if axis in over else 1 for axis, side in ((2, shape[1]), (3, shape[2]))]
+        if over == {1, 2, 3} and kind != "Max":
+            # A mean of a whole image is subtracted from it. OpenCV adds its numbers one after the other in float32,
+            # so rows come first: the error of a sum grows with how many numbers it has.
+            name = _pooled(lowering, kind, name, [1, kernel[1]])
+            kernel = [kernel[0], 1]
         name = _pooled(lowering, kind, name, kernel)
     if 1 in over:
         name = _over_channels(lowering, kind, name)

@@ -115,8 +115,14 @@ def lower_unsqueeze(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 def lower_concat(lowering: Lowering, node: onnx.NodeProto) -> Value:
     """Join values along a side, all stored as the first one is."""
-    views = [lowering.view(node, position) for position in range(len(node.input))]
-    side = int(attribute_of(node, "axis", 1)) % len(views[0].groups)
+    values = [lowering.value(name) for name in node.input]
+    first = next((value for value in values if isinstance(value, View)), None)
+    if first is None:
+        raise lowering.cannot(node, "a concatenation of constants")
+    side = int(attribute_of(node, "axis", 1)) % len(first.groups)
+    views = [
+        value if isinstance(value, View) else _repeated_constant(lowering, node, value, first, side) for value in values
+    ]
     reference = views[0]
     names = [lowering.relayout_as(view, reference) for view in views]
     if len(reference.groups[side]) != 1 or None in names:  # of length 1, of several stored sides, or in another order
@@ -132,6 +138,17 @@ def lower_concat(lowering: Lowering, node: onnx.NodeProto) -> Value:
     shape = list(lowering.graph.shapes[reference.name])
     shape[axis - 1] = sum(lowering.graph.shapes[name][axis - 1] for name in stored)
     return View(lowering.emit("Concat", stored, tuple(shape), axis=axis), reference.groups)
+
+
+def _repeated_constant(lowering: Lowering, node: onnx.NodeProto, constant: np.ndarray, like: View, side: int) -> View:
+    """Return a constant for each image of a batch: as nought times another value, which has the batch, plus it."""
+    like = lowering.split_axes(like)
+    if constant.ndim != len(like.groups) or constant.shape[0] != 1 or like.groups[side] == (0,):
+        raise lowering.cannot(node, "a concatenation with a constant for each image")
+    one = _cut(lowering, node, like, like.groups[side][0], (0, 1, 1))
+    sides = [(1, True), *((length, False) for length in constant.shape[1:])]
+    whole = broadcast(lowering, one, sides)
+    return lowering.affine(whole, 0, lowering.relayout_constant_as(constant.astype(np.float64), whole))
 
 
 def lower_slice(lowering: Lowering, node: onnx.NodeProto) -> Value:
@@ -157,9 +174,11 @@ def _cut(lowering: Lowering, node: onnx.NodeProto, view: View, axis: int, bounds
     start, end, step = bounds
     if step != 1 and axis == 1:
         return _select(lowering, view, list(range(start, end, step)))
-    if step < 1:
-        raise lowering.cannot(node, "a slice that runs backwards")
     shape = list(lowering.graph.shapes[view.name])
+    if step < 1:
+        if len(shape) != 3:
+            raise lowering.cannot(node, "a slice that runs backwards")
+        return View(_chosen(lowering, view.name, axis - 1, list(range(start, end, step))), view.groups)
     shape[axis - 1] = end - start
     name = lowering.emit("Slice", [view.name], tuple(shape), axis=axis, start=start, end=end)
     if step > 1:
@@ -248,7 +267,10 @@ def lower_resize(lowering: Lowering, node: onnx.NodeProto) -> Value:
     if mode == "nearest" and all(factor == int(factor) for factor in factors):
         result = lowering.emit("Upsample", [name], shape, scales=[int(factor) for factor in factors])
     elif mode == "linear" and coordinates == "half_pixel":
-        result = lowering.emit("Resize", [name], shape)
+        # Of one row or column there is nothing to interpolate, and OpenCV 5.0.0 divides by its length less one.
+        wide = tuple(wanted if given == 1 else given for wanted, given in zip(shape, own, strict=True))
+        name = lowering.expand(name, wide)
+        result = name if wide == shape else lowering.emit("Resize", [name], shape)
     elif (mode, coordinates) == ("nearest", "half_pixel") and not any(map(operator.mod, own, shape)):
         result = _every(lowering, name, [was // new for was, new in zip(own[1:], shape[1:], strict=True)])
     elif (mode, coordinates) == ("nearest", "half_pixel"):
@@ -267,9 +289,15 @@ def _picked(lowering: Lowering, name: str, side: int, length: int) -> str:
     if own == length:
         return name
     nearest = np.minimum(np.floor((np.arange(length) + 0.5) * (own / length)).astype(int), own - 1)
+    return _chosen(lowering, name, side, nearest.tolist())
+
+
+def _chosen(lowering: Lowering, name: str, side: int, places: list[int]) -> str:
+    """Return some rows (side 1) or columns (2) of a stored image in an order of their own, by a matrix."""
+    own = lowering.graph.shapes[name][side]
     order = [0, 2, 1, 3] if side == 1 else [0, 3, 2, 1]
     turned = lowering.reorder(name, order, tuple(lowering.graph.shapes[name][axis - 1] for axis in order[1:]))
-    picked = lowering.convolve(turned, np.eye(own)[nearest])
+    picked = lowering.convolve(turned, np.eye(own)[places])
     return lowering.reorder(picked, order, tuple(lowering.graph.shapes[picked][axis - 1] for axis in order[1:]))
 
 

@@ -1,0 +1,210 @@
+"""What a Keras file may hold: nothing in it is built before it was looked at."""
+
+from __future__ import annotations
+
+import logging
+import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from trainkit.backend import keras
+from trainkit.errors import ModelError
+from trainkit.models._keras2._operations import OPERATIONS, name_of_operation
+
+log = logging.getLogger("trainkit")
+
+_MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
+_MAX_CONFIG_BYTES = 2**26
+_SMALL_BYTES = 2**24  # a member below it cannot fill anything
+_MAX_EXPANSION = 20  # Keras stores its members uncompressed, and weights hardly compress
+_CODE = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "ModuleWrapper")
+# What `keras.ops` puts between layers: all of these modules' operations, of `core` those that take no function.
+_OPS = re.compile(
+    r"keras\.src\.ops\.(?:(image|linalg|math|nn|numpy)\.\w+"
+    r"|core\.(?:Cast|ConvertToTensor|SaturateCast|Scatter|ScatterUpdate|Slice|SliceUpdate|StopGradient|Unstack))"
+)
+_CODE_OPS = ("AssociativeScan", "Cond", "ForiLoop", "Map", "Scan", "Switch", "VectorizedMap", "WhileLoop")
+# Layers that only a network of keras.applications has.
+_LAYERS_OF_NETWORKS = (
+    ("keras.src.applications.convnext", "LayerScale"),
+    ("keras.src.applications.convnext", "StochasticDepth"),
+    ("keras.src.applications.inception_resnet_v2", "CustomScaleLayer"),
+)
+_PLAIN_DATA = ("__keras_tensor__", "__tensor__", "__numpy__", "__tuple__", "__bytes__", "__slice__", "__ellipsis__")
+
+
+class UnsafeModelError(ModelError):
+    """A model's file would run code, which `unsafe` would let it."""
+
+
+@contextmanager
+def offering_unsafe() -> Iterator[None]:
+    """Name the option `--unsafe` to who could not load a file without it."""
+    try:
+        yield
+    except UnsafeModelError as error:
+        raise ModelError(
+            f"{error} Or, if you trust the file, register with Keras what is not its own, and load it with --unsafe."
+        ) from error
+
+
+def check_members(path: Path, members: list[zipfile.ZipInfo], unsafe: bool) -> None:
+    """Raise unless a `.keras` archive has the members that Keras writes, of possible sizes.
+
+    Raises:
+        ModelError: names the member.
+    """
+    names = [member.filename for member in members]
+    for member in members:
+        name, whole = member.filename, member.file_size
+        if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name) or ":" in name:
+            raise ModelError(f"{path} has the member {name!r}, which points out of the file: it is not safe to load.")
+        if names.count(name) > 1:
+            raise ModelError(f"{path} has the member {name!r} twice: it is not safe to load.")
+        if name.endswith(".json") and whole > _MAX_CONFIG_BYTES:
+            raise ModelError(f"{path} has {whole} bytes in {name!r}, more than any model needs: not safe to load.")
+        if whole > max(_SMALL_BYTES, _MAX_EXPANSION * member.compress_size):
+            raise ModelError(
+                f"{path} has the member {name!r}, which would grow from {member.compress_size} to {whole} bytes: it is "
+                "not safe to load."
+            )
+        if name not in _MEMBERS and not name.endswith("/") and not unsafe:
+            raise UnsafeModelError(f"{path} has the member {name!r}. Expected {', '.join(_MEMBERS)} only.")
+    if "config.json" not in names:
+        raise ModelError(f"{path} has no config.json, so it is no .keras file. Save the whole model with model.save().")
+
+
+def check_config(path: Path, config: dict[str, Any], unsafe: bool) -> None:
+    """Raise unless everything that a model's config builds is Keras' own.
+
+    Args:
+        path: for the message.
+        config: `{"class_name", "config"}`, in the form of Keras 2 or 3.
+        unsafe: let code and custom classes pass.
+
+    Raises:
+        ModelError: names the layer and its place.
+    """
+    model = {key: value for key, value in config.items() if key != "compile_config"}  # which is not needed here
+    for place, part in _objects(model, "the model"):
+        name = str(part["class_name"])
+        if name in OPERATIONS:
+            if name_of_operation(part) is None:
+                raise ModelError(_unknown_operation(path, place, part))
+            continue
+        if unsafe:
+            continue
+        if name in _CODE or (name in _CODE_OPS and part.get("module") == "keras.src.ops.core"):
+            raise UnsafeModelError(
+                f"{path}: {place} is a {name}, which runs code from the file. Replace it by Keras' own layers "
+                "(Rescaling, Activation)."
+            )
+        if not _is_own(part):
+            needed = part.get("config") if name == "function" else name
+            raise UnsafeModelError(
+                f"{path}: {place} needs {needed!r:.300}, which is not Keras' own. Replace it by Keras' own layers."
+            )
+
+
+def as_plain_model(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a model of a class of the author's own, which consists of layers all the same, as a model of Keras.
+
+    Such a class mostly has a training step of its own. One that was registered with Keras is left as it is.
+    """
+    inner = config.get("config")
+    registered = keras.saving.get_registered_object(str(config.get("registered_name")))
+    if not isinstance(inner, dict) or not isinstance(inner.get("layers"), list) or registered is not None:
+        return config
+    if config.get("class_name") in ("Sequential", "Functional", "Model") and _is_own(config):
+        return config
+    name = "Functional" if {"input_layers", "output_layers"} <= inner.keys() else "Sequential"
+    log.warning(
+        "The model is of the class %s, whose code is not in the file. It was read as the layers that it consists of.",
+        config.get("class_name"),
+    )
+    kept = {key: value for key, value in config.items() if key != "compile_config"}
+    module = "keras.src.models.functional" if name == "Functional" else "keras"
+    return {**kept, "class_name": name, "module": module, "registered_name": None}
+
+
+def _unknown_operation(path: Path, place: str, part: dict[str, Any]) -> str:
+    config = part.get("config") or {}
+    function = config.get("function") or (config.get("node_def") or {}).get("op")
+    return (
+        f"{path}: {place} is a {part['class_name']}, an operation of TensorFlow between Keras 2's layers "
+        f"({function!r:.60}), for which Keras 3 has nothing that is known here. Build the model again from Keras' own "
+        "layers (Rescaling, Add) and load its weights."
+    )
+
+
+def _objects(value: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what a config builds, each with the layer that it belongs to."""
+    if isinstance(value, list):
+        for entry in value:
+            yield from _objects(entry, place)
+    elif isinstance(value, dict):
+        if "class_name" in value:
+            yield place, value
+        for key, entry in value.items():
+            if key == "layers" and isinstance(entry, list):
+                number = 0
+                for layer in entry:
+                    number += not (isinstance(layer, dict) and layer.get("class_name") == "InputLayer")
+                    yield from _objects(layer, _place(number, layer))
+            elif key != "build_config":
+                yield from _objects(entry, place)
+
+
+def _place(number: int, layer: Any) -> str:
+    config = layer.get("config") if isinstance(layer, dict) else None
+    name = config.get("name") if isinstance(config, dict) else None
+    return f"layer {number} `{name}`"
+
+
+def _is_own(part: dict[str, Any]) -> bool:
+    name, module, registered = part["class_name"], part.get("module"), part.get("registered_name")
+    if name in _PLAIN_DATA:
+        return True
+    if name == "function":
+        return module in (None, "builtins") and hasattr(keras.activations, str(part.get("config")))
+    if (module is not None and not re.fullmatch(r"keras(\..+)?", str(module))) or ">" in str(registered):
+        return False
+    if name in ("Sequential", "Functional", "Model", "Policy"):
+        return True
+    if (module, name) in _LAYERS_OF_NETWORKS:
+        return True
+    if module is not None and str(module).startswith("keras.src.ops."):
+        found = _OPS.fullmatch(f"{module}.{name}")
+        operation = getattr(getattr(keras.src.ops, str(module).rpartition(".")[2], None), str(name), None)
+        return found is not None and isinstance(operation, type) and issubclass(operation, keras.Operation)
+    homes = (
+        keras.layers,
+        keras.initializers,
+        keras.regularizers,
+        keras.constraints,
+        keras.dtype_policies,
+        keras.quantizers,
+    )
+    return any(isinstance(getattr(home, str(name), None), type) for home in homes)
+
+
+def check_links(path: Path, group: Any) -> None:
+    """Raise if an HDF5 group leads out of its file.
+
+    Raises:
+        ModelError: names the entry.
+    """
+    for name in group:
+        link = group.get(name, getlink=True)
+        entry = group[name] if isinstance(link, h5py.HardLink) else None
+        if isinstance(entry, h5py.Group):
+            check_links(path, entry)
+        elif entry is None or entry.external or entry.is_virtual:
+            raise ModelError(f"{path}: the weights {name!r} are a link out of the file: it is not safe to load.")
+        elif entry.nbytes > max(_SMALL_BYTES, _MAX_EXPANSION * entry.id.get_storage_size()):
+            raise ModelError(f"{path}: the weights {name!r} would grow to {entry.nbytes} bytes: not safe to load.")
