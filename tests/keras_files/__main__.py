@@ -113,7 +113,8 @@ def count(results: Sequence[Result]) -> str:
     return (
         f"{len(results)} files of {len({result.kind for result in results})} kinds: {exported} exported "
         f"({counts['equal']} within 1e-6 of Keras 2, {counts['within']} within 1e-5, {counts['rounding']} as near as "
-        f"Keras 2 is to itself), {counts['warned']} with a warning, {counts['refused']} refused, {counts['red']} wrong."
+        f"Keras 2 is to itself),\n{counts['warned']} with a warning, {counts['refused']} refused, "
+        f"{counts['red']} wrong."
     )
 
 

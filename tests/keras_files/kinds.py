@@ -472,7 +472,7 @@ def normalisations_of_2_15():  # type: ignore[no-untyped-def]
     return keras.Model(inputs, head(layers.experimental.SyncBatchNormalization()(layers.Conv2D(6, 3)(x))))
 
 
-@kind("2.2", "2.15")
+@kind("2.2", "2.15", refused="no form that every OpenCV")
 def merges():  # type: ignore[no-untyped-def]
     """Every layer that merges: Add, Subtract, Multiply, Average, Maximum, Minimum, Concatenate, Dot."""
     inputs = image()
@@ -528,7 +528,7 @@ def random_crop():  # type: ignore[no-untyped-def]
     return keras.Model(inputs, head(layers.Conv2D(6, 3, activation="relu")(x)))
 
 
-@kind("2.8", "2.15")
+@kind("2.8", "2.15", refused="no form that every OpenCV")
 def recurrent_over_rows():  # type: ignore[no-untyped-def]
     """LSTM, GRU, SimpleRNN, Bidirectional and TimeDistributed over the rows of an image."""
     inputs = image()
