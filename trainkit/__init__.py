@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from trainkit.bundles._folder import Bundle, find_bundle
     from trainkit.bundles._networks import Classifier, Detector
     from trainkit.bundles._predict import predict
-    from trainkit.data._augmentation import Augmentation
-    from trainkit.data._transforms import apply_transform
+    from trainkit.data._augmentation._settings import Augmentation
+    from trainkit.data._augmentation._transforms import apply_transform
     from trainkit.deploy.python._values import Box, Detection, Prediction
     from trainkit.errors import (
         BundleError,
@@ -107,7 +107,7 @@ __getattr__, __dir__ = attach(
     __name__,
     {
         "Agreement": "trainkit.bundles._agreement",
-        "Augmentation": "trainkit.data._augmentation",
+        "Augmentation": "trainkit.data._augmentation._settings",
         "Benchmark": "trainkit.bundles._bench",
         "Box": "trainkit.deploy.python._values",
         "Bundle": "trainkit.bundles._folder",
@@ -133,7 +133,7 @@ __getattr__, __dir__ = attach(
         "UsageError": "trainkit.errors",
         "WeightsError": "trainkit.errors",
         "add_clients": "trainkit.bundles._clients",
-        "apply_transform": "trainkit.data._transforms",
+        "apply_transform": "trainkit.data._augmentation._transforms",
         "bench": "trainkit.bundles._bench",
         "check": "trainkit.bundles._check",
         "classify": "trainkit.lessons._imagenet",

@@ -68,9 +68,9 @@ def _with_keras(pixels: np.ndarray) -> Callable[[], int]:
 def _bare(pixels: np.ndarray) -> Callable[[], int]:
     import cv2
 
-    from trainkit.data._augmentation import Augmentation
-    from trainkit.data._draws import draw
-    from trainkit.data._transforms import transform_matrices
+    from trainkit.data._augmentation._draws import draw
+    from trainkit.data._augmentation._settings import Augmentation
+    from trainkit.data._augmentation._transforms import transform_matrices
 
     _, height, width, channels = pixels.shape
     indices = np.arange(len(pixels))
@@ -94,8 +94,8 @@ def _bare(pixels: np.ndarray) -> Callable[[], int]:
 
 
 def _ours(pixels: np.ndarray) -> Callable[[], int]:
-    from trainkit.data._augmentation import Augmentation
-    from trainkit.data._warping import augment_batch
+    from trainkit.data._augmentation._settings import Augmentation
+    from trainkit.data._augmentation._warping import augment_batch
 
     augmentation, indices, epoch = Augmentation(**SETTINGS), np.arange(len(pixels)), iter(range(10**9))
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from trainkit.backend import tf
-from trainkit.data import Dataset, _npz, check_data, load_dataset
-from trainkit.data._arrays import load_arrays, load_npz, save_arrays
+from trainkit.data import Dataset, check_data, load_dataset
+from trainkit.data._arrays import _npz
+from trainkit.data._arrays._labelled import load_arrays, load_npz, save_arrays
 from trainkit.data._pipeline import read_pixels
 from trainkit.errors import DataError
 from trainkit.preprocessing import build_preprocessing

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import trainkit
 from trainkit.backend import keras, tf
-from trainkit.data._augmentation import preprocessing_named
+from trainkit.data._augmentation._settings import preprocessing_named
 from trainkit.errors import UsageError
 from trainkit.preprocessing import PREPROCESSINGS, build_preprocessing
 

@@ -12,9 +12,9 @@ from photographs import add_leaks, add_scenes, draw_scene, encoded_again
 from PIL import Image
 
 from trainkit.data._check import check_data, check_folder, check_images, keep_together
-from trainkit.data._duplicates import LabelledFile
-from trainkit.data._folders import label, read_class_folders
+from trainkit.data._folders._listing import label, read_class_folders
 from trainkit.data._inspection import inspect_files
+from trainkit.data._repeats._duplicates import LabelledFile
 from trainkit.data._split import PINS_FILE
 from trainkit.errors import DataError
 

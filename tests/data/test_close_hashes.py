@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from trainkit.data._close_hashes import FARTHEST, close_pairs
+from trainkit.data._repeats._close_hashes import FARTHEST, close_pairs
 
 
 def draw_hashes(count: int, *, bits: int = 64, seed: int = 0) -> np.ndarray:

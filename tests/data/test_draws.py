@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import trainkit
-from trainkit.data._augmentation import Augmentation
-from trainkit.data._draws import Draws, draw, draw_mixes, uniform
-from trainkit.data._transforms import transform_matrices
+from trainkit.data._augmentation._draws import Draws, draw, draw_mixes, uniform
+from trainkit.data._augmentation._settings import Augmentation
+from trainkit.data._augmentation._transforms import transform_matrices
 
 ALL = Augmentation(
     rotation_range=40,

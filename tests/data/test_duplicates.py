@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from photographs import draw_scene, encoded_again
 
-from trainkit.data._duplicates import Group, LabelledFile, find_duplicates, warnings_of
-from trainkit.data._fingerprints import compute_fingerprint
 from trainkit.data._inspection import ImageFile, inspect_files
+from trainkit.data._repeats._duplicates import Group, LabelledFile, find_duplicates, warnings_of
+from trainkit.data._repeats._fingerprints import compute_fingerprint
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 from photographs import draw_scene, encoded_again
 from PIL import Image
 
-from trainkit.data._fingerprints import Fingerprint, compute_fingerprint, group_near_duplicates
 from trainkit.data._inspection import inspect_files
-from trainkit.data._same_picture import to_thumbnail
+from trainkit.data._repeats._fingerprints import Fingerprint, compute_fingerprint, group_near_duplicates
+from trainkit.data._repeats._same_picture import to_thumbnail
 
 
 def take(image_bgr: np.ndarray) -> Fingerprint:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from trainkit.data._folders import ClassFolders, inspect_folder, read_class_folders
+from trainkit.data._folders._listing import ClassFolders, inspect_folder, read_class_folders
 from trainkit.data._split import PINS_FILE
 from trainkit.errors import DataError
 

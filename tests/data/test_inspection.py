@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from trainkit.data._fingerprints import group_near_duplicates
 from trainkit.data._inspection import MAX_BYTES, ImageFile, check_image_file, inspect_file, inspect_files, read_image
+from trainkit.data._repeats._fingerprints import group_near_duplicates
 from trainkit.deploy.python import _media as client
 from trainkit.deploy.python._pixels import apply_before_blob
 from trainkit.deploy.python._values import MAX_PIXELS

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trainkit.data._labels import in_words, label_of, suggest_names
+from trainkit.data._folders._labels import in_words, label_of, suggest_names
 
 CLASSES = {
     "cat.0.jpg": "cat",

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainkit.data._augmentation import Augmentation
-from trainkit.data._draws import draw_mixes
-from trainkit.data._mixing import mix_batch
+from trainkit.data._augmentation._draws import draw_mixes
+from trainkit.data._augmentation._mixing import mix_batch
+from trainkit.data._augmentation._settings import Augmentation
 
 COUNT, CLASSES = 30, 5
 INPUTS = np.random.default_rng(0).normal(0, 1, (COUNT, 12, 10, 3)).astype(np.float32)

@@ -12,9 +12,9 @@ from PIL import Image
 import trainkit
 from trainkit.backend import keras, tf
 from trainkit.data import Reading, load_dataset
-from trainkit.data._arrays import load_given
+from trainkit.data._arrays._labelled import load_given
 from trainkit.data._dataset import Dataset
-from trainkit.data._python_data import gather, is_stream
+from trainkit.data._python_data._reading import gather, is_stream
 from trainkit.errors import DataError, UsageError
 
 COUNT = 60

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from photographs import draw_scene, encoded_again
 
-from trainkit.data._same_picture import SIDE, TINY, is_same_picture, to_thumbnail
+from trainkit.data._repeats._same_picture import SIDE, TINY, is_same_picture, to_thumbnail
 
 
 def is_same(first: np.ndarray, second: np.ndarray) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from trainkit.data import load_dataset
 from trainkit.data._check import check_data
 from trainkit.data._split import PINS_FILE
-from trainkit.data._tables import Table, read_table
+from trainkit.data._tables._table import Table, read_table
 from trainkit.errors import DataError
 
 COLORS = ("blue", "green", "red")

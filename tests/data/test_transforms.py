@@ -9,7 +9,7 @@ from scipy import ndimage
 
 import trainkit
 from trainkit.backend import tf
-from trainkit.data._transforms import transform_matrices
+from trainkit.data._augmentation._transforms import transform_matrices
 from trainkit.errors import UsageError
 
 ImageDataGenerator = tf.keras.preprocessing.image.ImageDataGenerator

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trainkit
-from trainkit.data import _warping as augmenting
-from trainkit.data._augmentation import Augmentation
-from trainkit.data._draws import draw
+from trainkit.data._augmentation import _warping as augmenting
+from trainkit.data._augmentation._draws import draw
+from trainkit.data._augmentation._settings import Augmentation
+from trainkit.data._augmentation._warping import augment_batch
 from trainkit.data._sources import load_sample_images
-from trainkit.data._warping import augment_batch
 
 GEOMETRY: dict[str, Any] = {
     "rotation_range": 60,

@@ -34,8 +34,8 @@ from cosmic_ray.plugins import get_operator, operator_names
 ROOT = Path(__file__).resolve().parents[2]
 # What must not be wrong: pixels, the graph, the check, which image is on which side, what is read back.
 CORE = (
-    *("preprocessing.py", "deploy/python", "exporting", "data/_split.py", "data/_statistics.py", "data/_transforms.py"),
-    *("data/_warping.py", "data/_draws.py", "bundles/_agreement.py", "bundles/_compare.py", "bundles/_manifest.py"),
+    *("preprocessing.py", "deploy/python", "exporting", "data/_split.py", "data/_statistics.py", "data/_augmentation"),
+    *("bundles/_agreement.py", "bundles/_compare.py", "bundles/_manifest.py"),
 )
 # Tests that see a package from outside, after its own: those that take no more than a minute or two.
 FARTHER = {

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from trainkit.data._augmentation import Augmentation
+from trainkit.data._augmentation._settings import Augmentation
 from trainkit.data._sources import load_dataset
 from trainkit.errors import OutputError, UsageError
 from trainkit.preprocessing import build_preprocessing

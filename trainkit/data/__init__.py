@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from trainkit._names import attach
 
 if TYPE_CHECKING:
-    from trainkit.data._augmentation import Augmentation
+    from trainkit.data._augmentation._settings import Augmentation
+    from trainkit.data._augmentation._transforms import apply_transform
+    from trainkit.data._augmentation._warping import augment_batch
     from trainkit.data._check import DataCheck, check_data, keep_together
     from trainkit.data._data_statistics import DataStatistics, measure_data
     from trainkit.data._dataset import Dataset, Part
     from trainkit.data._reading import Reading
     from trainkit.data._sources import SOURCES, load_dataset
-    from trainkit.data._transforms import apply_transform
-    from trainkit.data._warping import augment_batch
 
 __all__ = [
     "SOURCES",
@@ -35,15 +35,15 @@ __all__ = [
 __getattr__, __dir__ = attach(
     __name__,
     {
-        "Augmentation": "trainkit.data._augmentation",
+        "Augmentation": "trainkit.data._augmentation._settings",
         "DataCheck": "trainkit.data._check",
         "DataStatistics": "trainkit.data._data_statistics",
         "Dataset": "trainkit.data._dataset",
         "Part": "trainkit.data._dataset",
         "Reading": "trainkit.data._reading",
         "SOURCES": "trainkit.data._sources",
-        "apply_transform": "trainkit.data._transforms",
-        "augment_batch": "trainkit.data._warping",
+        "apply_transform": "trainkit.data._augmentation._transforms",
+        "augment_batch": "trainkit.data._augmentation._warping",
         "check_data": "trainkit.data._check",
         "keep_together": "trainkit.data._check",
         "load_dataset": "trainkit.data._sources",

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from trainkit.data._array_repeats import label_images, show_image
-from trainkit.data._arrays import choose_sides_of_arrays, read_arrays
-from trainkit.data._duplicates import Duplicates, Group, LabelledFile, find_duplicates
-from trainkit.data._folders import (
+from trainkit.data._arrays._labelled import choose_sides_of_arrays, read_arrays
+from trainkit.data._arrays._repeats import label_images, show_image
+from trainkit.data._folders._listing import (
     check_listing,
     choose_sides_of,
     inspect_listing,
@@ -24,12 +23,13 @@ from trainkit.data._folders import (
     missing_classes,
     usable_images,
 )
+from trainkit.data._folders._tree import holds_pictures
 from trainkit.data._inspection import inspect_files, read_image
 from trainkit.data._kinds import kind_of
 from trainkit.data._reading import AS_NAMED, Reading, check_applies
+from trainkit.data._repeats._duplicates import Duplicates, Group, LabelledFile, find_duplicates
 from trainkit.data._split import PINS_FILE, read_pins
-from trainkit.data._tables import choose_sides_of_rows, read_files
-from trainkit.data._tree import holds_pictures
+from trainkit.data._tables._table import choose_sides_of_rows, read_files
 from trainkit.errors import DataError
 from trainkit.files import write_json
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from trainkit.data._dataset import ChosenImages, FileImages, Images
-from trainkit.data._folders import check_names, inspect_listing, list_folder
+from trainkit.data._folders._listing import check_names, inspect_listing, list_folder
 from trainkit.data._inspection import ImageFile, inspect_files
 from trainkit.data._kinds import kind_of
 from trainkit.data._reading import Reading, check_applies
 from trainkit.data._sources import SOURCES, load_dataset
 from trainkit.data._statistics import Statistics, measure_images
-from trainkit.data._tables import read_files
+from trainkit.data._tables._table import read_files
 from trainkit.errors import DataError, UsageError, unknown
 from trainkit.files import check_new
 from trainkit.preprocessing import Color, Resize, build_preprocessing, parse_size, save_mean_image

@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from trainkit._progress import counting
-from trainkit.data._fingerprints import SIDE, Fingerprint, compute_fingerprint
-from trainkit.data._same_picture import SIDE as THUMBNAIL
-from trainkit.data._same_picture import to_thumbnail
+from trainkit.data._repeats._fingerprints import SIDE, Fingerprint, compute_fingerprint
+from trainkit.data._repeats._same_picture import SIDE as THUMBNAIL
+from trainkit.data._repeats._same_picture import to_thumbnail
 from trainkit.deploy.python._media import decode_image, is_utf8
 from trainkit.deploy.python._values import MAX_PIXELS
 from trainkit.errors import DataError

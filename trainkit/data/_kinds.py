@@ -6,9 +6,9 @@ import os
 import shlex
 from pathlib import Path
 
+from trainkit.data._folders._tree import PICTURES
 from trainkit.data._reading import Kind
-from trainkit.data._tables import SUFFIXES
-from trainkit.data._tree import PICTURES
+from trainkit.data._tables._table import SUFFIXES
 from trainkit.errors import DataError
 
 ARRAYS = ".npz"

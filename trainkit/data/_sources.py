@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from trainkit.data._arrays import load_npz
+from trainkit.data._arrays._labelled import load_npz
 from trainkit.data._dataset import ArrayImages, ChosenImages, ColorImages, Dataset, FileImages, Images, Part
-from trainkit.data._folders import inspect_folder, read_class_folders
+from trainkit.data._folders._layout import recognize
+from trainkit.data._folders._listing import inspect_folder, read_class_folders
 from trainkit.data._inspection import ImageFile
 from trainkit.data._kinds import ARRAYS, kind_of
-from trainkit.data._layout import recognize
 from trainkit.data._reading import AS_NAMED, Reading, check_applies
-from trainkit.data._tables import SUFFIXES, read_table
+from trainkit.data._tables._table import SUFFIXES, read_table
 from trainkit.errors import DataError
 from trainkit.preprocessing import Color
 

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from trainkit.data._augmentation import Augmentation
+from trainkit.data._augmentation._mixing import mix_batch
+from trainkit.data._augmentation._settings import Augmentation
+from trainkit.data._augmentation._warping import augment_batch
 from trainkit.data._dataset import Part
-from trainkit.data._mixing import mix_batch
 from trainkit.data._sources import load_dataset
-from trainkit.data._warping import augment_batch
 from trainkit.errors import UsageError
 from trainkit.files import check_new, replacing
 from trainkit.preprocessing import Preprocessing, build_preprocessing

@@ -11,7 +11,7 @@ import cv2
 
 from trainkit._progress import doing
 from trainkit.data._check import DataCheck, to_text
-from trainkit.data._duplicates import Group, LabelledFile
+from trainkit.data._repeats._duplicates import Group, LabelledFile
 from trainkit.errors import DataError
 from trainkit.files import write_text
 from trainkit.reports._templates import render

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from trainkit._progress import doing
 from trainkit.bundles._find import EXPORTED
 from trainkit.bundles._manifest import read_manifest
-from trainkit.data._augmentation import Augmentation
+from trainkit.data._augmentation._settings import Augmentation
 from trainkit.data._dataset import Dataset, Part
 from trainkit.errors import DataError, OutputError, TrainkitError
 from trainkit.files import check_writable

@@ -11,8 +11,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, get_args
 
-from trainkit.data import _augmentation, _reading
-from trainkit.data._augmentation import Augmentation
+from trainkit.data import _reading
+from trainkit.data._augmentation import _settings as _augmentation
+from trainkit.data._augmentation._settings import Augmentation
 from trainkit.data._reading import Reading
 from trainkit.data._sources import DATA_EXPECTED
 from trainkit.errors import UsageError, unknown

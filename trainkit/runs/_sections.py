@@ -11,7 +11,7 @@ from typing import Any
 
 import tomli_w
 
-from trainkit.data._augmentation import Augmentation
+from trainkit.data._augmentation._settings import Augmentation
 from trainkit.data._reading import AS_NAMED, Reading
 from trainkit.preprocessing import Color, Resize
 from trainkit.runs._rules import check_section, checked

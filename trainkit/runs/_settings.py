@@ -12,10 +12,10 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from trainkit.data._augmentation import Augmentation
+from trainkit.data._augmentation._settings import Augmentation
 from trainkit.data._reading import Reading
 from trainkit.data._sources import DATA_EXPECTED, SOURCES
-from trainkit.data._tables import SUFFIXES
+from trainkit.data._tables._table import SUFFIXES
 from trainkit.errors import UsageError, unknown
 from trainkit.models._builders import Builder
 from trainkit.runs._config_file import KEPT_BESIDE, flatten, parse_assignment, read_config

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from trainkit.backend import keras, tf
-from trainkit.data._augmentation import Augmentation
-from trainkit.data._mixing import mix_batch
+from trainkit.data._augmentation._mixing import mix_batch
+from trainkit.data._augmentation._settings import Augmentation
+from trainkit.data._augmentation._warping import augment_batch
 from trainkit.data._pipeline import gather, stream
-from trainkit.data._warping import augment_batch
 
 NO_AUGMENTATION = Augmentation()
 

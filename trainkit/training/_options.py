@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trainkit.data._arrays import load_arrays, load_given, save_arrays, save_given
+from trainkit.data._arrays._labelled import load_arrays, load_given, save_arrays, save_given
 from trainkit.data._dataset import ArrayImages, Dataset
-from trainkit.data._python_data import TAKEN, Gathered, gather, is_stream, is_table, without_place, write_table
+from trainkit.data._python_data._reading import TAKEN, Gathered, gather, is_stream, is_table, without_place, write_table
 from trainkit.data._reading import Reading, check_applies
 from trainkit.data._sources import SOURCES, load_dataset
 from trainkit.data._split import PINS_FILE

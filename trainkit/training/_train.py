@@ -48,8 +48,8 @@ def train(
 
     Args:
         data: `digits`, `fashion-mnist`, a folder of class folders, a `.csv` or `.npz` file; arrays, `(x, y)`,
-            `((x, y), (x_test, y_test))` or with `(x_val, y_val)` between, see `trainkit.data._arrays`; a pandas table;
-            a `tf.data.Dataset`, `keras.utils.PyDataset` or Hugging Face `datasets.Dataset` of images with labels, or
+            `((x, y), (x_test, y_test))` or with `(x_val, y_val)` between; a pandas table; a
+            `tf.data.Dataset`, `keras.utils.PyDataset` or Hugging Face `datasets.Dataset` of images with labels, or
             these by their sides, `{"train": ..., "val": ..., "test": ...}`. Such data is read once, and the run keeps a
             copy of it.
         class_names: of arrays, in the order of their numbers.

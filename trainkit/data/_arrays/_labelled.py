@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from trainkit.data._array_repeats import warn_of_repeats
+from trainkit.data._arrays._npz import NAMES_EXPECTED, SHAPES, read_npz
+from trainkit.data._arrays._repeats import warn_of_repeats
 from trainkit.data._dataset import Dataset, PackedPixels, Part, Pixels, to_images
-from trainkit.data._npz import NAMES_EXPECTED, SHAPES, read_npz
-from trainkit.data._sheets import naming
 from trainkit.data._split import choose_sides, natural_side, shares_of
+from trainkit.data._tables._sheets import naming
 from trainkit.deploy.python._values import MAX_SIDE
 from trainkit.errors import DataError
 

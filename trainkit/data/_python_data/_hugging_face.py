@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from trainkit.data._python_data._streams import Stream
 from trainkit.data._reading import Reading
-from trainkit.data._streams import Stream
-from trainkit.data._table_columns import column_meaning
+from trainkit.data._tables._columns import column_meaning
 from trainkit.errors import DataError, UsageError
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from trainkit._progress import doing
-from trainkit.data._fingerprints import Fingerprint, group_near_duplicates
 from trainkit.data._inspection import ImageFile, read_thumbnail
-from trainkit.data._same_picture import to_thumbnail
+from trainkit.data._repeats._fingerprints import Fingerprint, group_near_duplicates
+from trainkit.data._repeats._same_picture import to_thumbnail
 
 _KEPT = 512  # thumbnails of 16 kB, of pictures that are compared with several others
 _NAMED = 3  # groups that a warning names

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainkit.data._labels import in_words, suggest_names
+from trainkit.data._folders._labels import in_words, suggest_names
+from trainkit.data._folders._search import Roots, Search, leave_out, listed, roots_of, shown
+from trainkit.data._folders._tree import class_folders, has_pictures, subfolders
+from trainkit.data._folders._unclear import UnclearError, explain_two_ways, side_option
 from trainkit.data._reading import SIDES
-from trainkit.data._search import Roots, Search, leave_out, listed, roots_of, shown
 from trainkit.data._sides import is_fold, is_images, side_of
-from trainkit.data._tree import class_folders, has_pictures, subfolders
-from trainkit.data._unclear import UnclearError, explain_two_ways, side_option
 
 
 def find_inside(search: Search) -> dict[str, Roots] | None:

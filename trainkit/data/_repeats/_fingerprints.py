@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 import cv2
 import numpy as np
 
-from trainkit.data._close_hashes import close_pairs
-from trainkit.data._same_picture import TINY, align, is_same_picture
+from trainkit.data._repeats._close_hashes import close_pairs
+from trainkit.data._repeats._same_picture import TINY, align, is_same_picture
 
 SIDE = 32  # pixels, of the thumbnail that everything here is computed from
 _DETAIL_SIDE = 24

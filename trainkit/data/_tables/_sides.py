@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainkit.data._reading import Reading
-from trainkit.data._sheets import Sheet, find_column, naming, option, plain
 from trainkit.data._sides import SIDE_OF
+from trainkit.data._tables._sheets import Sheet, find_column, naming, option, plain
 from trainkit.errors import DataError
 
 _OURS = ("split", "side")  # always about sides: what else is in them is an error

@@ -9,9 +9,9 @@ from functools import cache
 
 import numpy as np
 
-from trainkit.data._augmentation import Augmentation
-from trainkit.data._draws import Draws, draw
-from trainkit.data._transforms import change_levels, transform_matrices, warp_images
+from trainkit.data._augmentation._draws import Draws, draw
+from trainkit.data._augmentation._settings import Augmentation
+from trainkit.data._augmentation._transforms import change_levels, transform_matrices, warp_images
 
 _CHUNK = 2**19  # values that a thread transforms before it takes more: 3 photographs, but 600 images of 28x28
 

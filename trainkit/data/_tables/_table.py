@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trainkit.data._duplicates import LabelledFile, find_duplicates, warnings_of
 from trainkit.data._inspection import inspect_files
 from trainkit.data._reading import AS_NAMED, Reading
-from trainkit.data._sheets import naming, read_sheet
+from trainkit.data._repeats._duplicates import LabelledFile, find_duplicates, warnings_of
 from trainkit.data._split import choose_sides, natural_side, read_pins, shares_of, write_pins
-from trainkit.data._table_columns import choose_columns
-from trainkit.data._table_images import ImageFinder, locate_images
-from trainkit.data._table_labels import BETWEEN_LABELS, read_labels, warn_of_names
-from trainkit.data._table_sides import read_sides
+from trainkit.data._tables._columns import choose_columns
+from trainkit.data._tables._images import ImageFinder, locate_images
+from trainkit.data._tables._labels import BETWEEN_LABELS, read_labels, warn_of_names
+from trainkit.data._tables._sheets import naming, read_sheet
+from trainkit.data._tables._sides import read_sides
 from trainkit.errors import DataError
 
 SUFFIXES = (".csv", ".tsv")

@@ -14,12 +14,12 @@ import numpy as np
 
 from trainkit._progress import doing
 from trainkit.data._dataset import to_images
-from trainkit.data._duplicates import Duplicates, LabelledFile, find_duplicates, warnings_of
-from trainkit.data._fingerprints import compute_fingerprint
 from trainkit.data._inspection import ImageFile
+from trainkit.data._repeats._duplicates import Duplicates, LabelledFile, find_duplicates, warnings_of
+from trainkit.data._repeats._fingerprints import compute_fingerprint
 
 if TYPE_CHECKING:
-    from trainkit.data._arrays import LabelledArrays
+    from trainkit.data._arrays._labelled import LabelledArrays
 
 Chosen = Mapping[str, np.ndarray | None]  # side to the numbers of its images, `None` for an array as it stands
 _NEAR = 10_000  # images among which a training looks for near-duplicates too: some seconds

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainkit.data._labels import suggest_names
+from trainkit.data._folders._labels import suggest_names
+from trainkit.data._folders._search import Search, listed
+from trainkit.data._folders._tree import class_folders, has_pictures, holds_files, holds_pictures, subfolders
+from trainkit.data._folders._unclear import UnclearError
 from trainkit.data._reading import NO_SIDES
-from trainkit.data._search import Search, listed
 from trainkit.data._sides import is_certainly_marks, is_images, is_marks, side_of
-from trainkit.data._tree import class_folders, has_pictures, holds_files, holds_pictures, subfolders
-from trainkit.data._unclear import UnclearError
 
 
 def enter_wrappers(search: Search) -> None:

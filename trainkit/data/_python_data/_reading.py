@@ -11,12 +11,12 @@ import numpy as np
 
 from trainkit._progress import doing
 from trainkit.data._dataset import PackedPixels
-from trainkit.data._hugging_face import is_hugging_face, stream_rows
-from trainkit.data._pixel_files import PixelFile
+from trainkit.data._python_data._hugging_face import is_hugging_face, stream_rows
+from trainkit.data._python_data._pixel_files import PixelFile
+from trainkit.data._python_data._streams import Stream
 from trainkit.data._reading import Reading, check_applies
-from trainkit.data._streams import Stream
-from trainkit.data._table_columns import column_meaning
-from trainkit.data._table_sides import side_of_word
+from trainkit.data._tables._columns import column_meaning
+from trainkit.data._tables._sides import side_of_word
 from trainkit.errors import DataError, TrainkitError, UsageError
 
 TAKEN = "a tf.data.Dataset, a keras.utils.PyDataset, a datasets.Dataset, a pandas table"  # in words

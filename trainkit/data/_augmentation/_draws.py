@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from trainkit.data._augmentation import Augmentation
+from trainkit.data._augmentation._settings import Augmentation
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _ONE = np.uint64(1)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from trainkit.data._tree import pictures_in
+from trainkit.data._folders._tree import pictures_in
 
 # What stands before the number at the end, or before several of them: `cat.0`, `cat-12`, `red car (3)`, `cat12`.
 DEFAULT_PATTERN = r"^(?P<label>[\W\d_]*[^\W\d_].*?)(?:(?:[ ._-]+\d+|[ ._-]*\(\d+\))+|\d+)\.\w+$"

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainkit.data._labels import in_words
+from trainkit.data._folders._labels import in_words
+from trainkit.data._folders._tree import class_folders, subfolders
 from trainkit.data._reading import Reading
 from trainkit.data._sides import is_marks, is_unlabelled, side_of
-from trainkit.data._tree import class_folders, subfolders
 
 Roots = list[tuple[Path, str | None]]  # folders, and the class of all below; `None`: as the file's name says
 

@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from trainkit.data._class_folders import find_classes, roots_inside
+from trainkit.data._folders._class_folders import find_classes, roots_inside
+from trainkit.data._folders._search import Roots, Search, is_aside, leave_out, listed, roots_of
+from trainkit.data._folders._tree import class_folders, has_pictures, subfolders
+from trainkit.data._folders._unclear import UnclearError, explain_flat, explain_two_ways, no_classes, suggest
+from trainkit.data._folders._wrappers import enter_side, enter_wrappers, images_beside_marks
 from trainkit.data._reading import SIDES
-from trainkit.data._search import Roots, Search, is_aside, leave_out, listed, roots_of
 from trainkit.data._sides import PLAIN, is_images, is_unlabelled, says_side_only, side_of
-from trainkit.data._tree import class_folders, has_pictures, subfolders
-from trainkit.data._unclear import UnclearError, explain_flat, explain_two_ways, no_classes, suggest
-from trainkit.data._wrappers import enter_side, enter_wrappers, images_beside_marks
 
 
 def find_said(search: Search, folders: dict[str, str]) -> dict[str, Roots]:

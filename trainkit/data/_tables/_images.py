@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainkit.data._sheets import Sheet, naming
+from trainkit.data._tables._sheets import Sheet, naming
 from trainkit.errors import DataError
 
 _IMAGE_SUFFIXES = (

@@ -6,11 +6,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from trainkit.data._folders._labels import in_words, suggest_names
+from trainkit.data._folders._tree import class_folders, entries, subfolders
 from trainkit.data._kinds import ARCHIVES, ARRAYS
-from trainkit.data._labels import in_words, suggest_names
 from trainkit.data._sides import is_marks
-from trainkit.data._tables import SUFFIXES
-from trainkit.data._tree import class_folders, entries, subfolders
+from trainkit.data._tables._table import SUFFIXES
 from trainkit.errors import DataError
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainkit.data._reading import Reading
-from trainkit.data._sheets import Sheet, naming
-from trainkit.data._table_columns import Columns, is_number, is_yes
+from trainkit.data._tables._columns import Columns, is_number, is_yes
+from trainkit.data._tables._sheets import Sheet, naming
 from trainkit.errors import DataError
 
 BETWEEN_LABELS = "|"

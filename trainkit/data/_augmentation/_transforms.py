@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from trainkit.data._augmentation import FillMode
+from trainkit.data._augmentation._settings import FillMode
 from trainkit.errors import UsageError, unknown
 
 BORDERS = {

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from trainkit.data._augmentation import Augmentation
-from trainkit.data._draws import draw_mixes
+from trainkit.data._augmentation._draws import draw_mixes
+from trainkit.data._augmentation._settings import Augmentation
 
 
 def mix_batch(

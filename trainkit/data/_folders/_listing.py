@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from trainkit.data._duplicates import LabelledFile, find_duplicates, warnings_of
+from trainkit.data._folders._labels import in_words, label_of
+from trainkit.data._folders._layout import Layout, recognize
+from trainkit.data._folders._tree import Aside, entries, files_below, is_picture, is_within, walk
+from trainkit.data._folders._unclear import suggest
 from trainkit.data._inspection import ImageFile, inspect_files
-from trainkit.data._labels import in_words, label_of
-from trainkit.data._layout import Layout, recognize
 from trainkit.data._reading import AS_NAMED, Reading
+from trainkit.data._repeats._duplicates import LabelledFile, find_duplicates, warnings_of
 from trainkit.data._sides import is_junk
 from trainkit.data._split import choose_sides, read_pins, shares_of, write_pins
-from trainkit.data._tree import Aside, entries, files_below, is_picture, is_within, walk
-from trainkit.data._unclear import suggest
 from trainkit.errors import DataError
 
 _SHOWN = 3

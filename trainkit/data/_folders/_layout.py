@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainkit.data._class_folders import find_classes, find_inside
-from trainkit.data._reading import NO_SIDES, SIDES, Reading
-from trainkit.data._search import Roots, Search, is_aside, leave_out, listed, roots_of
-from trainkit.data._side_folders import (
+from trainkit.data._folders._class_folders import find_classes, find_inside
+from trainkit.data._folders._search import Roots, Search, is_aside, leave_out, listed, roots_of
+from trainkit.data._folders._side_folders import (
     check_flat,
     explain_twice,
     find_said,
@@ -17,10 +16,11 @@ from trainkit.data._side_folders import (
     take_sides,
     tell_sides,
 )
+from trainkit.data._folders._tree import class_folders, pictures_in, subfolders
+from trainkit.data._folders._unclear import UnclearError, explain_two_ways
+from trainkit.data._folders._wrappers import enter_wrappers
+from trainkit.data._reading import NO_SIDES, SIDES, Reading
 from trainkit.data._sides import is_marks, says_side_only, side_of
-from trainkit.data._tree import class_folders, pictures_in, subfolders
-from trainkit.data._unclear import UnclearError, explain_two_ways
-from trainkit.data._wrappers import enter_wrappers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainkit.data._reading import Reading
-from trainkit.data._sheets import Sheet, find_column, naming, option, plain, received
-from trainkit.data._table_images import SUFFIXES, ImageFinder
-from trainkit.data._table_sides import is_side_column
+from trainkit.data._tables._images import SUFFIXES, ImageFinder
+from trainkit.data._tables._sheets import Sheet, find_column, naming, option, plain, received
+from trainkit.data._tables._sides import is_side_column
 from trainkit.errors import DataError
 
 # As `plain` has them: `File Path` and `file_path` are `filepath`.

@@ -1,0 +1,1 @@
+"""What may happen to a training image, what is drawn for it, and how it is done."""

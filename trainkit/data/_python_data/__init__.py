@@ -1,0 +1,1 @@
+"""Data that only Python has: `tf.data`, `PyDataset`, Hugging Face, pandas."""

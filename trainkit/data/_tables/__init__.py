@@ -1,0 +1,1 @@
+"""Tables of images: which column is which, and what its cells say."""
