@@ -219,6 +219,23 @@ def test_evaluate_wants_the_data_it_was_trained_on(tmp_path: Path) -> None:
         trainkit.evaluate(run)
 
 
+def test_evaluate_says_that_images_are_on_other_sides_than_in_the_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_class_folders(tmp_path / "photos", count=6)
+    run = trainkit.train(folder, **TINY, experiments=tmp_path / "experiments")
+    trainkit.evaluate(run)
+    assert "no longer those" not in caplog.text
+    for name in ("red", "green", "blue"):
+        moved = tmp_path / "photos" / "test" / name
+        moved.mkdir(parents=True)
+        shutil.move(sorted((folder / name).iterdir())[0], moved)
+        (folder / "train").mkdir(exist_ok=True)
+        (folder / name).rename(folder / "train" / name)
+    trainkit.evaluate(run)
+    assert f"The images of {run.name} are no longer those that it was trained with, or on other sides" in caplog.text
+
+
 def test_run_whose_sides_were_taken_for_classes_says_so(tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     for side in ("Training", "Testing"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,3 +183,15 @@ class Dataset:
     def sample(self, count: int) -> Part:
         """Return at most `count` images, those for testing first."""
         return take_evenly([self.parts[side] for side in ("test", "val", "train") if side in self.parts], count)
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """Return a SHA-256 of which images a data set has, in which order and of which class; not of their pixels."""
+    digest = hashlib.sha256("\n".join(dataset.class_names).encode())
+    for side, part in sorted(dataset.parts.items()):
+        digest.update(side.encode() + np.ascontiguousarray(part.labels).tobytes())
+        for index in range(len(part)):
+            if (path := part.path(index)) is None:
+                break
+            digest.update(path.name.encode(errors="surrogateescape") + b"\n")
+    return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from trainkit._progress import doing
-from trainkit.data._dataset import Dataset
+from trainkit.data._dataset import Dataset, fingerprint
 from trainkit.errors import DataError
 from trainkit.preprocessing import Preprocessing
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
+
+log = logging.getLogger("trainkit")
 
 _BATCH_SIZE = 64
 _EPSILON = 1e-7  # as Keras clips probabilities before their logarithm
@@ -129,6 +132,12 @@ def _evaluate_run(run: Run) -> dict[str, Any]:
             f"The data of {run.name} has neither a test nor a validation part. Train with --validation 0.1."
         )
     run.check_classes(dataset)
+    if run.environment.get("data") not in (None, fingerprint(dataset)):
+        log.warning(
+            "The images of %s are no longer those that it was trained with, or on other sides: among those that are "
+            "looked at may be some that it has learned by heart.",
+            run.name,
+        )
     return evaluate_model(load_keras_model(run.model_path), dataset, run.preprocessing)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import subprocess
@@ -11,10 +10,6 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-
-from trainkit.data._dataset import Dataset
 
 _PACKAGES = ("trainkit", "tensorflow", "keras", "numpy", "opencv-python-headless", "scikit-learn", "pillow")
 
@@ -68,18 +63,6 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         if old != new and not (key == "onednn" and old == "default"):  # an old run's: on or off, nobody wrote it down
             found.append(f"This training began with {what} {old}, and goes on with {new}")
     return found
-
-
-def fingerprint(dataset: Dataset) -> str:
-    """Return a SHA-256 of which images a data set has, in which order and of which class; not of their pixels."""
-    digest = hashlib.sha256("\n".join(dataset.class_names).encode())
-    for side, part in sorted(dataset.parts.items()):
-        digest.update(side.encode() + np.ascontiguousarray(part.labels).tobytes())
-        for index in range(len(part)):
-            if (path := part.path(index)) is None:
-                break
-            digest.update(path.name.encode(errors="surrogateescape") + b"\n")
-    return digest.hexdigest()
 
 
 def _version(package: str) -> str | None:

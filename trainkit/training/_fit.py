@@ -14,7 +14,7 @@ import numpy as np
 
 from trainkit._progress import doing
 from trainkit.backend import keras, tf
-from trainkit.data._dataset import Dataset
+from trainkit.data._dataset import Dataset, fingerprint
 from trainkit.data._sources import load_dataset
 from trainkit.errors import DataError, OutputError, TrainingError, TrainkitError
 from trainkit.files import check_writable, remove_leftovers, sha256_of
@@ -25,7 +25,7 @@ from trainkit.runs._run import Run, create_run
 from trainkit.runs._settings import Config
 from trainkit.training._averaging import AveragedValidation
 from trainkit.training._compilation import compile_model
-from trainkit.training._environment import describe_environment, differences, fingerprint
+from trainkit.training._environment import describe_environment, differences
 from trainkit.training._feeding import EpochSetter, Feed
 from trainkit.training._phases import Phase, plan_phases, unfreeze_top
 from trainkit.training._plateau import PlateauSchedule
