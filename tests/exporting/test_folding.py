@@ -348,3 +348,14 @@ def test_what_nobody_reads_goes() -> None:
     graph.remove_unused()
     assert [node.op for node in graph.nodes] == ["Relu", "Flatten"]
     assert graph.constants == {}
+
+
+def test_readers_of_all_values_at_once_are_the_consumers_of_each() -> None:
+    graph = Graph(shapes={INPUT: IMAGE})
+    x = conv(graph, INPUT, outputs=4, pads=(1, 1, 1, 1))
+    graph.output = graph.emit("Mul", [x, x], IMAGE)
+    graph.output = graph.emit("Add", [graph.output, x], IMAGE)
+    readers = graph.readers()
+    assert {name: graph.consumers(name) for name in readers} == readers
+    assert [node.op for node in readers[x]] == ["Mul", "Add"]
+    assert graph.output not in readers

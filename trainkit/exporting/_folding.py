@@ -34,8 +34,8 @@ def _affine(graph: Graph, node: Node) -> tuple[np.ndarray, np.ndarray]:
     return scale, shift
 
 
-def _only_reader(graph: Graph, name: str) -> Node | None:
-    readers = graph.consumers(name)
+def _only_reader(graph: Graph, name: str, readers_of: dict[str, list[Node]]) -> Node | None:
+    readers = readers_of.get(name, [])
     return readers[0] if len(readers) == 1 and name != graph.output and readers[0].inputs.count(name) == 1 else None
 
 
@@ -86,9 +86,10 @@ def _merge_reshapes(graph: Graph) -> bool:
 
 def _move_behind_flatten(graph: Graph) -> bool:
     """Let an affine map in front of a Flatten come behind it, where a dense layer can take it up."""
+    readers_of = graph.readers()
     for node in graph.nodes:
-        flatten = _only_reader(graph, node.output) if node.op == "Affine" else None
-        dense = _only_reader(graph, flatten.output) if flatten and flatten.op == "Flatten" else None
+        flatten = _only_reader(graph, node.output, readers_of) if node.op == "Affine" else None
+        dense = _only_reader(graph, flatten.output, readers_of) if flatten and flatten.op == "Flatten" else None
         if flatten is None or dense is None or dense.op != "Gemm":
             continue
         shape = graph.shapes[node.output]
@@ -114,10 +115,10 @@ def _swap(graph: Graph, first: Node, second: Node) -> None:
 
 def _fold_forwards(graph: Graph) -> bool:
     """Fold an affine map into the weights of what made its input: s(Wx + b) + t = (sW)x + (sb + t)."""
-    producers = graph.producers()
+    producers, readers_of = graph.producers(), graph.readers()
     for node in graph.nodes:
         before = producers.get(node.inputs[0]) if node.op == "Affine" else None
-        if before is None or before.op not in (*_WEIGHTED, "Affine") or len(graph.consumers(before.output)) != 1:
+        if before is None or before.op not in (*_WEIGHTED, "Affine") or len(readers_of[before.output]) != 1:
             continue
         scale, shift = _affine(graph, node)
         weights, bias = (graph.constants[name].astype(np.float64) for name in before.inputs[1:3])
@@ -139,8 +140,9 @@ def _fold_backwards(graph: Graph) -> bool:
 
     A shift only where no zeros are padded beside it.
     """
+    readers_of = graph.readers()
     for node in graph.nodes:
-        after = _only_reader(graph, node.output) if node.op == "Affine" else None
+        after = _only_reader(graph, node.output, readers_of) if node.op == "Affine" else None
         if after is None or after.op not in ("Conv", "Gemm"):
             continue
         scale, shift = _affine(graph, node)
@@ -160,8 +162,9 @@ def _fold_backwards(graph: Graph) -> bool:
 
 def _merge_dense(graph: Graph) -> bool:
     """Turn two dense layers into one, where that is no larger: V(Wx + b) + c = (VW)x + (Vb + c)."""
+    readers_of = graph.readers()
     for node in graph.nodes:
-        after = _only_reader(graph, node.output) if node.op == "Gemm" else None
+        after = _only_reader(graph, node.output, readers_of) if node.op == "Gemm" else None
         if after is None or after.op != "Gemm":
             continue
         (first, b), (second, c) = (
@@ -224,9 +227,9 @@ def _merge_powers(graph: Graph) -> bool:
 
 def _fold_padding(graph: Graph) -> bool:
     """Let a convolution do the zero padding in front of it; of values that are not negative, a maximum too."""
-    producers = graph.producers()
+    producers, readers_of = graph.producers(), graph.readers()
     for node in graph.nodes:
-        after = _only_reader(graph, node.output) if node.op == "Pad" else None
+        after = _only_reader(graph, node.output, readers_of) if node.op == "Pad" else None
         if after is None or after.op not in ("Conv", "MaxPool"):
             continue
         if after.op == "MaxPool" and not _is_positive(producers.get(node.inputs[0])):

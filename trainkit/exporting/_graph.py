@@ -83,6 +83,14 @@ class Graph:
         """Return the operations that read a value."""
         return [node for node in self.nodes if name in node.inputs]
 
+    def readers(self) -> dict[str, list[Node]]:
+        """Return, for each value, the operations that read it: `consumers` of all at once."""
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                found.setdefault(name, []).append(node)
+        return found
+
     def producers(self) -> dict[str, Node]:
         """Return the operations by the values they make."""
         return {node.output: node for node in self.nodes}
