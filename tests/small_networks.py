@@ -58,6 +58,7 @@ ONLY_ONNX = {
     "turned_round": "Transpose",
     "with_coordinates": "Slice",
     "unrolled": "Slice",
+    "unrolled_hard": "Slice",
     "sums_of_products": "Transpose",
 }
 FROM_LOGITS = ("logits", "logit")
@@ -193,6 +194,14 @@ def transposed_dilated(image: Any) -> Any:
     x = layers.Conv2DTranspose(5, 3, dilation_rate=2)(image)
     x = layers.Conv2DTranspose(5, 3, dilation_rate=2, padding="same")(x)
     return flat(layers.Conv2DTranspose(3, 3, strides=2, output_padding=1)(x))
+
+
+@network
+def transposed_and_extended(image: Any) -> Any:
+    x = layers.Conv2D(4, 5, strides=2)(image)
+    x = layers.Conv2DTranspose(5, 4, strides=3, output_padding=2)(x)
+    x = layers.MaxPooling2D(3)(layers.Conv2DTranspose(4, 4, strides=3, output_padding=(2, 0))(x))
+    return flat(x)
 
 
 @network
@@ -554,6 +563,17 @@ def one_pixel_enlarged(image: Any) -> Any:
 @network
 def unrolled(image: Any) -> Any:
     return flat(layers.LSTM(5, unroll=True)(layers.Reshape((10, 144))(image)))
+
+
+@network
+def gates(image: Any) -> Any:
+    parts = ops.split(layers.Dense(15)(layers.GlobalAveragePooling2D()(layers.Conv2D(6, 3)(image))), 3, axis=-1)
+    return classified(ops.hard_sigmoid(parts[0]) * ops.tanh(parts[1]) + parts[1] * ops.hard_sigmoid(parts[2]))
+
+
+@network
+def unrolled_hard(image: Any) -> Any:
+    return flat(layers.LSTM(5, unroll=True, recurrent_activation="hard_sigmoid")(layers.Reshape((10, 144))(image)))
 
 
 @network

@@ -367,3 +367,58 @@ def test_mobilenet_knows_what_is_on_photographs(shared: Path, tmp_path: Path, re
 def test_labels_of_an_application_may_be_others(shared: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"has 1000 classes. Received: 4 class names"):
         trainkit.export(model="mobilenet", alpha=0.25, class_names=NAMES, exported=tmp_path)
+
+
+TAGS = ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_logits_of_several_labels_leave_with_a_sigmoid(
+    tmp_path: Path, street_image: np.ndarray, asked: bool, in_memory: bool
+) -> None:
+    model = build(activation=None)
+    # Only with from_logits=True does the loss itself say that the sigmoid is missing.
+    model.compile(loss=keras.losses.BinaryFocalCrossentropy(from_logits=not asked))
+    model.save(tmp_path / "small.keras")
+    source = model if in_memory else tmp_path / "small.keras"
+    bundle = trainkit.export(source, preprocessing="unit", class_names=TAGS, from_logits=asked, exported=tmp_path)
+    assert json.loads((bundle.path / "manifest.json").read_text())["output"]["kind"] == "sigmoid"
+    expected = 1 / (1 + np.exp(-answers(model, build_preprocessing("unit", height=24, width=32), street_image)))
+    np.testing.assert_allclose(trainkit.Classifier(bundle.path).probabilities(street_image), expected, atol=1e-5)
+    assert trainkit.check(bundle.path, keras=tmp_path / "small.keras").ok
+
+
+def test_model_in_memory_says_by_its_loss_that_it_ends_in_logits(tmp_path: Path) -> None:
+    inputs = keras.Input((24, 32, 3))
+    row = layers.GlobalAveragePooling2D()(layers.Conv2D(6, 3)(inputs))
+    model = keras.Model(inputs, [layers.Dense(3, name="kind")(row), layers.Dense(4, name="tags")(row)], name="two")
+    losses = keras.losses.CategoricalCrossentropy(from_logits=True), keras.losses.BinaryCrossentropy(from_logits=True)
+    model.compile(loss=list(losses))
+    for output, kind, names in (("kind", "softmax", TAGS[:3]), ("tags", "sigmoid", TAGS)):
+        arguments: dict[str, Any] = {"class_names": names, "output": output, "name": output, "exported": tmp_path}
+        bundle = trainkit.export(model, preprocessing="unit", **arguments)
+        assert json.loads((bundle.path / "manifest.json").read_text())["output"]["kind"] == kind
+
+
+class OwnLoss(keras.losses.Loss):  # type: ignore[misc]
+    """A loss that takes logits and says nothing by its name."""
+
+    from_logits = True
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return keras.ops.mean(y_pred - y_true)
+
+
+def test_logits_that_can_be_read_in_two_ways_are_asked_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = build(activation=None)
+    model.compile(loss=OwnLoss())
+    arguments: dict[str, Any] = {"preprocessing": "unit", "class_names": TAGS, "exported": tmp_path}
+    with pytest.raises(ModelError, match=r"own_loss on logits, .* say --from-logits.*Activation\('sigmoid'\) behind"):
+        trainkit.export(model, **arguments)
+    soft = trainkit.export(model, from_logits=True, **arguments)
+    assert json.loads((soft.path / "manifest.json").read_text())["output"]["kind"] == "softmax"
+    assert "A softmax follows the 4 logits of the model small: one class an image." in caplog.text
+    advised = keras.Sequential([model, layers.Activation("sigmoid")], name="advised")
+    bundle = trainkit.export(advised, **arguments)
+    assert json.loads((bundle.path / "manifest.json").read_text())["output"]["kind"] == "sigmoid"

@@ -227,6 +227,13 @@ def test_logits_are_still_advised_where_they_are() -> None:
         traced_end(lambda image: rows(image, None))
 
 
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_logarithm_of_a_sigmoid_is_not_called_a_logit(from_logits: bool) -> None:
+    with pytest.raises(ExportError, match=r"ends in log_sigmoid: .* and no logits. End it in a sigmoid") as caught:
+        traced_end(lambda image: keras.ops.log_sigmoid(rows(image, None, 1)), from_logits=from_logits)
+    assert "--from-logits" not in str(caught.value)
+
+
 class Counting(keras.layers.Layer):  # type: ignore[misc]
     """Answers by how often it was called."""
 

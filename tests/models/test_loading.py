@@ -12,9 +12,10 @@ import h5py
 import numpy as np
 import pytest
 
-from trainkit.backend import keras
+from trainkit.backend import keras, tf
 from trainkit.errors import ModelError
-from trainkit.models._loading import at_size, ends_linear, image_shape, load_model_file
+from trainkit.models._loading import at_size, image_shape, load_model_file
+from trainkit.models._losses import ends_linear
 from trainkit.preprocessing import build_preprocessing
 
 layers = keras.layers
@@ -62,14 +63,62 @@ def test_loss_on_logits_means_nothing_behind_a_softmax(tmp_path: Path) -> None:
     assert load_model_file(tmp_path / "model.keras").from_logits is False
 
 
-def test_several_labels_on_logits_end_in_a_sigmoid(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("loss", "asked"),
+    [
+        (keras.losses.BinaryCrossentropy(from_logits=True), False),
+        (keras.losses.BinaryFocalCrossentropy(from_logits=True), False),
+        (tf.nn.sigmoid_cross_entropy_with_logits, False),
+        (keras.losses.binary_crossentropy, True),
+        ("binary_focal_crossentropy", True),
+    ],
+)
+def test_several_labels_on_logits_end_in_a_sigmoid(tmp_path: Path, loss: Any, asked: bool) -> None:
     model = build(activation=None)
-    model.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True))
+    model.compile(loss=loss)
     model.save(tmp_path / "model.keras")
-    loaded = load_model_file(tmp_path / "model.keras")
+    loaded = load_model_file(tmp_path / "model.keras", from_logits=asked)
     expected = 1 / (1 + np.exp(-model.predict(BATCH, verbose=0)))
     np.testing.assert_allclose(loaded.model.predict(BATCH, verbose=0), expected, atol=1e-6)
     assert loaded.from_logits is False
+
+
+@keras.saving.register_keras_serializable("test_loading")
+class OwnLoss(keras.losses.Loss):  # type: ignore[misc]
+    """A loss that says nothing by its name."""
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "from_logits": True}
+
+
+@pytest.mark.parametrize(("loss", "name"), [(OwnLoss(), "own_loss"), ("mse", None)])
+def test_loss_that_does_not_say_what_its_logits_are_is_no_softmax(tmp_path: Path, loss: Any, name: str | None) -> None:
+    model = build(activation=None)
+    model.compile(loss=loss)
+    model.save(tmp_path / "model.keras")
+    loaded = load_model_file(tmp_path / "model.keras")
+    assert (loaded.from_logits, bool(loaded.unclear_loss)) == (False, name is not None)
+    asked = load_model_file(tmp_path / "model.keras", from_logits=True)
+    assert asked.from_logits
+    assert asked.unclear_loss == (name or "mse")
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_each_output_has_the_loss_of_its_place_or_name(tmp_path: Path, named: bool) -> None:
+    inputs = keras.Input((12, 16, 3))
+    row = layers.GlobalAveragePooling2D()(inputs)
+    model = keras.Model(inputs, [layers.Dense(3, name="kind")(row), layers.Dense(5, name="tags")(row)])
+    losses = [
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+        keras.losses.BinaryCrossentropy(from_logits=True),
+    ]
+    model.compile(loss=dict(zip(("kind", "tags"), losses, strict=True)) if named else losses)
+    model.save(tmp_path / "model.keras")
+    assert load_model_file(tmp_path / "model.keras", output="kind").from_logits
+    tags = load_model_file(tmp_path / "model.keras", output="tags")
+    assert not tags.from_logits
+    expected = 1 / (1 + np.exp(-model.predict(BATCH, verbose=0)[1]))
+    np.testing.assert_allclose(tags.model.predict(BATCH, verbose=0), expected, atol=1e-6)
 
 
 # Keras 2, as Teachable Machine writes it: nested Sequentials, DepthwiseConv2D with groups, no "module" anywhere.

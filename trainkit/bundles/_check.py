@@ -63,10 +63,11 @@ def check(
     model = load_model(path, source, preprocessing, unsafe)
 
     from trainkit.exporting._tracing import after_blob_in_graph, trace
+    from trainkit.models._losses import ends_linear
 
     traced = trace(
         model,
-        from_logits=source.get("from_logits", False),
+        from_logits=source.get("from_logits", False) and ends_linear(model),
         after_blob=after_blob_in_graph(preprocessing),
         images=lambda: inputs_of(part, preprocessing),
     )

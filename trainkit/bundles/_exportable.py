@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,21 +12,22 @@ from trainkit.data._dataset import ChosenImages, Part, take_evenly
 from trainkit.data._sources import load_sample_images
 from trainkit.errors import ModelError, UsageError
 from trainkit.files import sha256_of
-from trainkit.models._adapting import as_classifier, check_whole_levels, takes_whole_levels
+from trainkit.models._adapting import as_classifier, check_whole_levels, output_names, takes_whole_levels
 from trainkit.models._applications import build_application, load_imagenet_names
 from trainkit.models._builders import BUILDERS
 from trainkit.models._file_checks import offering_unsafe
 from trainkit.models._loading import (
     at_size,
     class_units,
-    ends_linear,
     image_shape,
     load_model_file,
 )
+from trainkit.models._losses import LoadedModel, completed, describe_loss, ends_linear, loss_for
 from trainkit.models._outputs import load_keras_model
 from trainkit.preprocessing import Preprocessing, build_preprocessing
 from trainkit.runs._run import Run
 
+log = logging.getLogger("trainkit")
 _CHECKED_IMAGES = 64
 _SELFTEST_IMAGES = 8
 
@@ -70,12 +72,15 @@ def exportable_from_file(path: Path, description: Description, *, unsafe: bool =
         UsageError: the model needs a size.
     """
     with offering_unsafe():
-        loaded = load_model_file(path, unsafe=unsafe, output=description.output)
-    from_logits = description.from_logits or loaded.from_logits
+        loaded = load_model_file(path, unsafe=unsafe, output=description.output, from_logits=description.from_logits)
+    source = {"keras": path.name, "keras_sha256": sha256_of(path), **_said(description)}
+    return _exportable(loaded, description, source=source)
+
+
+def _said(description: Description) -> dict[str, Any]:
+    """Return what whoever exports says about a model's end, for the manifest."""
     chosen = {"output": description.output} if description.output is not None else {}
-    source = {"keras": path.name, "keras_sha256": sha256_of(path), **chosen}
-    described = replace(description, from_logits=from_logits)
-    return _exportable(loaded.model, described, source=source, whole_levels=loaded.whole_levels)
+    return {**chosen, **({"from_logits": True} if description.from_logits else {})}
 
 
 def exportable_from_model(model: Any, description: Description, *, source: dict[str, Any] | None = None) -> Exportable:
@@ -90,18 +95,18 @@ def exportable_from_model(model: Any, description: Description, *, source: dict[
         ModelError: the model is no classifier of such images, or the class names are not as many as its outputs.
         UsageError: the model needs a size, has no such output, or takes whole grey levels.
     """
-    chosen = {"output": description.output} if description.output is not None else {}
     classifier = as_classifier(model, output=description.output)
-    return _exportable(
-        classifier, description, source={**(source or {}), **chosen}, whole_levels=takes_whole_levels(model)
-    )
+    names = output_names(model) if description.output is not None else []
+    loss = loss_for(describe_loss(getattr(model, "loss", None)), description.output, names)
+    loaded = completed(classifier, loss, from_logits=description.from_logits)
+    loaded = replace(loaded, whole_levels=takes_whole_levels(model))
+    return _exportable(loaded, description, source={**(source or {}), **_said(description)})
 
 
-def _exportable(
-    model: Any, description: Description, *, source: dict[str, Any], whole_levels: bool = False
-) -> Exportable:
+def _exportable(loaded: LoadedModel, description: Description, *, source: dict[str, Any]) -> Exportable:
+    model = loaded.model
     preprocessing = description.preprocessing_for(image_shape(model))
-    if whole_levels:
+    if loaded.whole_levels:
         check_whole_levels(model.name, preprocessing)
     fixed = at_size(model, preprocessing.shape)
     names = list(description.class_names or [])
@@ -111,18 +116,36 @@ def _exportable(
             f"The model {model.name} has {expected} classes. Received: {len(names)} class names. Give one for each, "
             "in the order of its outputs."
         )
-    if description.from_logits and not ends_linear(fixed):
+    if loaded.from_logits and not ends_linear(fixed):
         raise UsageError(
             f"--from-logits is for a model without a last activation; {model.name} ends in one. Leave it out."
         )
-    from_logits = {"from_logits": True} if description.from_logits else {}
+    if loaded.unclear_loss is not None:
+        _check_reading(model.name, len(names), loaded.unclear_loss, description.from_logits)
+    from_logits = {"from_logits": True} if loaded.from_logits else {}
     return Exportable(
         model=fixed,
         preprocessing=preprocessing,
         class_names=names,
         source={**source, **from_logits},
-        from_logits=description.from_logits,
+        from_logits=loaded.from_logits,
         **_images_of(description),
+    )
+
+
+def _check_reading(name: str, count: int, loss: str, from_logits: bool) -> None:
+    """Say that logits of several outputs can be read in two ways, where no loss says in which."""
+    labels = "put keras.layers.Activation('sigmoid') behind the model, and leave out --from-logits"
+    if not from_logits:
+        raise ModelError(
+            f"The model {name} was compiled with {loss} on logits, which does not say what its {count} outputs are. "
+            f"For one class an image, say --from-logits: a softmax follows. For several labels at once, {labels}."
+        )
+    log.warning(
+        "A softmax follows the %d logits of the model %s: one class an image. For several labels at once, %s.",
+        count,
+        name,
+        labels,
     )
 
 
@@ -155,7 +178,7 @@ def exportable_from_application(
         class_names=description.class_names or load_imagenet_names(),
     )
     source = {"application": name, "weights": named_weights, **({} if alpha is None else {"alpha": alpha})}
-    return _exportable(model, whole, source=source)
+    return _exportable(LoadedModel(model, False), whole, source=source)
 
 
 def _images_of(description: Description) -> dict[str, Part]:

@@ -52,7 +52,13 @@ def load_model(path: Path | None, source: dict[str, Any], preprocessing: Preproc
 
     if path is not None:
         with doing("Loading the network"), offering_unsafe():
-            return at_size(load_model_file(path, unsafe=unsafe, output=source.get("output")).model, preprocessing.shape)
+            loaded = load_model_file(
+                path,
+                unsafe=unsafe,
+                output=source.get("output"),
+                from_logits=source.get("from_logits", False),
+            )
+            return at_size(loaded.model, preprocessing.shape)
     check_application(source["application"])
     return build_application(
         source["application"],

@@ -22,8 +22,9 @@ def attribute_of(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
 def mend(proto: onnx.ModelProto) -> None:
     """Correct two things that tf2onnx writes and nothing can run.
 
-    It gives a convolution a second bias where a constant is added behind the first, and it says as a negative pad what
-    is output_padding: a transposed kernel shorter than its stride.
+    It gives a convolution a second bias where a constant is added behind the first, and it says as negative pads what
+    is output_padding: of a transposed kernel shorter than its stride, or asked for. TensorFlow has all of that behind
+    the image, whatever half of it tf2onnx puts in front.
     """
     arrays = {tensor.name: tensor for tensor in proto.graph.initializer}
     for node in proto.graph.node:
@@ -40,7 +41,7 @@ def mend(proto: onnx.ModelProto) -> None:
                 [
                     *kept,
                     helper.make_attribute("pads", [max(pad, 0) for pad in pads]),
-                    helper.make_attribute("output_padding", [max(-pad, 0) for pad in pads[2:]]),
+                    helper.make_attribute("output_padding", [max(-pads[side] - pads[side + 2], 0) for side in (0, 1)]),
                 ]
             )
 

@@ -173,6 +173,18 @@ def _write_pool(writer: _Writer, node: Node) -> None:
     writer.add(node.op, node.inputs, node.output, kernel_shape=attributes.pop("kernel"), **attributes)
 
 
+def _write_hard_sigmoid(writer: _Writer, node: Node) -> None:
+    """Write a slope of 1/6 as the next number where something else than x is multiplied by it.
+
+    OpenCV takes HardSigmoid(x) * y, with this slope and 1/2, for HardSwish(x), whatever y is.
+    """
+    alpha = np.float32(node.attributes["alpha"])
+    gated = [reader for reader in writer.graph.consumers(node.output) if reader.op == "Mul"]
+    if any(node.inputs[0] not in reader.inputs for reader in gated):
+        alpha = np.nextafter(alpha, np.float32(1)) if alpha == np.float32(1 / 6) else alpha
+    writer.add("HardSigmoid", node.inputs, node.output, alpha=float(alpha), beta=node.attributes["beta"])
+
+
 def _write_clip(writer: _Writer, node: Node) -> None:
     least, most = node.attributes["min"], node.attributes["max"]
     if writer.opset == 9:
@@ -279,6 +291,7 @@ _WRITE: dict[str, Callable[[_Writer, Node], None]] = {
     "Affine": _write_affine,
     "MaxPool": _write_pool,
     "AveragePool": _write_pool,
+    "HardSigmoid": _write_hard_sigmoid,
     "Clip": _write_clip,
     "Pow": _write_pow,
     "Softmax": _write_softmax,

@@ -243,6 +243,14 @@ def _judge_answers(output: Any, model: Any, answers: np.ndarray | None, from_log
 
     An average of softmaxes, a product of probabilities or a ReLU over its sum are probabilities as they are.
     """
+    last = output
+    while last.op.type in _PASSED:
+        last = last.op.inputs[0]
+    if last.op.type == "Neg" and last.op.inputs[0].op.type == "Softplus":
+        raise ExportError(
+            f"The model {model.name} ends in log_sigmoid: its outputs are logarithms of probabilities, and no logits. "
+            "End it in a sigmoid, activation='sigmoid', which has no weights: those of the model stay."
+        )
     if answers is not None and _are_probabilities(answers):
         if from_logits:
             raise ExportError(
@@ -253,9 +261,6 @@ def _judge_answers(output: Any, model: Any, answers: np.ndarray | None, from_log
     if from_logits:
         kind = "sigmoid" if _units(output, model) == 1 else "softmax"
         return kind, kind, output
-    last = output
-    while last.op.type in _PASSED:
-        last = last.op.inputs[0]
     ending = f"The model {model.name} ends in {last.op.type}, in the layer `{model.layers[-1].name}`."
     if answers is not None and answers.min() >= 0 and answers.max() <= 1:
         sums = answers.sum(1)

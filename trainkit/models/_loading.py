@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +21,24 @@ import h5py
 from trainkit._progress import doing
 from trainkit.backend import keras
 from trainkit.errors import ModelError
-from trainkit.models._adapting import as_classifier, is_of_keras, takes_whole_levels
+from trainkit.models._adapting import as_classifier, is_of_keras, output_names, takes_whole_levels
 from trainkit.models._calling import LAMBDA_ADVICE, cause_of
 from trainkit.models._file_checks import as_plain_model, check_config, check_links, check_members
 from trainkit.models._keras2._loading import is_keras_2, load_keras_2_archive, load_keras_2_hdf5
 from trainkit.models._lambdas import lending_names
+from trainkit.models._losses import LoadedModel, completed, loss_for
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A Keras model, and what the file says about its training."""
-
-    model: Any
-    from_logits: bool  # whether it was compiled with a loss for a model that ends without its softmax or sigmoid
-    whole_levels: bool = False  # whether the file's model takes whole grey levels, 0 to 255
-
-
-def load_model_file(path: Path, *, unsafe: bool = False, output: str | None = None) -> LoadedModel:
+def load_model_file(
+    path: Path, *, unsafe: bool = False, output: str | None = None, from_logits: bool = False
+) -> LoadedModel:
     """Load a `.keras` or `.h5` file; without `unsafe`, nothing in it is executed.
 
     Args:
         path: of the file.
         unsafe: build Lambda layers, and custom classes that the caller has registered with Keras.
         output: which of several outputs counts.
+        from_logits: the model ends without its softmax or sigmoid, even where its loss does not say so.
 
     Raises:
         ModelError: the file is missing, damaged, or holds what Keras 3 cannot build safely; names the layer.
@@ -61,7 +56,9 @@ def load_model_file(path: Path, *, unsafe: bool = False, output: str | None = No
         raise
     except Exception as error:  # zip, JSON, h5py and Keras raise whatever they meet in a damaged file
         raise _cannot_load(path, error) from error
-    loaded = _loaded(as_classifier(model, output=output), _loss_for(loss, output))
+    classifier = as_classifier(model, output=output)
+    names = output_names(model) if isinstance(loss, list) and output is not None else []
+    loaded = completed(classifier, loss_for(loss, output, names), from_logits=from_logits)
     return replace(loaded, whole_levels=takes_whole_levels(model))
 
 
@@ -144,41 +141,12 @@ def _load_hdf5(path: Path, unsafe: bool) -> tuple[Any, Any]:
     return model, training.get("loss")
 
 
-def _loaded(model: Any, loss: Any) -> LoadedModel:
-    name, from_logits = _loss_of(loss)
-    if not from_logits or not ends_linear(model):
-        return LoadedModel(model, False)
-    if name == "binary_crossentropy" and class_units(model) > 1:  # several labels at once: no softmax would be right
-        outputs = keras.layers.Activation("sigmoid")(model.outputs[0])
-        return LoadedModel(keras.Model(model.inputs[0], outputs, name=model.name), False)
-    return LoadedModel(model, True)
-
-
-def _loss_for(loss: Any, output: str | None) -> Any:
-    """Return the loss of the output that counts, of a model that was compiled with one for each by its name."""
-    return loss[output] if isinstance(loss, dict) and output in loss else loss
-
-
 def _json_attribute(file: h5py.File, name: str) -> Any:
     text = file.attrs.get(name)
     if text is None:
         return None
     data = text if isinstance(text, str) else bytes(text).decode("utf-8")
     return json.loads(data)
-
-
-def _loss_of(loss: Any) -> tuple[str | None, bool]:
-    """Return a compiled loss's name in snake case, and whether it takes logits."""
-    if isinstance(loss, dict):
-        name, inner = loss.get("class_name"), loss.get("config")
-        if name == "function" or not isinstance(inner, dict):
-            name, inner = inner if isinstance(inner, str) else name, {}
-        return _snake_case(str(name)), inner.get("from_logits") is True
-    return (_snake_case(loss), False) if isinstance(loss, str) else (None, False)
-
-
-def _snake_case(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def image_shape(model: Any) -> tuple[int | None, int | None, int]:
@@ -273,13 +241,3 @@ def _called_at(model: Any, inputs: Any) -> Any:
 def class_units(model: Any) -> int:
     """Return how many values a model gives for an image."""
     return int(model.outputs[0].shape[-1])
-
-
-def ends_linear(model: Any) -> bool:
-    """Whether a model's last layer has no activation of its own."""
-    last = model
-    while getattr(last, "layers", None) and getattr(last, "outputs", None):  # a nested model may be the last layer
-        last = last.outputs[0]._keras_history.operation
-    if isinstance(last, keras.layers.Softmax):
-        return False
-    return getattr(getattr(last, "activation", None), "__name__", "linear") == "linear"

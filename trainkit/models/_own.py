@@ -28,10 +28,10 @@ def build_own_model(
     from trainkit.models._loading import (
         at_size,
         class_units,
-        ends_linear,
         image_shape,
         load_model_file,
     )
+    from trainkit.models._losses import ends_linear
 
     loaded = load_model_file(Path(path))
     model = loaded.model
