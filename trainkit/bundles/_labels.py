@@ -20,8 +20,22 @@ _FORMS = (
 _NUMBERED = re.compile(r"(\d+)(?:\s*[:=\t]\s*|\s*[.)]\s+|\s+-\s+|\s+)(\S.*)")
 _NUMBER_BEHIND = re.compile(r"(.*\S)\s*[:=\t]\s*(\d+)")
 _HEADINGS = ("class", "class_name", "classname", "classes", "label", "labels", "name", "names", "category", "breed")
-_NUMBERS = ("id", "index", "idx", "number", "no", "class_id", "class_index", "label_id")
 _HOLDERS = ("class_names", "classes", "labels", "names", "class_indices", "id2label", "label2id")
+_NUMBERS = (
+    *("id", "index", "idx", "number", "no", "nr", "#", "class_id", "class_index", "label_id", "label_index"),
+    *("label", "class", "target", "code", "output", "", "unnamed: 0"),  # where they hold numbers
+)
+_COUNTS = ("count", "counts", "images", "samples", "total", "frequency", "support", "size", "n", "train", "test")
+_IMAGES = (
+    *("image", "images", "img", "file", "filename", "file_name", "path", "filepath", "file_path", "image_id"),
+    *("image_path", "image_name"),
+)
+_NUMBER_AFTER_SPACE = re.compile(r"(.*\S)\s+(\d+)")
+_RANGE = re.compile(r"\d+\s*(?:-|–|to)\s*\d+")
+_KEY_OF_YAML = re.compile(rf"(?:{'|'.join(_HOLDERS)})\s*:\s*(?:[\[{{].*)?|nc\s*:\s*\d+")
+# What no name for people is: a value behind a colon, or text in quotes before one.
+_STRUCTURE = re.compile(r".*\S\s*[:=]\s*[\d\"'\[{(].*|.*[{}\[\]]|[\"'].*")
+_QUOTED_KEY = re.compile(r"([\"']).*\1\s*:.*")
 _DELIMITERS = (",", ";", "\t")
 
 
@@ -37,10 +51,49 @@ def read_labels(path: Path) -> list[str]:
         raise DataError(f"The labels {path} cannot be read (it is empty). {_FORMS}.")
     if body[0] in "{[(" or re.match(r"(array|dict_keys|list|tuple)\(", body):
         return _from_value(path, _parse(path, body))
+    if (made_by := re.match(r"([A-Za-z_][\w.]*)\(\s*[\[{(<]", body)) and body.endswith(")"):
+        raise DataError(
+            f"{path} is what Python prints for {made_by[1]}(...), which is not read. Write the class names as JSON, in "
+            'the order of the outputs, ["cats", "dogs"], or with their numbers, {"cats": 0, "dogs": 1}.'
+        )
     lines = text.rstrip().splitlines()
+    if path.suffix.lower() == ".pbtxt" or re.match(r"item\s*\{", body):
+        raise DataError(
+            f"{path} is a label map of object detection (`item {{ id: 1 ... }}`), which counts from 1. {_FORMS}."
+        )
+    if path.suffix.lower() in (".yaml", ".yml") or any(_KEY_OF_YAML.fullmatch(line.strip()) for line in lines):
+        return _from_yaml(path, [re.sub(r"(^|\s+)#.*", "", line).rstrip() for line in lines])
     if path.suffix.lower() in (".csv", ".tsv"):
         return _from_csv(path, lines)
     return _from_lines(path, [line.strip() for line in lines])
+
+
+def _from_yaml(path: Path, lines: list[str]) -> list[str]:
+    """Return the names of a YAML file that is nothing but a list, or has one behind a key such as `names`."""
+    lines = [line for line in lines if line.strip() and line != "---"]
+    keys = [(place, re.match(r"([A-Za-z_]\w*)\s*:\s*(.*)", line)) for place, line in enumerate(lines)]
+    keys = [(place, key) for place, key in keys if key]
+    held = [(place, key[2]) for place, key in keys if key and key[1] in _HOLDERS]
+    if not keys:
+        return _from_lines(path, [line.strip() for line in lines])
+    if len(held) != 1:
+        raise DataError(
+            f"{path} is read as YAML, and has {len(held)} keys such as `names` with the class names. Expected one: "
+            f"`names: [cats, dogs]`. Otherwise: {_FORMS[0].lower()}{_FORMS[1:]}."
+        )
+    (start, first), ends = held[0], [place for place, _ in keys if place > held[0][0]]
+    rest = [line.strip() for line in lines[start + 1 : ends[0] if ends else len(lines)]]
+    if not first:
+        if not rest:
+            raise DataError(f"{path} has no class names behind its key. Expected `names: [cats, dogs]`.")
+        return _from_lines(path, rest)
+    flow = " ".join([first, *rest])
+    if not re.fullmatch(r"\[.*\]|\{.*\}", flow):
+        raise DataError(f"{path} has {flow!r:.80} for the class names. Expected `names: [cats, dogs]`.")
+    bare = re.fullmatch(r"\[([^\[\]{}\"':]+)\]", flow)  # YAML needs no quotes
+    if bare:
+        return [_to_name(path, name) for name in bare[1].removesuffix(",").split(",")]
+    return _from_value(path, _parse(path, flow))
 
 
 def _read_text(path: Path) -> str:
@@ -122,21 +175,62 @@ def _in_order(path: Path, numbered: Sequence[tuple[int, str]]) -> list[str]:
 def _from_lines(path: Path, lines: list[str]) -> list[str]:
     if not all(lines):
         raise DataError(f"{path} has an empty line. Expected one class name a line, in the order of the outputs.")
+    if len(lines) > 1 and all(line.endswith(",") for line in lines[:-1]):  # the inside of a list, or of a dictionary
+        lines = [re.sub(r"^([\"'])(\d+)\1\s*:", r"\2:", line.removesuffix(",").rstrip()) for line in lines]
+    if (delimiter := _delimiter_of_headings(lines)) is not None:
+        return _from_table(path, lines, delimiter)
     for delimiter in _DELIMITERS:
         if (table := _numbered_table(lines, delimiter)) is not None:
             return _in_order(path, table)
+    if all(_RANGE.fullmatch(line) for line in lines) and _numbered_lines(lines) is not None:
+        raise DataError(
+            f"The lines of {path} read as ranges, such as {lines[0]!r}, and not as numbered class names. If that is "
+            'what the classes are called, write them as JSON: ["0 to 2", "3 to 9"].'
+        )
+    if (numbered := _numbered_lines(lines)) is not None:
+        return _in_order(path, [(number, name) for (number, _), name in zip(numbered, _bare(numbered), strict=True)])
+    if all(re.match(r"-\s+\S", line) for line in lines):  # a list in YAML
+        lines = [line[1:].strip() for line in lines]
+    names = _bare([(0, line) for line in lines])
+    if all(_STRUCTURE.fullmatch(name) for name in names) or any(_QUOTED_KEY.fullmatch(name) for name in names):
+        raise DataError(
+            f"The lines of {path}, such as {lines[0]!r:.80}, hold more than a class name, in a form that is not read. "
+            f"{_FORMS}."
+        )
+    return names
+
+
+def _numbered_lines(lines: list[str]) -> list[tuple[int, str]] | None:
+    """Return number and name of each line, none where they are not all numbered."""
     numbered = [_NUMBERED.fullmatch(line) for line in lines]
     if all(numbered) and not _are_part_of_names(lines):
-        return _in_order(path, [(int(match[1]), match[2]) for match in numbered if match])
+        return [(int(match[1]), match[2]) for match in numbered if match]
     joined = [re.fullmatch(r"(\d+)[._-](\S.*)", line) for line in lines]
     if sorted(int(match[1]) for match in joined if match) == list(range(len(lines))):
-        return _in_order(path, [(int(match[1]), match[2]) for match in joined if match])
+        return [(int(match[1]), match[2]) for match in joined if match]
     behind = [_NUMBER_BEHIND.fullmatch(line) for line in lines]
     if all(behind):
-        return _in_order(path, [(int(match[2]), match[1]) for match in behind if match])
-    if all(re.match(r"-\s+\S", line) for line in lines):  # a list in YAML
-        return [line[1:].strip() for line in lines]
-    return lines
+        return [(int(match[2]), match[1]) for match in behind if match]
+    spaced = [(int(match[2]), match[1]) for match in map(_NUMBER_AFTER_SPACE.fullmatch, lines) if match]
+    # `type 0` and `type 1` are names, and so are `Boeing 737` and `Airbus 320`.
+    complete = sorted(number for number, _ in spaced) == list(range(len(lines)))
+    return spaced if complete and 1 < len({name for _, name in spaced}) == len(lines) else None
+
+
+def _bare(numbered: list[tuple[int, str]]) -> list[str]:
+    """Return the names, without quotes where all have them."""
+    quoted = [re.fullmatch(r"([\"'])((?:(?!\1).)+)\1", name) for _, name in numbered]
+    return [match[2].strip() for match in quoted if match] if all(quoted) else [name for _, name in numbered]
+
+
+def _delimiter_of_headings(lines: list[str]) -> str | None:
+    """Return what parts the columns of a table, where its first line says what is in them."""
+    for delimiter in _DELIMITERS:
+        heading = [cell.strip().lower() for cell in lines[0].split(delimiter)]
+        known = {*_HEADINGS, *_NUMBERS, *_COUNTS, *_IMAGES} - {""}
+        if len(heading) > 1 and len(lines) > 1 and known.issuperset(heading) and {*_HEADINGS} & {*heading}:
+            return delimiter
+    return None
 
 
 def _are_part_of_names(lines: list[str]) -> bool:
@@ -156,8 +250,10 @@ def _numbered_table(lines: list[str], delimiter: str) -> list[tuple[int, str]] |
     columns = list(zip(*rows, strict=True))
     numbers = [place for place, column in enumerate(columns) if all(cell.isdecimal() for cell in column)]
     names = [place for place in range(len(columns)) if place not in numbers]
-    if len(numbers) > 1 or (heading and not any(heading[place] in _NUMBERS for place in numbers)):
-        # There may be a count of images too, beside the class's number or without one.
+    called = [place for place in numbers if heading and heading[place] in _NUMBERS]
+    # There may be a count of images too, beside the class's number or without one.
+    numbers = called or [place for place in numbers if not heading or heading[place] not in _COUNTS]
+    if len(numbers) > 1 or (heading and not called):
         numbers = [place for place in numbers if sorted(map(int, columns[place])) == list(range(len(rows)))]
     if not rows or len(numbers) != 1 or not names:
         return None
@@ -168,11 +264,19 @@ def _from_csv(path: Path, lines: list[str]) -> list[str]:
     """Return the names of a CSV file: by its column of numbers, or else by the column that is called so."""
     counts = {delimiter: lines[0].count(delimiter) for delimiter in _DELIMITERS}
     delimiter = max(counts, key=lambda key: counts[key])
-    filled = [line for line in lines if line.strip()]
+    return _from_table(path, [line for line in lines if line.strip()], delimiter)
+
+
+def _from_table(path: Path, filled: list[str], delimiter: str) -> list[str]:
     if (table := _numbered_table(filled, delimiter)) is not None:
         return _in_order(path, table)
     rows = [[cell.strip() for cell in row] for row in csv.reader(filled, delimiter=delimiter)]
     heading = [cell.lower() for cell in rows[0]]
+    if images := [cell for cell in heading if cell in _IMAGES and cell not in _COUNTS]:
+        raise DataError(
+            f"{path} has a column `{images[0]}`: it is a table of images, and says nothing of the order of a model's "
+            f"outputs. {_FORMS}."
+        )
     named = [place for place, cell in enumerate(heading) if cell in _HEADINGS]
     if len(named) == 1:
         place, rows = named[0], rows[1:]
@@ -188,4 +292,7 @@ def _from_csv(path: Path, lines: list[str]) -> list[str]:
     ]
     if uneven:
         raise DataError(f"{path} has no class name in row {uneven[0]}. Expected one in each, as in the first line.")
-    return [row[place] for row in rows]
+    names = [row[place] for row in rows]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise DataError(f"{path} has the class {twice[0]!r} more than once. Expected one row for each class.")
+    return names
