@@ -74,7 +74,8 @@ def export(
         manifest: the manifest of a bundle, whose preprocessing and class names hold.
         data: a data set's name or a folder of images, for the self-test and the check.
         images: instead of `data`, uint8 `(height, width, 3)`, BGR. With neither, photographs that scikit-learn has.
-        from_logits: the model ends without its softmax or sigmoid; a file that was compiled so says it itself.
+        from_logits: the model ends without its softmax or sigmoid; one that was compiled so says it itself. A sigmoid
+            follows one unit, or several where the loss is a binary one; otherwise a softmax.
         output: of a model that has several, the name of the one that counts.
         opencv: the oldest version that must read the bundle.
         clients: the programs that the bundle carries: `python`, `cpp`, `node`, `web`.

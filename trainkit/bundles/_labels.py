@@ -90,9 +90,8 @@ def _from_yaml(path: Path, lines: list[str]) -> list[str]:
     flow = " ".join([first, *rest])
     if not re.fullmatch(r"\[.*\]|\{.*\}", flow):
         raise DataError(f"{path} has {flow!r:.80} for the class names. Expected `names: [cats, dogs]`.")
-    bare = re.fullmatch(r"\[([^\[\]{}\"':]+)\]", flow)  # YAML needs no quotes
-    if bare:
-        return [_to_name(path, name) for name in bare[1].removesuffix(",").split(",")]
+    if bare := re.fullmatch(r"[\[{]([^\[\]{}\"']+)[\]}]", flow):  # YAML needs no quotes
+        return _from_lines(path, [name.strip() for name in bare[1].rstrip(", ").split(",")])
     return _from_value(path, _parse(path, flow))
 
 
