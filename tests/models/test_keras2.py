@@ -68,6 +68,7 @@ def test_files_of_transfer_learning_answer_as_keras_2_did(shared: Path) -> None:
         ("clip_by_value", {"clip_value_min": [0, -1, 0], "clip_value_max": 1}, lambda x: np.clip(x, [0, -1, 0], 1)),
         ("math.multiply", {"y": ["images", 0, 0]}, lambda x: x * x),
         ("compat.v1.floor_div", {"y": 0.5}, lambda x: x // 0.5),
+        ("math.floormod", {"y": 0.75}, lambda x: x % 0.75),
         ("compat.v1.reduce_mean", {"axis": 1, "keepdims": True, "keep_dims": None}, lambda x: x.mean(1, keepdims=True)),
         ("compat.v1.pad", {"paddings": [[0, 0], [1, 0], [0, 2], [0, 0]], "mode": "REFLECT", "constant_values": 0},
          lambda x: np.pad(x, [(0, 0), (1, 0), (0, 2), (0, 0)], mode="reflect")),

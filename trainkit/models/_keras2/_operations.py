@@ -140,6 +140,7 @@ _TAKES_TWO: dict[str, Callable[[Any, Any], Any]] = {
     "math.add": ops.add, "__operators__.add": ops.add, "math.subtract": ops.subtract, "math.multiply": ops.multiply,
     "math.truediv": ops.true_divide, "math.divide": ops.true_divide, "math.pow": ops.power,
     "math.maximum": ops.maximum, "math.minimum": ops.minimum, "math.floordiv": ops.floor_divide, "math.mod": ops.mod,
+    "math.floormod": ops.mod,
     "math.squared_difference": lambda x, y: ops.square(ops.subtract(x, y)),
 }  # fmt: skip
 _REDUCES: dict[str, Callable[..., Any]] = {
