@@ -81,8 +81,8 @@ def _read_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) ->
         if dtype.hasobject:
             raise DataError(
                 f"{path}: {info.filename} is no plain array: it holds Python objects, which are not read from a file "
-                "that may come from a stranger. Save numbers (y.astype('int64')), texts (names.astype(str)), and images of one size "
-                "(numpy.stack(images))."
+                "that may come from a stranger. Save numbers (y.astype('int64')), texts (names.astype(str)), and "
+                "images of one size (numpy.stack(images))."
             )
         if member.tell() + size != info.file_size:
             raise DataError(f"{path}: {info.filename} is no plain array, or was cut off. Save it again.")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from trainkit.data._reading import Reading
 from trainkit.data._tables._images import SUFFIXES, ImageFinder
+from trainkit.data._tables._paths_of_sides import side_of_word
 from trainkit.data._tables._sheets import Sheet, find_column, naming, option, plain, received
 from trainkit.data._tables._sides import is_side_column
 from trainkit.errors import DataError
@@ -27,7 +28,9 @@ _LABEL_NAMES = (
     "diagnosis dx emotion groundtruth finalllabel findinglabels"
 )
 _LABELS = frozenset(_LABEL_NAMES.split())
-_YES, _NO, _MINUS = ("1", "1.0", "true"), ("0", "0.0", "false"), ("-1", "-1.0")
+_YES, _NO, _MINUS = ("1", "1.0", "true", "yes", "y", "x"), ("0", "0.0", "false", "no", "n"), ("-1", "-1.0")
+_MEASURE_NAMES = "width height w h depth channels size imagesize imgsize filesize bytes filebytes area"
+_MEASURES = frozenset(_MEASURE_NAMES.split())
 _BOX = r"bbox|(bbox|box|roi)?(x1|y1|x2|y2|xmin|ymin|xmax|ymax)"
 _MANY_NUMBERS = 64  # columns of them: pixels
 
@@ -162,13 +165,33 @@ def _say_the_same(sheet: Sheet, one: int, other: int) -> bool:
 def _class_columns(sheet: Sheet, image: int) -> list[int]:
     """Return the columns of a table that has one for each class; none where it has not."""
     others = _other_columns(sheet, image)
-    signs = {_sign(cell) for index in others for cell in sheet.column(index)}
-    return others if len(others) > 1 and signs in ({"0", "1"}, {"-1", "1"}) else []
+    if len(others) < 2 or _signs(sheet, others) not in ({"0", "1"}, {"-1", "1"}, {"", "1"}):
+        return []
+    classes = [index for index in others if not side_of_word(sheet.header[index])]
+    if not classes or classes == others or _one_each(sheet, others):  # a train may be a class, beside bus and car
+        return others if classes else []
+    if len(classes) > 1 and _one_each(sheet, classes):
+        return classes
+    name = next(sheet.header[index] for index in others if index not in classes)
+    raise DataError(
+        f"{sheet.path}: the column `{name}` may be a side or a class. Rename it: `is_{name.lower()}` where it is a "
+        f"side, `class_{name.lower()}` where it is a class."
+    )
+
+
+def _one_each(sheet: Sheet, columns: Sequence[int]) -> bool:
+    return all(sum(is_yes(row[index]) for index in columns) == 1 for row in sheet.rows)
+
+
+def _signs(sheet: Sheet, columns: Sequence[int]) -> set[str | None]:
+    return {_sign(cell) for index in columns for cell in sheet.column(index)}
 
 
 def _sign(cell: str) -> str | None:
     """Return what a cell of a class's own column says; `None` for anything else: CheXpert's -1 beside 0 is a doubt."""
-    return "1" if cell.lower() in _YES else "0" if cell.lower() in _NO else "-1" if cell in _MINUS else None
+    if not cell:
+        return ""
+    return "1" if is_yes(cell) else "0" if cell.lower() in _NO else "-1" if cell in _MINUS else None
 
 
 def _other_columns(sheet: Sheet, image: int) -> list[int]:
@@ -185,7 +208,8 @@ def _other_columns(sheet: Sheet, image: int) -> list[int]:
 
 
 def _is_yes_or_no(sheet: Sheet, index: int) -> bool:
-    return {_sign(cell) for cell in sheet.column(index)} <= {"0", "1"}
+    signs = _signs(sheet, [index])
+    return signs <= {"0", "1", ""} and signs != {""}
 
 
 def is_yes(cell: str) -> bool:
@@ -224,6 +248,12 @@ def _no_label(sheet: Sheet, image: int) -> DataError:
     begin = f"{sheet.path} has no column `label`"
     others = _other_columns(sheet, image)
     yes_or_no = [index for index in others if _is_yes_or_no(sheet, index)]
+    if len(others) > 1 and None not in (signs := _signs(sheet, others)) and "1" in signs:
+        held = naming(sign or "nothing" for sign in sorted(map(str, signs)))
+        return DataError(
+            f"{begin}, but {len(others)} columns that hold {held}. Expected 0 and 1 alone, in a column for each class: "
+            f"write one of them into every cell, or {option('label', sheet.header[others[0]])} for that column alone."
+        )
     if len(yes_or_no) > 1 and len(yes_or_no) >= len(others) - 2:
         names = naming(sheet.header[index] for index in yes_or_no)
         odd = next(sheet.header[index] for index in others if index not in yes_or_no)
@@ -236,10 +266,11 @@ def _no_label(sheet: Sheet, image: int) -> DataError:
             f"{begin}, but {len(others)} columns of shares from 0 to 1. Expected 0 and 1, a column for each class: "
             "trainkit learns no shares. Put 1 where the largest is, or add a column `label`."
         )
+    others = [index for index in others if plain(sheet.header[index]) not in _MEASURES]
     plausible = [index for index in others if 1 < len(set(sheet.column(index))) <= max(2, len(sheet.rows) // 2)]
     if not plausible:  # one that is usually an image's: `Image,Id`, where the Id is the whale's
         left = [i for i, name in enumerate(sheet.header) if i != image and name and not is_side_column(plain(name))]
-        plausible = others or left
+        plausible = others or [i for i in left if plain(sheet.header[i]) not in _MEASURES]
     return _nothing_named(sheet, "label", plausible[0] if plausible else None)
 
 
@@ -247,6 +278,8 @@ def _nothing_named(sheet: Sheet, role: str, example: int | None) -> DataError:
     said = f", or {option(role, sheet.header[example])}" if example is not None else ""
     if len(sheet.header) == 1 and re.search(r"[|: ]", sheet.header[0]):
         said += ", with commas, semicolons or tabs between the columns"
+    if sheet.header[0].startswith("#"):
+        said += ". Where the line with # is a comment, take it out"
     return DataError(
         f"{sheet.path} has no column `{role}`. Expected a first line such as `image,label` or `image,label,split`, "
         f"with other usual names for them{said}. Received: {received(sheet)}"
