@@ -108,6 +108,12 @@ FOUND: dict[str, Layout] = {
         classes=COUNTS,
         warnings=[r"not line 13 \(extra\).*passed over"],
     ),
+    "folds with letters, one asked for": Layout(
+        table=table("image,label,fold", sided(["A", "B", "C", "A", "B", "C"])),
+        images=FILES,
+        reading={"fold": 0},
+        error="no row of the column `fold` has 0. Expected one of A, B, C. Write 0, 1, 2 for them",
+    ),
     "folds with letters": Layout(
         table=table("image,label,fold", sided(["A", "B", "C", "A", "B", "C"])),
         images=FILES,
@@ -126,6 +132,20 @@ FOUND: dict[str, Layout] = {
         images=FILES,
         classes=COUNTS,
         sides={"train": 10, "val": 2},
+        warnings=["one column a class: cat, dog"],
+    ),
+    "one-hot beside words of sides": Layout(
+        table=one_hot_beside("belongs_to", "train", "test", "unused"),
+        images=FILES,
+        classes=COUNTS,
+        warnings=["`belongs_to` looks like sides.*unused is no side", "one column a class: cat, dog"],
+    ),
+    "one-hot beside a column of sides, said so": Layout(
+        table=one_hot_beside("mine", "train", "train", "test"),
+        images=FILES,
+        reading={"columns": "split=mine"},
+        classes=COUNTS,
+        sides={"train": 8, "test": 4},
         warnings=["one column a class: cat, dog"],
     ),
     "trains beside buses": Layout(

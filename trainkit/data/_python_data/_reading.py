@@ -16,7 +16,7 @@ from trainkit.data._python_data._hugging_face import is_hugging_face, stream_row
 from trainkit.data._python_data._pixel_files import PixelFile
 from trainkit.data._python_data._streams import Stream
 from trainkit.data._reading import Reading, check_applies
-from trainkit.data._tables._paths_of_sides import side_of_word
+from trainkit.data._tables._words_of_sides import side_of_word
 from trainkit.errors import DataError, TrainkitError, UsageError
 
 TAKEN = "a tf.data.Dataset, a keras.utils.PyDataset, a datasets.Dataset, a pandas table"  # in words
@@ -191,7 +191,8 @@ def _read(
 ) -> tuple[np.ndarray | PackedPixels, list[Any]] | None:
     """Read a stream to its end; `None` for one without any labels that is not needed."""
     labels: list[Any] = []
-    with PixelFile(path, stream.name) as file, doing(f"Reading {stream.name}"):
+    bound = "" if stream.is_bounded else ", which does not say how much there is"
+    with PixelFile(path, stream.name) as file, doing(f"Reading {stream.name}{bound}"):
         for image, label in _examples(stream):
             file.add(image)
             labels.append(label)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from trainkit.data._reading import Reading
 from trainkit.data._tables._images import SUFFIXES, ImageFinder
-from trainkit.data._tables._paths_of_sides import side_of_word
 from trainkit.data._tables._sheets import Sheet, find_column, naming, option, plain, received
 from trainkit.data._tables._sides import is_side_column
+from trainkit.data._tables._words_of_sides import are_sides, side_of_word
 from trainkit.errors import DataError
 
 # As `plain` has them: `File Path` and `file_path` are `filepath`.
@@ -56,9 +56,10 @@ def choose_columns(sheet: Sheet, reading: Reading, finder: ImageFinder) -> Colum
     label = _label_column(sheet, reading, image, warnings)
     classes: list[int] = []
     if label is None:
-        classes = _class_columns(sheet, image)
+        others = _other_columns(sheet, image, reading)
+        classes = _class_columns(sheet, others)
         if not classes:
-            raise _no_label(sheet, image)
+            raise _no_label(sheet, image, others)
     if boxes := [name for name in sheet.header if re.fullmatch(_BOX, plain(name))]:
         warnings.append(f"{sheet.path} has boxes ({naming(boxes)}), which are not used: images are classified whole.")
     return Columns(image=image, label=label, classes=classes, warnings=warnings)
@@ -162,9 +163,8 @@ def _say_the_same(sheet: Sheet, one: int, other: int) -> bool:
     return len({first for first, _ in pairs}) == len({second for _, second in pairs}) == len(pairs)
 
 
-def _class_columns(sheet: Sheet, image: int) -> list[int]:
+def _class_columns(sheet: Sheet, others: list[int]) -> list[int]:
     """Return the columns of a table that has one for each class; none where it has not."""
-    others = _other_columns(sheet, image)
     if len(others) < 2 or _signs(sheet, others) not in ({"0", "1"}, {"-1", "1"}, {"", "1"}):
         return []
     classes = [index for index in others if not side_of_word(sheet.header[index])]
@@ -194,16 +194,18 @@ def _sign(cell: str) -> str | None:
     return "1" if is_yes(cell) else "0" if cell.lower() in _NO else "-1" if cell in _MINUS else None
 
 
-def _other_columns(sheet: Sheet, image: int) -> list[int]:
+def _other_columns(sheet: Sheet, image: int, reading: Reading) -> list[int]:
     """Return the columns that are neither an image's name, nor a side, nor an index that pandas has written."""
     return [
         index
         for index, name in enumerate(sheet.header)
         if index != image
         and name
+        and name.lower() != reading.column_names.get("split", "").strip().lower()
         and not re.fullmatch(r"unnamed: \d+", name.lower())
         and (plain(name) not in _IMAGES or _is_yes_or_no(sheet, index))  # a class may be called `photo`
         and not is_side_column(plain(name))
+        and not are_sides(sheet.column(index))
     ]
 
 
@@ -244,9 +246,8 @@ def _no_image(sheet: Sheet, finder: ImageFinder) -> DataError:
     return _nothing_named(sheet, "image", found[0] if found else None)
 
 
-def _no_label(sheet: Sheet, image: int) -> DataError:
+def _no_label(sheet: Sheet, image: int, others: list[int]) -> DataError:
     begin = f"{sheet.path} has no column `label`"
-    others = _other_columns(sheet, image)
     yes_or_no = [index for index in others if _is_yes_or_no(sheet, index)]
     if len(others) > 1 and None not in (signs := _signs(sheet, others)) and "1" in signs:
         held = naming(sign or "nothing" for sign in sorted(map(str, signs)))

@@ -155,8 +155,9 @@ def _where_they_are(sheet: Sheet, column: str, cells: Sequence[str], finder: Ima
     if not elsewhere:
         return ""
     if len(folders) > 1:
+        who = "They" if all(cell in elsewhere for cell in some) else "Some of them"
         return (
-            f" They lie in several folders ({naming(map(str, folders))}): put them together in one, or write the "
+            f" {who} lie in several folders ({naming(map(str, folders))}): put them together in one, or write the "
             f"folder too in the column `{column}`."
         )
     return f" Some of them, not all, are found with --images {shlex.quote(str(next(iter(folders))))}"

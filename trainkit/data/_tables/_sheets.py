@@ -171,4 +171,4 @@ def option(role: str, name: str) -> str:
 
 def received(sheet: Sheet) -> str:
     """Return the names of a table's columns, for a message."""
-    return naming((name for name in sheet.header if name), most=12) or "an empty line"
+    return naming((f"`{name}`" if "," in name else name for name in sheet.header if name), most=12) or "an empty line"

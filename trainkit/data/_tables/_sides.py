@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from trainkit.data._reading import Reading
 from trainkit.data._sides import side_of
-from trainkit.data._tables._paths_of_sides import side_of_word, sides_in_paths
 from trainkit.data._tables._sheets import Sheet, find_column, naming, option, plain
+from trainkit.data._tables._words_of_sides import are_sides, side_of_word, sides_in_paths
 from trainkit.errors import DataError
 
 _OURS = ("split", "side")  # always about sides: what else is in them is an error
@@ -99,7 +99,8 @@ def _sides_in(sheet: Sheet, index: int, *, strict: bool) -> list[str] | None:
         if (side := sides[cell]) is None:
             raise DataError(
                 f"{sheet.path}, line {line}: the column `{sheet.header[index]}` is about sides: expected train, val or "
-                f"test. Received: {cell or 'nothing'}. Rename the column where it is about something else."
+                f"test. Received: {cell or 'nothing'}. Take such rows out, or rename the column where it is about "
+                "something else."
             )
         found.append(side)
     return found
@@ -160,12 +161,9 @@ def _side_of_flag(sheet: Sheet, index: int) -> str | None:
 def _like_sides(sheet: Sheet, index: int) -> str | None:
     """Say that most values of a column are words of sides; `None` where they are not."""
     cells, name = sheet.column(index), sheet.header[index]
-    sides = {cell: side_of_word(cell) for cell in cells}
-    foreign = sorted(cell for cell, side in sides.items() if side is None)
-    known = {side for side in sides.values() if side}
-    most = 2 * len(foreign) <= len(sides) or 2 * sum(sides[cell] is None for cell in cells) <= len(cells)
-    if len(sides) < 2 or not most or not ("train" in known or len(known) > 1):
+    if not are_sides(cells):
         return None
+    foreign = sorted({cell for cell in cells if side_of_word(cell) is None})
     begin = f"{sheet.path}: the column `{name}` looks like sides, and is passed over"
     if not foreign:
         return f"{begin}: {option('split', name)} obeys it."
@@ -208,9 +206,10 @@ def _with_fold(sheet: Sheet, folds: Sequence[int], fold: int, of_rows: Sequence[
     cells = sheet.column(folds[0])
     chosen = [_fold_of(cell) == fold for cell in cells]
     if not any(chosen):
+        hint = "" if any(_fold_of(cell) is not None for cell in cells) else ". Write 0, 1, 2 for them"
         raise DataError(
             f"{sheet.path}: no row of the column `{sheet.header[folds[0]]}` has {fold}. Expected one of "
-            f"{naming(sorted(set(cells)), most=12)}"
+            f"{naming(sorted(set(cells)), most=12)}{hint}"
         )
     return [
         "test" if side == "test" else "val" if is_val else "train" for side, is_val in zip(of_rows, chosen, strict=True)

@@ -1,4 +1,4 @@
-"""Sides that stand in the paths of a table alone: `train/a.jpg`, `test/b.jpg`."""
+"""Words of sides in a table: in the cells of a column, or in its paths alone: `train/a.jpg`, `test/b.jpg`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ from trainkit.data._tables._sheets import Sheet, naming, plain
 def side_of_word(word: str) -> str | None:
     """Return the side that a cell or folder names; `None` where it names none."""
     return SIDE_OF.get(plain(word).replace("trainval", "train").removesuffix("set"))
+
+
+def are_sides(cells: Sequence[str]) -> bool:
+    """Tell whether most values of a column are words of sides, by their kinds or by the rows."""
+    sides = {cell: side_of_word(cell) for cell in cells}
+    known = {side for side in sides.values() if side}
+    if len(sides) < 2 or not ("train" in known or len(known) > 1):
+        return False
+    foreign = [cell for cell, side in sides.items() if side is None]
+    return 2 * len(foreign) <= len(sides) or 2 * sum(sides[cell] is None for cell in cells) <= len(cells)
 
 
 def sides_in_paths(sheet: Sheet, image: int, warnings: list[str]) -> Sequence[str | None] | None:
