@@ -279,7 +279,7 @@ def _nothing_named(sheet: Sheet, role: str, example: int | None) -> DataError:
     said = f", or {option(role, sheet.header[example])}" if example is not None else ""
     if len(sheet.header) == 1 and re.search(r"[|: ]", sheet.header[0]):
         said += ", with commas, semicolons or tabs between the columns"
-    if sheet.header[0].startswith("#"):
+    if sheet.header and sheet.header[0].startswith("#"):
         said += ". Where the line with # is a comment, take it out"
     return DataError(
         f"{sheet.path} has no column `{role}`. Expected a first line such as `image,label` or `image,label,split`, "
