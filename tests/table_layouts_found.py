@@ -154,6 +154,11 @@ FOUND: dict[str, Layout] = {
         classes={"bus": EACH, "train": EACH},
         warnings=["one column a class: bus, train"],
     ),
+    "sides alone": Layout(
+        table=spelled("1", "0").replace("cat,dog", "Dev,Test"),
+        images=FILES,
+        error="no column `label`: `Dev`, `Test` speak of sides, not of classes",
+    ),
     "trains, or a side, among several labels": Layout(
         table=table(
             "image,cat,dog,train", [(image, "1", dog, FLAGS[n % 6]) for n, (image, _, dog) in enumerate(ONE_HOT)]

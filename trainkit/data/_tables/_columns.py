@@ -249,6 +249,9 @@ def _no_image(sheet: Sheet, finder: ImageFinder) -> DataError:
 def _no_label(sheet: Sheet, image: int, others: list[int]) -> DataError:
     begin = f"{sheet.path} has no column `label`"
     yes_or_no = [index for index in others if _is_yes_or_no(sheet, index)]
+    if others and all(side_of_word(sheet.header[index]) for index in others):
+        names = naming(f"`{sheet.header[index]}`" for index in others)
+        return DataError(f"{begin}: {names} speak of sides, not of classes. Add one that has the class of each image.")
     if len(others) > 1 and None not in (signs := _signs(sheet, others)) and "1" in signs:
         held = naming(sign or "nothing" for sign in sorted(map(str, signs)))
         return DataError(
