@@ -144,10 +144,13 @@ def _list_tops(listing: Listing) -> None:
 
 
 def _list_side(side: str, listing: Listing, reading: Reading) -> None:
-    for root, label in listing.layout.sides[side]:
+    layout = listing.layout
+    others = {path for of_side in layout.sides.values() for path, _ in of_side}  # a side may be inside another
+    apart = others.union(listing.left_out)
+    for root, label in layout.sides[side]:
         # A linked class is followed wherever it leads: its owner has put it there.
         inside = [os.path.realpath(path) for path in (listing.folder, root.parent, root)]
-        found = sorted(walk(root, inside, {inside[-1]}, listing.aside, listing.left_out))
+        found = sorted(walk(root, inside, {inside[-1]}, listing.aside, apart))
         if label is not None:
             listing.files[side].setdefault(label, []).extend(found)
             continue
