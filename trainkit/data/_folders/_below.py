@@ -130,29 +130,24 @@ def _tell_deeper(search: Search, classes: dict[str, list[Path]]) -> None:
     told = classes.get("train", [])
     below: dict[Path, set[str]] = {}
     for path in told:
-        names = {one.name for one in class_folders(path) if one not in search.left_out}
-        if not has_pictures(path) and not all(is_images(name) or name == path.name for name in names):
-            below[path] = names
+        beneath = {one.name for one in class_folders(path) if one not in search.left_out}
+        if not has_pictures(path) and not all(is_images(name) or name == path.name for name in beneath):
+            below[path] = beneath
     if not below:
         return
-    alike = len(told) > 1 and all(len(below.get(path, ())) > 1 and below[path] == below[told[0]] for path in told)
-    wrapper = [path for path, names in below.items() if len(names) > 1]
-    otherwise = ""
-    if not search.reading.sides and not search.side_folders and told[0].parent == search.base:
-        if alike:
-            one, other = ({"train": path, "test": beside} for path, beside in _both_orders(told[0], told[-1]))
-            otherwise = (
-                f" Where these are the classes, name the sides: {side_option(one, search.base)} or "
-                f"{side_option(other, search.base)}"
-            )
-        elif len(wrapper) == 1 and len(below) == 1:
-            otherwise = f" Where these are the classes: {side_option({'train': wrapper[0]}, search.base)}"
-    names = in_words(sorted({name for of_class in below.values() for name in of_class}))
+    names = in_words(sorted({name for beneath in below.values() for name in beneath}))
+    options = [] if search.reading.sides or search.side_folders else _other_readings(told, below)
+    otherwise = f" Where these are the classes: {' or '.join(options)}" if options else ""
     search.warnings.append(
         f"{search.base}: the classes are {in_words([path.name for path in told])}; what is in the folders below them "
         f"({names}) is taken together.{otherwise}"
     )
 
 
-def _both_orders(one: Path, other: Path) -> tuple[tuple[Path, Path], tuple[Path, Path]]:
-    return (one, other), (other, one)
+def _other_readings(classes: list[Path], below: dict[Path, set[str]]) -> list[str]:
+    """Return the options that take what is below for the classes: of sides, or of the only folder that has any."""
+    first, last, base = classes[0], classes[-1], classes[0].parent
+    if len(classes) > 1 and all(len(below.get(path, ())) > 1 and below[path] == below[first] for path in classes):
+        return [side_option({"train": one, "test": other}, base) for one, other in ((first, last), (last, first))]
+    wrappers = [path for path, names in below.items() if len(names) > 1]
+    return [side_option({"train": wrappers[0]}, base)] if len(wrappers) == len(below) == 1 else []

@@ -7,7 +7,7 @@ from pathlib import Path
 from trainkit.data._folders._labels import in_words, suggest_names
 from trainkit.data._folders._search import Roots, Search, leads_to, leave_out, listed, roots_of, shown
 from trainkit.data._folders._tree import class_folders, has_pictures, subfolders
-from trainkit.data._folders._unclear import UnclearError, explain_two_ways, likely_table
+from trainkit.data._folders._unclear import UnclearError, explain_two_ways, likely_table, side_option
 from trainkit.data._reading import SIDES
 from trainkit.data._sides import (
     guess_side,
@@ -39,8 +39,8 @@ def find_inside(search: Search) -> dict[str, Roots] | None:
     if not told or not once or "train" not in known:
         raise UnclearError(
             f"{search.base} can be read in two ways: {listed([example])} has the folders {', '.join(inside)}, which "
-            f"look like sides, and {_what_else(sides)}. --no-sides takes all below a class for its images; for "
-            "sides, put each image into a folder of its side, once for each class."
+            f"look like sides, and {_what_else(sides)}. --no-sides takes all below a class for its images; "
+            f"{_how_to_take(sides)}."
         )
     search.warnings.append(
         f"{search.base}: the sides are inside the classes, such as {example.name}/{inside[0]}. --no-sides takes all "
@@ -60,6 +60,17 @@ def _explain_several(base: Path, several: list[Path], inner: dict[Path, str | No
     )
 
 
+def _how_to_take(sides: dict[Path, dict[Path, str | None]]) -> str:
+    """Say how the sides inside the classes are taken: by an option where each class has the same folders."""
+    names = [{side: path.name for path, side in of_class.items() if side} for of_class in sides.values()]
+    once = all(sum(map(bool, of_class.values())) == len(names[0]) for of_class in sides.values())
+    if once and "train" in names[0] and all(of_class == names[0] for of_class in names):
+        base = next(iter(sides))
+        option = side_option({side: base / name for side, name in names[0].items()}, base)
+        return f"{option} takes these for sides, and leaves out what is beside them"
+    return "for sides, put each image into a folder of its side, once for each class"
+
+
 def _what_else(sides: dict[Path, dict[Path, str | None]]) -> str:
     """Say why these are not simply the sides of each class."""
     for path, of_class in sides.items():
@@ -75,14 +86,19 @@ def _what_else(sides: dict[Path, dict[Path, str | None]]) -> str:
 def roots_inside(search: Search, folders: dict[Path, dict[str, Path]]) -> dict[str, Roots]:
     """Return where the images are, from class to its folders by side."""
     found: dict[str, Roots] = {}
+    beside: list[Path] = []
     for path, of_class in folders.items():
         search.tops.append(path)
         for side, folder in of_class.items():
             if folder.is_dir():
                 found.setdefault(side, []).append((folder, None if search.reading.by_name else path.name))
-        search.left_out += [
+        beside += [
             one for one in subfolders(path) if path not in of_class.values() and not leads_to(one, of_class.values())
         ]
+    search.left_out += beside
+    if beside:
+        names = in_words([str(path.relative_to(search.base)) for path in beside])
+        search.warnings.append(f"{search.base}: left out, beside the sides inside the classes: {names}")
     leave_out(search, [path for path in subfolders(search.base) if path not in folders])
     return found
 

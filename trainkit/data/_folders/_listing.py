@@ -10,6 +10,7 @@ from pathlib import Path
 
 from trainkit.data._folders._labels import in_words, label_of
 from trainkit.data._folders._layout import Layout, recognize
+from trainkit.data._folders._names import judge_names
 from trainkit.data._folders._tree import Aside, entries, files_below, is_picture, is_within, walk
 from trainkit.data._folders._unclear import suggest
 from trainkit.data._inspection import ImageFile, inspect_files
@@ -114,6 +115,7 @@ def list_folder(folder: Path, reading: Reading = AS_NAMED) -> Listing:
         _list_side(side, listing, reading)
     if reading.by_name:
         _leave_out_unlabelled(listing)
+    listing.warnings.extend(judge_names(folder, listing.files, by_name=reading.by_name))
     for paths in (listing.aside.strays, listing.aside.hidden, listing.aside.links, listing.left_out):
         paths.sort()
     return listing
