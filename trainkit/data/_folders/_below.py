@@ -40,12 +40,13 @@ def judge_below(search: Search, sides: dict[str, Roots]) -> None:
     _leave_out_marks(search, everything)
     if search.reading.sides == NO_SIDES:
         return
+    known = set(everything)  # a side inside a class, perhaps
     inner = [
         one
         for side, paths in classes.items()
         for path in paths
         for one in _inner_sides(search, path)
-        if one.side != side
+        if one.side != side and one.path not in known
     ]
     if inner:
         _judge_inner(search, classes, inner)
@@ -54,7 +55,7 @@ def judge_below(search: Search, sides: dict[str, Roots]) -> None:
 
 
 def _leave_out_marks(search: Search, classes: list[Path]) -> None:
-    marks = [path for top in classes for path in _marks_below(top, search.base)]
+    marks = list(dict.fromkeys(path for top in classes for path in _marks_below(top)))
     search.left_out += marks
     if marks:
         names = in_words([str(path.relative_to(search.base)) for path in marks[:_SHOWN]])
@@ -65,7 +66,7 @@ def _leave_out_marks(search: Search, classes: list[Path]) -> None:
         )
 
 
-def _marks_below(folder: Path, base: Path) -> Iterator[Path]:
+def _marks_below(folder: Path) -> Iterator[Path]:
     """Yield the folders of marks that lie beside pictures, in a folder and below."""
     beneath = subfolders(folder)
     marks = [path for path in beneath if says_marks_only(path.name) and holds_pictures(path)]
@@ -73,7 +74,7 @@ def _marks_below(folder: Path, base: Path) -> Iterator[Path]:
     if marks and (has_pictures(folder) or any(map(holds_pictures, others))):
         yield from marks
     for path in others:
-        yield from _marks_below(path, base)
+        yield from _marks_below(path)
 
 
 def _inner_sides(search: Search, top: Path) -> list[_Inner]:

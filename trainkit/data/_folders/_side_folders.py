@@ -73,6 +73,8 @@ def find_sides(search: Search, named: dict[Path, str], deep: list[Path]) -> dict
     if "train" not in found:
         _check_train(base, named, deep)
         top = _classes_beside(base, found, rest)
+        if top and len(found) < len(deep):
+            raise UnclearError(explain_twice(base, {**named, base: "train"}, [base, *deep]))
         found = {"train": base, **found} if top else found
     elif len(set(named.values())) == 1 and rest:
         raise UnclearError(explain_two_ways(base, found, class_folders(deep[0]), rest))
@@ -225,7 +227,7 @@ def _enter_alike(search: Search) -> None:
 
 def _check_nested(search: Search) -> None:
     """Raise where the folders in a side are called like sides, and are no classes as it seems."""
-    others = search.side_folders.values()
+    others = {*search.side_folders.values(), *search.left_out}
     for side, folder in search.side_folders.items():
         inner = {path: side_of(path.name) for path in class_folders(folder) if path not in others}
         inner = {path: name for path, name in inner.items() if name and says_side_only(path.name)}
