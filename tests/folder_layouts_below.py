@@ -120,16 +120,34 @@ LAYOUTS_BELOW: dict[str, Layout] = {
     ),
     "numbered folders of images": Layout(
         tree={"images_001": 5, "images_002": 5},
-        answer=Answer(classes={"images_001": 5, "images_002": 5}, warnings=("only a number tells apart",)),
+        answer=Answer(classes={"images_001": 5, "images_002": 5}, warnings=("only a number or letter tells apart",)),
     ),
     "numbered classes beside a table": Layout(
         tree={"c0": 5, "c1": 5, "drivers.csv": "subject,classname\n"},
-        answer=Answer(classes={"c0": 5, "c1": 5}, warnings=(r"only a number tells apart.*drivers\.csv",)),
+        answer=Answer(classes={"c0": 5, "c1": 5}, warnings=(r"only a number or letter tells apart.*drivers\.csv",)),
     ),
     "numbers as classes, beside a table": Layout(
         tree={"0": 5, "1": 5, "names.csv": "id,name\n"}, answer=Answer(classes={"0": 5, "1": 5})
     ),
+    "pieces with letters, in a wrapper, and a table beside it": Layout(
+        tree={"data/part_a": 5, "data/part_b": 5, "data/extra": 3, "labels.csv": "image,label\n"},
+        answer=Answer(refusal=r"part_a, part_b look like pieces.*labels\.csv --images"),
+        advice={"--no-sides": Answer(classes={"extra": 3, "part_a": 5, "part_b": 5}, warnings=("data",))},
+    ),
+    "pieces in train, and a table": Layout(
+        tree={"train/images_1": 5, "train/images_2": 5, "test": 4, "train.csv": "image,label\n"},
+        answer=Answer(refusal=r"images_1, images_2 look like pieces.*train\.csv"),
+        advice={
+            "--sides train=train": Answer(
+                classes={"images_1": 5, "images_2": 5}, left_out=("test",), warnings=("tells apart", "test")
+            )
+        },
+    ),
     # a wrapper beside others
+    "classes beside the unlabelled": Layout(
+        tree={**CATS_DOGS, "unlabeled": 6},
+        answer=Answer(classes={**CATS_DOGS, "unlabeled": 6}, warnings=("unlabeled is taken.*without labels",)),
+    ),
     "data beside screenshots": Layout(
         tree={**sided({"data": 6}), "screenshots": 4},
         answer=Answer(refusal="two ways"),
@@ -257,6 +275,21 @@ LAYOUTS_BELOW: dict[str, Layout] = {
         answer=Answer(refusal="two ways"),
         advice={"--sides 'train=训练集,test=测试集'": both(6, 3)},
     ),
+    "French training, English test": Layout(
+        tree=sided({"apprentissage": 6, "test": 3}),
+        answer=Answer(refusal="two ways"),
+        advice={"--sides train=apprentissage,test=test": both(6, 3)},
+    ),
+    "English training, Spanish test": Layout(
+        tree=sided({"train": 6, "prueba": 3}),
+        answer=Answer(refusal="two ways"),
+        advice={"--sides train=train,test=prueba": both(6, 3)},
+    ),
+    "images beside a test": Layout(
+        tree=sided({"images": 6, "test": 3}),
+        answer=Answer(refusal="two ways"),
+        advice={"--sides train=images,test=test": both(6, 3)},
+    ),
     "the same folders, in either order": Layout(
         tree=sided({"lab": 6, "field": 6}),
         answer=Answer(
@@ -270,6 +303,11 @@ LAYOUTS_BELOW: dict[str, Layout] = {
     ),
     "a val and a test with the same classes": Layout(
         tree={**CATS_DOGS, **sided({"test": 3, "val": 2})}, answer=but(both(6, 3, 2), warnings=(TOP,))
+    ),
+    "a test below each class, told": Layout(
+        tree={"cat/2020": 6, "cat/test": 3, "dog/2020": 6, "dog/test": 3},
+        options="--sides train=.,test=test",
+        answer=but(both(6, 3), warnings=(r"below them \(2020\)",)),
     ),
     "a test with the same classes, told": Layout(
         tree={**CATS_DOGS, **sided({"test": 3})}, options="--sides train=.,test=test", answer=both(6, 3)

@@ -34,7 +34,7 @@ _HINTS = {  # how words begin that speak of sides, in more languages: enough to 
     "test": ("test", "prueba", "тест", "测试", "テスト", "評価"),
 }
 _PIECES = (*_GENERAL, "fold", "batch", "cv", "chunk", "subset", "group", "shard", "archive", "volume")
-_PIECE = re.compile(r"(.*?)[\s._-]*\d+")
+_PIECE = re.compile(r"(.*?)(?:[\s._-]*(?:\d+|\(\d+\))|[\s._-]+[A-Fa-f])")
 _FOLD = re.compile(r"(fold|split|part|batch|cv|chunk|subset|set|group)[\s._-]*(\d+|[a-e])", re.IGNORECASE)
 _AROUND = f"({'|'.join(_GENERAL)})?"
 _GROWN = re.compile(f"{_AROUND}({'|'.join(sorted(SIDE_OF, key=len, reverse=True))}){_AROUND}")
@@ -97,6 +97,16 @@ def is_small_copies(name: str) -> bool:
 def is_unlabelled(name: str) -> bool:
     """Whether the name says that the pictures have no labels."""
     return any(word in _UNLABELLED for word in _words(name))
+
+
+def says_unlabelled_only(name: str) -> bool:
+    """Whether the name says so and nothing else; `unknown` may well be a class."""
+    words = _words(name)
+    return is_unlabelled(name) and "unknown" not in words and all(_says_nothing(word) for word in words)
+
+
+def _says_nothing(word: str) -> bool:
+    return word in _UNLABELLED or word in _GENERAL or word == "to" or word.isdecimal()
 
 
 def is_fold(name: str) -> bool:

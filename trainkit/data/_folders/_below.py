@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainkit.data._folders._labels import in_words
+from trainkit.data._folders._pieces import judge_numbered
 from trainkit.data._folders._search import Roots, Search
 from trainkit.data._folders._tree import class_folders, has_pictures, holds_pictures, subfolders
 from trainkit.data._folders._unclear import UnclearError, side_option
@@ -48,10 +49,11 @@ def judge_below(search: Search, sides: dict[str, Roots]) -> None:
         for one in _inner_sides(search, path)
         if one.side != side and one.path not in known
     ]
+    judge_numbered(search, classes.get("train", []))
     if inner:
         _judge_inner(search, classes, inner)
     else:
-        _tell_deeper(search, classes)
+        _tell_deeper(search, classes, known)
 
 
 def _leave_out_marks(search: Search, classes: list[Path]) -> None:
@@ -126,12 +128,12 @@ def _option_inside(search: Search, classes: dict[str, list[Path]], base: Path) -
     return side_option({side: base / names.pop() for side, names in places.items()}, base)
 
 
-def _tell_deeper(search: Search, classes: dict[str, list[Path]]) -> None:
+def _tell_deeper(search: Search, classes: dict[str, list[Path]], known: set[Path]) -> None:
     """Say what is taken together where there are only folders in a class."""
     told = classes.get("train", [])
     below: dict[Path, set[str]] = {}
     for path in told:
-        beneath = {one.name for one in class_folders(path) if one not in search.left_out}
+        beneath = {one.name for one in class_folders(path) if one not in search.left_out and one not in known}
         if not has_pictures(path) and not all(is_images(name) or name == path.name for name in beneath):
             below[path] = beneath
     if not below:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainkit.data._folders._labels import in_words, suggest_names
-from trainkit.data._folders._search import Roots, Search, leads_to, leave_out, listed, roots_of, shown
+from trainkit.data._folders._labels import in_words
+from trainkit.data._folders._search import Roots, Search, leads_to, leave_out, listed, roots_of
 from trainkit.data._folders._tree import class_folders, has_pictures, subfolders
-from trainkit.data._folders._unclear import UnclearError, explain_two_ways, likely_table, side_option
+from trainkit.data._folders._unclear import UnclearError, explain_two_ways, side_option
 from trainkit.data._reading import SIDES
 from trainkit.data._sides import (
     guess_side,
     is_fold,
     is_images,
-    is_piece,
     is_small_copies,
     is_unlabelled,
     is_wrapper,
     says_marks_only,
+    says_unlabelled_only,
     side_of,
-    stem_of_pieces,
 )
 
 
@@ -113,12 +112,7 @@ def find_classes(search: Search) -> dict[str, Roots]:
     if len(classes) > 1:
         _check_alike(search.base, classes)
         _check_wrapper(search.base, classes)
-        _judge_numbered(search, classes)
-        if small := [path for path in classes if is_small_copies(path.name)]:
-            search.warnings.append(
-                f"{small[0]} is taken for a class, though its name speaks of small copies: move it away where it has "
-                "those."
-            )
+        _tell_doubtful(search, classes)
     return {"train": roots_of(search, search.base)}
 
 
@@ -147,23 +141,11 @@ def _check_wrapper(base: Path, classes: list[Path]) -> None:
         raise UnclearError(explain_two_ways(base, {"train": deep[0]}, inner[deep[0]], rest))
 
 
-def _judge_numbered(search: Search, classes: list[Path]) -> None:
-    """Judge class folders that only a number tells apart: they may be pieces of one set of pictures.
-
-    Raises:
-        UnclearError: there is a table beside them, which may have the labels.
-    """
-    base, names = search.base, [path.name for path in classes]
-    stem, table = stem_of_pieces(names), likely_table(base)
-    if stem and table and is_piece(stem):
-        raise UnclearError(
-            f"{base} can be read in two ways: {in_words(names)} look like pieces of one set of pictures, whose labels "
-            f"are in {table.name}. With all images moved into one folder, train on {table} --images FOLDER; "
-            "--no-sides takes the folders for classes. Say which."
-        )
-    hint = suggest_names([classes[0]]) and suggest_names(classes)
-    if hint and all(is_fold(name) or name.isdecimal() for name in names):
-        search.warnings.append(f"{base}: the classes are {shown(classes)}.{hint}")
-    elif stem and (table or is_piece(stem)):
-        labels = f" The labels may be in {table.name}: name that as DATA instead." if table else ""
-        search.warnings.append(f"{base}: the classes are {shown(classes)}, which only a number tells apart.{labels}")
+def _tell_doubtful(search: Search, classes: list[Path]) -> None:
+    """Say which class folders have names that say that they are none."""
+    for path in classes:
+        if is_small_copies(path.name) or says_unlabelled_only(path.name):
+            what = "of small copies" if is_small_copies(path.name) else "of pictures without labels"
+            search.warnings.append(
+                f"{path} is taken for a class, though its name speaks {what}: move it away where it has those."
+            )

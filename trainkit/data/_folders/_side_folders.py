@@ -11,7 +11,7 @@ from trainkit.data._folders._tree import class_folders, has_pictures, holds_file
 from trainkit.data._folders._unclear import UnclearError, explain_flat, explain_two_ways, no_classes, suggest
 from trainkit.data._folders._wrappers import enter_side, enter_wrappers, images_beside_marks
 from trainkit.data._reading import SIDES
-from trainkit.data._sides import PLAIN, is_images, is_unlabelled, says_side_only, side_of
+from trainkit.data._sides import PLAIN, guess_side, is_images, is_unlabelled, says_side_only, side_of
 
 _TOP = "what lies beside the other sides"
 
@@ -77,7 +77,9 @@ def find_sides(search: Search, named: dict[Path, str], deep: list[Path]) -> dict
             raise UnclearError(explain_twice(base, {**named, base: "train"}, [base, *deep]))
         found = {"train": base, **found} if top else found
     elif len(set(named.values())) == 1 and rest:
-        raise UnclearError(explain_two_ways(base, found, class_folders(deep[0]), rest))
+        guesses = {side: path for path in rest if (side := guess_side(path.name)) and side != "train"}
+        others = [path for path in rest if path not in guesses.values()]
+        raise UnclearError(explain_two_ways(base, {**found, **guesses}, class_folders(deep[0]), others))
     else:
         top = []
     flat = [path for path in named if path not in deep]
@@ -94,7 +96,7 @@ def _classes_beside(base: Path, found: dict[str, Path], rest: list[Path]) -> lis
     """Return the class folders beside sides for validation and testing that have the same ones; none where none has.
 
     Raises:
-        UnclearError: they share some.
+        UnclearError: they share some, or a folder beside them has some.
     """
     inner = {path.name for folder in found.values() for path in class_folders(folder)}
     top = [path for path in subfolders(base) if path.name in inner]
@@ -102,6 +104,10 @@ def _classes_beside(base: Path, found: dict[str, Path], rest: list[Path]) -> lis
         return top
     if top:
         raise UnclearError(explain_two_ways(base, {"train": base, **found}, rest, []))
+    likely = [path for path in rest if any(one.name in inner for one in class_folders(path))]
+    if train := next((path for path in likely if guess_side(path.name) == "train"), (*likely, None)[0]):
+        others = [path for path in rest if path != train]
+        raise UnclearError(explain_two_ways(base, {"train": train, **found}, class_folders(train), others))
     return []
 
 
