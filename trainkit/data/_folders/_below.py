@@ -36,24 +36,23 @@ def judge_below(search: Search, sides: dict[str, Roots]) -> None:
     Raises:
         UnclearError: there are folders whose names speak of another side.
     """
+    labels = {path: label for roots in sides.values() for path, label in roots if label is not None}
     classes = {side: [path for path, label in roots if label is not None] for side, roots in sides.items()}
-    everything = [path for paths in classes.values() for path in paths]
-    _leave_out_marks(search, everything)
+    _leave_out_marks(search, list(labels))
     if search.reading.sides == NO_SIDES:
         return
-    known = set(everything)  # a side inside a class, perhaps
     inner = [
         one
         for side, paths in classes.items()
         for path in paths
         for one in _inner_sides(search, path)
-        if one.side != side and one.path not in known
+        if one.side != side and one.path not in labels  # a side inside a class
     ]
-    judge_numbered(search, classes.get("train", []))
+    judge_numbered(search, [path for path in classes.get("train", []) if path.name == labels[path]])
     if inner:
         _judge_inner(search, classes, inner)
     else:
-        _tell_deeper(search, classes, known)
+        _tell_deeper(search, classes.get("train", []), labels)
 
 
 def _leave_out_marks(search: Search, classes: list[Path]) -> None:
@@ -128,12 +127,11 @@ def _option_inside(search: Search, classes: dict[str, list[Path]], base: Path) -
     return side_option({side: base / names.pop() for side, names in places.items()}, base)
 
 
-def _tell_deeper(search: Search, classes: dict[str, list[Path]], known: set[Path]) -> None:
+def _tell_deeper(search: Search, told: list[Path], labels: dict[Path, str]) -> None:
     """Say what is taken together where there are only folders in a class."""
-    told = classes.get("train", [])
     below: dict[Path, set[str]] = {}
     for path in told:
-        beneath = {one.name for one in class_folders(path) if one not in search.left_out and one not in known}
+        beneath = {one.name for one in class_folders(path) if one not in search.left_out and one not in labels}
         if not has_pictures(path) and not all(is_images(name) or name == path.name for name in beneath):
             below[path] = beneath
     if not below:
@@ -142,8 +140,8 @@ def _tell_deeper(search: Search, classes: dict[str, list[Path]], known: set[Path
     options = [] if search.reading.sides or search.side_folders else _other_readings(told, below)
     otherwise = f" Where these are the classes: {' or '.join(options)}" if options else ""
     search.warnings.append(
-        f"{search.base}: the classes are {in_words([path.name for path in told])}; what is in the folders below them "
-        f"({names}) is taken together.{otherwise}"
+        f"{search.base}: the classes are {in_words([labels[path] for path in told])}; what is in the folders below "
+        f"them ({names}) is taken together.{otherwise}"
     )
 
 

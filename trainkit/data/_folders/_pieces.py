@@ -32,7 +32,7 @@ def judge_numbered(search: Search, classes: list[Path]) -> None:
     hint = suggest_names([classes[0]]) and suggest_names(classes)
     if hint and all(is_fold(name) or name.isdecimal() for name in names):
         search.warnings.append(f"{search.base}: the classes are {shown(classes)}.{hint}")
-    elif stem and (table or is_piece(stem)):
+    elif stem and (is_piece(stem) or (table and not search.side_folders)):
         labels = f" The labels may be in {table.name}: name that as DATA instead." if table else ""
         search.warnings.append(
             f"{search.base}: the classes are {shown(classes)}, which only a number or letter tells apart.{labels}"
