@@ -344,6 +344,11 @@ LAYOUTS_BELOW: dict[str, Layout] = {
             warnings=("no test image of `cat`, `dog`",),
         ),
     ),
+    "a download in two pieces": Layout(
+        tree={"train-1-001/train/cat": 6, "train-1-001/train/dog": 6, "train-1-002/train/dog": 6},
+        answer=Answer(refusal="with the classes cat, dog; .*pieces of one folder, move all into .*train-1-001"),
+        advice={"--sides train=train-1-001": but(CHOSEN, left_out=("train-1-002",))},
+    ),
     "an empty val": Layout(
         tree={**sided({"train": 6}), "val": 0}, answer=but(CHOSEN, left_out=("val",), warnings=(r"val \(empty\)",))
     ),

@@ -29,7 +29,20 @@ _UNLABELLED = (
     *("unknown", "unsorted", "all"),
 )
 _HINTS = {  # how words begin that speak of sides, in more languages: enough to ask, not to be sure
-    "train": ("train", "entren", "entrain", "entraîn", "treino", "trein", "apprent", "addestr", "обуч", "训练", "訓練", "学習"),
+    "train": (
+        "train",
+        "entren",
+        "entrain",
+        "entraîn",
+        "treino",
+        "trein",
+        "apprent",
+        "addestr",
+        "обуч",
+        "训练",
+        "訓練",
+        "学習",
+    ),
     "val": ("valid", "проверк", "验证", "検証"),
     "test": ("test", "prueba", "тест", "测试", "テスト", "評価"),
 }

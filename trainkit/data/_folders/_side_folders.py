@@ -11,7 +11,7 @@ from trainkit.data._folders._tree import class_folders, has_pictures, holds_file
 from trainkit.data._folders._unclear import UnclearError, explain_flat, explain_two_ways, no_classes, suggest
 from trainkit.data._folders._wrappers import enter_side, enter_wrappers, images_beside_marks
 from trainkit.data._reading import SIDES
-from trainkit.data._sides import PLAIN, guess_side, is_images, is_unlabelled, says_side_only, side_of
+from trainkit.data._sides import PLAIN, guess_side, is_images, is_unlabelled, says_side_only, side_of, stem_of_pieces
 
 _TOP = "what lies beside the other sides"
 
@@ -130,8 +130,12 @@ def explain_twice(base: Path, named: dict[Path, str], deep: list[Path], *, by_na
         by_side.setdefault(named[path], []).append(path)
     side, twice = next((side, paths) for side, paths in by_side.items() if len(paths) > 1)
     classes = [] if by_name else class_folders(twice[0])
+    if len(classes) == 1 and (deeper := class_folders(classes[0])):  # which is entered
+        classes = deeper
     named_once = {side: paths[0] for side, paths in by_side.items()}
-    return explain_two_ways(base, named_once, classes, [], twice=(side, twice), by_name=by_name)
+    pieces = stem_of_pieces([path.name for path in twice]) is not None
+    merged = f" Where they are pieces of one folder, move all into {twice[0]}." if pieces else ""
+    return explain_two_ways(base, named_once, classes, [], twice=(side, twice), by_name=by_name) + merged
 
 
 def deep_sides(named: dict[Path, str]) -> list[Path]:
