@@ -137,18 +137,21 @@ def _tell_deeper(search: Search, told: list[Path], labels: dict[Path, str]) -> N
     if not below:
         return
     names = in_words(sorted({name for beneath in below.values() for name in beneath}))
-    options = [] if search.reading.sides or search.side_folders else _other_readings(told, below)
-    otherwise = f" Where these are the classes: {' or '.join(options)}" if options else ""
+    other = None if search.reading.sides or search.side_folders else _other_reading(told, below)
+    otherwise = f" Where these are the classes, {other}" if other else ""
     search.warnings.append(
         f"{search.base}: the classes are {in_words([labels[path] for path in told])}; what is in the folders below "
         f"them ({names}) is taken together.{otherwise}"
     )
 
 
-def _other_readings(classes: list[Path], below: dict[Path, set[str]]) -> list[str]:
-    """Return the options that take what is below for the classes: of sides, or of the only folder that has any."""
+def _other_reading(classes: list[Path], below: dict[Path, set[str]]) -> str | None:
+    """Say how what is below is taken for the classes: of one folder, of sides, or of the only one that has any."""
     first, last, base = classes[0], classes[-1], classes[0].parent
     if len(classes) > 1 and all(len(below.get(path, ())) > 1 and below[path] == below[first] for path in classes):
-        return [side_option({"train": one, "test": other}, base) for one, other in ((first, last), (last, first))]
+        one, other = (
+            side_option({"train": path, "test": beside}, base) for path, beside in ((first, last), (last, first))
+        )
+        return f"name one of the folders as DATA, such as {first}, or the sides: {one} or {other}"
     wrappers = [path for path, names in below.items() if len(names) > 1]
-    return [side_option({"train": wrappers[0]}, base)] if len(wrappers) == len(below) == 1 else []
+    return f"say {side_option({'train': wrappers[0]}, base)}" if len(wrappers) == len(below) == 1 else None
