@@ -94,6 +94,11 @@ LAYOUTS_BELOW: dict[str, Layout] = {
         answer=Answer(refusal="two ways.*move its images out of the class"),
         advice={"--no-sides": ALL_BELOW},
     ),
+    "one class for training, the other for testing": Layout(
+        tree={"cat/train": 6, "dog/test": 6},
+        answer=Answer(refusal="two ways.*move its images out of the class"),
+        advice={"--no-sides": CHOSEN},
+    ),
     "sides in each class, and a picture": Layout(
         tree={**inside(".", 6, 3), "cat/stray.ppm": ""},
         answer=Answer(refusal="cat has images beside them"),

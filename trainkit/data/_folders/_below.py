@@ -118,11 +118,14 @@ def _judge_inner(search: Search, classes: dict[str, list[Path]], inner: list[_In
 def _option_inside(search: Search, classes: dict[str, list[Path]], base: Path) -> str | None:
     """Return the option that takes sides inside each class; `None` where they are not called the same in all."""
     places: dict[str, set[str]] = {}
-    for top in (path for paths in classes.values() for path in paths):
+    tops = [path for paths in classes.values() for path in paths]
+    for top in tops:
         for one in _inner_sides(search, top):
             places.setdefault(one.side, set()).add(one.place)
     places.setdefault("train", {"."})
     if any(len(names) > 1 for names in places.values()):
+        return None
+    if not all((top / name).is_dir() for top in tops for name in places["train"]):
         return None
     return side_option({side: base / names.pop() for side, names in places.items()}, base)
 
