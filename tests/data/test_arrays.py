@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -158,7 +159,7 @@ ERRORS: dict[str, tuple[Any, str]] = {
     "flat": ((GRAY.reshape(COUNT, -1), LABELS), r"`x` must be images: .* Received: \(90, 48\)\.$"),
     "channels first": ((RGB.transpose(0, 3, 1, 2), LABELS), r"\(90, 3, 6, 8\)\. Move the channels to the end"),
     "alpha": ((np.zeros((9, 2, 2, 4)), np.zeros(9)), r"`x` must be images"),
-    "no image": ((GRAY[:0], LABELS[:0]), "images of 1 to 16384 pixels a side"),
+    "no image": ((GRAY[:0], LABELS[:0]), "`x` has no images. Expected some"),
     "no pixel": ((GRAY[:, :0], LABELS), "images of 1 to 16384 pixels a side"),
     "scaled": ((GRAY / 255, LABELS), r"`x` must be whole levels, .* Received: 0 to 1, fractions\. Give the pixels"),
     "below": ((GRAY.astype(int) - 1, LABELS), "`x` must be grey levels, 0 to 255. Received: -1 to 254"),
@@ -218,13 +219,20 @@ FILES: dict[str, tuple[dict[str, bytes], str]] = {
     "no arrays": ({"z.npy": npy(GRAY)}, "Expected arrays `x` and `y`, .*`train_images` and .* Received: z"),
     "no y": ({"x.npy": npy(GRAY)}, "There is `x`, but no `y`. Expected both"),
     "only test": ({"x_test.npy": npy(GRAY), "y_test.npy": npy(LABELS)}, "Expected arrays `x` and `y`, .* Received: x_"),
-    "pickle": ({"x.npy": npy(np.array([{1: 2}] * 3))}, r"x\.npy is no plain array"),
+    "pickle": ({"x.npy": npy(np.array([{1: 2}] * 3))}, r"x\.npy is no plain array: it holds Python objects.*stack"),
+    "names as objects": ({**USABLE, "class_names.npy": npy(np.array(["a", "b"], object))}, r"names\.astype\(str\)"),
     "no npy": ({"x.npy": b"hello"}, r"is no \.npz file, or damaged"),
     "promises": ({"x.npy": header((10**6, 10**6)) + b"123"}, r"x\.npy is no plain array, or was cut off"),
     "negative": ({"x.npy": header((-1, -3)) + b"123"}, "no plain array|damaged"),
     "names": ({**USABLE, "class_names.npy": npy(np.arange(3))}, "`class_names` must be a list of texts"),
     "same names": ({**USABLE, "class_names.npy": npy(np.array(["a", "a", "b"]))}, "must be different texts"),
-    "few names": ({**USABLE, "class_names.npy": npy(np.array(["a", "b"]))}, "`y` has 3 classes. Expected 2"),
+    "few names": ({**USABLE, "class_names.npy": npy(np.array(["a", "b"]))}, "`y` has 3 classes. Expected 2, as many"),
+    "one name": ({**USABLE, "class_names.npy": npy(np.array(["a"]))}, "`y` has 3 classes. Expected 1, as many as"),
+    "many names": ({**USABLE, "class_names.npy": npy(np.array([*"abcd"]))}, "`y` has 3 classes, and .* 4 names.*out"),
+    "names and gaps": (
+        {"x.npy": npy(GRAY), "y.npy": npy(LABELS * 5), "class_names.npy": npy(np.array([*"abc"]))},
+        "`y` has 11 classes. Expected 3, .* gaps: Number them anew",
+    ),
 }  # fmt: skip
 
 
@@ -319,6 +327,16 @@ def test_zeros_and_ones_are_read_as_neither_of_the_two_they_may_be(dtype: Any) -
     assert not load_arrays(((x * 255).astype("uint8"), LABELS)).warnings
     (warning,) = load_arrays((x.astype("uint8"), LABELS)).warnings
     assert "nearly black" in warning and "give x * 255" in warning
+
+
+@pytest.mark.parametrize("x", [GRAY % 17, (GRAY % 17).astype(np.float64), (RGB % 17).astype(np.int64)])
+def test_levels_that_end_far_below_white_are_a_warning(x: Any, tmp_path: Path) -> None:
+    (warning,) = load_arrays((x, LABELS), validation=0).warnings
+    assert re.search(r"`x` has no level above 16, of 255.*multiply by 255 / 16.*really so dark", warning)
+    np.savez(tmp_path / "a.npz", x=x, y=LABELS)
+    assert load_npz(tmp_path / "a.npz", validation=0).warnings == [warning]
+    assert not load_arrays((np.rint(x * (255 / 16)).astype(np.uint8), LABELS), validation=0).warnings
+    assert not load_arrays((changed(x, 80, 33), LABELS), validation=0).warnings  # one of them is brighter
 
 
 def test_labels_anew_is_advice_that_works() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from folder_layouts import LAYOUTS, Answer, build
+from folder_layouts_below import LAYOUTS_BELOW
 
 from trainkit.data._check import DataCheck, check_data
 from trainkit.data._reading import AS_NAMED, Reading
@@ -23,9 +24,12 @@ def to_reading(options: str) -> Reading:
     return Reading(**values) if values else AS_NAMED
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+ALL = LAYOUTS | LAYOUTS_BELOW
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_layout_is_read_right_or_refused_for_the_true_reason(name: str, tmp_path: Path) -> None:
-    layout = LAYOUTS[name]
+    layout = ALL[name]
     folder = build(layout.tree, tmp_path / "data")
     refusal = assert_read_as(layout.answer, folder, layout.options)
     for options, answer in layout.advice.items():

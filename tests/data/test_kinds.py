@@ -19,6 +19,7 @@ from trainkit.errors import DataError, UsageError
 
 NO_DATA = {
     "photos.zip": "is an archive. Unpack it, `python -m zipfile -e ",
+    "labels.csv.gz": "is a table that is packed. Unpack it, `python -m gzip -d ",
     "photos.tar.gz": "is an archive. Unpack it, `python -m tarfile -e ",
     "photos.tgz": "python -m tarfile -e ",
     "photos.tar": "python -m tarfile -e ",

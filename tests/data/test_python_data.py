@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from trainkit.backend import keras, tf
 from trainkit.data import Reading, load_dataset
 from trainkit.data._arrays._labelled import load_given
 from trainkit.data._dataset import Dataset
+from trainkit.data._python_data import _reading
 from trainkit.data._python_data._reading import gather, is_stream
 from trainkit.errors import DataError, UsageError
 
@@ -92,6 +94,57 @@ def test_folder_that_keras_reads_is_rounded_with_a_word(tiny_dataset: Path, tmp_
     assert "fractions of grey levels" in warning and "rounded, by 0.5 at most" in warning
     part = dataset.parts["train"]
     assert part.images[0].shape == (20, 30, 3)
+
+
+NUMBERS = np.arange(COUNT)
+FILES = np.array([f"{number}.jpg" for number in NUMBERS])
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ({"species": LABELS // 2}, "`label` is taken, not `species`: .*element\\['image'\\], element\\['species'\\]"),
+        ({"category": 1 - LABELS % 2, "id": NUMBERS, "file_name": FILES}, "`label` is taken, not `category`"),
+        ({"photo": RGB[::-1]}, "`image` is taken, not `photo`: .*element\\['photo'\\], element\\['label'\\]"),
+        ({"id": NUMBERS}, None),
+        ({"file_name": FILES}, None),
+    ],
+)
+@pytest.mark.parametrize("size", [None, 7])
+def test_image_and_label_come_before_other_names_for_them(
+    others: dict[str, Any], said: str | None, size: int | None, tmp_path: Path
+) -> None:
+    data = tf.data.Dataset.from_tensor_slices({"image": RGB, "label": LABELS, **others})
+    dataset = take(data.batch(size) if size else data, tmp_path)
+    assert images_of(dataset) == IN_COLOR
+    assert len(dataset.warnings) == (said is not None)
+    assert said is None or re.search(said, dataset.warnings[0])
+
+
+def test_names_that_mean_one_thing_are_an_error(tmp_path: Path) -> None:
+    data = tf.data.Dataset.from_tensor_slices({"image": RGB, "class": LABELS, "species": LABELS // 2})
+    with pytest.raises(DataError, match=r"`class` and `species` may each be the label.*element\['image'\], .*'class'"):
+        take(data, tmp_path)
+
+
+def test_what_does_not_say_its_length_is_read_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_reading, "_MOST_UNBOUNDED", COUNT)
+    specs = (tf.TensorSpec((12, 16, 3), tf.uint8), tf.TensorSpec((), tf.int64))
+
+    def without_end() -> Iterator[Any]:
+        while True:
+            yield from zip(RGB, LABELS, strict=True)
+
+    data = tf.data.Dataset.from_generator(without_end, output_signature=specs)
+    with pytest.raises(UsageError, match=r"more than 60 images came.*assert_cardinality\(count\)\); .*\.take\(count\)"):
+        take(data, tmp_path)
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder in folders:
+        folder.mkdir()
+    assert images_of(take(data.take(COUNT), folders[0])) == IN_COLOR
+    more = tensors().concatenate(tensors()).filter(lambda x, y: True)
+    known = more.apply(tf.data.experimental.assert_cardinality(2 * COUNT))
+    assert sum(map(len, take(known, folders[1]).parts.values())) == 2 * COUNT
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc,name-defined]

@@ -2,7 +2,21 @@ from __future__ import annotations
 
 import pytest
 
-from trainkit.data._sides import is_certainly_marks, is_fold, is_images, is_junk, is_marks, says_side_only, side_of
+from trainkit.data._sides import (
+    guess_side,
+    is_certainly_marks,
+    is_fold,
+    is_images,
+    is_junk,
+    is_marks,
+    is_piece,
+    is_wrapper,
+    says_marks_only,
+    says_side_only,
+    says_unlabelled_only,
+    side_of,
+    stem_of_pieces,
+)
 
 NAMES = {
     "train": "train Training TRAIN trn seg_train train_images training_set my-train-data TrainImages trainset 01_train "
@@ -48,5 +62,35 @@ def test_names_of_pictures_marks_folds_and_leftovers() -> None:
     assert all(map(is_fold, ["fold1", "part_2", "split-03", "Batch 4"])) and not any(
         map(is_fold, ["party", "fold", "setter"])
     )
-    assert all(map(is_junk, ["__MACOSX", "Thumbs.db", "THUMBS.DB", ".x", "._a.jpg", "@eaDir", "desktop.ini"]))
+    assert all(
+        map(is_junk, ["__MACOSX", "Thumbs.db", "THUMBS.DB", ".x", "._a.jpg", "@eaDir", "@__thumb", "desktop.ini"])
+    )
     assert not is_junk("thumbs.jpg")
+
+
+def test_marks_and_missing_labels_may_be_all_that_a_name_says() -> None:
+    assert all(map(says_marks_only, ["masks", "mask", "Labels", "gt", "ground_truth_masks", "mask images"]))
+    assert not any(map(says_marks_only, ["with_mask", "masked", "cat masked", "black label"]))
+    assert all(map(says_unlabelled_only, ["unlabeled", "to_predict", "extra", "Sample images"]))
+    assert not any(map(says_unlabelled_only, ["unknown", "extra large", "cat"]))
+
+
+def test_numbered_names_have_a_stem_and_may_be_pieces() -> None:
+    assert stem_of_pieces(["HAM_part_1", "HAM_part_2"]) == "HAM_part"
+    assert stem_of_pieces(["archive (1)", "archive (2)"]) == "archive" and stem_of_pieces(["set a", "set b"]) == "set"
+    assert [stem_of_pieces(names) for names in (["0", "1"], ["cat1"], ["cat1", "dog1"], ["cat", "bat"])] == [None] * 4
+    assert all(map(is_piece, ["HAM_part", "images", "batch"])) and not any(map(is_piece, ["class", "n"]))
+    assert all(map(is_wrapper, ["images", "Dataset", "raw", "labeled"])) and not any(map(is_wrapper, ["cat", "pets"]))
+
+
+@pytest.mark.parametrize(
+    ("side", "names"),
+    [
+        ("train", "Trainingsdaten entrenamiento entrainement treino apprentissage addestramento обучение 训练集 学習"),
+        ("val", "validacion Validierung проверка 验证集 検証 dev"),
+        ("test", "Testdaten prueba teste тест 测试集 テスト holdout"),
+    ],
+)
+def test_names_in_more_languages_are_guessed(side: str, names: str) -> None:
+    assert [guess_side(name) for name in names.split()] == [side] * len(names.split())
+    assert guess_side("contest") is None and guess_side("lab") is None

@@ -10,11 +10,13 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from keras2_files import answers, classified, entry, functional, node, operation, sigmoid, write
 
 from trainkit.backend import keras
 from trainkit.errors import ModelError
-from trainkit.models._keras2._building import Part, hard_sigmoid_of_keras_2
+from trainkit.models._keras2._building import hard_sigmoid_of_keras_2
 from trainkit.models._keras2._operations import name_of_operation
+from trainkit.models._keras2._parts import Part
 from trainkit.models._keras2._weights import assign_archive
 from trainkit.models._loading import at_size, load_model_file
 
@@ -55,79 +57,24 @@ def test_files_of_transfer_learning_answer_as_keras_2_did(shared: Path) -> None:
 # Configs by hand
 
 
-def entry(name: str, kind: str, *inbound: Any, **config: Any) -> dict[str, Any]:
-    """Return a layer of a Functional model of Keras 2; `inbound` are the layers that it takes, or whole nodes."""
-    node = [[source, 0, 0, {}] if isinstance(source, str) else source for source in inbound]
-    named = {"name": name, **({} if kind == "InputLayer" else {"trainable": True}), "dtype": "float32", **config}
-    return {"class_name": kind, "config": named, "name": name, "inbound_nodes": [node] if node else []}
-
-
-def functional(*entries: dict[str, Any], name: str = "model") -> dict[str, Any]:
-    """Return a Functional model of an image of 6x8 and a head of three classes."""
-    begin = entry("images", "InputLayer", batch_input_shape=[None, 6, 8, 3], sparse=False, ragged=False)
-    last = entries[-1]["name"] if entries else "images"
-    pool = entry("pool", "GlobalAveragePooling2D", last, data_format="channels_last")
-    dense = entry("classes", "Dense", "pool", units=3, activation="softmax")
-    config = {"name": name, "layers": [begin, *entries, pool, dense]}
-    return {
-        "class_name": "Functional",
-        "config": {**config, "input_layers": [["images", 0, 0]], "output_layers": [["classes", 0, 0]]},
-    }
-
-
-KERNEL = np.linspace(-1, 1, 9, dtype=np.float32).reshape(3, 3)
-
-
-def write(path: Path, config: dict[str, Any], version: str = "2.11.0", **weights: np.ndarray) -> Path:
-    """Write an `.h5` of Keras 2; weights are named `layer__variable`."""
-    stored = {"classes__kernel": KERNEL, "classes__bias": np.float32([0.1, 0, -0.1]), **weights}
-    with h5py.File(path, "w") as file:
-        file.attrs.update({"keras_version": version, "backend": "tensorflow", "model_config": json.dumps(config)})
-        group = file.create_group("model_weights")
-        for name in dict.fromkeys(name.partition("__")[0] for name in stored):
-            inner = group.create_group(name)
-            own = {key: value for key, value in stored.items() if key.partition("__")[0] == name}
-            for key, value in own.items():
-                inner.create_dataset(f"{name}/{key.partition('__')[2]}:0", data=value)
-            inner.attrs["weight_names"] = [f"{name}/{key.partition('__')[2]}:0".encode() for key in own]
-    return path
-
-
-def answers(path: Path, **options: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return images and what a file answers to them."""
-    x = np.random.default_rng(4).uniform(-2, 2, (3, 6, 8, 3)).astype(np.float32)
-    return x, load_model_file(path, **options).model.predict(x, verbose=0)
-
-
-def classified(features: np.ndarray) -> np.ndarray:
-    """Return what the head of `functional` makes of a feature map."""
-    logits = features.mean(axis=(1, 2)) @ KERNEL + np.float32([0.1, 0, -0.1])
-    powers = np.exp(logits)
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-
-
-def node(*values: Any, **named: Any) -> list[Any]:
-    """Return the inbound node of an operation, as Keras 2.4 and later write it."""
-    return [values[0], 0, 0, named] if isinstance(values[0], str) else ["_CONSTANT_VALUE", -1, values[0], named]
-
-
-def operation(name: str, function: str, one_node: list[Any]) -> dict[str, Any]:
-    """Return an operation of TensorFlow between layers."""
-    kind = "SlicingOpLambda" if function == "__operators__.getitem" else "TFOpLambda"
-    return {**entry(name, kind, function=function), "inbound_nodes": [one_node]}
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    return np.asarray(1 / (1 + np.exp(-x)))
-
-
 @pytest.mark.parametrize(
     ("function", "named", "expected"),
     [
         ("math.truediv", {"y": 127.5, "name": None}, lambda x: x / 127.5),
         ("math.subtract", {"y": 1.5}, lambda x: x - 1.5),
         ("__operators__.add", {"y": [1.0, 2.0, 3.0]}, lambda x: x + np.float32([1, 2, 3])),
+        ("math.subtract", {"y": [10, 20, 30], "name": None}, lambda x: x - np.float32([10, 20, 30])),
+        ("nn.bias_add", {"bias": [1, 0, -2]}, lambda x: x + np.float32([1, 0, -2])),
+        ("clip_by_value", {"clip_value_min": [0, -1, 0], "clip_value_max": 1}, lambda x: np.clip(x, [0, -1, 0], 1)),
         ("math.multiply", {"y": ["images", 0, 0]}, lambda x: x * x),
+        ("compat.v1.floor_div", {"y": 0.5}, lambda x: x // 0.5),
+        ("math.floormod", {"y": 0.75}, lambda x: x % 0.75),
+        ("compat.v1.reduce_mean", {"axis": 1, "keepdims": True, "keep_dims": None}, lambda x: x.mean(1, keepdims=True)),
+        ("compat.v1.pad", {"paddings": [[0, 0], [1, 0], [0, 2], [0, 0]], "mode": "REFLECT", "constant_values": 0},
+         lambda x: np.pad(x, [(0, 0), (1, 0), (0, 2), (0, 0)], mode="reflect")),
+        ("image.resize", {"size": [6, 8], "method": "bilinear", "preserve_aspect_ratio": False}, lambda x: x),
+        ("linalg.matmul", {"b": ["images", 0, 0], "transpose_a": True, "adjoint_b": False, "output_type": None},
+         lambda x: x.swapaxes(2, 3) @ x),
         ("math.pow", {"y": 2.0}, lambda x: x**2),
         ("nn.bias_add", {"bias": [-1.0, 0.5, 2.0], "data_format": "NHWC"}, lambda x: x + np.float32([-1, 0.5, 2])),
         ("nn.relu6", {}, lambda x: np.clip(x, 0, 6)),
@@ -167,10 +114,13 @@ def test_operation_of_tensorflow_is_computed(
     np.testing.assert_allclose(found, classified(expected(x)), atol=1e-6)
 
 
-def test_constant_may_come_first(tmp_path: Path) -> None:
-    config = functional(operation("tf.math.subtract", "math.subtract", node(1.0, y=["images", 0, 0])))
+@pytest.mark.parametrize("first", [1.0, [1, 2, 3]])
+def test_constant_may_come_first(tmp_path: Path, first: Any) -> None:
+    config = functional(operation("tf.math.subtract", "math.subtract", node(first, y=["images", 0, 0])))
+    if isinstance(first, list):
+        config["config"]["layers"][1]["inbound_nodes"] = [["_CONSTANT_VALUE", -1, first, {"y": ["images", 0, 0]}]]
     x, found = answers(write(tmp_path / "model.h5", config))
-    np.testing.assert_allclose(found, classified(1 - x), atol=1e-6)
+    np.testing.assert_allclose(found, classified(np.float32(first) - x), atol=1e-6)
 
 
 def test_operation_that_joins_takes_a_list(tmp_path: Path) -> None:
@@ -228,9 +178,20 @@ def test_node_that_joins_takes_its_tensors_in_their_order(tmp_path: Path) -> Non
         (
             "nn.softmax",
             {"axis": -1, "strange": 1},
-            r"`tf.op` calls tf.nn.softmax with axis, strange, which is not known",
+            r"`tf.op` calls tf.nn.softmax with strange=1, which is not known here. Build .* and load its weights",
         ),
         ("nn.bias_add", {"bias": [1.0], "data_format": "NCHW"}, "tf.nn.bias_add has channels first"),
+        (
+            "image.resize",
+            {"size": [4, 4], "method": "mitchellcubic"},
+            "has method='mitchellcubic', and Keras 3 knows bilinear, .* compare some answers",
+        ),
+        (
+            "image.resize",
+            {"size": [4, 4], "preserve_aspect_ratio": True},
+            "calls tf.image.resize with preserve_aspect_ratio=True, which is not known",
+        ),
+        ("compat.v1.image.resize", {"size": [4, 4]}, r"'compat.v1.image.resize'.*nothing that is known here"),
     ],
 )
 def test_operation_that_is_not_known_is_named(
@@ -488,6 +449,13 @@ def test_lambda_is_built_where_it_is_trusted(tmp_path: Path) -> None:
 def test_lambda_of_another_python_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "model.h5", functional(lambda_entry("4wEAAAAA\n")))
     with pytest.raises(ModelError, match=r"`twice` holds the code of another Python, which Python 3\.\d+ cannot run"):
+        load_model_file(path, unsafe=True)
+
+
+def test_name_that_a_lambda_does_not_find_is_named(tmp_path: Path) -> None:
+    code = layers.Lambda(lambda x: x * unknown_factor).get_config()["function"]["config"]["code"]  # type: ignore[name-defined] # noqa: F821
+    path = write(tmp_path / "model.h5", functional(lambda_entry(code)))
+    with pytest.raises(ModelError, match=r"a Lambda that uses the name 'unknown_factor', .*are lent to it"):
         load_model_file(path, unsafe=True)
 
 

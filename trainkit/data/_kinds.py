@@ -55,6 +55,9 @@ def kind_of(path: Path) -> Kind:
 
 
 def _what_to_do(path: Path, suffix: str) -> str:
+    if suffix == ".gz" and path.stem.lower().endswith(SUFFIXES):
+        inner = shlex.quote(str(path.with_suffix("")))
+        return f"is a table that is packed. Unpack it, `python -m gzip -d {shlex.quote(str(path))}`, and name {inner}."
     if suffix in ARCHIVES:
         return f"is an archive. Unpack it, `{_unpacking(path)}`, and name the folder that comes of it."
     found = (advice for suffixes, advice in _ADVICE.items() if suffix in suffixes)

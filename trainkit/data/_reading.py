@@ -13,6 +13,7 @@ Kind = Literal["name", "folder", "table", "arrays"]
 SIDES = ("train", "val", "test")
 COLUMNS = ("image", "label", "split")
 NO_SIDES = "none"
+_QUOTED, _BARE = re.compile(r'[^=,]*=\s*"(?:[^"]|"")*"\s*(?=,|$)'), re.compile(r"[^,]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,16 +91,37 @@ def check_applies(reading: Reading, kind: Kind, data: str) -> None:
 
 
 def parse_pairs(text: str, keys: tuple[str, ...]) -> dict[str, str]:
-    """Take `key=value,key=value` apart.
+    """Take `key=value,key=value` apart; a value with a comma stands in double quotes, a quote in these doubled.
 
     Raises:
         ValueError: it is not of that form, a key is not one of these, or there twice.
     """
-    pairs = [part.partition("=") for part in text.split(",")]
-    found = {key.strip(): value.strip() for key, _, value in pairs}
+    pairs = [part.partition("=") for part in _split(text)]
+    found = {key.strip(): _unquote(value.strip()) for key, _, value in pairs}
     if len(found) < len(pairs) or not found.keys() <= set(keys) or not all(found.values()):
         raise ValueError(text)
     return found
+
+
+def _split(text: str) -> list[str]:
+    """Split at the commas that are not in a quoted value."""
+    parts: list[str] = []
+    rest: str | None = text
+    while rest is not None:
+        part = (_QUOTED.match(rest) or _BARE.match(rest) or [""])[0]
+        parts.append(part)
+        rest = rest[len(part) + 1 :] if len(part) < len(rest) else None
+    return parts
+
+
+def _unquote(value: str) -> str:
+    return value[1:-1].replace('""', '"') if re.fullmatch(r'"(?:[^"]|"")*"', value) else value
+
+
+def write_pair(key: str, value: str) -> str:
+    """Return `key=value` as `parse_pairs` reads it."""
+    needs_quotes = "," in value or value != value.strip() or value.startswith('"')
+    return f'{key}="{value.replace(chr(34), chr(34) * 2)}"' if needs_quotes else f"{key}={value}"
 
 
 def _sides(value: Any) -> str:

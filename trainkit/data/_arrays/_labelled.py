@@ -31,6 +31,8 @@ Given = Mapping[str, tuple[str, Any]]  # `x`, `y`, `x_val`, ...: what it is call
 _SUFFIXES = {"train": "", "val": "_val", "test": "_test"}
 _SIDES_OF_PAIRS = {1: ("train",), 2: ("train", "test"), 3: ("train", "val", "test")}
 _BLOCK = 256  # images that are looked at together
+_DARK = 32  # no level above this: nearly black
+_FEW = 5  # images that may be so by chance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +184,10 @@ def label_arrays(given: Given, class_names: list[str] | None) -> LabelledArrays:
                 )
     names = {side: given[f"y{_SUFFIXES[side]}"][0] for side in labels}
     multi_label, labels = _in_one_form(labels, names)
-    class_names = class_names or _numbers(labels["train"], names["train"])
+    if class_names is None:
+        class_names = _numbers(labels["train"], names["train"])
+    else:
+        _check_count_of_names(class_names, labels, names)
     _check_classes(labels, class_names, names)
     return LabelledArrays(
         names={side: given[f"x{_SUFFIXES[side]}"][0] for side in images},
@@ -227,6 +232,7 @@ def _build(arrays: LabelledArrays, *, validation: float, name: str, path: Path |
 def _pixels(name: str, array: Any, warnings: list[str] | None = None) -> Pixels:
     """Return uint8 `(N, height, width)` or `(N, height, width, 3)`; the same memory where it is uint8 already."""
     if isinstance(array, PackedPixels):
+        _warn_of_dark(name, array.flat, len(array), warnings)
         return array
     pixels = _to_array(name, array)
     if pixels.ndim == 4 and pixels.shape[3] == 1:
@@ -237,26 +243,40 @@ def _pixels(name: str, array: Any, warnings: list[str] | None = None) -> Pixels:
             f"`{name}` must be images: (N, height, width), (N, height, width, 1) or (N, height, width, 3). "
             f"Received: {pixels.shape}.{hint}"
         )
-    if not len(pixels) or not (min(pixels.shape[1:3]) >= 1 and max(pixels.shape[1:3]) <= MAX_SIDE):
+    if not len(pixels):
+        raise DataError(f"`{name}` has no images. Expected some. Received: {pixels.shape}")
+    if not (min(pixels.shape[1:3]) >= 1 and max(pixels.shape[1:3]) <= MAX_SIDE):
         raise DataError(f"`{name}` must have images of 1 to {MAX_SIDE} pixels a side. Received: {pixels.shape}")
     if pixels.dtype == bool:
         return pixels.astype(np.uint8) * np.uint8(255)
-    if pixels.dtype != np.uint8:
-        return _to_uint8(name, pixels)
-    if warnings is not None and _is_nearly_black(pixels):
+    levels = pixels if pixels.dtype == np.uint8 else _to_uint8(name, pixels)
+    _warn_of_dark(name, levels, len(levels), warnings)
+    return levels
+
+
+def _warn_of_dark(name: str, levels: np.ndarray, count: int, warnings: list[str] | None) -> None:
+    """Say that levels end far below white: those of another scale, or of really dark images."""
+    highest = _highest_level(levels)
+    if warnings is None or not 0 < highest <= _DARK or (highest > 1 and count <= _FEW):
+        return
+    if highest == 1:
         warnings.append(
             f"`{name}` holds only 0 and 1, grey levels of nearly black images. Where 1 means white, give {name} * 255."
         )
-    return pixels
+        return
+    warnings.append(
+        f"`{name}` has no level above {highest}, of 255: nearly black images. Where {highest} means white, multiply by "
+        f"255 / {highest} and round; where they are really so dark, nothing is to be done."
+    )
 
 
-def _is_nearly_black(pixels: np.ndarray) -> bool:
-    """Tell whether there is no level above 1, and a level of 1."""
-    most = 0
-    for first in range(0, len(pixels), _BLOCK):
-        if (most := max(most, int(pixels[first : first + _BLOCK].max()))) > 1:
-            return False
-    return most == 1
+def _highest_level(levels: np.ndarray) -> int:
+    """Return the highest level; any above `_DARK` as soon as one is found."""
+    most, step = 0, _BLOCK if levels.ndim > 1 else _BLOCK * 1024
+    for first in range(0, len(levels), step):
+        if (most := max(most, int(levels[first : first + step].max()))) > _DARK:
+            break
+    return most
 
 
 def _to_array(name: str, array: Any) -> np.ndarray:
@@ -287,7 +307,7 @@ def _to_uint8(name: str, pixels: np.ndarray) -> np.ndarray:
                 f"`{name}` must be whole levels, 0 to 255. Received: {block.min():g} to {block.max():g}, fractions. "
                 "Give the pixels as they were before they were scaled: the preprocessing scales them."
             )
-    if _is_nearly_black(converted):
+    if _highest_level(converted) == 1:
         raise DataError(
             f"`{name}` of {pixels.dtype} holds only 0 and 1, which can be read in two ways. Where 1 means white, give "
             f"({name} * 255).astype('uint8'). Where they are grey levels, of nearly black images, give "
@@ -341,6 +361,26 @@ def _numbers(labels: np.ndarray, name: str) -> list[str]:
 
 def _number_anew(name: str) -> str:
     return f"Number them anew: names, {name} = numpy.unique({name}, return_inverse=True)."
+
+
+def _check_count_of_names(
+    class_names: Sequence[str], labels: Mapping[str, np.ndarray], names: Mapping[str, str]
+) -> None:
+    """Raise where there are more names than classes, or fewer."""
+    named, counts = len(class_names), {side: _count_classes(of_side) for side, of_side in labels.items()}
+    side = max(counts, key=lambda one: counts[one])  # the first that has the most
+    name, count = names[side], counts[side]
+    if count > named:
+        has_gaps = labels[side].ndim == 1 and len(np.unique(labels[side])) == named
+        raise DataError(
+            f"`{name}` has {count} classes. Expected {named}, as many as `class_names` has names."
+            + (f" Or the numbers have gaps: {_number_anew(name)}" if has_gaps else "")
+        )
+    if named > count > 1:
+        raise DataError(
+            f"`{name}` has {count} classes, and `class_names` {named} names. Expected as many: take out the names of "
+            "classes that have no image, or add images of these."
+        )
 
 
 def _check_classes(labels: Mapping[str, np.ndarray], class_names: Sequence[str], names: Mapping[str, str]) -> None:

@@ -78,7 +78,13 @@ def _read_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) ->
     with archive.open(info) as member:
         shape, fortran_order, dtype = _read_header(member)
         size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        if dtype.hasobject or member.tell() + size != info.file_size:
+        if dtype.hasobject:
+            raise DataError(
+                f"{path}: {info.filename} is no plain array: it holds Python objects, which are not read from a file "
+                "that may come from a stranger. Save numbers (y.astype('int64')), texts (names.astype(str)), and "
+                "images of one size (numpy.stack(images))."
+            )
+        if member.tell() + size != info.file_size:
             raise DataError(f"{path}: {info.filename} is no plain array, or was cut off. Save it again.")
         if dtype == np.uint8 and not fortran_order and info.compress_type == zipfile.ZIP_STORED and size:
             return np.memmap(path, np.uint8, "r", _data_offset(path, info) + member.tell(), shape)

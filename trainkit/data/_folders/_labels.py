@@ -9,8 +9,13 @@ from pathlib import Path
 
 from trainkit.data._folders._tree import pictures_in
 
-# What stands before the number at the end, or before several of them: `cat.0`, `cat-12`, `red car (3)`, `cat12`.
-DEFAULT_PATTERN = r"^(?P<label>[\W\d_]*[^\W\d_].*?)(?:(?:[ ._-]+\d+|[ ._-]*\(\d+\))+|\d+)\.\w+$"
+# What stands before the number at the end, or before several of them: `cat.0`, `cat-12`, `red car (3)`, `cat12`; what
+# an augmentation writes behind it is no part of the class: `cat_01_aug3`, `cat_01_rot90_flip`, `cat_1 - Copy`.
+_CHANGES = "(?i:aug|augmented|copy|rot|rotated|[hv]?flip|flipped|crop|cropped|mirror|mirrored|blur|noise|bright)"
+DEFAULT_PATTERN = (
+    r"^(?P<label>[\W\d_]*[^\W\d_].*?)"
+    rf"(?:(?:[ ._-]+\d+(?:[ ._-]+{_CHANGES}\d*)*|[ ._-]*\(\d+\)|[ ._-]+(?i:aug(?:mented)?)[ ._-]*\d*)+|\d+)\.\w+$"
+)
 _SHOWN = 5
 _LOOKED_AT = 5000  # files, for a suggestion
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trainkit.data._folders._below import judge_below
 from trainkit.data._folders._class_folders import find_classes, find_inside
 from trainkit.data._folders._search import Roots, Search, is_aside, leave_out, listed, roots_of
 from trainkit.data._folders._side_folders import (
     check_flat,
+    deep_sides,
     explain_twice,
     find_said,
     find_sides,
-    has_classes,
     take_sides,
     tell_sides,
 )
@@ -56,6 +57,8 @@ def recognize(folder: Path, reading: Reading) -> Layout:
     search = Search(folder, reading, folder, tops=[folder])
     try:
         sides = _find(search)
+        if not reading.by_name:
+            judge_below(search, sides)
     except UnclearError as refusal:
         return Layout(folder=folder, base=folder, sides={}, refusal=str(refusal))
     return Layout(
@@ -78,7 +81,7 @@ def _find(search: Search) -> dict[str, Roots]:
     named = {path: side for path in class_folders(search.base) if (side := side_of(path.name))}
     if search.reading.by_name:
         return _find_by_name(search, named)
-    if deep := [path for path in named if has_classes(path)]:
+    if deep := deep_sides(named):
         return find_sides(search, named, deep)
     if named:
         check_flat(search, named)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from trainkit.data._folders._labels import in_words, label_of
 from trainkit.data._folders._layout import Layout, recognize
+from trainkit.data._folders._names import judge_names
 from trainkit.data._folders._tree import Aside, entries, files_below, is_picture, is_within, walk
 from trainkit.data._folders._unclear import suggest
 from trainkit.data._inspection import ImageFile, inspect_files
@@ -114,6 +115,7 @@ def list_folder(folder: Path, reading: Reading = AS_NAMED) -> Listing:
         _list_side(side, listing, reading)
     if reading.by_name:
         _leave_out_unlabelled(listing)
+    listing.warnings.extend(judge_names(folder, listing.files, by_name=reading.by_name))
     for paths in (listing.aside.strays, listing.aside.hidden, listing.aside.links, listing.left_out):
         paths.sort()
     return listing
@@ -144,10 +146,13 @@ def _list_tops(listing: Listing) -> None:
 
 
 def _list_side(side: str, listing: Listing, reading: Reading) -> None:
-    for root, label in listing.layout.sides[side]:
+    layout = listing.layout
+    others = {path for of_side in layout.sides.values() for path, _ in of_side}  # a side may be inside another
+    apart = others.union(listing.left_out)
+    for root, label in layout.sides[side]:
         # A linked class is followed wherever it leads: its owner has put it there.
         inside = [os.path.realpath(path) for path in (listing.folder, root.parent, root)]
-        found = sorted(walk(root, inside, {inside[-1]}, listing.aside, listing.left_out))
+        found = sorted(walk(root, inside, {inside[-1]}, listing.aside, apart))
         if label is not None:
             listing.files[side].setdefault(label, []).extend(found)
             continue

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainkit.data._folders._labels import in_words
-from trainkit.data._folders._tree import class_folders, subfolders
+from trainkit.data._folders._tree import class_folders, holds_files, subfolders
 from trainkit.data._reading import Reading
 from trainkit.data._sides import is_marks, is_unlabelled, side_of
 
@@ -34,14 +34,21 @@ def roots_of(search: Search, folder: Path) -> Roots:
     return [(path, path.name) for path in subfolders(folder)]
 
 
+def leads_to(path: Path, folders: Iterable[Path]) -> bool:
+    """Whether a folder is one of these, or has one of these below it."""
+    return any(path == one or path in one.parents for one in folders)
+
+
 def leave_out(search: Search, folders: list[Path]) -> None:
     """Leave folders out, with a word."""
     search.left_out += folders
     if folders and search.reading.sides:
         search.warnings.append(f"--sides does not name these folders of {search.base}, left out: {listed(folders)}")
     elif folders:
-        train = next((path.name for path in class_folders(search.base) if side_of(path.name) == "train"), "sides")
-        search.warnings.append(f"{search.base} has {train}/, so the folders beside it are left out: {listed(folders)}")
+        train = next((path for path in class_folders(search.base) if side_of(path.name) == "train"), None)
+        why = f"has {train.name}/, so the folders beside it are" if train else "has sides; beside them are"
+        names = ", ".join(path.name if holds_files(path) else f"{path.name} (empty)" for path in folders)
+        search.warnings.append(f"{search.base} {why} left out: {names}")
 
 
 def is_aside(path: Path) -> bool:

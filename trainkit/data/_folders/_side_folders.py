@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 from trainkit.data._folders._class_folders import find_classes, roots_inside
-from trainkit.data._folders._search import Roots, Search, is_aside, leave_out, listed, roots_of
-from trainkit.data._folders._tree import class_folders, has_pictures, subfolders
+from trainkit.data._folders._search import Roots, Search, is_aside, leads_to, leave_out, listed, roots_of
+from trainkit.data._folders._tree import class_folders, has_pictures, holds_files, holds_pictures, subfolders
 from trainkit.data._folders._unclear import UnclearError, explain_flat, explain_two_ways, no_classes, suggest
 from trainkit.data._folders._wrappers import enter_side, enter_wrappers, images_beside_marks
 from trainkit.data._reading import SIDES
-from trainkit.data._sides import PLAIN, is_images, is_unlabelled, says_side_only, side_of
+from trainkit.data._sides import PLAIN, guess_side, is_images, is_unlabelled, says_side_only, side_of, stem_of_pieces
+
+_TOP = "what lies beside the other sides"
 
 
 def find_said(search: Search, folders: dict[str, str]) -> dict[str, Roots]:
@@ -27,7 +28,8 @@ def find_said(search: Search, folders: dict[str, str]) -> dict[str, Roots]:
     if _all_there(base, folders):
         _check_apart(base, folders)
         found = {side: base / name for side, name in folders.items()}
-        leave_out(search, [path for path in subfolders(base) if not _leads_to(path, found.values())])
+        if base not in found.values():
+            leave_out(search, [path for path in subfolders(base) if not leads_to(path, found.values())])
         return take_sides(search, found)
     inside = [path for path in class_folders(base) if any((path / name).is_dir() for name in folders.values())]
     if len(inside) > 1 and not search.reading.by_name:
@@ -46,15 +48,11 @@ def _check_apart(base: Path, folders: dict[str, str]) -> None:
     real = {side: os.path.realpath(base / name) + os.sep for side, name in folders.items()}
     for side, path in real.items():
         for other, within in real.items():
-            if side != other and within.startswith(path):
+            if side != other and within.startswith(path) and path != os.path.realpath(base) + os.sep:
                 raise UnclearError(
                     f"--sides names {folders[side]} for {side} and {folders[other]} for {other}: one is in the other. "
                     "Expected folders that have no image in common."
                 )
-
-
-def _leads_to(path: Path, folders: Iterable[Path]) -> bool:
-    return any(path == one or path in one.parents for one in folders)
 
 
 def find_sides(search: Search, named: dict[Path, str], deep: list[Path]) -> dict[str, Roots]:
@@ -74,16 +72,43 @@ def find_sides(search: Search, named: dict[Path, str], deep: list[Path]) -> dict
         return find_classes(search)
     if "train" not in found:
         _check_train(base, named, deep)
-    if len(set(named.values())) == 1 and any(_is_like(path, deep[0]) for path in rest):
-        raise UnclearError(explain_two_ways(base, found, class_folders(deep[0]), rest))
+        top = _classes_beside(base, found, rest)
+        if top and len(found) < len(deep):
+            raise UnclearError(explain_twice(base, {**named, base: "train"}, [base, *deep]))
+        found = {"train": base, **found} if top else found
+    elif len(set(named.values())) == 1 and rest:
+        guesses = {side: path for path in rest if (side := guess_side(path.name)) and side != "train"}
+        others = [path for path in rest if path not in guesses.values()]
+        raise UnclearError(explain_two_ways(base, {**found, **guesses}, class_folders(deep[0]), others))
+    else:
+        top = []
     flat = [path for path in named if path not in deep]
     for path in flat:
         search.warnings.append(f"{path} has no class folders: its images have no labels, and are left out.")
     search.left_out += flat
-    leave_out(search, [path for path in subfolders(base) if path not in named])
+    leave_out(search, [path for path in subfolders(base) if path not in named and path not in top])
     sides = take_sides(search, found)
     tell_sides(search)
     return sides
+
+
+def _classes_beside(base: Path, found: dict[str, Path], rest: list[Path]) -> list[Path]:
+    """Return the class folders beside sides for validation and testing that have the same ones; none where none has.
+
+    Raises:
+        UnclearError: they share some, or a folder beside them has some.
+    """
+    inner = {path.name for folder in found.values() for path in class_folders(folder)}
+    top = [path for path in subfolders(base) if path.name in inner]
+    if top and inner == {path.name for path in (*top, *rest)}:
+        return top
+    if top:
+        raise UnclearError(explain_two_ways(base, {"train": base, **found}, rest, []))
+    likely = [path for path in rest if any(one.name in inner for one in class_folders(path))]
+    if train := next((path for path in likely if guess_side(path.name) == "train"), (*likely, None)[0]):
+        others = [path for path in rest if path != train]
+        raise UnclearError(explain_two_ways(base, {"train": train, **found}, class_folders(train), others))
+    return []
 
 
 def _check_train(base: Path, named: dict[Path, str], deep: list[Path]) -> None:
@@ -105,14 +130,22 @@ def explain_twice(base: Path, named: dict[Path, str], deep: list[Path], *, by_na
         by_side.setdefault(named[path], []).append(path)
     side, twice = next((side, paths) for side, paths in by_side.items() if len(paths) > 1)
     classes = [] if by_name else class_folders(twice[0])
+    if len(classes) == 1 and (deeper := class_folders(classes[0])):  # which is entered
+        classes = deeper
     named_once = {side: paths[0] for side, paths in by_side.items()}
-    return explain_two_ways(base, named_once, classes, [], twice=(side, twice), by_name=by_name)
+    pieces = stem_of_pieces([path.name for path in twice]) is not None
+    merged = f" Where they are pieces of one folder, move all into {twice[0]}." if pieces else ""
+    return explain_two_ways(base, named_once, classes, [], twice=(side, twice), by_name=by_name) + merged
 
 
-def _is_like(path: Path, side: Path) -> bool:
-    """Whether a folder beside the only side could be a class as well as that: it has pictures, or the same folders."""
-    names = {one.name for one in class_folders(side)}
-    return has_pictures(path) or any(one.name in names for one in class_folders(path))
+def deep_sides(named: dict[Path, str]) -> list[Path]:
+    """Return those of these folders that have class folders."""
+    known = {one.name for path, side in named.items() if side == "train" for one in class_folders(path)}
+    return [
+        path
+        for path in named
+        if has_classes(path) or (len(known) > 1 and any(one.name in known for one in class_folders(path)))
+    ]
 
 
 def has_classes(path: Path) -> bool:
@@ -152,7 +185,7 @@ def tell_sides(search: Search) -> None:
     found = [
         (side, str(search.side_folders[side].relative_to(search.base))) for side in SIDES if side in search.side_folders
     ]
-    told = [f"{name} for {side}" for side, name in found if PLAIN.get(name) != side]
+    told = [f"{_TOP if name == '.' else name} for {side}" for side, name in found if PLAIN.get(name) != side]
     if told:
         first, *others = [told[0].replace(" for ", " is taken for ", 1), *told[1:]]
         said = " and ".join([", ".join([first, *others[:-1]]), *others[-1:]])
@@ -166,10 +199,52 @@ def take_sides(search: Search, folders: dict[str, Path]) -> dict[str, Roots]:
     Raises:
         UnclearError: one has no class folders.
     """
-    search.side_folders = {side: enter_side(search, path) for side, path in folders.items()}
-    sides = {side: roots_of(search, path) for side, path in search.side_folders.items()}
+    base = search.base
+    search.side_folders = {side: path if path == base else enter_side(search, path) for side, path in folders.items()}
+    _enter_alike(search)
+    if not search.reading.sides:
+        _check_nested(search)
+    sides = {side: _roots_beside(search, path) for side, path in search.side_folders.items()}
     for side, roots in sides.items():
         if not roots:
             folder = search.side_folders[side]
             raise UnclearError(no_classes(folder) + suggest(folder))
     return sides
+
+
+def _roots_beside(search: Search, folder: Path) -> Roots:
+    """Return where the images of a side are; of the whole folder, without what is another side's."""
+    roots = roots_of(search, folder)
+    if folder != search.base or search.reading.by_name:
+        return roots
+    others = [path for path in search.side_folders.values() if path != folder]
+    found = [(path, label) for path, label in roots if not leads_to(path, [*others, *search.left_out])]
+    return [(path, label) for path, label in found if holds_pictures(path) or not holds_files(path)]
+
+
+def _enter_alike(search: Search) -> None:
+    """Go into the only folder of all sides, where it is called the same in each and has the classes, with a word."""
+    beneath = {side: subfolders(path) for side, path in search.side_folders.items()}
+    names = {path.name for paths in beneath.values() for path in paths}
+    if search.reading.by_name or len(names) != 1 or any(len(paths) != 1 for paths in beneath.values()):
+        return
+    inner = {side: paths[0] for side, paths in beneath.items()}
+    if all(len(class_folders(path)) > 1 and not has_pictures(path) for path in inner.values()):
+        search.side_folders = inner
+        search.tops += inner.values()
+        search.warnings.append(f"{search.base}: the classes are in {names.pop()}, which each side has alone.")
+
+
+def _check_nested(search: Search) -> None:
+    """Raise where the folders in a side are called like sides, and are no classes as it seems."""
+    others = {*search.side_folders.values(), *search.left_out}
+    for side, folder in search.side_folders.items():
+        inner = {path: side_of(path.name) for path in class_folders(folder) if path not in others}
+        inner = {path: name for path, name in inner.items() if name and says_side_only(path.name)}
+        deeper = any(not is_images(one.name) for path in inner for one in class_folders(path))
+        if len(set(inner.values())) > 1 or (deeper and not search.reading.by_name):
+            sides = {name: path for path, name in reversed(inner.items()) if name}
+            rest = {other: path for other, path in search.side_folders.items() if other != side}
+            classes = [] if search.reading.by_name else class_folders(next(iter(sides.values())))
+            by_name = search.reading.by_name
+            raise UnclearError(explain_two_ways(search.base, {**rest, **sides}, classes, [], by_name=by_name))

@@ -9,6 +9,7 @@ from pathlib import Path
 from trainkit.data._folders._labels import in_words, suggest_names
 from trainkit.data._folders._tree import class_folders, entries, subfolders
 from trainkit.data._kinds import ARCHIVES, ARRAYS
+from trainkit.data._reading import SIDES
 from trainkit.data._sides import is_marks
 from trainkit.data._tables._table import SUFFIXES
 from trainkit.errors import DataError
@@ -39,7 +40,7 @@ def explain_two_ways(
     folders = in_words([path.name for path in subfolders(base)])
     otherwise = "takes all images together" if by_name else f"takes the folders for classes: {folders}"
     return (
-        f"{base} can be read in two ways. {doubt}{side_option(sides)} takes sides{inner}{beside}; --no-sides "
+        f"{base} can be read in two ways. {doubt}{side_option(sides, base)} takes sides{inner}{beside}; --no-sides "
         f"{otherwise}. Say which."
     )
 
@@ -65,10 +66,8 @@ def suggest(*folders: Path, beside: Path | None = None) -> str:
     top = beside or folders[0]
     found = suggest_names([*folders, *(inner for folder in folders for inner in class_folders(folder))])
     files = [Path(entry.path) for entry in entries(top)]
-    if tables := {path.stem.lower(): path for path in files if path.suffix.lower() in SUFFIXES}:
-        likely = [tables[name] for name in ("train", "labels", "train_labels", "trainlabels") if name in tables]
+    if table := likely_table(top):
         images = next((path for path in folders if "train" in path.name.lower()), folders[0])
-        table = (likely or list(tables.values()))[0]
         found += f" Where a table has the labels, name that: {_quoted(table)} --images {_quoted(images)}."
     if arrays := [path for path in files if path.suffix.lower() == ARRAYS]:
         found += f" There are arrays: name {_quoted(arrays[0])}."
@@ -79,13 +78,22 @@ def suggest(*folders: Path, beside: Path | None = None) -> str:
     return found
 
 
-def side_option(sides: Mapping[str, Path]) -> str:
+def likely_table(folder: Path) -> Path | None:
+    """Return the table in a folder that is most likely to have the labels, `None` where there is none."""
+    files = [Path(entry.path) for entry in entries(folder)]
+    tables = {path.stem.lower(): path for path in files if path.suffix.lower() in SUFFIXES}
+    likely = [tables[name] for name in ("train", "labels", "train_labels", "trainlabels") if name in tables]
+    return next(iter([*likely, *tables.values()]), None)
+
+
+def side_option(sides: Mapping[str, Path], base: Path) -> str:
     """Write the option; a name with a comma has to be changed first."""
-    order = [side for side in ("train", "val", "test") if side in sides]
-    names = [sides[side].name for side in order]
-    if "train" not in sides or any("," in name or name != name.strip() for name in names):
+    order = [side for side in SIDES if side in sides]
+    names = [str(sides[side].relative_to(base)) for side in order]
+    if any("," in name or name != name.strip() for name in names):
         return "--sides train=... (of folders without a comma in their names)"
-    return "--sides " + shlex.quote(",".join(f"{side}={name}" for side, name in zip(order, names, strict=True)))
+    pairs = ",".join(f"{side}={name}" for side, name in zip(order, names, strict=True))
+    return "--sides " + ("" if "train" in sides else "train=...,") + shlex.quote(pairs)
 
 
 def _quoted(path: Path) -> str:

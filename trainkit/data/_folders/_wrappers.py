@@ -71,7 +71,9 @@ def enter_side(search: Search, folder: Path) -> Path:
     """Go into a folder in a side's folder that only repeats its name, or says that there are images."""
     search.tops.append(folder)
     if images := images_beside_marks(folder, by_name=search.reading.by_name):
-        search.left_out += [path for path in subfolders(folder) if path != images]
+        beside = [path for path in subfolders(folder) if path != images]
+        search.left_out += beside
+        search.warnings.append(f"{folder}: the images are in {images.name}; left out: {listed(beside)}.")
         return enter_side(search, images)
     beneath = subfolders(folder)
     if len(beneath) == 1 and not has_pictures(folder) and class_folders(beneath[0]):

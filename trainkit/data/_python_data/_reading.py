@@ -11,15 +11,16 @@ import numpy as np
 
 from trainkit._progress import doing
 from trainkit.data._dataset import PackedPixels
+from trainkit.data._python_data._elements import pair_in
 from trainkit.data._python_data._hugging_face import is_hugging_face, stream_rows
 from trainkit.data._python_data._pixel_files import PixelFile
 from trainkit.data._python_data._streams import Stream
 from trainkit.data._reading import Reading, check_applies
-from trainkit.data._tables._columns import column_meaning
-from trainkit.data._tables._sides import side_of_word
+from trainkit.data._tables._words_of_sides import side_of_word
 from trainkit.errors import DataError, TrainkitError, UsageError
 
 TAKEN = "a tf.data.Dataset, a keras.utils.PyDataset, a datasets.Dataset, a pandas table"  # in words
+_MOST_UNBOUNDED = 1_000_000  # images of what does not say how many it has
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +165,14 @@ def _open_tensors(data: Any, name: str) -> Stream:
             f"{name} has no end: leave out .repeat(), or say how much of it is meant with .take(count). Every epoch "
             "reads all of it anyway."
         )
-    names = getattr(data, "class_names", None)
-    return Stream(name, lambda: map(_pair_in(name), data.as_numpy_iterator()), list(names) if names else None)
+    names, warnings = getattr(data, "class_names", None), list[str]()
+    return Stream(
+        name,
+        lambda: map(pair_in(name, warnings), data.as_numpy_iterator()),
+        list(names) if names else None,
+        warnings,
+        is_bounded=count >= 0,
+    )
 
 
 def _open_batches(data: Any, name: str) -> Stream:
@@ -174,27 +181,9 @@ def _open_batches(data: Any, name: str) -> Stream:
         raise UsageError(f"{name} has no end. Give it a `__len__`: how many batches a pass over it has.")
     numbers = getattr(data, "class_indices", None)  # of ImageDataGenerator
     names = sorted(numbers, key=numbers.__getitem__) if numbers else getattr(data, "class_names", None)
-    return Stream(name, lambda: (_pair_in(name)(data[index]) for index in range(count)), names)
-
-
-def _pair_in(name: str) -> Callable[[Any], tuple[Any, Any]]:
-    """Return what takes image and label, or batches of them, out of an element of a data set."""
-
-    def pair(element: Any) -> tuple[Any, Any]:
-        if isinstance(element, Mapping):
-            keys = {meaning: key for key in element if (meaning := column_meaning(str(key)))}
-            if keys.keys() == {"image", "label"}:
-                return element[keys["image"]], element[keys["label"]]
-            received = f"a mapping of {', '.join(map(str, element))}"
-        elif isinstance(element, (tuple, list)) and len(element) == 2 and not isinstance(element[0], (Mapping, tuple)):
-            return element[0], element[1]
-        elif isinstance(element, (tuple, list)):
-            received = f"{len(element)} things"
-        else:
-            received = "an image alone"
-        raise DataError(f"{name} must have (image, label) in each element. Received: {received}")
-
-    return pair
+    warnings: list[str] = []
+    pair = pair_in(name, warnings)
+    return Stream(name, lambda: (pair(data[index]) for index in range(count)), names, warnings)
 
 
 def _read(
@@ -202,16 +191,28 @@ def _read(
 ) -> tuple[np.ndarray | PackedPixels, list[Any]] | None:
     """Read a stream to its end; `None` for one without any labels that is not needed."""
     labels: list[Any] = []
-    with PixelFile(path, stream.name) as file, doing(f"Reading {stream.name}"):
+    bound = "" if stream.is_bounded else ", which does not say how much there is"
+    with PixelFile(path, stream.name) as file, doing(f"Reading {stream.name}{bound}"):
         for image, label in _examples(stream):
             file.add(image)
             labels.append(label)
+            _check_bound(stream, len(labels))
         warnings += stream.warnings
         if not labels and not needed:
             return None
         pixels, said = file.finish()
     warnings += said
     return pixels, labels
+
+
+def _check_bound(stream: Stream, count: int) -> None:
+    """Raise where so many images came that there is perhaps no end."""
+    if not stream.is_bounded and count > _MOST_UNBOUNDED:
+        raise UsageError(
+            f"{stream.name} does not say how many elements it has, and perhaps it has no end: more than "
+            f"{_MOST_UNBOUNDED:,} images came. Where it ends, say how many elements there are: "
+            ".apply(tf.data.experimental.assert_cardinality(count)); where it has none, take fewer: .take(count)"
+        )
 
 
 def _examples(stream: Stream) -> Iterator[tuple[np.ndarray, Any]]:

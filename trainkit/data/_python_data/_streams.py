@@ -15,3 +15,4 @@ class Stream:
     elements: Callable[[], Iterable[tuple[Any, Any]]]  # image and label, or batches of them
     class_names: list[str] | None  # in the order of their numbers; `None` where nobody says
     warnings: list[str] = field(default_factory=list)  # filled while it is read
+    is_bounded: bool = True  # whether it says how much of it there is

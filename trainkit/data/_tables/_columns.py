@@ -11,6 +11,7 @@ from trainkit.data._reading import Reading
 from trainkit.data._tables._images import SUFFIXES, ImageFinder
 from trainkit.data._tables._sheets import Sheet, find_column, naming, option, plain, received
 from trainkit.data._tables._sides import is_side_column
+from trainkit.data._tables._words_of_sides import are_sides, side_of_word
 from trainkit.errors import DataError
 
 # As `plain` has them: `File Path` and `file_path` are `filepath`.
@@ -27,7 +28,9 @@ _LABEL_NAMES = (
     "diagnosis dx emotion groundtruth finalllabel findinglabels"
 )
 _LABELS = frozenset(_LABEL_NAMES.split())
-_YES, _NO, _MINUS = ("1", "1.0", "true"), ("0", "0.0", "false"), ("-1", "-1.0")
+_YES, _NO, _MINUS = ("1", "1.0", "true", "yes", "y", "x"), ("0", "0.0", "false", "no", "n"), ("-1", "-1.0")
+_MEASURE_NAMES = "width height w h depth channels size imagesize imgsize filesize bytes filebytes area"
+_MEASURES = frozenset(_MEASURE_NAMES.split())
 _BOX = r"bbox|(bbox|box|roi)?(x1|y1|x2|y2|xmin|ymin|xmax|ymax)"
 _MANY_NUMBERS = 64  # columns of them: pixels
 
@@ -53,9 +56,10 @@ def choose_columns(sheet: Sheet, reading: Reading, finder: ImageFinder) -> Colum
     label = _label_column(sheet, reading, image, warnings)
     classes: list[int] = []
     if label is None:
-        classes = _class_columns(sheet, image)
+        others = _other_columns(sheet, image, reading)
+        classes = _class_columns(sheet, others)
         if not classes:
-            raise _no_label(sheet, image)
+            raise _no_label(sheet, image, others)
     if boxes := [name for name in sheet.header if re.fullmatch(_BOX, plain(name))]:
         warnings.append(f"{sheet.path} has boxes ({naming(boxes)}), which are not used: images are classified whole.")
     return Columns(image=image, label=label, classes=classes, warnings=warnings)
@@ -159,33 +163,55 @@ def _say_the_same(sheet: Sheet, one: int, other: int) -> bool:
     return len({first for first, _ in pairs}) == len({second for _, second in pairs}) == len(pairs)
 
 
-def _class_columns(sheet: Sheet, image: int) -> list[int]:
+def _class_columns(sheet: Sheet, others: list[int]) -> list[int]:
     """Return the columns of a table that has one for each class; none where it has not."""
-    others = _other_columns(sheet, image)
-    signs = {_sign(cell) for index in others for cell in sheet.column(index)}
-    return others if len(others) > 1 and signs in ({"0", "1"}, {"-1", "1"}) else []
+    if len(others) < 2 or _signs(sheet, others) not in ({"0", "1"}, {"-1", "1"}, {"", "1"}):
+        return []
+    classes = [index for index in others if not side_of_word(sheet.header[index])]
+    if not classes or classes == others or _one_each(sheet, others):  # a train may be a class, beside bus and car
+        return others if classes else []
+    if len(classes) > 1 and _one_each(sheet, classes):
+        return classes
+    name = next(sheet.header[index] for index in others if index not in classes)
+    raise DataError(
+        f"{sheet.path}: the column `{name}` may be a side or a class. Rename it: `is_{name.lower()}` where it is a "
+        f"side, `class_{name.lower()}` where it is a class."
+    )
+
+
+def _one_each(sheet: Sheet, columns: Sequence[int]) -> bool:
+    return all(sum(is_yes(row[index]) for index in columns) == 1 for row in sheet.rows)
+
+
+def _signs(sheet: Sheet, columns: Sequence[int]) -> set[str | None]:
+    return {_sign(cell) for index in columns for cell in sheet.column(index)}
 
 
 def _sign(cell: str) -> str | None:
     """Return what a cell of a class's own column says; `None` for anything else: CheXpert's -1 beside 0 is a doubt."""
-    return "1" if cell.lower() in _YES else "0" if cell.lower() in _NO else "-1" if cell in _MINUS else None
+    if not cell:
+        return ""
+    return "1" if is_yes(cell) else "0" if cell.lower() in _NO else "-1" if cell in _MINUS else None
 
 
-def _other_columns(sheet: Sheet, image: int) -> list[int]:
+def _other_columns(sheet: Sheet, image: int, reading: Reading) -> list[int]:
     """Return the columns that are neither an image's name, nor a side, nor an index that pandas has written."""
     return [
         index
         for index, name in enumerate(sheet.header)
         if index != image
         and name
+        and name.lower() != reading.column_names.get("split", "").strip().lower()
         and not re.fullmatch(r"unnamed: \d+", name.lower())
         and (plain(name) not in _IMAGES or _is_yes_or_no(sheet, index))  # a class may be called `photo`
         and not is_side_column(plain(name))
+        and not are_sides(sheet.column(index))
     ]
 
 
 def _is_yes_or_no(sheet: Sheet, index: int) -> bool:
-    return {_sign(cell) for cell in sheet.column(index)} <= {"0", "1"}
+    signs = _signs(sheet, [index])
+    return signs <= {"0", "1", ""} and signs != {""}
 
 
 def is_yes(cell: str) -> bool:
@@ -220,10 +246,18 @@ def _no_image(sheet: Sheet, finder: ImageFinder) -> DataError:
     return _nothing_named(sheet, "image", found[0] if found else None)
 
 
-def _no_label(sheet: Sheet, image: int) -> DataError:
+def _no_label(sheet: Sheet, image: int, others: list[int]) -> DataError:
     begin = f"{sheet.path} has no column `label`"
-    others = _other_columns(sheet, image)
     yes_or_no = [index for index in others if _is_yes_or_no(sheet, index)]
+    if others and all(side_of_word(sheet.header[index]) for index in others):
+        names = naming(f"`{sheet.header[index]}`" for index in others)
+        return DataError(f"{begin}: {names} speak of sides, not of classes. Add one that has the class of each image.")
+    if len(others) > 1 and None not in (signs := _signs(sheet, others)) and "1" in signs:
+        held = naming(sign or "nothing" for sign in sorted(map(str, signs)))
+        return DataError(
+            f"{begin}, but {len(others)} columns that hold {held}. Expected 0 and 1 alone, in a column for each class: "
+            f"write one of them into every cell, or {option('label', sheet.header[others[0]])} for that column alone."
+        )
     if len(yes_or_no) > 1 and len(yes_or_no) >= len(others) - 2:
         names = naming(sheet.header[index] for index in yes_or_no)
         odd = next(sheet.header[index] for index in others if index not in yes_or_no)
@@ -236,10 +270,11 @@ def _no_label(sheet: Sheet, image: int) -> DataError:
             f"{begin}, but {len(others)} columns of shares from 0 to 1. Expected 0 and 1, a column for each class: "
             "trainkit learns no shares. Put 1 where the largest is, or add a column `label`."
         )
+    others = [index for index in others if plain(sheet.header[index]) not in _MEASURES]
     plausible = [index for index in others if 1 < len(set(sheet.column(index))) <= max(2, len(sheet.rows) // 2)]
     if not plausible:  # one that is usually an image's: `Image,Id`, where the Id is the whale's
         left = [i for i, name in enumerate(sheet.header) if i != image and name and not is_side_column(plain(name))]
-        plausible = others or left
+        plausible = others or [i for i in left if plain(sheet.header[i]) not in _MEASURES]
     return _nothing_named(sheet, "label", plausible[0] if plausible else None)
 
 
@@ -247,6 +282,8 @@ def _nothing_named(sheet: Sheet, role: str, example: int | None) -> DataError:
     said = f", or {option(role, sheet.header[example])}" if example is not None else ""
     if len(sheet.header) == 1 and re.search(r"[|: ]", sheet.header[0]):
         said += ", with commas, semicolons or tabs between the columns"
+    if sheet.header and sheet.header[0].startswith("#"):
+        said += ". Where the line with # is a comment, take it out"
     return DataError(
         f"{sheet.path} has no column `{role}`. Expected a first line such as `image,label` or `image,label,split`, "
         f"with other usual names for them{said}. Received: {received(sheet)}"

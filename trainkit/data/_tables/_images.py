@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from trainkit.data._tables._sheets import Sheet, naming
 from trainkit.errors import DataError
@@ -16,6 +17,7 @@ _IMAGE_SUFFIXES = (
 )
 SUFFIXES = frozenset(_IMAGE_SUFFIXES.split())
 _ADDRESS = re.compile(r"\w+://")
+_FILE_ADDRESS = re.compile(r"file:/", re.IGNORECASE)
 _ABSOLUTE = re.compile(r"[A-Za-z]:[\\/]|[\\/]")
 _TRIED = 20  # rows that tell whether a column names images
 _NEIGHBOURS = 200  # folders that are looked into for images that are missing
@@ -32,16 +34,18 @@ class ImageFinder:
     def __init__(self, folder: Path, *, below: bool = False) -> None:
         self.folder = folder
         self.away: list[str] = []  # the first parts of the paths of another machine, once one was found without them
-        self._below = below
+        self.below = below
         self._stems: dict[Path, dict[str, list[str]]] = {}
 
     def find(self, cell: str) -> list[Path]:
         """Return the file that a cell names; none where it is missing, several where it has no suffix and all fit."""
+        if _FILE_ADDRESS.match(cell):
+            cell = _path_of_address(cell)
         if os.path.isfile(self.folder / cell):  # before all else: a backslash may be part of a name
             return [self.folder / cell]
         if found := self._look_for(self.folder / cell.replace("\\", "/")):
             return found
-        return self._find_below(cell) if self._below and _ABSOLUTE.match(cell) else []
+        return self._find_below(cell) if self.below and _ABSOLUTE.match(cell) else []
 
     def names_images(self, cells: Sequence[str]) -> bool:
         """Tell whether any of the first cells of a column names a file."""
@@ -56,7 +60,13 @@ class ImageFinder:
     def _look_for(self, path: Path) -> list[Path]:
         if os.path.isfile(path):
             return [path]
-        return [path.parent / name for name in self._by_stem(path.parent).get(path.name, [])]
+        if path.suffix.lower() in SUFFIXES:  # `cat.jpg` is no short name of `cat.jpg.png`
+            return []
+        return [path.parent / name for name in self.called(path)]
+
+    def called(self, path: Path) -> list[str]:
+        """Return the names of the images that are called so, and then have a suffix."""
+        return self._by_stem(path.parent).get(path.name, [])
 
     def _by_stem(self, folder: Path) -> dict[str, list[str]]:
         if folder not in self._stems:
@@ -98,7 +108,7 @@ def locate_images(sheet: Sheet, index: int, finder: ImageFinder) -> list[Path]:
             raise DataError(
                 f"{path}, line {line}: `{cell}` may be {names}. Write the suffix too, or remove one of them."
             )
-        if not paths and _ADDRESS.match(cell):
+        if not paths and _ADDRESS.match(cell) and not _FILE_ADDRESS.match(cell):
             raise DataError(
                 f"{path}, line {line}: {cell} is an address, and trainkit downloads no images. Download them, and "
                 "write the paths of the files."
@@ -114,12 +124,13 @@ def locate_images(sheet: Sheet, index: int, finder: ImageFinder) -> list[Path]:
 def _missing(sheet: Sheet, column: str, missing: Sequence[tuple[str, int]], finder: ImageFinder) -> str:
     named = naming(f"{finder.folder / cell} (line {line})" for cell, line in missing)
     absolute = all(_ABSOLUTE.match(cell) for cell, _ in missing)
-    hint = ""
-    if folder := _neighbour([cell for cell, _ in missing], finder):
-        hint = f" They are found with --images {shlex.quote(str(folder))}"
-    elif other := _other_suffix([cell for cell, _ in missing], finder):
+    cells = [cell for cell, _ in missing]
+    hint = _where_they_are(sheet, column, cells, finder)
+    if not hint and (other := _other_suffix(cells, finder)):
         hint = f" There is {other}: correct the suffixes, or leave them out."
-    elif absolute:
+    elif not hint and (longer := _longer_name(cells, finder)):
+        hint = f" There is {longer}, another name: correct it in the table, or rename the file."
+    elif not hint and absolute and not finder.below:
         hint = " Paths of another machine are looked for below the folder that --images names."
     are = "is" if len(missing) == 1 else "are"
     return (
@@ -128,17 +139,59 @@ def _missing(sheet: Sheet, column: str, missing: Sequence[tuple[str, int]], find
     )
 
 
-def _neighbour(cells: Sequence[str], finder: ImageFinder) -> Path | None:
-    """Return a folder that has the images: this one for paths of another machine, one below it, or the one above."""
-    folder = finder.folder
-    try:
-        below = [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."]
-    except OSError:
-        return None
-    for near in [folder, *sorted(below)[:_NEIGHBOURS], folder.absolute().parent]:
+def _where_they_are(sheet: Sheet, column: str, cells: Sequence[str], finder: ImageFinder) -> str:
+    """Say in which other folder, or folders, images lie that are missing; empty where none is found."""
+    some = cells[:: max(1, len(cells) // _TRIED)]
+    every = [row[sheet.header.index(column)] for row in sheet.rows]
+    folders: dict[Path, None] = {} if len(cells) == len(every) else {finder.folder: None}
+    elsewhere: dict[str, Path] = {}
+    for near in _near(finder):
         other = ImageFinder(near, below=True)
-        if all(other.find(cell) for cell in cells[:_TRIED]):
-            return near
+        there = [cell for cell in some if other.find(cell)]
+        if len(there) == len(some) and all(map(other.find, every)):
+            return f" They are found with --images {shlex.quote(str(near))}"
+        elsewhere = dict.fromkeys(there, near) | elsewhere
+    folders |= dict.fromkeys(elsewhere[cell] for cell in some if cell in elsewhere)
+    if not elsewhere:
+        return ""
+    if len(folders) > 1:
+        who = "They" if all(cell in elsewhere for cell in some) else "Some of them"
+        return (
+            f" {who} lie in several folders ({naming(map(str, folders))}): put them together in one, or write the "
+            f"folder too in the column `{column}`."
+        )
+    return f" Some of them, not all, are found with --images {shlex.quote(str(next(iter(folders))))}"
+
+
+def _near(finder: ImageFinder) -> list[Path]:
+    """Return the folders to look in: this one for paths of another machine, and those below, above and beside it."""
+    here = finder.folder.absolute()
+    if not finder.below:
+        return [finder.folder, *_folders_in(finder.folder), here.parent]
+    beside = [folder for folder in _folders_in(here.parent) if folder != here]
+    return [*_folders_in(finder.folder), here.parent, *beside]
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        found = [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."]
+    except OSError:
+        return []
+    return sorted(found)[:_NEIGHBOURS]
+
+
+def _path_of_address(cell: str) -> str:
+    """Return the path that `file:///home/me/cat%201.jpg` is the address of."""
+    path = unquote(re.sub(r"^file:(//(localhost)?(?=/)|//)?", "", cell, flags=re.IGNORECASE))
+    return path[1:] if re.match(r"/[A-Za-z]:", path) else path
+
+
+def _longer_name(cells: Sequence[str], finder: ImageFinder) -> Path | None:
+    """Return `cat.jpg.png`, where `cat.jpg` is missing."""
+    for cell in cells[:_TRIED]:
+        path = finder.folder / cell.replace("\\", "/")
+        if names := finder.called(path):
+            return path.parent / names[0]
     return None
 
 

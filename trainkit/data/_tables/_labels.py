@@ -15,7 +15,9 @@ from trainkit.errors import DataError
 
 BETWEEN_LABELS = "|"
 _SUSPICIOUS = (",", ";", " ", "/", "&", "+")  # that people write between labels
-_MISSING = frozenset({"nan", "null", "#n/a", "<na>"})  # what programs write for nothing
+_WORDS_FOR_NOTHING = "nan null #n/a <na> none nil n/a na - -- ? ?? -1 -1.0 unknown unlabeled unlabelled undefined"
+_MISSING = frozenset(_WORDS_FOR_NOTHING.split())  # what programs and people write
+_SELDOM = 0.05  # a share of the rows: so few that have several labels are perhaps mistakes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,24 @@ def read_labels(sheet: Sheet, columns: Columns, reading: Reading) -> Labels:
             warnings.append(looks.format(path=sheet.path))
     elif not any(len(labels) > 1 for labels in parted.values()):
         warnings.append(f"{sheet.path}: --separator {_said(separator)} parts no label: each image has one.")
-    return Labels([parted[cell] for cell in cells], any(len(one) > 1 for one in parted.values()), warnings)
+    of_rows = [parted[cell] for cell in cells]
+    warnings += _seldom_several(sheet, cells, of_rows, separator)
+    return Labels(of_rows, any(len(one) > 1 for one in parted.values()), warnings)
+
+
+def _seldom_several(
+    sheet: Sheet, cells: Sequence[str], of_rows: Sequence[tuple[str, ...]], separator: str
+) -> list[str]:
+    """Say that a few rows alone have several labels, which makes every image one that may."""
+    several = [index for index, labels in enumerate(of_rows) if len(labels) > 1]
+    if not several or (len(several) > 1 and len(several) > _SELDOM * len(of_rows)):
+        return []
+    lines = naming(str(sheet.lines[index]) for index in several)
+    return [
+        f"{sheet.path}, line {lines}: `{cells[several[0]]}` means several labels, which only {len(several)} of "
+        f"{len(of_rows)} rows have: therefore any image may have several, or none. Where each has one, write it "
+        f"without {_said(separator)}."
+    ]
 
 
 def warn_of_names(path: Path, class_names: Iterable[str]) -> list[str]:
@@ -58,12 +77,17 @@ def warn_of_names(path: Path, class_names: Iterable[str]) -> list[str]:
     if groups := [group for group in alike.values() if len(group) > 1]:
         said = naming(" and ".join(f"`{name}`" for name in group) for group in groups)
         warnings.append(f"{path}: {said} are different classes, as they are written. Write one class in one way.")
-    if missing := [f"`{name}`" for name in names if name.lower() in _MISSING]:
+    if missing := [f"`{name}`" for name in names if name.lower() in _MISSING and not _is_sign(name, names)]:
         warnings.append(
             f"{path}: {naming(missing)} is a class, as it is written. Where it means that there is no label, remove "
             "its rows."
         )
     return warnings
+
+
+def _is_sign(name: str, names: Sequence[str]) -> bool:
+    """Tell whether -1 is the class beside 1, as yes and no are."""
+    return is_number(name) and len(names) == 2 and all(map(is_number, names))
 
 
 def _plain(name: str) -> str:
@@ -128,4 +152,6 @@ def _read_columns(sheet: Sheet, classes: Sequence[int]) -> Labels:
     said = f"{sheet.path}: {how}: {naming((name for name in names if name in there), most=12)}."
     if empty := [name for name in names if name not in there]:
         said += f" Without an image, and therefore no class: {naming(empty, most=12)}."
+    if any(not row[index] for row in sheet.rows for index in classes):
+        said += " An empty cell is a 0."
     return Labels(of_rows, several, [said])

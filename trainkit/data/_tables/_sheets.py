@@ -5,16 +5,19 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import itertools
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainkit.data._reading import write_pair
 from trainkit.errors import DataError
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _NAMED = 5  # of many, in a sentence
+_LINES_TRIED = 20  # that tell what parts the columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +41,8 @@ def read_sheet(path: Path) -> Sheet:
         DataError: it is no text, is not written as CSV, has no rows, or a row has other cells than the header.
     """
     text = _decode(path)
-    blank = len(text) - len(text.lstrip("\r\n"))
-    before, text = text[:blank].count("\n") or text[:blank].count("\r"), text[blank:]
-    delimiter = _delimiter(io.StringIO(text, newline="").readline(), path)
+    before, text, named = _skip_preamble(text)
+    delimiter = named or _delimiter(text, path)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
     sheet = Sheet(path, [], [], [])
     try:
@@ -74,11 +76,49 @@ def _decode(path: Path) -> str:
     return text
 
 
-def _delimiter(header: str, path: Path) -> str:
+def _skip_preamble(text: str) -> tuple[int, str, str | None]:
+    """Leave out what stands above the header: empty lines, comments, and Excel's `sep=;`.
+
+    Returns:
+        How many lines that were, the text below them, and what parts the columns where it is said.
+    """
+    before, delimiter = 0, None
+    while first := io.StringIO(text, newline="").readline():
+        if match := re.fullmatch(r'"?sep=([,;\t])"?', first.strip("\r\n"), re.IGNORECASE):
+            delimiter = match[1]
+        elif first.strip("\r\n") and not _is_comment(first, text[len(first) :]):
+            break
+        before, text = before + 1, text[len(first) :]
+    return before, text, delimiter
+
+
+def _is_comment(first: str, below: str) -> bool:
+    """Tell a comment from a header whose first name begins with the same sign: it has other cells than the lines below.
+
+    A header that was written as a comment, `# image,label`, is none.
+    """
+    if not first.startswith("#"):
+        return False
+    second = io.StringIO(below, newline="").readline()
+    return not any(first.count(sign) and first.count(sign) == second.count(sign) for sign in _DELIMITERS)
+
+
+def _delimiter(text: str, path: Path) -> str:
     """Return what parts the columns: in some countries spreadsheets write a semicolon."""
+    lines = list(itertools.islice(io.StringIO(text, newline=""), _LINES_TRIED))
+    header = lines[0] if lines else ""
     if path.suffix.lower() == ".tsv" and "\t" in header:
         return "\t"
-    return max(_DELIMITERS, key=header.count)
+    return max(_DELIMITERS, key=lambda sign: (_parts_alike(lines, sign), header.count(sign)))
+
+
+def _parts_alike(lines: Sequence[str], delimiter: str) -> bool:
+    """Tell whether the lines have as many cells as the header, and more than one."""
+    try:
+        counts = {len(row) for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if any(row)}
+    except csv.Error:
+        return False
+    return len(counts) == 1 and counts != {1}
 
 
 def _check_count(sheet: Sheet, row: list[str], line: int, delimiter: str) -> None:
@@ -87,7 +127,11 @@ def _check_count(sheet: Sheet, row: list[str], line: int, delimiter: str) -> Non
     if count == expected:
         return
     cells = "1 cell" if count == 1 else f"{count} cells"
-    hint = f"Put a cell that holds a {delimiter} in quotes." if count > expected else "Leave none out."
+    surplus = len(row) - max(index + 1 for index, cell in enumerate(row) if cell)
+    if count - surplus <= expected < count:
+        hint = f"The last {count - expected} are empty: take the {delimiter}s at the end of the line away."
+    else:
+        hint = f"Put a cell that holds a {delimiter} in quotes." if count > expected else "Leave none out."
     raise DataError(f"{sheet.path}, line {line}: {cells}. Expected {expected}, as in the first line. {hint}")
 
 
@@ -110,8 +154,7 @@ def find_column(sheet: Sheet, role: str, name: str) -> int:
         raise DataError(f"{sheet.path} has the column `{name}` {len(found)} times. Expected it once.")
     if not found:
         raise DataError(
-            f"{sheet.path} has no column `{name}`, which --columns {role}={shlex.quote(name)} names. "
-            f"Received: {received(sheet)}"
+            f"{sheet.path} has no column `{name}`, which {option(role, name)} names. Received: {received(sheet)}"
         )
     return found[0]
 
@@ -123,9 +166,9 @@ def plain(name: str) -> str:
 
 def option(role: str, name: str) -> str:
     """Return the option that names a column, ready to copy."""
-    return f"--columns {shlex.quote(f'{role}={name}')}"
+    return f"--columns {shlex.quote(write_pair(role, name))}"
 
 
 def received(sheet: Sheet) -> str:
     """Return the names of a table's columns, for a message."""
-    return naming((name for name in sheet.header if name), most=12) or "an empty line"
+    return naming((f"`{name}`" if "," in name else name for name in sheet.header if name), most=12) or "an empty line"

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainkit.data._reading import Reading
-from trainkit.data._sides import SIDE_OF
+from trainkit.data._sides import side_of
 from trainkit.data._tables._sheets import Sheet, find_column, naming, option, plain
+from trainkit.data._tables._words_of_sides import are_sides, side_of_word, sides_in_paths
 from trainkit.errors import DataError
 
 _OURS = ("split", "side")  # always about sides: what else is in them is an error
@@ -68,18 +69,13 @@ def read_sides(sheet: Sheet, reading: Reading, *, taken: Sequence[int]) -> Sides
         else:
             found[index] = sides
     if not found:
-        warnings += [
-            _like_sides(sheet, index) for index in free if index not in columns and _is_like_sides(sheet, index)
-        ]
+        warnings += _warn_of_like_sides(sheet, [index for index in free if index not in columns])
     of_rows = _choose(sheet, found, warnings)
+    if not found and reading.fold is None:
+        of_rows = sides_in_paths(sheet, taken[0], warnings) or of_rows
     if reading.fold is not None:
         of_rows = _with_fold(sheet, folds, reading.fold, of_rows)
     return Sides(of_rows, warnings)
-
-
-def side_of_word(word: str) -> str | None:
-    """Return the side that a cell names; `None` where it names none."""
-    return SIDE_OF.get(plain(word).replace("trainval", "train").removesuffix("set"))
 
 
 def _check_ours(sheet: Sheet, columns: Sequence[int]) -> None:
@@ -103,7 +99,8 @@ def _sides_in(sheet: Sheet, index: int, *, strict: bool) -> list[str] | None:
         if (side := sides[cell]) is None:
             raise DataError(
                 f"{sheet.path}, line {line}: the column `{sheet.header[index]}` is about sides: expected train, val or "
-                f"test. Received: {cell or 'nothing'}. Rename the column where it is about something else."
+                f"test. Received: {cell or 'nothing'}. Take such rows out, or rename the column where it is about "
+                "something else."
             )
         found.append(side)
     return found
@@ -121,30 +118,59 @@ def _side_of_answer(cell: str, column: str) -> str | None:
 def _passed_over(sheet: Sheet, index: int, *, is_fold: bool) -> str:
     name, values = sheet.header[index], sorted(set(sheet.column(index)))
     if is_fold:
-        number = next((one for value in values if (one := _fold_of(value)) is not None), 0)
-        return (
-            f"{sheet.path}: the column `{name}` is passed over: --fold {number} takes its rows with {number} for "
-            "validation."
+        numbers = [one for value in values if (one := _fold_of(value)) is not None]
+        how = (
+            f"--fold {numbers[0]} takes its rows with {numbers[0]} for validation."
+            if numbers
+            else f"its values are no numbers, but {naming(value or 'nothing' for value in values)}. Write 0, 1, 2 for "
+            "them, and --fold 0 takes the rows with 0 for validation."
         )
+        return f"{sheet.path}: the column `{name}` is passed over: {how}"
     return (
         f"{sheet.path}: the column `{name}` is passed over: its values are not train, val or test, but "
         f"{naming(value or 'nothing' for value in values)}."
     )
 
 
-def _is_like_sides(sheet: Sheet, index: int) -> bool:
-    if side_of_word(sheet.header[index]):  # `train`, of 0 and 1
-        return all(cell.lower() in (*_YES, *_NO) for cell in sheet.column(index))
-    sides = {side_of_word(cell) for cell in sheet.column(index)}
-    return len(sides) > 1 and "train" in sides and None not in sides
+def _warn_of_like_sides(sheet: Sheet, free: Sequence[int]) -> list[str]:
+    """Say which columns of other names look like sides, by their values, or by their names where they say yes or no."""
+    flags = [(index, side) for index in free if (side := _side_of_flag(sheet, index))]
+    warnings = [said for index in free if (said := _like_sides(sheet, index))]
+    if len(flags) > 1:
+        names = naming(f"`{sheet.header[index]}`" for index, _ in flags)
+        warnings.append(
+            f"{sheet.path}: the columns {names} look like sides, and are passed over. Put them into one column `split` "
+            "of train, val and test to have them obeyed."
+        )
+    elif flags:
+        ((index, side),) = flags
+        warnings.append(
+            f"{sheet.path}: the column `{sheet.header[index]}` looks like sides, and is passed over. Call it "
+            f"`is_{'valid' if side == 'val' else side}` to have it obeyed."
+        )
+    return warnings
 
 
-def _like_sides(sheet: Sheet, index: int) -> str:
+def _side_of_flag(sheet: Sheet, index: int) -> str | None:
+    """Return the side that the name of a column of yes and no speaks of: `train`, `in_train`, `is_training_img`."""
     name = sheet.header[index]
+    side = side_of_word(name) or side_of(name)
+    return side if side and all(cell.lower() in (*_YES, *_NO) for cell in sheet.column(index)) else None
+
+
+def _like_sides(sheet: Sheet, index: int) -> str | None:
+    """Say that most values of a column are words of sides; `None` where they are not."""
+    cells, name = sheet.column(index), sheet.header[index]
+    if not are_sides(cells):
+        return None
+    foreign = sorted({cell for cell in cells if side_of_word(cell) is None})
     begin = f"{sheet.path}: the column `{name}` looks like sides, and is passed over"
-    if side := side_of_word(name):
-        return f"{begin}. Call it `is_{'valid' if side == 'val' else side}` to have it obeyed."
-    return f"{begin}: {option('split', name)} obeys it."
+    if not foreign:
+        return f"{begin}: {option('split', name)} obeys it."
+    return (
+        f"{begin}: {naming(cell or 'nothing' for cell in foreign)} is no side. Take these rows out, or write train, "
+        f"val or test in them: {option('split', name)} obeys it then."
+    )
 
 
 def _choose(sheet: Sheet, found: dict[int, list[str]], warnings: list[str]) -> Sequence[str | None]:
@@ -180,9 +206,10 @@ def _with_fold(sheet: Sheet, folds: Sequence[int], fold: int, of_rows: Sequence[
     cells = sheet.column(folds[0])
     chosen = [_fold_of(cell) == fold for cell in cells]
     if not any(chosen):
+        hint = "" if any(_fold_of(cell) is not None for cell in cells) else ". Write 0, 1, 2 for them"
         raise DataError(
             f"{sheet.path}: no row of the column `{sheet.header[folds[0]]}` has {fold}. Expected one of "
-            f"{naming(sorted(set(cells)), most=12)}"
+            f"{naming(sorted(set(cells)), most=12)}{hint}"
         )
     return [
         "test" if side == "test" else "val" if is_val else "train" for side, is_val in zip(of_rows, chosen, strict=True)

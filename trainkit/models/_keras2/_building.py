@@ -11,27 +11,20 @@ import inspect
 import itertools
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from trainkit.backend import keras
 from trainkit.errors import ModelError
 from trainkit.models._keras2._operations import OPERATIONS, call_operation
+from trainkit.models._keras2._parts import Part, check_training
 from trainkit.models._keras2._words import MODELS
 
 _CONSTANT = "_CONSTANT_VALUE"
+_MERGES = (  # which take a list, of one tensor too
+    *(keras.layers.Add, keras.layers.Subtract, keras.layers.Multiply, keras.layers.Average, keras.layers.Maximum),
+    *(keras.layers.Minimum, keras.layers.Concatenate, keras.layers.Dot),
+)
 _OF_LAMBDAS = ("module", "function_type", "output_shape_type", "output_shape_module")
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A layer or model of Keras 2, and what Keras 3 built for it."""
-
-    name: str  # in Keras 2
-    kind: str  # its class in Keras 2
-    layer: Any  # of Keras 3; None for an input or an operation, which have no weights
-    trainable: bool = True
-    parts: list[Part] = field(default_factory=list)  # of a model: its layers in Keras 2's order
 
 
 @keras.saving.register_keras_serializable("trainkit")  # type: ignore[untyped-decorator]
@@ -79,7 +72,7 @@ def _build_layer(data: dict[str, Any], unsafe: bool) -> Any:
         if not (whole["module"].startswith("keras.") and _is_of_keras(data)):
             whole.update(module=None, registered_name=_registered(data))
         layer = keras.saving.deserialize_keras_object(whole, safe_mode=not unsafe)
-    for inner in _with_all_inside(layer):
+    for inner in layer._flatten_layers():  # the cells of an RNN among them
         for name in ("activation", "recurrent_activation"):
             if vars(inner).get(name) is keras.activations.hard_sigmoid:
                 setattr(inner, name, hard_sigmoid_of_keras_2)
@@ -126,15 +119,26 @@ def _name(name: Any) -> str:
     return str(name).replace("/", "_")
 
 
-def _with_all_inside(layer: Any) -> Iterator[Any]:
-    yield layer
-    for inner in vars(layer).values():
-        if isinstance(inner, keras.layers.Layer) and inner is not layer:
-            yield from _with_all_inside(inner)
+def _with_names_apart(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the layers of a model with names that stay different without slashes: `a/b` beside `a_b`."""
+    used: set[str] = set()
+    plain = {str(data["config"].get("name")) for data in layers if isinstance(data["config"], dict)}
+    changed = []
+    for data in layers:
+        name = data["config"].get("name") if isinstance(data["config"], dict) else None
+        if name is not None:
+            free = _name(name)
+            numbers = itertools.count(1)
+            while free in used or (free != name and free in plain):
+                free = f"{_name(name)}_{next(numbers)}"
+            used.add(free)
+            data = {**data, "name": data.get("name") or name, "config": {**data["config"], "name": free}}
+        changed.append(data)
+    return changed
 
 
 def _build_sequential(config: dict[str, Any], unsafe: bool) -> tuple[Any, list[Part]]:
-    parts = [build_part(data, unsafe=unsafe) for data in config["layers"]]
+    parts = [build_part(data, unsafe=unsafe) for data in _with_names_apart(config["layers"])]
     layers = [part.layer for part in parts if part.layer is not None]
     first = config["layers"][0]["config"] if config["layers"] else {}
     shape = first.get("batch_input_shape") or config.get("build_input_shape")
@@ -150,9 +154,16 @@ def _build_functional(config: dict[str, Any], unsafe: bool) -> tuple[Any, list[P
     graph = _Graph(config, unsafe)
     graph.call_all()
     inputs = [graph.tensor(*reference) for reference in _references(config["input_layers"])]
-    outputs = [graph.tensor(*reference) for reference in _references(config["output_layers"])]
-    model = keras.Model(_alone(inputs), _alone(outputs), name=_name(config.get("name", "model")))
+    model = keras.Model(_alone(inputs), _outputs(graph, config), name=_name(config.get("name", "model")))
     return model, list(graph.parts.values())
+
+
+def _outputs(graph: _Graph, config: dict[str, Any]) -> Any:
+    """Return what a model gives, by the words of a dictionary where Keras 2 gave one."""
+    places = config["output_layers"]
+    if isinstance(places, dict) and all(_is_reference(place) for place in places.values()):
+        return {key: graph.tensor(*place[:3]) for key, place in places.items()}
+    return _alone([graph.tensor(*reference) for reference in _references(places)])
 
 
 def _alone(values: list[Any]) -> Any:
@@ -160,9 +171,9 @@ def _alone(values: list[Any]) -> Any:
 
 
 def _references(value: Any) -> Iterator[tuple[str, int, int]]:
-    """Yield each (layer, call, tensor) in a list of them, in one of them, or in a dictionary."""
+    """Yield each (layer, call, tensor) in a list of them, in one of them, or in a dictionary, by its sorted words."""
     if isinstance(value, dict):
-        value = list(value.values())
+        value = [value[key] for key in sorted(value)]
     if _is_reference(value):
         yield value[0], value[1], value[2]
     elif isinstance(value, list):
@@ -184,7 +195,7 @@ class _Graph:
     """The calls of a Functional model, made as soon as what they take is there."""
 
     def __init__(self, config: dict[str, Any], unsafe: bool) -> None:
-        self._layers = {str(data["name"]): data for data in config["layers"]}
+        self._layers = {str(data["name"]): data for data in _with_names_apart(config["layers"])}
         self.parts = {name: build_part(data, unsafe=unsafe) for name, data in self._layers.items()}
         self._outputs: dict[tuple[str, int], list[Any]] = {}
         for name, data in self._layers.items():
@@ -230,17 +241,20 @@ class _Graph:
         """Make a call, where all that it takes is there."""
         if any((other, call) not in self._outputs for other, call, _ in self._mentioned(node)):
             return False
-        entries = [node] if _is_entry(node) else list(node)
+        entries = list(_entries(node))
         values = [self._value(entry) for entry in entries]
         named: dict[str, Any] = {}
         for entry in entries:
             named.update(self._resolved(entry[3]) if len(entry) > 3 else {})
-        layer = self.parts[name].layer
+        part = self.parts[name]
+        layer = part.layer
         if layer is not None:
-            produced = layer(_alone(values), **_known(layer, named))
+            check_training(part, named.get("training"))
+            taken = values if isinstance(layer, _MERGES) else _alone(values)
+            produced = layer(taken, **_known(layer, named))
         else:
             produced = call_operation(self._layers[name], values if _is_entry(node) else [values], named)
-            _name_operations(produced, _name(name))
+            _name_operations(produced, str(self._layers[name]["config"]["name"]))
         self._outputs[name, number] = keras.tree.flatten(produced)
         return True
 
@@ -274,13 +288,24 @@ def _name_operations(tensor: Any, name: str) -> None:
             waiting += operation._inbound_nodes[call].arguments.keras_tensors
 
 
+def _entries(node: Any) -> Iterator[list[Any]]:
+    """Yield what a call takes: one tensor, a list, or a dictionary, which Keras sorts by its words."""
+    if _is_entry(node):
+        yield node
+    else:
+        for inner in [node[key] for key in sorted(node)] if isinstance(node, dict) else node:
+            yield from _entries(inner)
+
+
 def _is_entry(node: Any) -> bool:
     return isinstance(node, list) and bool(node) and isinstance(node[0], str)
 
 
 def _known(layer: Any, named: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what a layer of Keras 3 takes no more, where it was not set."""
+    """Leave out what a layer of Keras 3 takes no more, where it was not set, and a training that changes nothing."""
     takes = inspect.signature(layer.call).parameters
+    if named.get("training"):
+        named = {key: value for key, value in named.items() if key != "training"}
     return {key: value for key, value in named.items() if key in takes or value not in (None, False)}
 
 

@@ -16,7 +16,8 @@ import h5py
 from trainkit.errors import ModelError
 from trainkit.models._calling import cause_of
 from trainkit.models._file_checks import as_plain_model, check_config, check_links
-from trainkit.models._keras2._building import Part, build_part
+from trainkit.models._keras2._building import build_part
+from trainkit.models._keras2._parts import Part
 from trainkit.models._keras2._weights import assign_archive, assign_hdf5
 from trainkit.models._keras2._words import migrate
 
@@ -72,13 +73,20 @@ def _naming(path: Path) -> Iterator[None]:
     except ModelError:
         raise
     except Exception as error:  # Keras and h5py raise whatever they meet
-        if "Could not locate" in str(error):
-            raise  # a class of the author's own
+        if "Could not locate" in str(error) or "Lambda" in str(error) or _misses_a_name(error):
+            raise  # code of the author's own
         raise ModelError(
             f"{path} was written by Keras 2, and cannot be loaded as a Keras model ({cause_of(error)}). Build the "
             "model in Keras 3 with the code that it was built with, load the weights of an .h5 with "
             "model.load_weights(), and give trainkit.export() the model itself."
         ) from error
+
+
+def _misses_a_name(error: BaseException | None) -> bool:
+    """Whether the function of a Lambda did not find a name: Keras wraps this in an error of its own."""
+    while error is not None and not isinstance(error, NameError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _build(path: Path, config: Any, unsafe: bool) -> Part:

@@ -25,8 +25,17 @@ def name_of_operation(part: dict[str, Any]) -> str | None:
     if kind == "TensorFlowOpLayer":
         name = str((config.get("node_def") or {}).get("op"))
         return name if name in _NODES else None
-    name = str(config.get("function"))
+    name = _todays_name(str(config.get("function")))
     return f"tf.{name}" if kind in ("TFOpLambda", "SlicingOpLambda") and name in _FUNCTIONS else None
+
+
+def _todays_name(function: str) -> str:
+    """Return the name of a function that is the same under `compat.v1`; images are resized otherwise there."""
+    if not function.startswith("compat.v1.") or function.startswith("compat.v1.image."):
+        return function
+    name = function.removeprefix("compat.v1.")
+    known = (spelling for spelling in (name, f"math.{name}") if spelling in _FUNCTIONS)
+    return _OF_V1.get(name, next(known, function))
 
 
 def call_operation(part: dict[str, Any], values: list[Any], named: dict[str, Any]) -> Any:
@@ -43,16 +52,19 @@ def call_operation(part: dict[str, Any], values: list[Any], named: dict[str, Any
     config = part["config"]
     if part["class_name"] == "TensorFlowOpLayer":
         return _NODES[config["node_def"]["op"]](_Node(config["node_def"], _with_constants(values, config)))
-    function = _FUNCTIONS[config["function"]]
-    named = {key: _constant(value) for key, value in named.items() if key != "name" and value is not None}
-    try:
-        bound = inspect.signature(function).bind(*map(_constant, values), **named)
-    except TypeError as error:
+    function = _FUNCTIONS[_todays_name(config["function"])]
+    takes = inspect.signature(function).parameters
+    named = {
+        key: _constant(value)
+        for key, value in named.items()
+        if key in takes or not (key == "name" or value is None or value is False)  # as it is where nobody sets it
+    }
+    if unknown := [f"{key}={value!r:.40}" for key, value in named.items() if key not in takes]:
         raise ModelError(
-            f"The operation `{config.get('name')}` calls tf.{config['function']} with {', '.join(named)}, which is not "
-            "known here. Build the model again from Keras' own layers, and train it anew."
-        ) from error
-    return function(*bound.args, **bound.kwargs)
+            f"The operation `{config.get('name')}` calls tf.{config['function']} with {', '.join(unknown)}, which is "
+            "not known here. Build the model again from Keras' own layers, and load its weights."
+        )
+    return function(*map(_constant, values), **{key: value for key, value in named.items() if value is not None})
 
 
 def _constant(value: Any) -> Any:
@@ -77,6 +89,11 @@ def _slice_entry(entry: Any) -> Any:
 
 
 def _resize(images: Any, size: Any, method: str = "bilinear", antialias: bool = False) -> Any:
+    if method not in _METHODS:
+        raise ModelError(
+            f"The operation tf.image.resize has method={method!r}, and Keras 3 knows {', '.join(_METHODS)}. Build the "
+            "model again with one of these, load its weights, and compare some answers."
+        )
     return ops.image.resize(images, tuple(size), interpolation=method, antialias=antialias)
 
 
@@ -93,9 +110,20 @@ def _pad(tensor: Any, paddings: Any, mode: str = "CONSTANT", constant_values: fl
 def _bias_add(value: Any, bias: Any, data_format: str | None = None) -> Any:
     if data_format not in (None, "NHWC"):
         raise ModelError("The operation tf.nn.bias_add has channels first. Build the model again with channels last.")
-    return ops.add(value, bias)
+    return ops.add(value, _as_other(bias, value))
 
 
+def _product(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False) -> Any:
+    first, second = (ops.swapaxes(x, -1, -2) if turned else x for x, turned in ((a, transpose_a), (b, transpose_b)))
+    return ops.matmul(first, second)
+
+
+def _as_other(value: Any, other: Any) -> Any:
+    """Return a list of numbers as a constant of the kind that the tensor beside it has, as TensorFlow does."""
+    return np.asarray(value, keras.backend.standardize_dtype(other.dtype)) if isinstance(value, list) else value
+
+
+_METHODS = ("bilinear", "nearest", "bicubic", "lanczos3", "lanczos5", "area")
 _TAKES_X: dict[str, Callable[[Any], Any]] = {
     "math.negative": ops.negative, "math.abs": ops.abs, "math.square": ops.square, "math.sqrt": ops.sqrt,
     "math.rsqrt": ops.rsqrt, "math.exp": ops.exp, "math.log": ops.log, "math.log1p": ops.log1p, "math.tanh": ops.tanh,
@@ -112,6 +140,7 @@ _TAKES_TWO: dict[str, Callable[[Any, Any], Any]] = {
     "math.add": ops.add, "__operators__.add": ops.add, "math.subtract": ops.subtract, "math.multiply": ops.multiply,
     "math.truediv": ops.true_divide, "math.divide": ops.true_divide, "math.pow": ops.power,
     "math.maximum": ops.maximum, "math.minimum": ops.minimum, "math.floordiv": ops.floor_divide, "math.mod": ops.mod,
+    "math.floormod": ops.mod,
     "math.squared_difference": lambda x, y: ops.square(ops.subtract(x, y)),
 }  # fmt: skip
 _REDUCES: dict[str, Callable[..., Any]] = {
@@ -129,7 +158,7 @@ def _taking_features(of: Callable[[Any], Any]) -> Callable[..., Any]:
 
 
 def _taking_two(of: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-    return lambda x, y: of(x, y)
+    return lambda x, y: of(_as_other(x, y), _as_other(y, x))
 
 
 def _reducing(of: Callable[..., Any]) -> Callable[..., Any]:
@@ -154,19 +183,20 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "math.l2_normalize": lambda x, axis=None, epsilon=1e-12: ops.multiply(
         x, ops.rsqrt(ops.maximum(ops.sum(ops.square(x), axis=_axes(axis), keepdims=True), epsilon))
     ),
-    "clip_by_value": lambda t, clip_value_min, clip_value_max: ops.clip(t, clip_value_min, clip_value_max),
+    "clip_by_value": lambda t, clip_value_min, clip_value_max: ops.clip(
+        t, _as_other(clip_value_min, t), _as_other(clip_value_max, t)
+    ),
     "cast": lambda x, dtype: ops.cast(x, dtype),
     "convert_to_tensor": lambda value, dtype=None: value if dtype is None else ops.cast(value, dtype),
     "reshape": lambda tensor, shape: ops.reshape(tensor, tuple(shape)),
     "transpose": lambda a, perm=None: ops.transpose(a, perm),
-    "compat.v1.transpose": lambda a, perm=None: ops.transpose(a, perm),
     "expand_dims": lambda input, axis: ops.expand_dims(input, axis),
     "squeeze": lambda input, axis=None: ops.squeeze(input, _axes(axis)),
     "concat": lambda values, axis: ops.concatenate(values, axis=axis),
     "stack": lambda values, axis=0: ops.stack(values, axis=axis),
     "reverse": lambda tensor, axis: ops.flip(tensor, axis=_axes(axis)),
     "pad": _pad,
-    "linalg.matmul": lambda a, b: ops.matmul(a, b),
+    "linalg.matmul": _product,
     "image.resize": _resize,
     "image.flip_left_right": lambda image: ops.flip(image, axis=-2),
     "image.flip_up_down": lambda image: ops.flip(image, axis=-3),
@@ -174,6 +204,12 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "image.grayscale_to_rgb": lambda images: ops.concatenate([images, images, images], axis=-1),
     "__operators__.getitem": _slice,
 }
+
+# Functions of `compat.v1` that go by another name today.
+_OF_V1 = {
+    "floor_div": "math.floordiv", "floordiv": "math.floordiv", "mod": "math.mod", "floormod": "math.mod",
+    "sub": "math.subtract", "mul": "math.multiply", "neg": "math.negative", "matmul": "linalg.matmul",
+}  # fmt: skip
 
 
 class _Node:
@@ -232,7 +268,7 @@ def _node_slice(node: _Node) -> Any:
 
 
 def _node_of_two(of: Callable[[Any, Any], Any]) -> Callable[[_Node], Any]:
-    return lambda node: of(node.inputs[0], node.inputs[1])
+    return lambda node: of(_as_other(node.inputs[0], node.inputs[1]), _as_other(node.inputs[1], node.inputs[0]))
 
 
 def _node_of_one(of: Callable[[Any], Any]) -> Callable[[_Node], Any]:

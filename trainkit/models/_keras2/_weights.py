@@ -16,11 +16,11 @@ import numpy as np
 
 from trainkit.backend import keras
 from trainkit.errors import ModelError
-from trainkit.models._keras2._building import Part
+from trainkit.models._keras2._parts import Part
 
 Named = list[tuple[str, Any]]
 # Of a random layer, and of a batch renormalisation in a training: in no answer.
-_NOT_WEIGHTS = re.compile(r"(.*/)?(StateVar|rng_state|seed_generator_state|renorm_\w+)(_\d+)?(:0)?")
+_NOT_WEIGHTS = re.compile(r"(.*/)?(StateVar|rng_state|seed_generator_state|renorm_\w+|moving_stddev)(_\d+)?(:0)?")
 
 
 def assign_hdf5(model: Part, group: Any) -> None:
@@ -184,6 +184,8 @@ def _assign_layer(part: Part, layer: Any, group: Any) -> None:
 def _load(layer: Any, group: Any) -> int:
     """Load what a layer has by itself, and what the layers in it have; return how many weights."""
     own = group.get("vars", {})
+    if isinstance(layer, keras.layers.BatchNormalization):  # what only a renormalisation has comes behind
+        own = {key: own[key] for key in map(str, range(len(layer.weights))) if key in own}
     if own:
         layer.load_own_variables(own)
     found = len(own)

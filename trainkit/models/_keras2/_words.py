@@ -107,9 +107,11 @@ def _accepted(kind: type) -> set[str]:
     return names
 
 
-def _one_axis(config: dict[str, Any]) -> dict[str, Any]:
-    axis = config.get("axis")
-    return {**config, "axis": axis[0]} if isinstance(axis, list) and len(axis) == 1 else config
+def _normalized(config: dict[str, Any]) -> dict[str, Any]:
+    """Return one axis of a list, and no renormalisation: it is one of a training."""
+    kept = {key: value for key, value in config.items() if not key.startswith("renorm")}
+    axis = kept.get("axis")
+    return {**kept, "axis": axis[0]} if isinstance(axis, list) and len(axis) == 1 else kept
 
 
 def _leaky(config: dict[str, Any]) -> dict[str, Any]:
@@ -124,7 +126,8 @@ def _resized(config: dict[str, Any]) -> dict[str, Any]:
     if config.get("interpolation") in ("gaussian", "mitchellcubic"):
         raise ModelError(
             f"The layer `{config.get('name')}` (Resizing) has interpolation={config['interpolation']!r}, for which "
-            "Keras 3 has no word. Build the model again with bilinear or bicubic, and train it anew."
+            "Keras 3 has no word. Build the model again with bilinear or bicubic, load its weights, and compare some "
+            "answers."
         )
     return config
 
@@ -139,10 +142,10 @@ def _nothing(config: dict[str, Any]) -> dict[str, Any]:
 
 # By the class of Keras 2: that of Keras 3, and what becomes of its config.
 _CHANGED: dict[str, tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
-    "BatchNormalization": ("BatchNormalization", _one_axis),
-    "BatchNormalizationV1": ("BatchNormalization", _one_axis),
-    "BatchNormalizationV2": ("BatchNormalization", _one_axis),
-    "SyncBatchNormalization": ("BatchNormalization", _one_axis),
+    "BatchNormalization": ("BatchNormalization", _normalized),
+    "BatchNormalizationV1": ("BatchNormalization", _normalized),
+    "BatchNormalizationV2": ("BatchNormalization", _normalized),
+    "SyncBatchNormalization": ("BatchNormalization", _normalized),
     "GRU": ("GRU", _gated),
     "Resizing": ("Resizing", _resized),
     "LeakyReLU": ("LeakyReLU", _leaky),
