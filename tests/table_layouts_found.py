@@ -1,4 +1,4 @@
-"""More tables as people bring them: those that fresh eyes found misread, refused wrongly, or passed over in silence."""
+"""More tables as people bring them: once misread, refused wrongly, or passed over in silence."""
 
 from __future__ import annotations
 
