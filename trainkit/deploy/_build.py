@@ -12,7 +12,18 @@ from pathlib import Path
 
 # From the ground up: a part imports only from those before it.
 PARTS = (
-    *("_values", "_schema", "_manifest", "_mean", "_pixels", "_opencv", "_model", "_network", "_classifier"),
+    *(
+        "_values",
+        "_showing",
+        "_schema",
+        "_manifest",
+        "_mean",
+        "_pixels",
+        "_opencv",
+        "_model",
+        "_network",
+        "_classifier",
+    ),
     *("_detector", "_media", "_prediction", "_selftest", "_drawing", "_command"),
 )
 _FOLDER = Path(__file__).parent / "python"
