@@ -10,7 +10,7 @@ _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-
 
 
 def harmless(text: str) -> str:
-    """Return text with each letter that a terminal would obey written out: `\\x1b`, `\\u202e`."""
+    r"""Return text with each letter that a terminal would obey written out: `\x1b`, `\u202e`."""
     return _HARMFUL.sub(_written_out, text)
 
 
