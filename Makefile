@@ -10,7 +10,7 @@ WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cor
 SHARE := --numprocesses $(WORKERS) --dist worksteal
 TESTS := $(BIN)/python -m pytest $(SHARE)
 
-.PHONY: help demo test test-no-onednn test-slow test-timing test-opencv4 test-wheel mutants lint compat compat-quick compat-all notebooks clients clients-quick keras-files bench docs clean
+.PHONY: help demo test test-no-onednn test-slow test-timing test-opencv4 test-wheel mutants lint compat compat-quick compat-all notebooks clients clients-quick keras-files bench fuzz docs clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(call RUNS,$(PYTHON))" || { echo "trainkit needs Python 3.11 to 3.13. Install one, or name it: make PYTHON=python3.12" >&2; exit 1; }
@@ -109,9 +109,12 @@ clients-quick: $(VENV)/installed ## one client of each kind: what the gate runs
 bench: $(VENV)/installed ## data, training and exported graphs beside what one would have used; BENCH="augmentation --json"
 	@$(BIN)/python tests/bench $(BENCH)
 
+fuzz: $(VENV)/installed ## strange files through every reader, for a minute; FUZZ="manifests graphs --seconds 600 --seed 7" tries others
+	$(BIN)/python tests/fuzz $(FUZZ)
+
 docs: $(VENV)/installed ## the manual and the lessons as a site, docs/_build/html/index.html; a warning ends it
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python -m sphinx -q -E -c docs -W --keep-going . docs/_build/html
 
 clean: ## removes what was installed and every cache
-	rm -rf $(VENV) .venv.opencv4 .demo .compat .keras-files .clients .mutants docs/_build .coverage* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv.opencv4 .demo .compat .keras-files .clients .mutants .fuzz docs/_build .coverage* .mypy_cache .ruff_cache .pytest_cache
