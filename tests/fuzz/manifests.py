@@ -15,7 +15,7 @@ from typing import IO, Any
 from mutations import mutate_text, mutate_value, write_json
 
 from trainkit.deploy.python import BundleError
-from trainkit.deploy.python._schema import parse_manifest
+from trainkit.deploy.python._manifest import parse_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 READERS = ROOT / "tests" / "deploy"
