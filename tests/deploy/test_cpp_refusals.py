@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from cpp_client import answering, edit, run
 
@@ -153,3 +156,58 @@ def test_damage_ends_with_one_line(program: Path, bundle: Path, name: str) -> No
         done = run(program, bundle, "--selftest")
         assert done.returncode in (0, 1), (number, bytes(data), done)
         assert len(done.stdout.splitlines()) + len(done.stderr.splitlines()) == 1, (number, bytes(data), done)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "net.onnx", "names.txt"])
+def test_files_that_cannot_be_read_are_named(program: Path, photo: Path, tmp_path: Path, name: str) -> None:
+    purpose = {"net.onnx": "model", "names.txt": "class names"}.get(name)
+    for kind in ("loop", "folder", "pipe"):
+        folder = answering(tmp_path / kind, [1, 0, 0], output={"class_names": "names.txt"})
+        (folder / "names.txt").write_text("a\nb\nc\n")
+        path = folder / name
+        path.unlink()
+        if kind == "loop":
+            path.symlink_to(name)
+            sentence = f"Cannot read {path} (Too many levels of symbolic links). Copy the bundle again."
+        else:
+            path.mkdir() if kind == "folder" else os.mkfifo(path)
+            sentence = (
+                f"{path} is missing: the manifest names it as the {purpose}. Copy it there."
+                if purpose
+                else f"No manifest at {path}. Expected the folder of a bundle, with manifest.json in it."
+            )
+        done = run(program, folder, photo)
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", sentence + "\n")
+
+
+def test_folders_that_lead_to_themselves_are_read_once(program: Path, photo: Path, tmp_path: Path) -> None:
+    folder, images = answering(tmp_path / "net", [1, 0, 0]), tmp_path / "images"
+    (images / "a").mkdir(parents=True)
+    photo.rename(images / "a" / "1.png")
+    for name in ("x", "y", "a/z"):
+        (images / name).symlink_to(images, target_is_directory=True)
+    (images / "loop.png").symlink_to("loop.png")
+    (images / "linked.png").symlink_to("a/1.png")
+    done = run(program, folder, images)
+    assert [line.split(": ")[0] for line in done.stdout.splitlines()] == [f"{images}/a/1.png", f"{images}/linked.png"]
+    assert done.stderr == f"No such image: {images}/loop.png\n"
+
+
+def test_text_of_strangers_is_shown_harmless(program: Path, photo: Path, tmp_path: Path) -> None:
+    folder = answering(tmp_path / "net", [1, 0, 0], output={"class_names": ["\u202egnp.x", "b", "c"]})
+    image = photo.rename(tmp_path / "\x1b]0;\n\u2028.png")
+    raw = os.fsencode(tmp_path) + b"/\xff\xe2\x80.png"
+    Path(os.fsdecode(raw)).write_bytes(image.read_bytes())
+    done = subprocess.run([program, folder, image, raw, os.fsencode(tmp_path) + b"/\x9b.png"], capture_output=True)
+    assert done.stdout.decode().splitlines() == [
+        rf"{tmp_path}/\x1b]0;\x0a\u2028.png: \u202egnp.x 1.0000, b 0.0000, c 0.0000",
+        rf"{tmp_path}/\xff\xe2\x80.png: \u202egnp.x 1.0000, b 0.0000, c 0.0000",
+    ]
+    assert done.stderr.decode() == rf"No such image: {tmp_path}/\x9b.png" + "\n"
+    done = subprocess.run([program, folder, b"--\x1b[2J"], capture_output=True)
+    assert done.stderr.decode().endswith("unknown option --\\x1b[2J\n")
+    drawn = [tmp_path / "1.png", tmp_path / "2.png"]
+    for path, name in zip(drawn, ("\u202egnp.x", r"\u202egnp.x"), strict=True):
+        edit(folder, "output", class_names=[name, "b", "c"])
+        assert run(program, folder, image, "--annotate", path).returncode == 0
+    assert np.array_equal(read_image(drawn[0]), read_image(drawn[1]))
