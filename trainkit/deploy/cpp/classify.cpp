@@ -40,9 +40,13 @@ bool endsWith(const string& path, const std::vector<string>& suffixes) {
 cv::Mat readImage(const string& path) {
     if (!isFile(path)) throw Failure("No such image: " + path);
     cv::Mat image;
-    try {
-        image = cv::imread(path, cv::IMREAD_COLOR);
-    } catch (const cv::Exception&) {  // such as too many pixels; it is empty then
+    Sides sides;
+    if (readPictureSize(path, sides)) {
+        checkPixelCount(sides, path);
+        try {
+            image = cv::imread(path, cv::IMREAD_COLOR);
+        } catch (const cv::Exception&) {  // it is empty then
+        }
     }
     if (image.empty()) throw Failure("OpenCV cannot read " + path + " as an image. Convert it to JPEG or PNG.");
     return image;
@@ -258,7 +262,10 @@ void answer(Network& network, const Options& options, const string& source, int 
 void answerFrames(Network& network, const Options& options, const string& name, cv::VideoCapture capture) {
     int number = 0;
     cv::Mat frame;
-    for (; !stopped && capture.isOpened() && capture.grab(); ++number) {
+    for (; !stopped && capture.isOpened(); ++number) {
+        // Each time: the frames of some films change their size.
+        checkPixelCount({capture.get(cv::CAP_PROP_FRAME_WIDTH), capture.get(cv::CAP_PROP_FRAME_HEIGHT)}, name);
+        if (!capture.grab()) break;
         if (number % options.every) continue;
         if (!capture.retrieve(frame) || frame.empty()) break;
         if (frame.channels() == 1) cv::cvtColor(frame, frame, cv::COLOR_GRAY2BGR);
@@ -289,6 +296,7 @@ int answerInputs(const Options& options) {
     const auto answerFile = [&](const string& file) {
         if (!endsWith(file, VIDEO_SUFFIXES)) return answer(network, options, file, -1, readImage(file));
         if (!isFile(file)) throw Failure("No such video: " + file);
+        checkIsNoList(file);
         answerFrames(network, options, file, cv::VideoCapture(file));
     };
     for (const string& input : options.inputs)

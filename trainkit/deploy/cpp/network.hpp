@@ -5,9 +5,9 @@
 #include <opencv2/dnn.hpp>
 #include <opencv2/imgproc.hpp>
 
+#include "headers.hpp"
 #include "manifest.hpp"
 
-const std::int64_t MAX_PIXELS = 1 << 28;  // of a padded image
 const double MAX_TOLERANCE = 1e-3;        // beyond rounding: what is further off is another answer
 
 inline std::vector<int> versionOf(const string& text) {
