@@ -39,18 +39,28 @@ def read_manifest(bundle: str | Path) -> Dict[str, Any]:
         raise BundleError(f"No manifest at {path}. Expected the folder of a bundle, with manifest.json in it.")
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise BundleError(f"{path} has more than {MAX_MANIFEST_BYTES} bytes: no manifest. Export the bundle again.")
-    try:
-        data: Dict[str, Any] = parse_json(_read_bytes(path))
-    except ValueError as error:
-        reason = harmless(str(error))
-        raise BundleError(f"{path} is not valid JSON in UTF-8 ({reason}). Export the bundle again.") from error
-    check_manifest(data, path)
-    make_whole(data)
+    data = parse_manifest(_read_bytes(path), path)
     output = data["output"]
     if isinstance(output["class_names"], str):
         output["class_names"] = read_class_names(path.parent, output["class_names"])
     check_background(output, path)
     return data
+
+
+def parse_manifest(data: bytes, where: Any = "manifest") -> Dict[str, Any]:
+    """Return the manifest that is in bytes; files that it names are not looked at.
+
+    Raises:
+        BundleError: it is no JSON, or no manifest of this schema.
+    """
+    try:
+        manifest: Dict[str, Any] = parse_json(data)
+    except ValueError as error:
+        reason = harmless(str(error))
+        raise BundleError(f"{where} is not valid JSON in UTF-8 ({reason}). Export the bundle again.") from error
+    check_manifest(manifest, where)
+    make_whole(manifest)
+    return manifest
 
 
 def read_beside(folder: Path, name: str, purpose: str, most: int | None = None) -> bytes:
