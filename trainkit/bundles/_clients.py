@@ -20,7 +20,10 @@ _SOURCES = Path(trainkit.deploy.__file__).parent
 # What is copied from the folder of `trainkit.deploy`; the first is built there, and stands in the bundle's own folder.
 CLIENTS: dict[str, tuple[str, ...]] = {
     "python": ("classify.py",),
-    "cpp": ("cpp/classify.cpp", "cpp/network.hpp", "cpp/manifest.hpp", "cpp/json.hpp", "cpp/CMakeLists.txt"),
+    "cpp": (
+        *("cpp/classify.cpp", "cpp/network.hpp", "cpp/manifest.hpp", "cpp/schema.hpp", "cpp/json.hpp"),
+        *("cpp/text.hpp", "cpp/headers.hpp", "cpp/CMakeLists.txt"),
+    ),
     "node": ("node/classify.mjs", "node/manifest.mjs", "node/network.mjs", "node/pictures.mjs", "node/package.json"),
     "web": (
         *("web/index.html", "web/style.css", "web/page.js", "web/worker.js", "web/manifest.js", "web/network.js"),

@@ -40,23 +40,37 @@ bool endsWith(const string& path, const std::vector<string>& suffixes) {
 cv::Mat readImage(const string& path) {
     if (!isFile(path)) throw Failure("No such image: " + path);
     cv::Mat image;
-    try {
-        image = cv::imread(path, cv::IMREAD_COLOR);
-    } catch (const cv::Exception&) {  // such as too many pixels; it is empty then
+    Sides sides;
+    if (readPictureSize(path, sides)) {
+        checkPixelCount(sides, path);
+        try {
+            image = cv::imread(path, cv::IMREAD_COLOR);
+        } catch (const cv::Exception&) {  // it is empty then
+        }
     }
     if (image.empty()) throw Failure("OpenCV cannot read " + path + " as an image. Convert it to JPEG or PNG.");
     return image;
 }
 
+// Adds the images and videos of a folder and of those in it. Links to folders are not followed: one may lead to itself.
+void addFiles(const string& folder, std::vector<string>& files) {
+    namespace fs = cv::utils::fs;
+    std::vector<string> all;
+    fs::glob(folder, "*", all, false, true);
+    for (const string& path : all) {
+        const string name = path.substr(path.find_last_of("/\\") + 1);
+        if (isFolder(path) && fs::canonical(path) == fs::join(fs::canonical(folder), name)) addFiles(path, files);
+        else if (!isFolder(path) && name[0] != '.' && (endsWith(name, IMAGE_SUFFIXES) || endsWith(name, VIDEO_SUFFIXES)))
+            files.push_back(path);
+    }
+}
+
 // Returns the images and videos of a folder and of those in it, by name; of what is no folder, itself.
 std::vector<string> listFiles(const string& source) {
     if (!isFolder(source)) return {source};
-    std::vector<string> all, files;
-    cv::glob(source, all, true);
-    for (const string& file : all) {
-        const bool hidden = file[file.find_last_of("/\\") + 1] == '.';
-        if (!hidden && (endsWith(file, IMAGE_SUFFIXES) || endsWith(file, VIDEO_SUFFIXES))) files.push_back(file);
-    }
+    std::vector<string> files;
+    addFiles(source, files);
+    std::sort(files.begin(), files.end());
     if (!files.empty()) return files;
     string suffixes;
     for (const string& suffix : IMAGE_SUFFIXES) suffixes += suffix + ", ";
@@ -70,7 +84,7 @@ cv::Mat draw(const cv::Mat& image, const std::vector<Found>& found, bool boxes) 
     const int height = static_cast<int>(30 * scale);
     const auto write = [&](const string& text, const cv::Point& corner) {
         string plain;  // OpenCV's fonts have the letters of ASCII only
-        for (char letter : text)
+        for (char letter : harmless(text))
             if ((letter & 0xC0) != 0x80) plain += letter & 0x80 ? '?' : letter;
         const int width = cv::getTextSize(plain, cv::FONT_HERSHEY_SIMPLEX, scale, 1, nullptr).width;
         cv::rectangle(picture, corner, corner + cv::Point(width + 4, height), cv::Scalar(), cv::FILLED);
@@ -121,20 +135,32 @@ struct Case {
 
 // Reads selftest.json: its cases, and the largest difference that it allows.
 std::vector<Case> readCases(const string& folder, size_t classes, double& tolerance) {
+    const Table all{{"images", true, LIST},
+                    {"tolerance", false, {"above 0, at most 0.001", [](const Value& value) {
+                                              return isNumber(value, 0, MAX_TOLERANCE) && value.number() > 0;
+                                          }}}};
+    const Table one{{"png", true, FILE_NAME},
+                    {"label", true, TEXT},
+                    {"probabilities", true, numbers("one probability for each class", classes, classes, -INT_MAX, INT_MAX)},
+                    {"original", false, FILE_NAME}};
+    const auto check = [](const Value& object, const string& name, const Table& table) {
+        checkNeeds(object, name, table, "selftest.json");
+        for (const Key& key : table)
+            if (object.has(key.name)) checkValue(object[key.name], name, key, "selftest.json");
+    };
     std::vector<Case> cases;
     std::vector<string> files;
     try {
-        const cv::FileStorage json = readJson(beside(folder, "selftest.json", "self-test", MAX_TEXT_BYTES));
-        const Section all{json.root(), "selftest.json", "selftest"};
-        all.needs({"images"});
-        if (all.has("tolerance")) tolerance = all.number("tolerance", 1e-300, MAX_TOLERANCE, "above 0, at most 0.001");
-        for (const cv::FileNode& node : all.list("images")) {
-            const Section one{node, "selftest.json", "images"};
-            one.needs({"png", "label", "probabilities"});
-            files.push_back(one.fileName("png"));
-            cases.push_back({cv::Mat(), one.text("label"), one.has("original") ? one.fileName("original") : "",
-                             one.numbers("probabilities", classes, classes, -MAX_NUMBER, MAX_NUMBER,
-                                         "one probability for each class")});
+        const string path = beside(folder, "selftest.json", "self-test", MAX_TEXT_BYTES);
+        const Document document = parseJson(readBytes(path), path);
+        const Value root(document, 0);
+        check(root, "selftest", all);
+        if (root.has("tolerance")) tolerance = root["tolerance"].number();
+        for (const Value& image : root["images"].items()) {
+            check(image, "images", one);
+            files.push_back(image["png"].text());
+            cases.push_back({cv::Mat(), image["label"].text(), image.has("original") ? image["original"].text() : "",
+                             numbersOf(image["probabilities"])});
         }
         if (cases.empty()) throw Failure("it needs at least one image");
     } catch (const Failure& error) {
@@ -187,7 +213,7 @@ int selfTest(const string& bundle) {
     if (originals) line << ", " << equal << " of " << originals << " originals equal";
     line << ". Model file: "
          << (manifest.bytes ? "size checked." : "not checked, the manifest says neither size nor sha256.");
-    std::printf("%s\n", line.str().c_str());
+    std::printf("%s\n", harmless(line.str()).c_str());
     return ok ? 0 : 1;
 }
 
@@ -221,7 +247,7 @@ void answer(Network& network, const Options& options, const string& source, int 
         if (detects) line += cv::format(" at %.0f %.0f %.0f %.0f", one.left, one.top, one.right, one.bottom);
     }
     const string name = source + (frame < 0 ? "" : " frame " + std::to_string(frame));
-    std::printf("%s: %s\n", name.c_str(), found.empty() ? NOTHING_FOUND : line.c_str());
+    std::printf("%s: %s\n", harmless(name).c_str(), found.empty() ? NOTHING_FOUND : harmless(line).c_str());
     std::fflush(stdout);
     if (options.annotate.empty()) return;
     string path = options.annotate;
@@ -236,7 +262,10 @@ void answer(Network& network, const Options& options, const string& source, int 
 void answerFrames(Network& network, const Options& options, const string& name, cv::VideoCapture capture) {
     int number = 0;
     cv::Mat frame;
-    for (; !stopped && capture.isOpened() && capture.grab(); ++number) {
+    for (; !stopped && capture.isOpened(); ++number) {
+        // Each time: the frames of some films change their size.
+        checkPixelCount({capture.get(cv::CAP_PROP_FRAME_WIDTH), capture.get(cv::CAP_PROP_FRAME_HEIGHT)}, name);
+        if (!capture.grab()) break;
         if (number % options.every) continue;
         if (!capture.retrieve(frame) || frame.empty()) break;
         if (frame.channels() == 1) cv::cvtColor(frame, frame, cv::COLOR_GRAY2BGR);
@@ -267,6 +296,7 @@ int answerInputs(const Options& options) {
     const auto answerFile = [&](const string& file) {
         if (!endsWith(file, VIDEO_SUFFIXES)) return answer(network, options, file, -1, readImage(file));
         if (!isFile(file)) throw Failure("No such video: " + file);
+        checkIsNoList(file);
         answerFrames(network, options, file, cv::VideoCapture(file));
     };
     for (const string& input : options.inputs)
@@ -284,7 +314,7 @@ double numberOf(const string& option, const string& text, double least, double m
     return value;
 }
 
-int wholeOf(const string& option, const string& text, int least) {
+int countOf(const string& option, const string& text, int least) {
     if (text.empty() || text.size() > 9 || text.find_first_not_of("0123456789") != string::npos ||
         std::atoi(text.c_str()) < least)
         throw UsageError(option + " must be a whole number, " + std::to_string(least) + " or more. Received: " + text);
@@ -304,9 +334,9 @@ Options parse(std::vector<string> arguments) {
         };
         if (name == "--help" || name == "-h") options.help = true;
         else if (name == "--selftest") options.selfTest = true;
-        else if (name == "--camera") options.camera = wholeOf(name, value(), 0);
-        else if (name == "--every") options.every = wholeOf(name, value(), 1);
-        else if (name == "--top") options.top = wholeOf(name, value(), 1);
+        else if (name == "--camera") options.camera = countOf(name, value(), 0);
+        else if (name == "--every") options.every = countOf(name, value(), 1);
+        else if (name == "--top") options.top = countOf(name, value(), 1);
         else if (name == "--min-confidence") options.minConfidence = numberOf(name, value(), 0, 1);
         else if (name == "--annotate") options.annotate = value();
         else if (name.size() > 1 && name[0] == '-') throw UsageError("unknown option " + name);
@@ -328,7 +358,7 @@ int main(int argc, char** argv) {
         if (options.help) return std::printf("%s", USAGE) < 0;
         return options.selfTest ? selfTest(options.bundle) : answerInputs(options);
     } catch (const UsageError& error) {
-        std::fprintf(stderr, "%sclassify: error: %s\n", USAGE, error.what());
+        std::fprintf(stderr, "%sclassify: error: %s\n", USAGE, harmless(error.what()).c_str());
         return 2;
     } catch (const std::exception& error) {  // a Failure, or what OpenCV cannot do
         std::fprintf(stderr, "%s\n", reasonOf(error).c_str());

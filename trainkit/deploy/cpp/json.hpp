@@ -1,100 +1,90 @@
-// A JSON file of a stranger, and what goes with it: sentences for the user, sizes of files, UTF-8.
+// JSON (RFC 8259) of a stranger, read strictly: cv::FileStorage takes much that is no JSON, and true for 1.
 
 #pragma once
 
-#include <sys/stat.h>
-
-#include <cerrno>
-#include <climits>
+#include <algorithm>
+#include <clocale>
 #include <cmath>
-#include <cstdint>
 #include <cstdlib>
-#include <cstring>
-#include <fstream>
-#include <iterator>
-#include <new>
-#include <set>
 #include <sstream>
-#include <stdexcept>
-#include <string>
+#include <utility>
+#include <vector>
 
-#include <opencv2/core.hpp>
+#include "text.hpp"
 
-using std::size_t;
-using std::string;
+const int MAX_DEPTH = 32;                      // of nested JSON
+const std::int64_t MAX_TEXT_BYTES = 16 << 20;  // of a manifest, and of a text beside it: class names, a graph
 
-const int MAX_DEPTH = 100;  // of nested JSON: cv::FileStorage goes down by recursion, until the stack ends
-const size_t MAX_NAME_BYTES = 3999;  // of a text in JSON, which cv::FileStorage reads into 4096
+enum class Kind : std::uint32_t { Null, Flag, Number, Text, List, Object };
 
-// What the user can put right, in one sentence.
-struct Failure : std::runtime_error {
-    using std::runtime_error::runtime_error;
+// A document is a row of values: behind a list stand its items, behind an object its keys, each followed by its value.
+struct Node {
+    Kind kind;
+    std::uint32_t end;            // the place behind this value and all that is in it
+    std::uint32_t start, length;  // of a text, in `letters`
+    double number;                // 1 and 0 for true and false
 };
 
-inline bool hasMode(const string& path, unsigned mode) {
-    struct stat found;
-    return stat(path.c_str(), &found) == 0 && (static_cast<unsigned>(found.st_mode) & S_IFMT) == mode;
-}
-inline bool isFile(const string& path) { return hasMode(path, S_IFREG); }
-inline bool isFolder(const string& path) { return hasMode(path, S_IFDIR); }
+struct Document {
+    std::vector<Node> nodes;
+    string letters;
+};
 
-inline std::int64_t sizeOf(const string& path) {
-    std::ifstream file(path, std::ios::binary | std::ios::ate);
-    if (!file) throw Failure("Cannot read " + path + " (" + std::strerror(errno) + "). Copy the bundle again.");
-    return static_cast<std::int64_t>(file.tellg());
-}
-
-inline string readBytes(const string& path) {
-    sizeOf(path);
-    std::ifstream file(path, std::ios::binary);
-    return string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
-}
-
-// Returns the place of the first byte that is not UTF-8 (RFC 3629, section 4), or npos.
-inline size_t findNoUtf8(const string& text) {
-    size_t at = 0;
-    while (at < text.size()) {
-        const auto byte = [&](size_t i) { return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0; };
-        const int first = byte(0), second = byte(1);
-        const size_t length = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-        if ((first >= 0x80 && first < 0xC2) || first > 0xF4) return at;
-        for (size_t i = 1; i < length; ++i)
-            if ((byte(i) & 0xC0) != 0x80) return at;
-        if ((first == 0xE0 && second < 0xA0) || (first == 0xF0 && second < 0x90)) return at;  // longer than need be
-        if ((first == 0xED && second > 0x9F) || (first == 0xF4 && second > 0x8F)) return at;  // no letter
-        at += length;
-    }
-    return string::npos;
-}
-
-// Cuts a text for a sentence, between two letters.
-inline string shorten(const string& text, size_t bytes = 80) {
-    while (bytes > 0 && bytes < text.size() && (text[bytes] & 0xC0) == 0x80) --bytes;
-    return text.substr(0, bytes);
-}
-
-// Returns what went wrong; what OpenCV says in one line.
-inline string reasonOf(const std::exception& error) {
-    if (dynamic_cast<const std::bad_alloc*>(&error)) return "There is not enough memory.";
-    const cv::Exception* const known = dynamic_cast<const cv::Exception*>(&error);
-    if (!known) return error.what();
-    std::istringstream words(known->err);
-    string line;
-    for (string word; words >> word;) line += (line.empty() ? "" : " ") + word;
-    return shorten(line, 200);
-}
-
-// Lets JSON (RFC 8259) through and nothing else, in words that every cv::FileStorage knows: before 5.0 it reads no \u
-// escape and no null, before 4.14 it takes a whole number beyond 32 bits for another one; and it reads much that is no
-// JSON.
-class Json {
+// A value of a document; it must not outlive it.
+class Value {
 public:
-    explicit Json(const string& text) : text_(text) {
-        value(0);
+    Value(const Document& document, std::uint32_t at) : document_(&document), at_(at) {}
+
+    bool is(Kind kind) const { return node().kind == kind; }
+    bool flag() const { return node().number != 0; }
+    double number() const { return node().number; }
+    string text() const { return document_->letters.substr(node().start, node().length); }
+
+    std::vector<Value> items() const {
+        std::vector<Value> found;
+        for (std::uint32_t at = at_ + 1; at < node().end; at = document_->nodes[at].end) found.emplace_back(*document_, at);
+        return found;
+    }
+    // In the order of the document.
+    std::vector<std::pair<string, Value>> members() const {
+        std::vector<std::pair<string, Value>> found;
+        const std::vector<Value> all = items();
+        for (size_t i = 0; i + 1 < all.size(); i += 2) found.emplace_back(all[i].text(), all[i + 1]);
+        return found;
+    }
+    bool has(const string& key) const { return find(key) != 0; }
+    // The value of a key that is there.
+    Value operator[](const string& key) const { return Value(*document_, find(key)); }
+
+private:
+    const Node& node() const { return document_->nodes[at_]; }
+
+    // The place of a value; 0 where there is no such key.
+    std::uint32_t find(const string& key) const {
+        if (!is(Kind::Object)) return 0;
+        for (std::uint32_t at = at_ + 1; at < node().end; at = document_->nodes[at + 1].end)
+            if (document_->letters.compare(document_->nodes[at].start, document_->nodes[at].length, key) == 0) return at + 1;
+        return 0;
+    }
+
+    const Document* document_;
+    std::uint32_t at_;
+};
+
+// Reads a text into a document, or throws a Failure that says what is wrong with it.
+class Parser {
+public:
+    explicit Parser(const string& text) : text_(text) {
+        const size_t bad = findNoUtf8(text);
+        if (bad != string::npos) throw Failure("byte " + std::to_string(bad) + " is not one of UTF-8");
+        const auto begins = [](char letter) { return std::strchr(",:[{", letter) != nullptr; };
+        document.nodes.reserve(static_cast<size_t>(std::count_if(text.begin(), text.end(), begins)) + 1);
+        value(1);
         space();
         if (at_ != text_.size()) fail("something behind the end");
+        if (hasHalf_) throw Failure("half a letter (a lone surrogate) in a text");
     }
-    string out;
+    Document document;
 
 private:
     [[noreturn]] void fail(const string& what) const { throw Failure(what + " at byte " + std::to_string(at_)); }
@@ -103,139 +93,181 @@ private:
 
     void take(char letter) {
         if (next() != letter) fail(string("expected ") + letter);
-        out += letter;
         ++at_;
     }
     void space() {
-        while (nextIs(" \t\r\n")) take(next());
+        while (nextIs(" \t\r\n")) ++at_;
+    }
+
+    std::uint32_t add(Kind kind, double number = 0) {
+        const std::uint32_t place = static_cast<std::uint32_t>(document.nodes.size());
+        document.nodes.push_back({kind, place + 1, 0, 0, number});
+        return place;
     }
 
     void value(int depth) {
         space();
-        if (depth > MAX_DEPTH) fail("nested too deeply");
-        if (next() == '{') collection('}', depth);
-        else if (next() == '[') collection(']', depth);
+        if (nextIs("{[") && depth > MAX_DEPTH) throw Failure("nested more than " + std::to_string(MAX_DEPTH) + " deep");
+        if (next() == '{') collection(Kind::Object, '}', depth);
+        else if (next() == '[') collection(Kind::List, ']', depth);
         else if (next() == '"') quoted();
         else if (nextIs("-0123456789")) number();
-        else if (nextIs("tfn")) word();
-        else fail("expected a value");
+        else word();
     }
 
-    void collection(char close, int depth) {
-        std::set<string> keys;
-        take(next());
+    void collection(Kind kind, char close, int depth) {
+        const std::uint32_t place = add(kind);
+        ++at_;
         space();
         for (bool first = true; next() != close; first = false) {
             if (!first) take(',');
             space();
-            if (close == '}') {
-                if (!keys.insert(quoted()).second) fail("a key that is there twice");
+            if (kind == Kind::Object) {
+                quoted();
                 space();
                 take(':');
             }
             value(depth + 1);
             space();
         }
-        take(close);
+        ++at_;
+        document.nodes[place].end = static_cast<std::uint32_t>(document.nodes.size());
+        if (kind == Kind::Object) refuseTwins(place);
+    }
+
+    // Throws at the first key of an object that stood there before.
+    void refuseTwins(std::uint32_t object) {
+        std::vector<std::uint32_t> keys;
+        for (std::uint32_t at = object + 1; at < document.nodes[object].end; at = document.nodes[at + 1].end) keys.push_back(at);
+        const auto compare = [this](std::uint32_t one, std::uint32_t other) {
+            const Node &left = document.nodes[one], &right = document.nodes[other];
+            return document.letters.compare(left.start, left.length, document.letters, right.start, right.length);
+        };
+        std::sort(keys.begin(), keys.end(), [&](std::uint32_t one, std::uint32_t other) {
+            const int order = compare(one, other);
+            return order ? order < 0 : one < other;
+        });
+        std::uint32_t twin = UINT32_MAX;
+        for (size_t i = 1; i < keys.size(); ++i)
+            if (compare(keys[i - 1], keys[i]) == 0) twin = std::min(twin, keys[i]);
+        if (twin != UINT32_MAX)
+            throw Failure("the key `" + shorten(harmless(Value(document, twin).text())) + "` stands twice in one object");
     }
 
     void word() {
-        for (const string known : {"true", "false", "null"}) {
+        for (const string known : {"null", "true", "false"}) {
             if (text_.compare(at_, known.size(), known) != 0) continue;
             at_ += known.size();
-            out += known == "null" ? "\"\"" : known;  // no key of ours takes null, and none an empty text
+            add(known == "null" ? Kind::Null : Kind::Flag, known == "true");
             return;
         }
         fail("expected a value");
     }
 
-    string quoted() {
-        const size_t start = out.size();
+    void quoted() {
+        const std::uint32_t place = add(Kind::Text);
+        string& letters = document.letters;
+        const size_t start = letters.size();
         take('"');
         while (next() != '"') {
             if (static_cast<unsigned char>(next()) < 0x20) fail("a control character in a text, or no end of it");
             if (next() == '\\') escape();
-            else take(next());
+            else letters += text_[at_++];
         }
-        take('"');
-        if (out.size() - start > MAX_NAME_BYTES + 2) fail("a text of more than 3999 bytes");
-        if (out.compare(start, 9, "\"$base64$") == 0) fail("a text that cv::FileStorage takes for numbers");
-        return out.substr(start);
+        ++at_;
+        document.nodes[place].start = static_cast<std::uint32_t>(start);
+        document.nodes[place].length = static_cast<std::uint32_t>(letters.size() - start);
     }
 
     void escape() {
         ++at_;
-        if (next() == 'u') return letter(unicode());
-        if (!nextIs("\"\\/bfnrt")) fail("an unknown escape");
-        if (next() != '/') out += '\\';
-        take(next());
+        if (next() == 'u') return append(document.letters, unicode());
+        const char *const names = "\"\\/bfnrt", *const meant = "\"\\/\b\f\n\r\t";
+        if (!nextIs(names)) fail("an unknown escape");
+        document.letters += meant[std::strchr(names, text_[at_++]) - names];
     }
 
     // Reads what follows a backslash: u and four digits, or two of those for one letter.
-    unsigned unicode() {
-        const auto half = [this] {
-            const string digits = next() == 'u' ? text_.substr(at_ + 1, 4) : "";
-            if (digits.size() < 4 || digits.find_first_not_of("0123456789abcdefABCDEF") != string::npos)
-                fail("an unknown escape");
-            at_ += 5;
-            return static_cast<unsigned>(std::strtoul(digits.c_str(), nullptr, 16));
-        };
-        const unsigned first = half();
-        if (first < 0xD800 || first > 0xDBFF || next() != '\\') return first;
-        ++at_;
-        const unsigned second = half();
-        return second < 0xDC00 || second > 0xDFFF ? first : 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+    std::uint32_t unicode() {
+        const std::uint32_t first = half();
+        if (first < 0xD800 || first > 0xDFFF) return first;
+        const size_t behind = at_;
+        if (first < 0xDC00 && next() == '\\' && text_.compare(at_, 2, "\\u") == 0) {
+            ++at_;
+            const std::uint32_t second = half();
+            if (second >= 0xDC00 && second <= 0xDFFF) return 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+            at_ = behind;  // it may begin a letter of its own
+        }
+        hasHalf_ = true;
+        return 0xFFFD;
     }
-
-    void letter(unsigned code) {
-        const auto put = [this](unsigned byte) { out += static_cast<char>(byte & 0xFF); };
-        if (code < 0x20 || (code >= 0xD800 && code < 0xE000)) fail("an escape that is no letter");
-        if (code == '"' || code == '\\') put('\\');
-        if (code < 0x80) return put(code);
-        const unsigned more = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
-        put(0xFF00u >> (more + 1) | code >> (6 * more));
-        for (unsigned i = more; i-- > 0;) put(0x80 | (code >> (6 * i) & 0x3F));
+    std::uint32_t half() {
+        const string digits = text_.substr(at_ + 1, 4);
+        if (digits.size() < 4 || digits.find_first_not_of("0123456789abcdefABCDEF") != string::npos) fail("an unknown escape");
+        at_ += 5;
+        return static_cast<std::uint32_t>(std::strtoul(digits.c_str(), nullptr, 16));
     }
 
     void number() {
-        const size_t start = out.size();
-        if (next() == '-') take('-');
-        if (next() == '0') take('0');
+        const size_t start = at_;
+        if (next() == '-') ++at_;
+        if (next() == '0') ++at_;
         else digits();
-        bool whole = true;
-        if (next() == '.') {
-            whole = false;
-            take('.');
+        const size_t point = at_ - start;
+        const bool hasPoint = next() == '.';
+        if (hasPoint) {
+            ++at_;
             digits();
         }
         if (nextIs("eE")) {
-            whole = false;
             ++at_;
-            out += 'e';  // cv::FileStorage knows no E
-            if (nextIs("+-")) take(next());
+            if (nextIs("+-")) ++at_;
             digits();
         }
-        if (whole && std::fabs(std::strtod(out.c_str() + start, nullptr)) > INT_MAX) out += ".0";  // so it counts nothing
+        string written = text_.substr(start, at_ - start);
+        if (hasPoint) written.replace(point, 1, std::localeconv()->decimal_point);  // which strtod expects
+        const double found = std::strtod(written.c_str(), nullptr);
+        if (!std::isfinite(found)) throw Failure("a number beyond range");
+        add(Kind::Number, found);
     }
     void digits() {
         if (!nextIs("0123456789")) fail("expected a digit");
-        while (nextIs("0123456789")) take(next());
+        while (nextIs("0123456789")) ++at_;
     }
 
     const string& text_;
     size_t at_ = 0;
+    bool hasHalf_ = false;
 };
 
-// Reads a JSON file that holds an object.
-inline cv::FileStorage readJson(const string& path) {
-    const string text = readBytes(path);
-    try {
-        if (findNoUtf8(text) != string::npos) throw Failure("byte " + std::to_string(findNoUtf8(text)) + " is not one of UTF-8");
-        const string json = Json(text).out;
-        if (json[json.find_first_not_of(" \t\r\n")] == '{')
-            return cv::FileStorage(json, cv::FileStorage::READ | cv::FileStorage::MEMORY | cv::FileStorage::FORMAT_JSON);
-    } catch (const std::exception& error) {
-        throw Failure(path + " is not valid JSON in UTF-8 (" + reasonOf(error) + "). Export the bundle again.");
+// Returns a text, or a value, as a sentence shows it.
+inline string show(const string& text) { return shorten("'" + harmless(text) + "'"); }
+inline string show(const Value& value) {
+    if (value.is(Kind::Text)) return show(value.text());
+    if (value.is(Kind::Object)) return "an object";
+    if (value.is(Kind::Null)) return "null";
+    if (value.is(Kind::Flag)) return value.flag() ? "true" : "false";
+    std::ostringstream shown;
+    shown.imbue(std::locale::classic());
+    shown.precision(10);
+    if (value.is(Kind::Number)) {
+        shown << value.number() + 0;  // zero has no sign
+        return shown.str();
     }
-    throw Failure(path + ": expected a JSON object. Received: another value");
+    string list = "[";
+    for (const Value& one : value.items()) {
+        if (list.size() > 4 * 80) break;  // enough: it is cut
+        list += (list.size() > 1 ? ", " : "") + show(one);
+    }
+    return shorten(list + "]");
+}
+
+// Parses a document; `where` says in a sentence where it stands.
+inline Document parseJson(const string& text, const string& where) {
+    try {
+        Document document = Parser(text).document;
+        return document;
+    } catch (const Failure& error) {
+        throw Failure(where + " is not valid JSON in UTF-8 (" + error.what() + "). Export the bundle again.");
+    }
 }

@@ -5,9 +5,9 @@
 #include <opencv2/dnn.hpp>
 #include <opencv2/imgproc.hpp>
 
+#include "headers.hpp"
 #include "manifest.hpp"
 
-const std::int64_t MAX_PIXELS = 1 << 28;  // of a padded image
 const double MAX_TOLERANCE = 1e-3;        // beyond rounding: what is further off is another answer
 
 inline std::vector<int> versionOf(const string& text) {
@@ -133,11 +133,9 @@ struct Network {
                           std::to_string(classes) + ").");
         std::vector<float> values(output.ptr<float>(), output.ptr<float>() + classes);
         if (manifest.kind == "logits") squash(values, manifest.multiLabel);
-        float least = values[0], most = values[0];
-        for (float value : values) {
-            least = value >= least ? least : value;  // so written, NaN stays
-            most = value <= most ? most : value;
-        }
+        const bool numbers = std::none_of(values.begin(), values.end(), [](float value) { return std::isnan(value); });
+        const float least = numbers ? *std::min_element(values.begin(), values.end()) : NAN;
+        const float most = numbers ? *std::max_element(values.begin(), values.end()) : NAN;
         if (!(least >= -MAX_TOLERANCE && most <= 1 + MAX_TOLERANCE))
             throw Failure(cv::format("The model's output goes from %.4g to %.4g. Expected probabilities for the kind %s. "
                                      "If the network ends without a softmax, write `logits` as `output.kind`.",

@@ -1,0 +1,55 @@
+"""The C++ client as tests use it: built, run, and with bundles that answer what a test wants."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from strange_models import BY_HAND, HEIGHT, WIDTH, fixed_output, write_manifest
+from tools import do_without
+
+import trainkit
+
+SOURCE = Path(trainkit.__file__).parent / "deploy" / "cpp"
+WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror")
+
+
+def build(folder: Path) -> Path:
+    """Build the client with the OpenCV that this machine has for C++."""
+    for tool, package in (("c++", "g++"), ("cmake", "cmake")):
+        if shutil.which(tool) is None:
+            do_without("cpp", f"the C++ client cannot be built: there is no {tool} (Debian: {package})")
+    configure = ["cmake", "-S", SOURCE, "-B", folder, f"-DCMAKE_CXX_FLAGS={' '.join(WARNINGS)}"]
+    done = subprocess.run(configure, capture_output=True, text=True)
+    if done.returncode and "OpenCVConfig.cmake" in done.stderr:
+        do_without("cpp", "the C++ client cannot be built: there is no OpenCV for C++ (Debian: libopencv-dev)")
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run(["cmake", "--build", folder], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "classify"
+
+
+def run(program: Path, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [str(program), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, errors="replace", timeout=60)
+
+
+def answering(folder: Path, values: list[float], **sections: Any) -> Path:
+    """Write a classifier that answers the same whatever it sees."""
+    write_manifest(folder, BY_HAND, **sections)
+    (folder / "net.onnx").write_bytes(fixed_output(np.array([values]), width=WIDTH, height=HEIGHT))
+    return folder
+
+
+def edit(bundle: Path, section: str, **values: Any) -> None:
+    """Change keys of a section of a manifest; `None` takes one out."""
+    path = bundle / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest[section] = {
+        key: value for key, value in {**manifest.get(section, {}), **values}.items() if value is not None
+    }
+    path.write_text(json.dumps(manifest), encoding="utf-8")

@@ -1,0 +1,183 @@
+"""The C++ client's reader of manifests, under AddressSanitizer and UBSan: the corpus of all clients, and no JSON."""
+
+# ruff: noqa: E501 (what is shown is compared whole)
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cpp_client import SOURCE, WARNINGS
+from tools import do_without
+
+from trainkit.deploy.python._json import parse_json
+from trainkit.deploy.python._schema import check_manifest
+from trainkit.errors import BundleError
+
+CORPUS = SOURCE.parent / "spec" / "conformance.json"
+SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+@pytest.fixture(scope="session")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program that reads many manifests; see its head for what it takes and writes."""
+    if shutil.which("c++") is None:
+        do_without("cpp", "the C++ client cannot be built: there is no c++ (Debian: g++)")
+    program = tmp_path_factory.mktemp("reader") / "read_manifests"
+    source = Path(__file__).with_name("read_manifests.cpp")
+    command = ["c++", "-std=c++11", *WARNINGS, *SANITIZERS, "-I", str(SOURCE), str(source), "-o", str(program)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return program
+
+
+def read(reader: Path, texts: list[bytes]) -> list[str | None]:
+    """Return for each manifest what is wrong with it."""
+    fed = b"".join(b"%08x\n%b" % (len(text), text) for text in texts)
+    done = subprocess.run([reader], input=fed, capture_output=True, timeout=600)
+    assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode(errors="replace")[-3000:]
+    sentences = [json.loads(line)["sentence"] for line in done.stdout.splitlines()]
+    assert len(sentences) == len(texts)
+    return sentences
+
+
+def test_corpus_is_read_as_by_every_client(reader: Path) -> None:
+    cases = json.loads(CORPUS.read_text(encoding="utf-8"))["cases"]
+    texts = [case["text"].encode() if "text" in case else base64.b64decode(case["base64"]) for case in cases]
+    sentences = read(reader, texts)
+    assert len(sentences) == len(cases) >= 300
+    assert sum(case["sentence"] is None for case in cases) >= 60
+    different = [
+        (case["name"], sentence, case["sentence"])
+        for case, sentence in zip(cases, sentences, strict=True)
+        if not is_same(sentence, case["sentence"])
+    ]
+    assert different == []
+
+
+def is_same(sentence: str | None, expected: str | None) -> bool:
+    """Whether a sentence is the expected one, in which each parser has its own words where a `*` stands."""
+    if sentence is None or expected is None:
+        return sentence is expected
+    return bool(re.fullmatch(re.escape(expected).replace(re.escape("(*)"), r"\(.+\)"), sentence))
+
+
+def said_by_python(text: bytes) -> str | None:
+    try:
+        check_manifest(parse_json(text), "MANIFEST")
+    except ValueError:
+        return "is not valid JSON in UTF-8 (*). Export the bundle again."
+    except BundleError as error:
+        return str(error).removeprefix("MANIFEST: ")
+    return None
+
+
+PIECES = (
+    *(b"null", b"true", b"[", b"{", b'"', b",", b"\\u0041", b"\\ud83d", b"1e999", b"99999999999999", b"-0", b"224.0"),
+    *(b"0.5", b"\0", b"\xef\xbb\xbf", b"\xe2\x80\xae", b"\x1b", b"-", b"../", b'"extra":{},', b'"x":1,', b"\xc3\xa9"),
+)
+
+
+def mutate(text: bytes, generator: random.Random) -> bytes:
+    data = bytearray(text)
+    for _ in range(generator.choice([1, 1, 1, 2, 3])):
+        place = generator.randrange(len(data) + 1)
+        action = generator.randrange(5)
+        if action == 0:
+            data[place:] = b""
+        elif action == 1 and place < len(data):
+            data[place] = generator.randrange(256)
+        elif action == 2:
+            data[place:place] = generator.choice(PIECES)
+        elif action == 3:
+            del data[place : place + generator.choice([1, 2, 5, 60])]
+        else:
+            other = generator.randrange(len(data) + 1)
+            data[place:place] = data[other : other + generator.choice([5, 20, 60])]
+    return bytes(data)
+
+
+def test_mutated_manifests_get_pythons_verdict(reader: Path, tiny_bundle: Path) -> None:
+    generator = random.Random(0)
+    cases = json.loads(CORPUS.read_text(encoding="utf-8"))["cases"]
+    seeds = [case["text"].encode() for case in cases if case["sentence"] is None and "text" in case]
+    seeds = [seed for seed in seeds if len(seed) < 5000]
+    texts = [mutate(generator.choice(seeds), generator) for _ in range(3000)]
+    sentences = read(reader, texts)
+    assert sum(sentence is None for sentence in sentences) > 100
+    for text, sentence in zip(texts, sentences, strict=True):
+        assert is_same(sentence, said_by_python(text)), (text, sentence, said_by_python(text))
+
+
+NO_JSON: list[tuple[bytes, str]] = [
+    (b"", "expected a value at byte 0"),
+    (b"{", 'expected " at byte 1'),
+    (b"[" * 100_000, "nested more than 32 deep"),
+    (b'{"a":' * 100_000, "nested more than 32 deep"),
+    (b'\xef\xbb\xbf{"schema":1}', "expected a value at byte 0"),
+    (b'{"schema":"\xff"}', "byte 11 is not one of UTF-8"),
+    (b'{"schema":"\xed\xa0\x80"}', "byte 11 is not one of UTF-8"),
+    (b'{"schema":"\xf4\x90\x80\x80"}', "byte 11 is not one of UTF-8"),
+    (b'{"schema":"\xc0\x80"}', "byte 11 is not one of UTF-8"),
+    (b'{"schema":"\xe2\x82', "byte 11 is not one of UTF-8"),
+    (b'{"schema":"\\ud800"}', "half a letter (a lone surrogate) in a text"),
+    (b'{"schema":"\\ud800\\ud83d\\ude00"}', "half a letter (a lone surrogate) in a text"),
+    (b'{"\\udc00":1}', "half a letter (a lone surrogate) in a text"),
+    (b'{"schema":"\\u12g4"}', "an unknown escape at byte 12"),
+    (b'{"schema":"\\u12', "an unknown escape at byte 12"),
+    (b'{"schema":"\\x41"}', "an unknown escape at byte 12"),
+    (b'{"schema":"\x1b"}', "a control character in a text, or no end of it at byte 11"),
+    (b'{"schema":1}\0', "something behind the end at byte 12"),
+    (b'{"schema":1}}', "something behind the end at byte 12"),
+    (b'{"schema":1,}', 'expected " at byte 12'),
+    (b'{"schema":1,"schema":2}', "the key `schema` stands twice in one object"),
+    (b'{"a":{"\\u202e":1,"\\u202E":2}}', "the key `\\u202e` stands twice in one object"),
+    (b'{"schema":NaN}', "expected a value at byte 10"),
+    (b'{"schema":01}', "expected , at byte 11"),
+    (b'{"schema":-}', "expected a digit at byte 11"),
+    (b'{"schema":1.}', "expected a digit at byte 12"),
+    (b'{"schema":1e+}', "expected a digit at byte 13"),
+    (b'{"schema":/**/1}', "expected a value at byte 10"),
+    (b'{"schema":-1e999}', "a number beyond range"),
+    (b'{"schema":' + b"9" * 10**6 + b"}", "a number beyond range"),
+]
+
+
+@pytest.mark.parametrize(("text", "reason"), NO_JSON, ids=range(len(NO_JSON)))
+def test_what_is_no_json_ends_with_a_sentence(reader: Path, text: bytes, reason: str) -> None:
+    assert read(reader, [text]) == [f"is not valid JSON in UTF-8 ({reason}). Export the bundle again."]
+    with pytest.raises(ValueError):
+        parse_json(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (b"[1.50, 1e-7, -0, 123456789012, true, null, {}, [2, '']]".replace(b"'", b'"'), "[1.5, 1e-07, 0, 1.23456789e+11, true, null, an object, [2, '']]"),
+        (b'"\\u001b\\u0000\\u007f\\u0085\\u061c\\u2028\\ufeff\\"\\\\\'\\n"', r"""'\x1b\x00\x7f\x85\u061c\u2028\ufeff"\'\x0a'"""),
+        (b'"' + "é😀".encode() * 99 + b'"', "'" + "é😀" * 39 + "é"),
+        (b"[" * 32 + b"]" * 32, "[" * 32 + "]" * 32),
+        (b"[" + b"[]," * 10**6 + b"1]", ("[" + "[], " * 20)[:80]),
+    ],
+)  # fmt: skip
+def test_what_came_is_shown_cut_and_harmless(reader: Path, text: bytes, sentence: str) -> None:
+    assert read(reader, [text]) == [f"expected a JSON object. Received: {sentence}"]
+
+
+def test_much_json_is_read_fast(reader: Path) -> None:
+    keys = b",".join(b'"k%d":1' % number for number in range(10**5))
+    needs: Any = "`manifest` needs the key `schema`. Add it, or export the bundle again."
+    started = time.perf_counter()
+    assert read(reader, [b"{%b}" % keys]) == [needs]
+    assert read(reader, [b'{%b,"k7":0}' % keys])[0] == (
+        "is not valid JSON in UTF-8 (the key `k7` stands twice in one object). Export the bundle again."
+    )
+    assert time.perf_counter() - started < 20  # sorted, not compared each with each: that takes minutes here
