@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -96,9 +97,15 @@ def _process(*command: str | Path) -> Iterator[Read]:
 
 
 def _ask(to: IO[bytes], answers: IO[bytes], manifests: list[bytes]) -> list[str | None]:
-    to.write(b"".join(b"%08x\n%b" % (len(data), data) for data in manifests))
-    to.flush()
-    return [json.loads(answers.readline())["sentence"] for _ in manifests]
+    def write() -> None:
+        to.write(b"".join(b"%08x\n%b" % (len(data), data) for data in manifests))
+        to.flush()
+
+    writing = threading.Thread(target=write)  # a pipe holds little: who only writes waits for one who only writes
+    writing.start()
+    found = [json.loads(answers.readline())["sentence"] for _ in manifests]
+    writing.join()
+    return found
 
 
 @contextmanager
@@ -178,5 +185,8 @@ def compare(manifests: list[bytes], readers: dict[str, Read]) -> Iterator[tuple[
 
 
 def _without_reason(sentence: str | None) -> str | None:
-    """Return a sentence without what a parser of JSON says in its own words."""
-    return sentence and re.sub(r"(is not valid JSON in UTF-8) \(.*\)", r"\1", sentence, flags=re.DOTALL)
+    """Return a sentence without the manifest's name, and what a parser of JSON says in its own words."""
+    if sentence is None:
+        return None
+    plain = re.sub(r"^(manifest\.json:? )?", "", sentence)
+    return re.sub(r"(is not valid JSON in UTF-8) \(.*\)", r"\1", plain, flags=re.DOTALL)
