@@ -419,7 +419,9 @@ def _external(path: str, *, location: bool = True) -> TensorProto:
 
 def _sparse(tensor: TensorProto) -> bytes:
     model = _one("Conv", _weights(8, 4, 3, 3), **CONV).model()
-    model.graph.sparse_initializer.add().values.CopyFrom(tensor)
+    sparse = model.graph.sparse_initializer.add().values
+    sparse.CopyFrom(tensor)
+    sparse.name = "sparse"
     return bytes(model.SerializeToString())
 
 

@@ -132,9 +132,12 @@ def check_onnx(data: bytes, model_name: str) -> OnnxModel:
     except ValueError as error:
         raise BundleError(f"{model_name} is no ONNX file ({error}). Copy or export it again.") from error
     for graph in graphs_in(model):
-        constants = {tensor.name: tensor for tensor in graph.constants}
+        constants: Dict[str, OnnxTensor] = {}
         for tensor in graph.constants:
-            _check_tensor(tensor, f"the constant `{harmless(tensor.name)}`", model_name)
+            if tensor.name and tensor.name in constants:
+                _refuse(model_name, f"there are two constants `{harmless(tensor.name[:80])}`")
+            constants[tensor.name] = tensor
+            _check_tensor(tensor, f"the constant `{harmless(tensor.name[:80])}`", model_name)
         for node in graph.nodes:
             _check_node(node, constants, model_name)
     _check_names(model.graph, model_name)
@@ -154,8 +157,10 @@ def _check_tensor(tensor: OnnxTensor, what: str, model_name: str) -> None:
     if any(side < 0 for side in tensor.sides):
         _refuse(model_name, f"{what} has a side below 0 ({_shown(tensor.sides)})")
     if tensor.stored not in (-1, tensor.wanted()):
-        holds = f"{tensor.stored} numbers" if tensor.stored >= 0 else "a broken number of bytes"
-        _refuse(model_name, f"{what} holds {holds}. Expected {tensor.wanted()} for its shape {_shown(tensor.sides)}")
+        holds = f"{tensor.stored:.10g} numbers" if tensor.stored >= 0 else "a broken number of bytes"
+        _refuse(
+            model_name, f"{what} holds {holds}. Expected {tensor.wanted():.10g} for its shape {_shown(tensor.sides)}"
+        )
 
 
 def _check_node(node: OnnxNode, constants: Dict[str, OnnxTensor], model_name: str) -> None:
@@ -176,7 +181,7 @@ def _title(node: OnnxNode) -> str:
 
 
 def _shown(numbers: List[int]) -> str:
-    return f"[{', '.join(map(str, numbers[:8]))}{', ...' if len(numbers) > 8 else ''}]"
+    return f"[{', '.join(f'{number:.10g}' for number in numbers[:8])}{', ...' if len(numbers) > 8 else ''}]"
 
 
 def _remember(node: OnnxNode, constants: Dict[str, OnnxTensor]) -> None:
@@ -198,7 +203,7 @@ def _check_attributes(node: OnnxNode, where: str, model_name: str) -> None:
             _refuse(model_name, f"`{name}` of {where} must hold whole numbers. Received: another type")
         for number in numbers:
             if not least <= number <= most:
-                _refuse(model_name, f"`{name}` of {where} must be from {least} to {most}. Received: {number}")
+                _refuse(model_name, f"`{name}` of {where} must be from {least} to {most}. Received: {number:.10g}")
 
 
 def _check_inputs(node: OnnxNode, where: str, model_name: str) -> None:
@@ -207,11 +212,14 @@ def _check_inputs(node: OnnxNode, where: str, model_name: str) -> None:
         return
     if len(node.inputs) > MAX_INPUTS:
         _refuse(model_name, f"{where} must have at most {MAX_INPUTS} inputs. Received: {len(node.inputs)}")
-    if not node.op.isprintable():  # not in UTF-8, too: OpenCV's own message about it would end the process
+    # OpenCV's own message about such a name may end the process, too.
+    if not all(" " <= letter <= "~" and letter != "\\" for letter in node.op):
         _refuse(model_name, f"{where} names no operator")
     missing = [i for i in range(least) if not (node.inputs[i : i + 1] or [""])[0]]
-    if missing and (node.inputs or node.op):
-        _refuse(model_name, f"{where} must have {least} inputs. Received: none as number {missing[0] + 1}")
+    if missing:
+        _refuse(
+            model_name, f"{where} must have {least} input{'s' * (least > 1)}. Received: none as number {missing[0] + 1}"
+        )
     if node.op == "Resize" and sum(map(bool, node.inputs)) < 2:
         _refuse(model_name, f"{where} must have scales or sizes. Received: neither")
 
@@ -263,11 +271,13 @@ def _check_values(rule: _Rule, values: np.ndarray, what: str, model_name: str) -
         _refuse(model_name, f"{what} must hold numbers. Received: none")
     for value in values.tolist():
         if not rule.least <= value <= rule.most:  # so written, NaN is refused too
-            _refuse(model_name, f"{what} must be from {rule.least:g} to {rule.most:g}. Received: {value:g}")
+            _refuse(model_name, f"{what} must be from {rule.least:.10g} to {rule.most:.10g}. Received: {value:.10g}")
         if rule.no_zero and value == 0:
             _refuse(model_name, f"{what} must not be 0, by which nothing can be divided")
     if np.prod(np.abs(values.astype(np.float64))) > rule.product:
-        _refuse(model_name, f"{what} asks for more than {rule.product:g} numbers. Received: {_shown(values.tolist())}")
+        _refuse(
+            model_name, f"{what} asks for more than {rule.product:.10g} numbers. Received: {_shown(values.tolist())}"
+        )
 
 
 def _check_names(graph: OnnxGraph, model_name: str) -> None:

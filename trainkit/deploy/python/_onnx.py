@@ -48,10 +48,12 @@ class OnnxTensor(NamedTuple):
     fields: Fields
 
     def wanted(self) -> int:
-        """Return how many numbers its shape asks for."""
+        """Return how many numbers its shape asks for, 2**62 for what is beyond."""
+        if 0 in self.sides:
+            return 0
         count = 1
         for side in self.sides:
-            count *= side
+            count = min(count * side, 2**62)
         return count
 
     def values(self, most: int = 4096) -> np.ndarray | None:
@@ -187,7 +189,7 @@ def _node(data: Any, depth: int) -> OnnxNode:
 
 
 def _names(found: Sequence[Any]) -> List[str]:
-    return [bytes(one).decode("utf-8", "surrogateescape") for one in found]
+    return [bytes(one).decode("utf-8", "backslashreplace") for one in found]
 
 
 def _attribute(fields: Fields, depth: int, *, twice: bool) -> OnnxAttribute:

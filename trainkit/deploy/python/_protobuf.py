@@ -6,6 +6,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 import numpy as np
 
+_MAX_PACKED = 2**20
 _FIXED_SIZES = {1: 8, 5: 4}
 Fields = Dict[int, List[Any]]  # by their number: whole numbers, or what lies in the bytes
 
@@ -61,7 +62,7 @@ def merged(fields: Fields, number: int) -> Any:
 def text_in(fields: Fields, number: int) -> str:
     """Return the text in a field, the last where there are several."""
     found = messages_in(fields, number)
-    return bytes(found[-1]).decode("utf-8", "surrogateescape") if found else ""
+    return bytes(found[-1]).decode("utf-8", "backslashreplace") if found else ""
 
 
 def wholes_in(fields: Fields, number: int) -> List[int]:
@@ -79,6 +80,8 @@ def varints(value: Any) -> List[int]:
     """Return the whole numbers of a repeated field, packed into bytes or a single one."""
     if isinstance(value, int):
         return [value]
+    if len(value) > _MAX_PACKED:
+        raise ValueError(f"it has more than {_MAX_PACKED} bytes of numbers where a few are expected")
     numbers, position = [], 0
     while position < len(value):
         number, position = _varint(value, position)

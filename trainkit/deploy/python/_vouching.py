@@ -80,7 +80,7 @@ def _output_of(node: OnnxNode, shapes: Dict[str, _Shape], constants: Dict[str, O
     _expect(not node.domain and len(node.outputs) == 1 and node.outputs[0] not in shapes)
     _expect(set(node.attributes) <= set(attributes) and not any(one.twice for one in node.attributes.values()))
     _expect(all(name in shapes or (not name and node.op == "Resize") for name in node.inputs) and bool(node.inputs))
-    _expect(all(name.isprintable() for name in (*node.inputs, *node.outputs, node.name)))
+    _expect(all(name.isprintable() and "\\" not in name for name in (*node.inputs, *node.outputs, node.name)))
     _expect(node.inputs[0] not in constants)
     step = _Step(node, [shapes.get(name, ()) for name in node.inputs], constants)
     if node.op in _WINDOWED:
