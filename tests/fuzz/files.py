@@ -21,7 +21,7 @@ from mutations import mutate_bytes, mutate_value, write_json
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent / "data"
-SECONDS = 120  # after which a file hangs
+SECONDS = 180  # after which a file hangs; a trial of a network ends after 120
 MEGABYTES = 6000  # that no file of a few kilobytes may take
 
 
