@@ -322,6 +322,16 @@ def seeing(folder: Path, *, size: tuple[int, int] = (5, 4), before_blob: list[An
     return folder
 
 
+def seeing_grey(folder: Path, **blob: Any) -> Path:
+    """Write a bundle that answers the mean of a grey image."""
+    seeing(folder, before_blob=[{"step": "gray"}], **blob)
+    (folder / "net.onnx").write_bytes(mean_color(width=5, height=4, channels=1))
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**manifest, "output": {"kind": "sigmoid", "class_names": ["grey"]}}), encoding="utf-8")
+    return folder
+
+
 @both
 def test_manifests_by_hand_agree(version: str, tmp_path: Path, photos: list[Path], clients: dict[str, Path]) -> None:
     (tmp_path / "d").mkdir()
@@ -337,6 +347,7 @@ def test_manifests_by_hand_agree(version: str, tmp_path: Path, photos: list[Path
         seeing(tmp_path / "g", before_blob=[pad], size=(7, 3)),
         seeing(tmp_path / "h", before_blob=[pad], size=(3, 8), swapRB=True),
         seeing(tmp_path / "i", crop=True, size=(9, 9)),
+        seeing_grey(tmp_path / "j", swapRB=True, mean=[10, 20, 30]),  # nothing is swapped, the means neither
     ]
     jobs = [{"bundle": bundle, "images": photos, "probabilities": True} for bundle in bundles]
     for bundle, result in zip(bundles, answer(clients[version], jobs), strict=True):
@@ -740,6 +751,29 @@ def test_packages_that_are_missing_are_named(tiny_bundle: Path, tmp_path: Path, 
     assert done.returncode == 1
     done = run(alone, "--bundle", tmp_path / "none", "photo.png")
     assert done.stderr.startswith(f"No manifest at {tmp_path / 'none'}. Expected the folder of a bundle")
+
+
+def test_nothing_is_shown_that_a_terminal_obeys(tmp_path: Path, clients: dict[str, Path]) -> None:
+    bundle = fixed(tmp_path / "bundle", [0.2, 0.3, 0.5], output={"class_names": ["a\u202e", "b\u2066c", "\u200fd"]})
+    image = np.zeros((40, 600, 3), np.uint8)
+    for name in ("a\x1b[31m\nb\u202e.png", "b.png"):
+        (tmp_path / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    names = ("a\x1b[31m\nb\u202e.png", "b.png", "no\x1b[2J.png")
+    paths = [tmp_path / name for name in names]
+    done = run(clients["4.12.0"], "--bundle", bundle, *paths, "--annotate", tmp_path / "drawn")
+    first = f"{tmp_path}/a\\x1b[31m\\x0ab\\u202e.png: \\u200fd 0.5000, b\\u2066c 0.3000, a\\u202e 0.2000"
+    assert done.stdout.split("\n")[0] == first
+    assert done.stdout.count("\n") == 2
+    assert done.stderr == f"No such image: {tmp_path}/no\\x1b[2J.png\n"
+    plain = fixed(tmp_path / "plain", [0.2, 0.3, 0.5], output={"class_names": [r"a\u202e", r"b\u2066c", r"\u200fd"]})
+    run(clients["4.12.0"], "--bundle", plain, tmp_path / "b.png", "--annotate", tmp_path / "plain.png")
+    assert np.array_equal(cv2.imread(str(tmp_path / "drawn" / "b.png")), cv2.imread(str(tmp_path / "plain.png")))
+    wrong = run(clients["4.12.0"], "--x\x1b[2J", "a.png")
+    assert (wrong.returncode, r"--x\x1b[2J" in wrong.stderr) == (2, True)
+    refused = run(clients["4.12.0"], "--bundle", fixed(bundle, [0.5], output={"class_names": ["\x1b[2J"]}), "a.png")
+    assert r"Received: ['\x1b[2J']" in refused.stderr
+    shown = done.stdout + done.stderr + wrong.stderr + refused.stderr
+    assert not re.search("[\x1b\u202e\u2066\u200f]", shown)
 
 
 def test_reader_that_goes_away_is_no_crash(client: Path, photos: list[Path]) -> None:

@@ -315,6 +315,30 @@ def test_two_classes_with_hostile_names_and_padding(page: Page, site: Site, two_
     assert np.array_equal(page.seen(), expected)
 
 
+def test_page_shows_what_a_browser_would_obey_written_out(
+    page: Page, site: Site, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    names = ["bl\u202eue", "\u2066green", "red\u200f"]
+    copy = edited(tiny_bundle, tmp_path, output={"class_names": names}, source={"run": None, "keras": "a\u202e.keras"})
+    path = copy / "selftest" / "selftest.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    for case in document["images"]:
+        case["label"] = names[["blue", "green", "red"].index(case["label"])]
+    path.write_text(json.dumps(document), encoding="utf-8")
+    page.open(site.url(site.add(copy)))
+    assert page.state() == "agreed", page.text("line") + page.alert()
+    picture = tmp_path / "a\u202egnp.png"
+    picture.write_bytes((copy / "selftest" / "1.png").read_bytes())
+    page.choose(picture)
+    found = page.answer(r"a\u202egnp.png")
+    assert sorted(label for label, _ in found) == [r"\u2066green", r"bl\u202eue", r"red\u200f"]
+    assert page.text("about").startswith(r"a\u202e.keras · 3 classes")
+    attributes = "[...document.querySelectorAll('[title], [alt]')].map(({title, alt}) => title + alt).join()"
+    shown = page.run(f"return document.body.textContent + {attributes}")
+    assert r"bl\u202eue" in shown
+    assert not re.search("[\u202e\u2066\u200f]", shown)
+
+
 def translucent(channels: int) -> np.ndarray:
     """Noise behind every degree of transparency, none and all included."""
     image = np.random.default_rng(channels).integers(0, 256, (40, 60, channels), np.uint8)
