@@ -44,6 +44,7 @@ from tools import do_without
 import trainkit
 from trainkit.bundles._clients import copy_clients
 from trainkit.deploy import Classifier, Detector
+from trainkit.deploy.python._manifest import parse_manifest
 from trainkit.errors import BundleError
 
 ROOT = Path(__file__).parents[2]
@@ -659,6 +660,11 @@ def test_hostile_manifests_get_a_sentence(version: str, tmp_path: Path, clients:
     assert 5 < sum("answers" in result for result in results) < 200
     for job, result in zip(jobs, results, strict=True):
         assert "\n" not in result.get("error", "")
+        path = job["bundle"] / "manifest.json"
+        try:
+            parse_manifest(path.read_bytes(), path)
+        except BundleError as error:
+            assert result.get("error") == str(error)
         if "answers" in result:
             Classifier(job["bundle"]).probabilities(np.zeros((6, 5, 3), np.uint8))
 

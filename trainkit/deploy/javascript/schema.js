@@ -70,8 +70,30 @@ const contract = (() => {
   /** Return the value of strict JSON in bytes of UTF-8; what is wrong with it is an Error without a sentence round it. */
   function parseJson(bytes) {
     const text = toText(bytes);
+    checkDepth(text); // JSON.parse would take seconds for millions of brackets
     JSON.parse(text); // from here on it is known to be JSON
-    return new Values(text).next(1);
+    return new Values(text).next();
+  }
+
+  function checkDepth(text) {
+    let depth = 0;
+    const sign = /["[\]{}]/g;
+    for (let found = sign.exec(text); found; found = sign.exec(text)) {
+      if (found[0] === '"') sign.lastIndex = endOfString(text, found.index);
+      else depth += "[{".includes(found[0]) ? 1 : -1;
+      if (depth > MAX_DEPTH) throw new Error(`nested more than ${MAX_DEPTH} deep`);
+    }
+  }
+
+  /** Return the place behind a string that begins at a quote; the end of the text, where it has none. */
+  function endOfString(text, start) {
+    let end = text.indexOf('"', start + 1);
+    for (; end >= 0; end = text.indexOf('"', end + 1)) {
+      let escape = end;
+      while (text[escape - 1] === "\\") escape -= 1;
+      if ((end - escape) % 2 === 0) return end + 1;
+    }
+    return text.length;
   }
 
   /** Values of a text that is JSON; what JSON.parse passes over is an error. */
@@ -83,13 +105,12 @@ const contract = (() => {
       this.#text = text;
     }
 
-    next(depth) {
+    next() {
       this.#skip();
       const letter = this.#text[this.#at];
       if (letter === '"') return this.#string();
-      if (letter !== "{" && letter !== "[") return this.#word();
-      if (depth > MAX_DEPTH) throw new Error(`nested more than ${MAX_DEPTH} deep`);
-      return letter === "{" ? this.#object(depth) : this.#list(depth);
+      if (letter === "{") return this.#object();
+      return letter === "[" ? this.#list() : this.#word();
     }
 
     #skip() {
@@ -104,20 +125,20 @@ const contract = (() => {
       return true;
     }
 
-    #list(depth) {
+    #list() {
       const found = [];
       this.#at += 1;
-      while (!this.#isEnd("]")) found.push(this.next(depth + 1));
+      while (!this.#isEnd("]")) found.push(this.next());
       return found;
     }
 
-    #object(depth) {
+    #object() {
       const entries = new Map();
       this.#at += 1;
       while (!this.#isEnd("}")) {
         const key = this.#string();
         if (entries.has(key)) throw new Error(`the key \`${cut(harmless(cut(key)))}\` stands twice in one object`);
-        entries.set(key, this.next(depth + 1));
+        entries.set(key, this.next());
       }
       const found = Object.fromEntries(entries); // so __proto__ is a key like others
       keysOf.set(found, [...entries.keys()]);
@@ -126,10 +147,10 @@ const contract = (() => {
 
     #string() {
       const start = this.#at;
-      do this.#at += this.#text[this.#at] === "\\" ? 2 : 1;
-      while (this.#text[this.#at] !== '"');
-      this.#at += 1;
-      const found = JSON.parse(this.#text.slice(start, this.#at));
+      this.#at = endOfString(this.#text, start);
+      const inner = this.#text.slice(start + 1, this.#at - 1);
+      if (!inner.includes("\\")) return inner; // in UTF-8 no half of a letter comes without an escape
+      const found = JSON.parse(`"${inner}"`);
       if (/\p{Surrogate}/u.test(found)) throw new Error("half a letter (a lone surrogate) in a text");
       return found;
     }
@@ -152,7 +173,7 @@ const contract = (() => {
     typeof value === "string" &&
     value.length > 0 &&
     value.length < 4000 &&
-    byteLength(value) < 4000 &&
+    (3 * value.length < 4000 || byteLength(value) < 4000) &&
     !/[\0-\x1f\x7f-\x9f\p{Surrogate}]/u.test(value);
   const isFileName = (value) => isText(value) && value !== "." && value !== ".." && !/[/\\:]/.test(value);
   const areAll = (value, holds, least, most) =>
