@@ -129,7 +129,7 @@ def _page() -> Iterator[Read]:
 _READ_IN_PAGE = """
 return arguments[0].map((hex) => {
   const bytes = Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
-  try { parseManifest(bytes, "manifest.json"); } catch (error) { return error.message; }
+  try { contract.parseManifest(bytes, "manifest.json"); } catch (error) { return error.message; }
   return null;
 });
 """
