@@ -13,6 +13,7 @@ import numpy as np
 from trainkit.deploy.python._headers import read_picture_size
 from trainkit.deploy.python._values import IMAGE_SUFFIXES, MAX_PIXELS, VIDEO_SUFFIXES, BundleError
 
+_VIDEO_BOMB_PIXELS = 2**26  # of a frame; a film in 8K has 2^25, and may be black all through
 # A bomb is large and nearly nothing on disk: 34 bytes of WebP can be 13,000x13,000 pixels, which take 3 GB to decode.
 BOMB_PIXELS = 2**24
 BOMB_PIXELS_A_BYTE = 256  # photographs have 50 at most; PNG's compression ends at 344 for a picture of one colour
@@ -78,7 +79,8 @@ def check_pixel_count(width: float, height: float, name: str, file_bytes: int | 
     pixels, size = width * height, f"{width:.0f}x{height:.0f}"
     if pixels > MAX_PIXELS:
         raise BundleError(f"{name} has too many pixels ({size}). Expected at most {MAX_PIXELS}: scale it down.")
-    if file_bytes is not None and pixels > max(BOMB_PIXELS, BOMB_PIXELS_A_BYTE * file_bytes):
+    least = _VIDEO_BOMB_PIXELS if is_video(name) else BOMB_PIXELS
+    if file_bytes is not None and pixels > max(least, BOMB_PIXELS_A_BYTE * file_bytes):
         raise BundleError(
             f"{name} has too many pixels for a file of {file_bytes} bytes ({size}): a decompression bomb. Take it out."
         )
@@ -121,14 +123,17 @@ def read_frames(source: str | int, every: int = 1) -> Iterator[Tuple[int, np.nda
     name = f"camera {source}" if isinstance(source, int) else source
     if not isinstance(source, int) and not os.path.isfile(source):
         raise BundleError(f"No such video: {source}")
+    file_bytes = None
     if not isinstance(source, int):
         _check_is_no_list(source)
+        file_bytes = Path(source).stat().st_size
     capture = cv2.VideoCapture(source)
     number = 0
     try:
         while capture.isOpened():
             # Each time: the frames of some films change their size.
-            check_pixel_count(capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT), name)
+            width, height = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+            check_pixel_count(width, height, name, file_bytes)
             if not capture.grab():
                 break
             if number % every == 0:
