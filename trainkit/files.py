@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -114,3 +115,11 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def offset_in_zip(path: Path, info: zipfile.ZipInfo) -> int:
+    """Return where a member's bytes begin: behind its local header, whose last two numbers are lengths of texts."""
+    with path.open("rb") as file:
+        file.seek(info.header_offset + 26)
+        low, high, more_low, more_high = file.read(4)
+    return info.header_offset + 30 + low + 256 * high + more_low + 256 * more_high

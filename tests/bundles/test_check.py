@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from photographs import write_class_folders
 
 import trainkit
 from trainkit.deploy.python._selftest import selftest
 from trainkit.errors import BundleError, DataError
+from trainkit.files import sha256_of
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,58 @@ def test_check_compares_every_runtime(bundle: Path, trained_run) -> None:  # typ
     assert document["max_abs_pixel_difference"] == 0
     assert document["max_abs_difference"] <= 1e-5
     assert document["max_relative_logit_difference"] <= 1e-4
+
+
+def with_graph(bundle: Path, folder: Path, change: Callable[[onnx.ModelProto], None]) -> Path:
+    """Return a copy of a bundle whose graph was changed, with the size and checksum that its manifest needs."""
+    copy = shutil.copytree(bundle, folder / "copy")
+    proto = onnx.load(copy / "model.onnx")
+    change(proto)
+    (copy / "model.onnx").write_bytes(proto.SerializeToString())
+    manifest = json.loads((copy / "manifest.json").read_text())
+    path = copy / "model.onnx"
+    manifest["model"] |= {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    return copy
+
+
+def of_a_later_version(proto: onnx.ModelProto) -> None:
+    proto.ir_version = 99
+
+
+def without_operators(proto: onnx.ModelProto) -> None:
+    proto.opset_import[0].version = 99
+
+
+def with_a_stray_attribute(proto: onnx.ModelProto) -> None:
+    proto.graph.node[-1].attribute.append(onnx.helper.make_attribute("no_such_attribute", 1))
+
+
+def with_an_input_twice(proto: onnx.ModelProto) -> None:
+    proto.graph.input.append(proto.graph.input[0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [of_a_later_version, without_operators, with_a_stray_attribute, with_an_input_twice],
+    ids=lambda f: f.__name__,
+)
+def test_graph_that_only_opencv_reads_ends_in_a_sentence(
+    bundle: Path,
+    trained_run,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+    change: Callable[[onnx.ModelProto], None],
+) -> None:
+    copy = with_graph(bundle, tmp_path, change)
+    if change is not without_operators:
+        assert trainkit.predict(copy, [copy / "selftest" / "1.png"])
+    message = (
+        r"OpenCV reads model\.onnx, and onnxruntime does not \(.+\)\. To compare the two, export the model again\."
+    )
+    with pytest.raises(BundleError, match=message):
+        trainkit.check(copy, experiments=trained_run.path.parent)
+    with pytest.raises(BundleError, match=message):
+        trainkit.bench(copy, experiments=trained_run.path.parent, batches="1", seconds=0.1)
 
 
 def test_check_of_a_frozen_graph_runs_opencv(trained_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

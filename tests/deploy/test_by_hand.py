@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,28 @@ def test_binaryproto_may_hold_doubles_and_single_numbers(tmp_path: Path) -> None
     unpacked = b"".join(b"\x2d" + np.float32(value).tobytes() for value in mean.ravel())  # field 5, four bytes each
     (tmp_path / "b.binaryproto").write_bytes(protobuf((7, sides)) + unpacked)
     np.testing.assert_array_equal(read_mean(tmp_path, "b.binaryproto"), mean)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x08\x01" * 30_000_000,
+        protobuf((7, b"\x08\x01" * 30_000_000)),
+        protobuf((7, protobuf((1, b"\x01" * 60_000_000)))),
+        protobuf((7, protobuf((1, b"\xff" * 9 + b"\x01")))),
+        b"\x28\x01" * 100,
+        b"\x38\x01",
+        b"\xff" * 60_000_000,
+    ],
+    ids=["fields", "sides", "packed sides", "huge side", "numbers that are whole", "shape that is whole", "no end"],
+)
+def test_binaryproto_that_is_a_flood_of_numbers_is_refused_at_once(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "mean.binaryproto").write_bytes(data)
+    began = time.perf_counter()
+    message = r"mean\.binaryproto holds no mean that can be read \(.+\)\. Write it again\."
+    with pytest.raises(BundleError, match=message):
+        read_mean(tmp_path, "mean.binaryproto")
+    assert time.perf_counter() - began < 5  # a second, where the machine is idle
 
 
 @pytest.mark.parametrize("name", ["mean.npy", "mean.binaryproto"])

@@ -318,8 +318,8 @@ def test_own_weights_come_back(tmp_path: Path) -> None:
     [
         ("missing.h5", None, "No such weights file"),
         ("weights.pkl", b"x", r"is no weights file. Expected .weights.h5, .h5 or .keras"),
-        ("weights.h5", b"not HDF5", "do not fit small_cnn"),
-        ("weights.keras", b"not a zip", "do not fit small_cnn"),
+        ("weights.h5", b"not HDF5", "cannot be read"),
+        ("weights.keras", b"not a zip", "cannot be read"),
     ],
 )
 def test_weights_that_are_none_are_refused(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:

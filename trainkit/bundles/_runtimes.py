@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ def open_logits(client: Classifier, folder: Path) -> dict[str, Forward]:
     else:
         from trainkit.exporting._frozen_graph import save_logits_model
     logits_model = folder / path.name
-    save_logits_model(path, logits_model)
+    with _naming("onnx" if is_onnx else "TensorFlow", path):
+        save_logits_model(path, logits_model)
     onnxruntime = {"onnxruntime": open_onnxruntime(logits_model)} if is_onnx else {}
     return {"opencv": _open_opencv(client, logits_model), **onnxruntime}
 
@@ -69,22 +71,42 @@ def _open_opencv(client: Classifier, path: Path) -> Forward:
 
 
 def open_onnxruntime(path: Path, threads: int | None = None) -> Forward:
-    """Open an ONNX file on the CPU."""
+    """Open an ONNX file on the CPU.
+
+    Raises:
+        BundleError: onnxruntime refuses what OpenCV may read.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what it would write there, the exception says
     if threads is not None:
         options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
+    with _naming("onnxruntime", path):
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
 
     def forward(blob: np.ndarray) -> np.ndarray:
         try:
-            return np.asarray(session.run(None, {name: blob})[0])
+            return np.asarray(session.run(None, {name: blob})[0], np.float32).reshape(len(blob), -1)
         except Exception as error:  # onnxruntime's errors share no class of their own
             raise _does_not_take(blob, error) from error
 
     return forward
+
+
+@contextmanager
+def _naming(reader: str, path: Path) -> Iterator[None]:
+    """Say in a sentence what a reader other than OpenCV refuses; the errors of these share no class of their own."""
+    try:
+        yield
+    except TrainkitError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BundleError(
+            f"OpenCV reads {path.name}, and {reader} does not ({reason}). To compare the two, export the model again."
+        ) from error
 
 
 def open_keras(open_model: Callable[[], Any], threads: int) -> Callable[[np.ndarray], Callable[[], object]]:

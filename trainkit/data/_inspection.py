@@ -20,7 +20,7 @@ from trainkit._progress import counting
 from trainkit.data._repeats._fingerprints import SIDE, Fingerprint, compute_fingerprint
 from trainkit.data._repeats._same_picture import SIDE as THUMBNAIL
 from trainkit.data._repeats._same_picture import to_thumbnail
-from trainkit.deploy.python._media import decode_image, is_utf8
+from trainkit.deploy.python._media import BOMB_PIXELS, BOMB_PIXELS_A_BYTE, decode_image, is_utf8
 from trainkit.deploy.python._values import MAX_PIXELS
 from trainkit.errors import DataError
 
@@ -30,9 +30,6 @@ _CHUNK = 1024  # files that wait for a core: each takes 2 kB meanwhile
 _BY_PILLOW = ("JPEG", "MPO", "WEBP")  # are decoded by it, the others by OpenCV
 _ORIENTATION = 0x0112  # the EXIF tag
 MAX_BYTES = 2**28  # a file is read whole, and a forgotten film would fill the memory
-# A bomb is large and nearly nothing on disk: 34 bytes of WebP can be 13,000x13,000 pixels, which take 3 GB to decode.
-_BOMB_PIXELS = 2**24
-_BOMB_PIXELS_A_BYTE = 256  # photographs have 50 at most; PNG's compression ends at 344 for a picture of one colour
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +96,7 @@ def _problem_of_header(image: Image.Image, size: int) -> str | None:
     pixels = image.width * image.height
     if pixels > MAX_PIXELS:
         return f"has too many pixels ({image.width}x{image.height}): scale it down"
-    if pixels > max(_BOMB_PIXELS, _BOMB_PIXELS_A_BYTE * size):
+    if pixels > max(BOMB_PIXELS, BOMB_PIXELS_A_BYTE * size):
         return f"has too many pixels for a file of {size} bytes ({image.width}x{image.height}): a decompression bomb"
     if image.format == "WEBP" and getattr(image, "is_animated", False):
         return _unreadable_everywhere("animated WebP")

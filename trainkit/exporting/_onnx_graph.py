@@ -75,7 +75,7 @@ def save_logits_model(path: Path, logits_model: Path) -> None:
     Raises:
         ExportError: the graph does not end in Softmax, Sigmoid or Relu.
     """
-    proto = onnx.load(path)
+    proto = onnx.load(path, load_external_data=False)  # a bundle's graph has all its numbers in it
     last = proto.graph.node[-1]
     if last.op_type not in _ACTIVATIONS.values():
         raise ExportError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import zipfile
@@ -10,18 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from trainkit.backend import keras
 from trainkit.errors import ModelError
+from trainkit.models._bounds import MAX_LAYERS
+from trainkit.models._hdf5_checks import WEIGHTS_MEMBER, check_stored_weights, may_grow_to
 from trainkit.models._keras2._operations import OPERATIONS, name_of_operation
 
 log = logging.getLogger("trainkit")
 
-_MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
-_MAX_CONFIG_BYTES = 2**26
-_SMALL_BYTES = 2**24  # a member below it cannot fill anything
-_MAX_EXPANSION = 20  # Keras stores its members uncompressed, and weights hardly compress
+_MEMBERS = ("metadata.json", "config.json", WEIGHTS_MEMBER)
+_MAX_CONFIG_BYTES = 2**24  # NASNetLarge's has a tenth of it
+_MAX_OBJECTS = 100_000  # that a config builds: a layer with its initializers is about five
 _CODE = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "ModuleWrapper")
 # What `keras.ops` puts between layers: all of these modules' operations, of `core` those that take no function.
 _OPS = re.compile(
@@ -53,6 +53,31 @@ def offering_unsafe() -> Iterator[None]:
         ) from error
 
 
+def check_archive(path: Path, unsafe: bool = False) -> None:
+    """Raise unless a `.keras` archive has the members that Keras writes, and weights that lie in it.
+
+    What its config builds is looked at by `check_config`.
+
+    Raises:
+        ModelError: names the member, or the weights.
+    """
+    with zipfile.ZipFile(path) as archive:
+        check_members(path, archive.infolist(), unsafe)
+        check_stored_weights(path, archive)
+
+
+def read_config_text(path: Path, text: str | bytes) -> Any:
+    """Return a model's config from its JSON.
+
+    Raises:
+        ModelError: it is longer than any model needs.
+        ValueError, RecursionError: it is no JSON.
+    """
+    if len(text) > _MAX_CONFIG_BYTES:
+        raise ModelError(f"{path} has {len(text)} bytes of config, more than any model needs: not safe to load.")
+    return json.loads(text)
+
+
 def check_members(path: Path, members: list[zipfile.ZipInfo], unsafe: bool) -> None:
     """Raise unless a `.keras` archive has the members that Keras writes, of possible sizes.
 
@@ -68,7 +93,7 @@ def check_members(path: Path, members: list[zipfile.ZipInfo], unsafe: bool) -> N
             raise ModelError(f"{path} has the member {name!r} twice: it is not safe to load.")
         if name.endswith(".json") and whole > _MAX_CONFIG_BYTES:
             raise ModelError(f"{path} has {whole} bytes in {name!r}, more than any model needs: not safe to load.")
-        if whole > max(_SMALL_BYTES, _MAX_EXPANSION * member.compress_size):
+        if whole > may_grow_to(member.compress_size):
             raise ModelError(
                 f"{path} has the member {name!r}, which would grow from {member.compress_size} to {whole} bytes: it is "
                 "not safe to load."
@@ -91,6 +116,7 @@ def check_config(path: Path, config: dict[str, Any], unsafe: bool) -> None:
         ModelError: names the layer and its place.
     """
     model = {key: value for key, value in config.items() if key != "compile_config"}  # which is not needed here
+    _check_count(path, model)
     for place, part in _objects(model, "the model"):
         name = str(part["class_name"])
         if name in OPERATIONS:
@@ -104,11 +130,31 @@ def check_config(path: Path, config: dict[str, Any], unsafe: bool) -> None:
                 f"{path}: {place} is a {name}, which runs code from the file. Replace it by Keras' own layers "
                 "(Rescaling, Activation)."
             )
+        if _reads_a_file(part):
+            raise UnsafeModelError(f"{path}: {place} is a {name} that reads its words from another file.")
         if not _is_own(part):
             needed = part.get("config") if name == "function" else name
             raise UnsafeModelError(
                 f"{path}: {place} needs {needed!r:.300}, which is not Keras' own. Replace it by Keras' own layers."
             )
+
+
+def _check_count(path: Path, config: Any) -> None:
+    """Raise where a config has more layers or parts than any model; counted before anything is made of them."""
+    layers = objects = 0
+    left = [config]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            objects += "class_name" in value
+            found = value.get("layers")
+            layers += len(found) if isinstance(found, list) else 0
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+        if layers > MAX_LAYERS or objects > _MAX_OBJECTS:
+            more = f"{MAX_LAYERS} layers" if layers > MAX_LAYERS else f"{_MAX_OBJECTS} parts of layers"
+            raise ModelError(f"{path} has more than {more}, which no classifier of images has: it is not safe to load.")
 
 
 def as_plain_model(config: dict[str, Any]) -> dict[str, Any]:
@@ -166,6 +212,12 @@ def _place(number: int, layer: Any) -> str:
     return f"layer {number} `{name}`"
 
 
+def _reads_a_file(part: dict[str, Any]) -> bool:
+    """Whether it is a lookup layer whose vocabulary is a path: Keras would open it."""
+    config = part.get("config")
+    return isinstance(config, dict) and isinstance(config.get("vocabulary"), str)
+
+
 def _is_own(part: dict[str, Any]) -> bool:
     name, module, registered = part["class_name"], part.get("module"), part.get("registered_name")
     if name in _PLAIN_DATA:
@@ -191,20 +243,3 @@ def _is_own(part: dict[str, Any]) -> bool:
         keras.quantizers,
     )
     return any(isinstance(getattr(home, str(name), None), type) for home in homes)
-
-
-def check_links(path: Path, group: Any) -> None:
-    """Raise if an HDF5 group leads out of its file.
-
-    Raises:
-        ModelError: names the entry.
-    """
-    for name in group:
-        link = group.get(name, getlink=True)
-        entry = group[name] if isinstance(link, h5py.HardLink) else None
-        if isinstance(entry, h5py.Group):
-            check_links(path, entry)
-        elif entry is None or entry.external or entry.is_virtual:
-            raise ModelError(f"{path}: the weights {name!r} are a link out of the file: it is not safe to load.")
-        elif entry.nbytes > max(_SMALL_BYTES, _MAX_EXPANSION * entry.id.get_storage_size()):
-            raise ModelError(f"{path}: the weights {name!r} would grow to {entry.nbytes} bytes: not safe to load.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from trainkit.errors import WeightsError
+from trainkit.errors import ModelError, WeightsError
 
 WEIGHT_SUFFIXES = (".h5", ".keras")
 
@@ -26,10 +26,10 @@ def build_classes(class_count: int, *, multi_label: bool = False) -> Any:
 
 
 def check_weights_file(weights: str) -> Path:
-    """Return the path of a weights file that exists and is of a kind that holds no code.
+    """Return the path of a weights file that exists, is of a kind that holds no code, and does not lead out of itself.
 
     Raises:
-        WeightsError: it is missing, or no `.h5` or `.keras`.
+        WeightsError: it is missing, no `.h5` or `.keras`, damaged, or not safe.
     """
     path = Path(weights)
     if not path.is_file():
@@ -38,7 +38,26 @@ def check_weights_file(weights: str) -> Path:
         )
     if path.suffix not in WEIGHT_SUFFIXES:
         raise WeightsError(f"{weights} is no weights file. Expected .weights.h5, .h5 or .keras.")
+    _check_contents(path)
     return path
+
+
+def _check_contents(path: Path) -> None:
+    """Look at a file in the form that Keras takes its suffix for."""
+    from trainkit.models._file_checks import check_archive
+    from trainkit.models._hdf5_checks import open_hdf5
+
+    try:
+        if path.suffix == ".keras":
+            check_archive(path)
+        else:
+            with open_hdf5(path):
+                pass
+    except ModelError as error:
+        raise WeightsError(str(error)) from error
+    except Exception as error:  # zipfile and h5py raise whatever they meet in a damaged file
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(f"The weights in {path} cannot be read ({reason}). Save or download them again.") from error
 
 
 def load_weights(model: Any, weights: str) -> Any:

@@ -22,8 +22,10 @@ from trainkit._progress import doing
 from trainkit.backend import keras
 from trainkit.errors import ModelError
 from trainkit.models._adapting import as_classifier, is_of_keras, output_names, takes_whole_levels
+from trainkit.models._bounds import bounding_weights
 from trainkit.models._calling import LAMBDA_ADVICE, cause_of
-from trainkit.models._file_checks import as_plain_model, check_config, check_links, check_members
+from trainkit.models._file_checks import as_plain_model, check_archive, check_config, read_config_text
+from trainkit.models._hdf5_checks import open_hdf5
 from trainkit.models._keras2._loading import is_keras_2, load_keras_2_archive, load_keras_2_hdf5
 from trainkit.models._lambdas import lending_names
 from trainkit.models._losses import LoadedModel, completed, loss_for
@@ -50,7 +52,7 @@ def load_model_file(
     if load is _load_hdf5 and not h5py.is_hdf5(path):
         raise ModelError(f"{path} is no Keras model. Expected a .keras or .h5 file, as model.save() writes it.")
     try:
-        with doing("Loading the network"), lending_names():
+        with doing("Loading the network"), lending_names(), bounding_weights(path):
             model, loss = load(path, unsafe)
     except ModelError:
         raise
@@ -91,12 +93,9 @@ def _missing_name(error: BaseException | None) -> str | None:
 
 
 def _load_zip(path: Path, unsafe: bool) -> tuple[Any, Any]:
-    with zipfile.ZipFile(path) as archive:
-        check_members(path, archive.infolist(), unsafe)
-        config = json.loads(archive.read("config.json"))
-        metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
+    config, version = _read_archive(path, unsafe)
     loss = (config.get("compile_config") or {}).get("loss")
-    if is_keras_2(metadata.get("keras_version", "3")):
+    if is_keras_2(version):
         return load_keras_2_archive(path, config, unsafe), loss
     plain = as_plain_model(config)
     check_config(path, plain, unsafe)
@@ -107,6 +106,27 @@ def _load_zip(path: Path, unsafe: bool) -> tuple[Any, Any]:
             _write_config(copy, plain)
         model = keras.models.load_model(copy, compile=False, safe_mode=not unsafe)
     return model, loss
+
+
+def load_archive(path: Path) -> Any:
+    """Load a `.keras` file that Keras 3 wrote, as it is, where all in it is Keras' own; nothing in it is executed.
+
+    Raises:
+        ModelError: it is not safe to load; names the layer.
+    """
+    config, _ = _read_archive(path, unsafe=False)
+    check_config(path, config, unsafe=False)
+    with bounding_weights(path):
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+
+
+def _read_archive(path: Path, unsafe: bool) -> tuple[dict[str, Any], Any]:
+    """Look at an archive, and return its config and the version of Keras that wrote it."""
+    check_archive(path, unsafe)
+    with zipfile.ZipFile(path) as archive:
+        config = read_config_text(path, archive.read("config.json"))
+        metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
+    return config, metadata.get("keras_version", "3")
 
 
 def _write_config(path: Path, config: dict[str, Any]) -> None:
@@ -122,14 +142,13 @@ def _write_config(path: Path, config: dict[str, Any]) -> None:
 
 
 def _load_hdf5(path: Path, unsafe: bool) -> tuple[Any, Any]:
-    with h5py.File(path, "r") as file:
-        config = _json_attribute(file, "model_config")
+    with open_hdf5(path) as file:
+        config = _json_attribute(path, file, "model_config")
         if config is None:
             raise ModelError(
                 f"{path} holds weights without a model. Save the whole model with model.save(), not save_weights()."
             )
-        training = _json_attribute(file, "training_config") or {}
-        check_links(path, file["model_weights"])
+        training = _json_attribute(path, file, "training_config") or {}
         version = file.attrs.get("keras_version", "2.0")
         if is_keras_2(version):
             model = load_keras_2_hdf5(path, config, version, file["model_weights"], unsafe)
@@ -141,12 +160,12 @@ def _load_hdf5(path: Path, unsafe: bool) -> tuple[Any, Any]:
     return model, training.get("loss")
 
 
-def _json_attribute(file: h5py.File, name: str) -> Any:
+def _json_attribute(path: Path, file: h5py.File, name: str) -> Any:
     text = file.attrs.get(name)
     if text is None:
         return None
     data = text if isinstance(text, str) else bytes(text).decode("utf-8")
-    return json.loads(data)
+    return read_config_text(path, data)
 
 
 def image_shape(model: Any) -> tuple[int | None, int | None, int]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trainkit._progress import doing
-from trainkit.backend import keras
-from trainkit.errors import RunError
+from trainkit.errors import ModelError, RunError
 from trainkit.models._calling import cause_of
 
 
@@ -17,11 +18,33 @@ def load_keras_model(path: Path) -> Any:
     """Load a `.keras` file, whose layers must all be Keras' own: nothing in it is executed.
 
     Raises:
-        RunError: it is missing or damaged.
+        RunError: it is missing, damaged or not safe.
     """
+    from trainkit.models._loading import load_archive
+
+    with _naming(path), doing("Loading the network"):
+        return load_archive(path)
+
+
+def load_best_weights(model: Any, path: Path) -> None:
+    """Give a model the weights of a run's `.keras` file, which must lie in it.
+
+    Raises:
+        RunError: it is missing, damaged or not safe.
+    """
+    from trainkit.models._file_checks import check_archive
+
+    with _naming(path), doing("Loading the best weights"):
+        check_archive(path)
+        model.load_weights(path)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
     try:
-        with doing("Loading the network"):
-            return keras.models.load_model(path, compile=False, safe_mode=True)
+        yield
+    except ModelError as error:
+        raise RunError(f"{error} Train it again, or name another file.") from error
     except Exception as error:  # zip, JSON, h5py and Keras raise whatever they meet in a damaged file
         raise RunError(
             f"{path} cannot be loaded as a Keras model ({cause_of(error)}). Train it again, or name another file."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from trainkit.reports._plots import (
     to_svg,
 )
 from trainkit.reports._templates import MISSING, render, to_words
+from trainkit.runs._documents import parse_environment, parse_json_object, parse_result
 from trainkit.runs._run import Run
 
 _MOST_CONFUSED = 10  # pairs of classes
@@ -52,7 +52,7 @@ def write_report(folder: Path, findings: Findings | None = None) -> Path:
 
 def _content(folder: Path, findings: Findings) -> dict[str, Any]:
     settings = dict(flatten(_read(folder / "config.toml", tomllib.loads)))
-    stored = dict.fromkeys(_RESULT_KEYS) | {"status": "unknown"} | _read(folder / "result.json", json.loads)
+    stored = dict.fromkeys(_RESULT_KEYS) | {"status": "unknown"} | _read(folder / "result.json", parse_result)
     result = stored | dict(findings.figures)
     if result["status"] == "running" and not Run(folder).is_training():
         result["status"] = "killed"
@@ -83,8 +83,8 @@ def _content(folder: Path, findings: Findings) -> dict[str, Any]:
         "uncounted": sum(layer.multiply_adds is None for layer in findings.layers),
         "most_multiply_adds": max((layer.multiply_adds or 0 for layer in findings.layers), default=0) or 1,
         "settings": settings,
-        "preprocessing": dict(flatten(_read(folder / "preprocessing.json", json.loads))),
-        "environment": dict(flatten(_read(folder / "environment.json", json.loads))),
+        "preprocessing": dict(flatten(_read(folder / "preprocessing.json", parse_json_object))),
+        "environment": dict(flatten(_read(folder / "environment.json", parse_environment))),
     }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import operator
 import os
 import re
@@ -16,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -25,11 +23,13 @@ from trainkit.data._sources import SOURCES, load_dataset
 from trainkit.errors import DataError, RunError, TrainkitError, UsageError, unknown
 from trainkit.files import cannot_write, make_folder, sha256_of, write_json
 from trainkit.preprocessing import PREPROCESSING_FILE, Preprocessing, load_preprocessing, save_preprocessing
+from trainkit.runs._documents import MAX_BYTES, parse_environment, parse_metrics, parse_result
 from trainkit.runs._notebook import curves_html, figures_html
 from trainkit.runs._settings import Config, build_config, read_config
 
 EXPERIMENTS = Path("experiments")
 _LOCK_FILE = ".lock"
+Parsed = TypeVar("Parsed")
 _TIME = "%Y%m%d-%H%M%S"
 
 
@@ -77,16 +77,13 @@ class Run:
         """How its images became the network's input."""
         try:
             return load_preprocessing(self.path)
-        except (OSError, ValueError, TypeError, RecursionError, TrainkitError) as error:
+        except (OSError, ValueError, TypeError, OverflowError, RecursionError, TrainkitError) as error:
             raise RunError(f"The run {self.name} is damaged: {PREPROCESSING_FILE}: {error}") from error
 
     @property
     def environment(self) -> dict[str, Any]:
         """Versions, seed, commit and machine, as they were when it began."""
-        try:
-            return dict(json.loads(self._read("environment.json")))
-        except (ValueError, TypeError, RecursionError) as error:
-            raise RunError(f"The run {self.name} is damaged: environment.json: {error}") from error
+        return self._parse("environment.json", parse_environment)
 
     @property
     def class_names(self) -> list[str]:
@@ -96,14 +93,7 @@ class Run:
     @property
     def result(self) -> dict[str, Any]:
         """`result.json`: `status`, and what is known by then of `epochs`, `seconds`, `test_accuracy` and more."""
-        try:
-            result = {**_EMPTY_RESULT, **json.loads(self._read("result.json"))}
-            for key in ("epochs", "seconds", "test_accuracy", "test_loss"):
-                if not isinstance(result[key], (int, float, type(None))):
-                    raise ValueError(f"`{key}` is no number")
-            return result
-        except (ValueError, TypeError, RecursionError) as error:
-            raise RunError(f"The run {self.name} is damaged: result.json: {error}") from error
+        return {**_EMPTY_RESULT, **self._parse("result.json", parse_result)}
 
     @property
     def status(self) -> str:
@@ -125,9 +115,7 @@ class Run:
         """
         if not (self.path / "metrics.csv").is_file():
             return []
-        rows = csv.DictReader(self._read("metrics.csv").splitlines())
-        read = [{key: _number_or_text(value) for key, value in row.items() if key and value} for row in rows]
-        return [row for row in read if isinstance(row.get("epoch"), float)]
+        return self._parse("metrics.csv", parse_metrics)
 
     def load_data(self) -> Dataset:
         """Load the data that it was trained on.
@@ -164,9 +152,18 @@ class Run:
         """The best weights, as a `.keras` file."""
         return self.path / "model.keras"
 
-    def _read(self, name: str) -> str:
+    def _parse(self, name: str, parse: Callable[[str], Parsed]) -> Parsed:
         try:
-            return (self.path / name).read_text(encoding="utf-8")
+            return parse(self._read(name))
+        except ValueError as error:
+            raise RunError(f"The run {self.name} is damaged: {name}: {error}") from error
+
+    def _read(self, name: str) -> str:
+        path = self.path / name
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                raise RunError(f"The run {self.name} is damaged: {name} has more than {MAX_BYTES} bytes.")
+            return path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise RunError(f"The run {self.name} is damaged: {name} cannot be read ({error}).") from error
 
@@ -265,13 +262,6 @@ def _curves_html(run: Run) -> str:
         )
         for name in ("loss", "accuracy")
     )
-
-
-def _number_or_text(value: str) -> float | str:
-    try:
-        return float(value)
-    except ValueError:
-        return value
 
 
 _EMPTY_RESULT: dict[str, Any] = {

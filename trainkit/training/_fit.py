@@ -19,6 +19,7 @@ from trainkit.data._sources import load_dataset
 from trainkit.errors import DataError, OutputError, TrainingError, TrainkitError
 from trainkit.files import check_writable, remove_leftovers, sha256_of
 from trainkit.models._calling import calling
+from trainkit.models._outputs import load_best_weights
 from trainkit.reports import draw_confusion_matrix, draw_curves, write_report
 from trainkit.runs._evaluation import evaluate_model
 from trainkit.runs._run import Run, create_run
@@ -162,8 +163,7 @@ def _fit_and_measure(job: _Job) -> Literal["finished", "interrupted"]:
             job.run.set_result(
                 epochs=progress.epochs, best_epoch=progress.best_epoch, seconds=round(progress.seconds, 3)
             )
-    with doing("Loading the best weights"):
-        job.model.load_weights(job.run.model_path)
+    load_best_weights(job.model, job.run.model_path)
     # The images for testing are touched here, once, and not before.
     try:
         job.run.set_result(**_measure(job))
@@ -186,7 +186,7 @@ def _train_phases(job: _Job) -> None:
         if progress.stopped or progress.phase_epochs >= phases[index].epochs:
             continue  # it was over when the training was ended
         if index:
-            job.model.load_weights(job.run.model_path)  # go on from the best head
+            load_best_weights(job.model, job.run.model_path)  # go on from the best head
             layers, rate = phases[index].layers, phases[index].learning_rate
             log.info("Fine-tuning the backbone's last %d layers, at a learning rate of %g", layers, rate)
             unfreeze_top(job.model, layers)

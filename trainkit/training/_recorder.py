@@ -60,7 +60,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Let the other callbacks, which have just forgotten everything, go on where they were."""
         for callback in self._remembering:
-            vars(callback).update(self._progress.callbacks.get(type(callback).__name__, {}))
+            known, stored = _memory(callback), self._progress.callbacks.get(type(callback).__name__, {})
+            vars(callback).update({name: value for name, value in stored.items() if name in known})
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Start the epoch's clock."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from trainkit.data._sides import WORDS_OF_SIDES
 from trainkit.errors import DataError
+from trainkit.files import offset_in_zip
 
 NAMES_EXPECTED = "`x_train` and `y_train`, or `train_images` and `train_labels`"
 _AXES = {"x": ("x", "images?", "imgs?", "data"), "y": ("y", "labels?", "targets?")}
@@ -87,7 +88,7 @@ def _read_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) ->
         if member.tell() + size != info.file_size:
             raise DataError(f"{path}: {info.filename} is no plain array, or was cut off. Save it again.")
         if dtype == np.uint8 and not fortran_order and info.compress_type == zipfile.ZIP_STORED and size:
-            return np.memmap(path, np.uint8, "r", _data_offset(path, info) + member.tell(), shape)
+            return np.memmap(path, np.uint8, "r", offset_in_zip(path, info) + member.tell(), shape)
         if size > _memory_bytes():
             raise DataError(f"{path}: {info.filename} has {size / 1e9:.0f} GB, more than the memory. Save it as uint8.")
     with archive.open(info) as member:
@@ -98,14 +99,6 @@ def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any
     version = np.lib.format.read_magic(member)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return read(member)
-
-
-def _data_offset(path: Path, info: zipfile.ZipInfo) -> int:
-    """Return where a member's bytes begin: behind its local header, whose last two numbers are lengths of texts."""
-    with path.open("rb") as file:
-        file.seek(info.header_offset + 26)
-        lengths = np.frombuffer(file.read(4), "<u2")
-    return info.header_offset + 30 + int(lengths.sum())
 
 
 def _memory_bytes() -> float:

@@ -12,6 +12,9 @@ from trainkit.deploy.python._manifest import read_beside
 from trainkit.deploy.python._protobuf import protobuf_fields, varints
 from trainkit.deploy.python._values import MAX_MEAN_BYTES, BundleError
 
+_MOST_FIELDS = 2**16  # Caffe packs its numbers into one; where each stands by itself, these are 3x147x147
+_MOST_SIDES = 8
+
 
 def read_mean(folder: Path, name: str, *, swap: bool = False) -> np.ndarray:
     """Read a mean from a file.
@@ -81,10 +84,23 @@ def _parse_binaryproto(data: bytes) -> np.ndarray:
     channels, height, width.
     """
     fields: Dict[int, List[Any]] = {}
-    for number, value in protobuf_fields(data):
+    for count, (number, value) in enumerate(protobuf_fields(data)):
+        if count > _MOST_FIELDS:
+            raise ValueError(f"it has more than {_MOST_FIELDS} fields")
         fields.setdefault(number, []).append(value)
+    if not all(isinstance(value, bytes) for number in (5, 7, 8) for value in fields.get(number, [])):
+        raise ValueError("it is no BlobProto")
     shape = [fields[number][-1] if number in fields else 1 for number in (1, 2, 3, 4)]
     if 7 in fields:
-        shape = [side for number, value in protobuf_fields(fields[7][-1]) if number == 1 for side in varints(value)]
+        shape = _shape(fields[7][-1])
+    if len(shape) > _MOST_SIDES or not all(isinstance(side, int) for side in shape):
+        raise ValueError("it is no BlobProto")
     kind, number = ("<f8", 8) if 8 in fields else ("<f4", 5)
     return np.frombuffer(b"".join(fields.get(number, [])), kind).reshape(shape)
+
+
+def _shape(data: bytes) -> List[int]:
+    """Return the sides in a `BlobShape`."""
+    if len(data) > 10 * _MOST_SIDES + 20:
+        raise ValueError(f"it has more than {_MOST_SIDES} sides")
+    return [side for number, value in protobuf_fields(data) if number == 1 for side in varints(value)]

@@ -15,7 +15,7 @@ import h5py
 
 from trainkit.errors import ModelError
 from trainkit.models._calling import cause_of
-from trainkit.models._file_checks import as_plain_model, check_config, check_links
+from trainkit.models._file_checks import as_plain_model, check_config
 from trainkit.models._keras2._building import build_part
 from trainkit.models._keras2._parts import Part
 from trainkit.models._keras2._weights import assign_archive, assign_hdf5
@@ -60,7 +60,6 @@ def load_keras_2_archive(path: Path, config: Any, unsafe: bool) -> Any:
         weights = io.BytesIO(archive.read("model.weights.h5"))
     with _naming(path), h5py.File(weights, "r") as file:
         part = _build(path, config, unsafe)
-        check_links(path, file)
         assign_archive(part, file)
     return part.layer
 
