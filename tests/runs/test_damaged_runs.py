@@ -53,10 +53,10 @@ def test_damaged_run_raises_nothing_but_sentences(tmp_path: Path, seed: int) -> 
         folder, change = mutated_run(tmp_path / str(number), number)
         began = time.perf_counter()
         try:
-            look(folder, page=number % 8 == 0)
+            look(folder, page=number % 25 == 0)
         except Exception as error:
             raise AssertionError(f"seed {number}, {change}") from error
-        assert time.perf_counter() - began < 10, f"seed {number}, {change}"
+        assert number % 25 == 0 or time.perf_counter() - began < 5, f"seed {number}, {change}"
 
 
 def test_damaged_runs_are_compared(tmp_path: Path) -> None:
@@ -67,17 +67,17 @@ def test_damaged_runs_are_compared(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("work", ["evaluate", "report", "export", "train"])
+@pytest.mark.parametrize("work", ["evaluate", "report", "export", "resume"])
 def test_damaged_run_is_worked_with(tmp_path: Path, work: str) -> None:
     calls: dict[str, Callable[[Path], Any]] = {
         "evaluate": trainkit.evaluate,
         "report": trainkit.report,
         "export": lambda folder: trainkit.export(folder, exported=tmp_path / "exported"),
-        "train": lambda folder: trainkit.train(resume=folder),
+        "resume": trainkit.resume,
     }
     for number in range(60):
         folder, change = mutated_run(tmp_path, number + 1000)
-        if work == "train":
+        if work == "resume":
             result = json.loads((RUN / "result.json").read_text()) | {"status": "killed"}
             if not change.startswith("result.json"):
                 (folder / "result.json").write_text(json.dumps(result))
@@ -205,3 +205,22 @@ def test_state_may_hold_what_json_has_not(tmp_path: Path) -> None:
         tmp_path, callbacks={"PlateauSchedule": {"best": float("inf")}}, rows=[{"val_loss": float("nan")}]
     )
     assert load_progress(path).callbacks["PlateauSchedule"]["best"] == float("inf")
+
+
+@pytest.mark.parametrize("names", ["", "0\n1\n", "a\n" * 10])
+def test_labels_of_another_run_are_damaged(tmp_path: Path, names: str) -> None:
+    run = Run(Path(shutil.copytree(RUN, tmp_path / "run")))
+    (run.path / "labels.txt").write_text(names)
+    for work in (trainkit.evaluate, trainkit.export):
+        with pytest.raises(RunError, match=r"damaged: labels\.txt does not have the classes of result\.json"):
+            work(run)
+
+
+def test_model_of_another_run_is_damaged(tmp_path: Path) -> None:
+    def without_figures(values: dict[str, Any]) -> None:
+        values.update(classes=[], confusion_matrix=[], status="interrupted")
+
+    run = damaged(tmp_path, "result.json", without_figures)
+    (run.path / "labels.txt").write_text("0\n1\n2\n")
+    with pytest.raises(RunError, match=r"its model gives \(None, 10\), and labels\.txt has 3 class names"):
+        trainkit.export(run, exported=tmp_path / "exported")
