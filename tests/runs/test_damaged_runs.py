@@ -158,16 +158,17 @@ def test_environment_that_is_damaged_names_the_key(tmp_path: Path, values: dict[
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("x,training,1", r"row 1: `epoch` must be a number\. Received: 'x'"),
+        ("x,training,1", r"row 1: `epoch` must be a finite number\. Received: 'x'"),
         ("1.5,training,1", r"row 1: `epoch` must be a whole number from 1\. Received: '1\.5'"),
-        ("nan,training,1", r"row 1: `epoch` must be a whole number"),
-        ("1,training,high", r"row 1: `loss` must be a number\. Received: 'high'"),
+        ("nan,training,1", r"row 1: `epoch` must be a finite number"),
+        ("1,training,high", r"row 1: `loss` must be a finite number\. Received: 'high'"),
+        ("1,training,nan,inf", r"row 1: `seconds` must be a finite number\. Received: 'inf'"),
         ("1,training," + "1" * 200_000, "field larger than field limit"),
     ],
 )
 def test_metrics_that_are_damaged_name_the_column(tmp_path: Path, row: str, message: str) -> None:
     run = Run(Path(shutil.copytree(RUN, tmp_path / "run")))
-    (run.path / "metrics.csv").write_text(f"epoch,phase,loss\n{row}\n")
+    (run.path / "metrics.csv").write_text(f"epoch,phase,loss,seconds\n{row}\n")
     with pytest.raises(RunError, match=rf"damaged: metrics\.csv: {message}"):
         _ = run.metrics
 
