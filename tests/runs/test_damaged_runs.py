@@ -225,3 +225,12 @@ def test_model_of_another_run_is_damaged(tmp_path: Path) -> None:
     (run.path / "labels.txt").write_text("0\n1\n2\n")
     with pytest.raises(RunError, match=r"its model gives \(None, 10\), and labels\.txt has 3 class names"):
         trainkit.export(run, exported=tmp_path / "exported")
+
+
+@pytest.mark.parametrize("name", ["config.toml", "preprocessing.json", "result.json"])
+def test_document_that_is_huge_is_not_read(tmp_path: Path, name: str) -> None:
+    run = Run(Path(shutil.copytree(RUN, tmp_path / "run")))
+    with (run.path / name).open("wb") as file:
+        file.truncate(2**33)  # a hole: it takes no room
+    with pytest.raises(RunError, match=r"The run run is damaged: .*(it )?has more than \d+ bytes"):
+        _ = run.config, run.preprocessing, run.result
