@@ -337,6 +337,9 @@ def save_preprocessing(folder: Path, preprocessing: Preprocessing) -> None:
     write_json(folder / PREPROCESSING_FILE, preprocessing.to_json())
 
 
+_MAX_BYTES = 2**20  # of the document, which has some hundred
+
+
 def load_preprocessing(folder: Path) -> Preprocessing:
     """Read what `save_preprocessing` wrote, and nothing that is not of its form.
 
@@ -345,7 +348,10 @@ def load_preprocessing(folder: Path) -> Preprocessing:
         UsageError: the document is no preprocessing.
         OSError, ValueError: it cannot be read, or is no JSON in UTF-8.
     """
-    values = json.loads((folder / PREPROCESSING_FILE).read_text(encoding="utf-8"))
+    path = folder / PREPROCESSING_FILE
+    if path.stat().st_size > _MAX_BYTES:
+        raise ValueError(f"it has more than {_MAX_BYTES} bytes")
+    values = json.loads(path.read_text(encoding="utf-8"))
     return build_from_json(values, folder)
 
 

@@ -167,3 +167,14 @@ def test_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_bytes("Käfer\nBär\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"cannot be read .*Expected UTF-8"):
         read_labels(tmp_path / "labels.txt")
+
+
+@pytest.mark.parametrize(
+    "text", ["cat {n}\ndog 1\n", '{{"{n}": "cat", "1": "dog"}}', "{n}: cat\n1: dog\n", "cat,{n}\ndog,1\n", "cat\n{n}\n"]
+)
+@pytest.mark.parametrize("suffix", [".txt", ".csv", ".json", ".yaml"])
+def test_number_of_thousands_of_digits_is_no_class(tmp_path: Path, text: str, suffix: str) -> None:
+    path = tmp_path / f"labels{suffix}"
+    path.write_text(text.format(n="1" + "0" * 5000))
+    with pytest.raises(DataError, match="has a number of more than a thousand digits, which no class has"):
+        read_labels(path)

@@ -248,3 +248,44 @@ def test_folder_that_vanished_is_made_again(folder: Path) -> None:
 def test_blocks_are_whole_numbers_of_eight_bytes() -> None:
     # So that each block of a file begins where numbers of eight bytes begin, whatever the size of an image.
     assert cache._BLOCK % 8 == 0
+
+
+def test_what_was_left_before_the_clock_went_back_is_tidied_up(folder: Path) -> None:
+    folder.mkdir()
+    left = folder / ".0123456789abcdef.pixels"
+    left.write_bytes(bytes(100))
+    later = time.time() + 1e6
+    os.utime(left, (later, later))
+    map_pixels("a", SHAPE, Reader())
+    os.utime(folder / "a.pixels", (later, later))
+    np.testing.assert_array_equal(map_pixels("a", SHAPE, never), PIXELS)
+    assert [path.name for path in folder.iterdir()] == ["a.pixels"]
+
+
+_WRITER = """
+import sys, time
+import numpy as np
+from trainkit.data._cache import map_pixels
+pixels = np.load(sys.argv[1])
+def read(first, out):
+    print("reading", flush=True)
+    time.sleep(0.05)
+    out[...] = pixels[first : first + len(out)]
+found = map_pixels("a", pixels.shape, read)
+assert (found == pixels).all()
+"""
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_writer_that_is_killed_beside_another_spoils_nothing(folder: Path, tmp_path: Path, blocks: int) -> None:
+    np.save(tmp_path / "pixels.npy", PIXELS)
+    command = [sys.executable, "-c", _WRITER, str(tmp_path / "pixels.npy")]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for _ in range(blocks):
+        assert both[0].stdout is not None
+        both[0].stdout.readline()
+    both[0].kill()
+    for process in both:
+        process.communicate()
+    assert both[1].returncode == 0
+    np.testing.assert_array_equal(map_pixels("a", SHAPE, never), PIXELS)

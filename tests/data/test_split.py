@@ -224,7 +224,22 @@ def test_pins_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == [PINS_FILE]
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'"x"', b"null", b'{"a": 1}', b'{"a": null}', b"\xff\xfe{}"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" * 100_000,
+        b'{"a": "nowhere"}',
+        b'{"a": []}',
+        b"",
+        b"{",
+        b"[]",
+        b'"x"',
+        b"null",
+        b'{"a": 1}',
+        b'{"a": null}',
+        b"\xff\xfe{}",
+    ],
+)
 def test_damaged_pins_are_refused(data: bytes, tmp_path: Path) -> None:
     (tmp_path / PINS_FILE).write_bytes(data)
     with pytest.raises(DataError, match=r"\.trainkit-split\.json is damaged \(.+\)\. Put it back, or delete it"):

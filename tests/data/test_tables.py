@@ -9,6 +9,7 @@ import pytest
 
 from trainkit.data import load_dataset
 from trainkit.data._check import check_data
+from trainkit.data._reading import Reading
 from trainkit.data._split import PINS_FILE
 from trainkit.data._tables._table import Table, read_table
 from trainkit.errors import DataError
@@ -296,3 +297,14 @@ def test_leaks_of_a_table_are_warned_of(photos: Path) -> None:
     rows = [f"{row},{'test' if 'again' in row or '-000' in row else 'train'}" for row in single(photos)]
     warnings = read(photos, rows, header="image,label,split").warnings
     assert [warning for warning in warnings if re.search(r"LEAK: 1 .*again\.png = .*red-003\.png", warning)]
+
+
+def test_fold_of_thousands_of_digits_is_no_fold(photos: Path, tmp_path: Path) -> None:
+    images = sorted(path for path in photos.rglob("*") if path.is_file())
+    rows = [
+        f"{path},{path.parent.name},{'1' + '0' * 5000 if place == 3 else place % 2}"
+        for place, path in enumerate(images)
+    ]
+    (tmp_path / "table.csv").write_text("\n".join(["image,label,fold", *rows]))
+    found = load_dataset(str(tmp_path / "table.csv"), reading=Reading(fold=1))
+    assert len(found.parts["val"]) == sum(place % 2 for place in range(len(images)) if place != 3)

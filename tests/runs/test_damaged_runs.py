@@ -53,10 +53,10 @@ def test_damaged_run_raises_nothing_but_sentences(tmp_path: Path, seed: int) -> 
         folder, change = mutated_run(tmp_path / str(number), number)
         began = time.perf_counter()
         try:
-            look(folder, page=number % 8 == 0)
+            look(folder, page=number % 25 == 0)
         except Exception as error:
             raise AssertionError(f"seed {number}, {change}") from error
-        assert time.perf_counter() - began < 10, f"seed {number}, {change}"
+        assert number % 25 == 0 or time.perf_counter() - began < 5, f"seed {number}, {change}"
 
 
 def test_damaged_runs_are_compared(tmp_path: Path) -> None:
@@ -67,17 +67,17 @@ def test_damaged_runs_are_compared(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("work", ["evaluate", "report", "export", "train"])
+@pytest.mark.parametrize("work", ["evaluate", "report", "export", "resume"])
 def test_damaged_run_is_worked_with(tmp_path: Path, work: str) -> None:
     calls: dict[str, Callable[[Path], Any]] = {
         "evaluate": trainkit.evaluate,
         "report": trainkit.report,
         "export": lambda folder: trainkit.export(folder, exported=tmp_path / "exported"),
-        "train": lambda folder: trainkit.train(resume=folder),
+        "resume": trainkit.resume,
     }
     for number in range(60):
         folder, change = mutated_run(tmp_path, number + 1000)
-        if work == "train":
+        if work == "resume":
             result = json.loads((RUN / "result.json").read_text()) | {"status": "killed"}
             if not change.startswith("result.json"):
                 (folder / "result.json").write_text(json.dumps(result))
@@ -158,16 +158,17 @@ def test_environment_that_is_damaged_names_the_key(tmp_path: Path, values: dict[
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("x,training,1", r"row 1: `epoch` must be a number\. Received: 'x'"),
+        ("x,training,1", r"row 1: `epoch` must be a finite number\. Received: 'x'"),
         ("1.5,training,1", r"row 1: `epoch` must be a whole number from 1\. Received: '1\.5'"),
-        ("nan,training,1", r"row 1: `epoch` must be a whole number"),
-        ("1,training,high", r"row 1: `loss` must be a number\. Received: 'high'"),
+        ("nan,training,1", r"row 1: `epoch` must be a finite number"),
+        ("1,training,high", r"row 1: `loss` must be a finite number\. Received: 'high'"),
+        ("1,training,nan,inf", r"row 1: `seconds` must be a finite number\. Received: 'inf'"),
         ("1,training," + "1" * 200_000, "field larger than field limit"),
     ],
 )
 def test_metrics_that_are_damaged_name_the_column(tmp_path: Path, row: str, message: str) -> None:
     run = Run(Path(shutil.copytree(RUN, tmp_path / "run")))
-    (run.path / "metrics.csv").write_text(f"epoch,phase,loss\n{row}\n")
+    (run.path / "metrics.csv").write_text(f"epoch,phase,loss,seconds\n{row}\n")
     with pytest.raises(RunError, match=rf"damaged: metrics\.csv: {message}"):
         _ = run.metrics
 
@@ -205,3 +206,31 @@ def test_state_may_hold_what_json_has_not(tmp_path: Path) -> None:
         tmp_path, callbacks={"PlateauSchedule": {"best": float("inf")}}, rows=[{"val_loss": float("nan")}]
     )
     assert load_progress(path).callbacks["PlateauSchedule"]["best"] == float("inf")
+
+
+@pytest.mark.parametrize("names", ["", "0\n1\n", "a\n" * 10])
+def test_labels_of_another_run_are_damaged(tmp_path: Path, names: str) -> None:
+    run = Run(Path(shutil.copytree(RUN, tmp_path / "run")))
+    (run.path / "labels.txt").write_text(names)
+    for work in (trainkit.evaluate, trainkit.export):
+        with pytest.raises(RunError, match=r"damaged: labels\.txt does not have the classes of result\.json"):
+            work(run)
+
+
+def test_model_of_another_run_is_damaged(tmp_path: Path) -> None:
+    def without_figures(values: dict[str, Any]) -> None:
+        values.update(classes=[], confusion_matrix=[], status="interrupted")
+
+    run = damaged(tmp_path, "result.json", without_figures)
+    (run.path / "labels.txt").write_text("0\n1\n2\n")
+    with pytest.raises(RunError, match=r"its model gives \(None, 10\), and labels\.txt has 3 class names"):
+        trainkit.export(run, exported=tmp_path / "exported")
+
+
+@pytest.mark.parametrize("name", ["config.toml", "preprocessing.json", "result.json"])
+def test_document_that_is_huge_is_not_read(tmp_path: Path, name: str) -> None:
+    run = Run(Path(shutil.copytree(RUN, tmp_path / "run")))
+    with (run.path / name).open("wb") as file:
+        file.truncate(2**33)  # a hole: it takes no room
+    with pytest.raises(RunError, match=r"The run run is damaged: .*(it )?has more than \d+ bytes"):
+        _ = run.config, run.preprocessing, run.result

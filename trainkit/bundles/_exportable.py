@@ -23,7 +23,7 @@ from trainkit.models._loading import (
     load_model_file,
 )
 from trainkit.models._losses import LoadedModel, completed, describe_loss, ends_linear, loss_for
-from trainkit.models._outputs import load_keras_model
+from trainkit.models._outputs import check_outputs, load_keras_model
 from trainkit.preprocessing import Preprocessing, build_preprocessing
 from trainkit.runs._run import Run
 
@@ -53,9 +53,10 @@ def exportable_from_run(run: Run) -> Exportable:
         DataError: its images are not where they were.
     """
     run.check_usable()
-    dataset = run.load_data()
+    dataset, model = run.load_data(), load_keras_model(run.model_path)
+    check_outputs(model, run.class_names)
     return Exportable(
-        model=load_keras_model(run.model_path),
+        model=model,
         preprocessing=run.preprocessing,
         class_names=run.class_names,
         source={"run": run.name, "keras_sha256": sha256_of(run.model_path)},

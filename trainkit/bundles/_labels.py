@@ -45,7 +45,7 @@ def read_labels(path: Path) -> list[str]:
     Raises:
         DataError: the file cannot be read, or does not say one name for each of the numbers from 0.
     """
-    text = _read_text(path)
+    text = _check_digits(path, _read_text(path))
     body = re.sub(r"^\w+ *= *(?=[\[({])", "", text.strip())
     if not body:
         raise DataError(f"The labels {path} cannot be read (it is empty). {_FORMS}.")
@@ -108,6 +108,13 @@ def _read_text(path: Path) -> str:
         ) from error
     if "\0" in text:
         raise DataError(f"{path} is no text. {_FORMS}.")
+    return text
+
+
+def _check_digits(path: Path, text: str) -> str:
+    """Raise where a number has more digits than Python takes for one, and no class has such a number."""
+    if re.search(r"\d{1000}", text):
+        raise DataError(f"{path} has a number of more than a thousand digits, which no class has. {_FORMS}.")
     return text
 
 

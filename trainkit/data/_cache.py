@@ -178,7 +178,7 @@ def _make_room(folder: Path, needed: int) -> None:
     entries = _list(folder)
     total = sum(entry.size for entry in entries)
     for entry in sorted(entries, key=lambda entry: entry.used):
-        abandoned = entry.path.name.startswith(".") and time.time() - entry.used > _ABANDONED_SECONDS
+        abandoned = entry.path.name.startswith(".") and abs(time.time() - entry.used) > _ABANDONED_SECONDS
         crowded = total + needed > limit or shutil.disk_usage(folder).free < needed
         if (abandoned or crowded) and _delete_unless_used(entry.path):
             total -= entry.size

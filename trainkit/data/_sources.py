@@ -195,7 +195,8 @@ def _from_folder(folder: Path, validation: float, reading: Reading) -> Dataset:
             files = found.sides[side]
             labels = np.array([label for _, label in files], np.int64)
             parts[side] = Part(_file_images([file for file, _ in files]), labels)
-    return Dataset(name=folder.resolve().name, class_names=found.class_names, parts=parts, warnings=found.warnings)
+    name = Path(os.path.realpath(folder)).name
+    return Dataset(name=name, class_names=found.class_names, parts=parts, warnings=found.warnings)
 
 
 def _from_table(path: Path, validation: float, reading: Reading) -> Dataset:

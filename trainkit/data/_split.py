@@ -110,6 +110,9 @@ def _spare(
     return min(movable, key=lambda sha: (sha in pins, len(classes_of[sha]) > 1, -counts[class_name][sides[sha]], sha))
 
 
+_MAX_PINS_BYTES = 2**26  # an image has 75
+
+
 def read_pins(folder: Path) -> dict[str, str]:
     """Read the pins of a folder; none where it has no such file.
 
@@ -120,10 +123,12 @@ def read_pins(folder: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     try:
+        if path.stat().st_size > _MAX_PINS_BYTES:
+            raise ValueError(f"it has more than {_MAX_PINS_BYTES} bytes")
         pins = json.loads(path.read_text(encoding="utf-8"))
-        if not all(isinstance(value, str) for value in pins.values()):
+        if not all(value in ("train", "val", "test") for value in pins.values()):
             raise ValueError("expected SHA-256 to side")
-    except (ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise DataError(
             f"{path} is damaged ({error}). Put it back, or delete it and let the sides be chosen anew."
         ) from error

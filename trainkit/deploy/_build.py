@@ -34,6 +34,7 @@ PARTS = (
 )
 _FOLDER = Path(__file__).parent / "python"
 _PACKAGE = "trainkit.deploy.python."
+_LINE_LENGTH = 120
 _THIRD_PARTY = ("cv2", "numpy")
 _HEADER = '''\
 #!/usr/bin/env python3
@@ -160,6 +161,15 @@ def _import_block(parts: list[Part]) -> str:
     for home, found in (one for part in parts for one in part.imports if one[1]):
         names.setdefault(home, set()).update(found)
     lines = [(home, f"import {home}") for home in sorted(modules)]
-    lines += [(home, f"from {home} import {', '.join(sorted(names[home]))}") for home in sorted(names)]
+    lines += [(home, _from_import(home, sorted(names[home]))) for home in sorted(names)]
     third = [line for home, line in lines if home.split()[0] in _THIRD_PARTY]
     return "\n".join([*(line for _, line in lines if line not in third), "", *third, ""])
+
+
+def _from_import(home: str, names: list[str]) -> str:
+    """Return an import as ruff lays it out: a name a line where one line would be too long."""
+    line = f"from {home} import {', '.join(names)}"
+    if len(line) <= _LINE_LENGTH:
+        return line
+    listed = "".join(f"    {name},\n" for name in names)
+    return f"from {home} import (\n{listed})"

@@ -51,6 +51,20 @@ def _naming(path: Path) -> Iterator[None]:
         ) from error
 
 
+def check_outputs(model: Any, class_names: list[str]) -> None:
+    """Raise unless a run's model has an output for each of its classes, or one for two.
+
+    Raises:
+        RunError: says how many there are.
+    """
+    outputs = tuple(model.output_shape) if isinstance(model.output_shape, tuple) else ()
+    if len(outputs) != 2 or outputs[1] not in (len(class_names), *((1,) if len(class_names) == 2 else ())):
+        raise RunError(
+            f"The run is damaged: its model gives {model.output_shape}, and labels.txt has {len(class_names)} class "
+            "names. Train it again."
+        )
+
+
 def class_probabilities(output: np.ndarray) -> np.ndarray:
     """Return `(N, classes)` for what a model gave: a single sigmoid `p` becomes `[1 - p, p]`."""
     return np.hstack([1 - output, output]) if output.shape[1] == 1 else output

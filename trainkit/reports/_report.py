@@ -116,9 +116,11 @@ def _noting(notes: list[str]) -> Iterator[None]:
 def _load_model(run: Run) -> Any:
     run.check_usable()
 
-    from trainkit.models._outputs import load_keras_model
+    from trainkit.models._outputs import check_outputs, load_keras_model
 
-    return load_keras_model(run.model_path)
+    model = load_keras_model(run.model_path)
+    check_outputs(model, run.class_names)
+    return model
 
 
 def _describe_network(model: Any, run: Run) -> dict[str, Any]:
@@ -258,7 +260,7 @@ def _draw(run: Run, findings: Findings) -> Iterator[tuple[str, Figure]]:
     if run.metrics:
         yield "curves.png", curves_figure(run.metrics)
         yield "epoch_times.png", epoch_times_figure(run.metrics)
-    if confusion_matrix:
+    if confusion_matrix and len(confusion_matrix) == len(run.class_names):
         yield "confusion_matrix.png", confusion_figure(confusion_matrix, run.class_names)
     if findings.reliability:
         yield "reliability.png", reliability_figure(findings.reliability)

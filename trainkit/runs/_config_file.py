@@ -12,6 +12,7 @@ from trainkit.runs._rules import RULES
 
 # By the setting: what the copies are called that a run keeps.
 KEPT_BESIDE = {"data": ("data.npz", "dataframe.csv"), "model.name": ("initial.keras",)}
+_MAX_BYTES = 2**20  # every setting there is takes a thousandth
 _TEXTS = {
     key
     for key in RULES
@@ -46,6 +47,8 @@ def read_config(path: Path) -> dict[str, Any]:
         TrainkitError: there is no such file, or it is not TOML.
     """
     try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError(f"it has more than {_MAX_BYTES} bytes")
         nested = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise TrainkitError(

@@ -116,11 +116,15 @@ def _numbers(number: int, row: dict[str | Any, Any]) -> dict[str, Any]:
 
 
 def _number(number: int, column: str, text: str) -> float:
+    """Return a cell as a number; a loss may be none any more, nothing else."""
     try:
-        return float(text)
-    except ValueError as error:
+        value = float(text)
+    except ValueError:
+        value = math.inf
+    if not math.isfinite(value) and not ("loss" in column and text.lower() in ("nan", "inf", "-inf")):
         where = f"row {number}: `{harmless(column):.40}`"
-        raise ValueError(f"{where} must be a number. Received: {_shown(text)}") from error
+        raise ValueError(f"{where} must be a finite number. Received: {_shown(text)}")
+    return value
 
 
 def check_keys(found: dict[str, Any], kinds: dict[str, str]) -> None:

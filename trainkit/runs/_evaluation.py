@@ -124,7 +124,7 @@ def evaluate_model(
 
 def _evaluate_run(run: Run) -> dict[str, Any]:
     """Return the figures of a run's best weights."""
-    from trainkit.models._outputs import load_keras_model
+    from trainkit.models._outputs import check_outputs, load_keras_model
 
     dataset = run.load_data()
     if dataset.test_split is None:
@@ -138,7 +138,9 @@ def _evaluate_run(run: Run) -> dict[str, Any]:
             "looked at may be some that it has learned by heart.",
             run.name,
         )
-    return evaluate_model(load_keras_model(run.model_path), dataset, run.preprocessing)
+    model = load_keras_model(run.model_path)
+    check_outputs(model, run.class_names)
+    return evaluate_model(model, dataset, run.preprocessing)
 
 
 def evaluate(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS) -> dict[str, Any]:

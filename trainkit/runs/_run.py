@@ -222,6 +222,10 @@ class Run:
                 f"The run {self.name} is not finished (status: {self.status}). Expected a finished or interrupted one: "
                 "`trainkit runs` lists them, `trainkit train --resume` goes on with one that was killed."
             )
+        if result["classes"] and [row["label"] for row in result["classes"]] != self.class_names:
+            raise RunError(
+                f"The run {self.name} is damaged: labels.txt does not have the classes of result.json. Train it again."
+            )
         if not self.model_path.is_file() or sha256_of(self.model_path) != result["keras_sha256"]:
             raise RunError(f"The run {self.name} is damaged: model.keras is missing or was changed. Train it again.")
 

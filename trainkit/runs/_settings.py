@@ -6,6 +6,7 @@ them as `config.toml`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -145,7 +146,7 @@ del _AUGMENTATION["augmentation.preprocessing_function"]  # becomes `preprocessi
 
 def _name_of_run(data: str, model: str) -> str:
     model_name = _plain(Path(model).stem) if model.endswith(MODEL_SUFFIX) else model
-    data_name = data if data in SOURCES else _plain(_name_of(Path(data).resolve()))
+    data_name = data if data in SOURCES else _plain(_name_of(Path(os.path.realpath(data))))
     return data_name if data_name == model_name else f"{data_name[:60]}-{model_name[:30]}"
 
 

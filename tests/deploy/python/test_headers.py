@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mutated_pictures import mutated_picture
 from PIL import Image
 
 from trainkit.deploy.python._headers import read_picture_size
@@ -219,3 +220,21 @@ def test_photographs_have_the_size_that_they_say(shared: Path) -> None:
     for path in files:
         image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         assert read_picture_size(path) == image.shape[1::-1]
+
+
+@pytest.mark.parametrize("seed", range(0, 400, 100))
+def test_damaged_picture_is_read_or_refused_and_has_the_size_that_it_said(tmp_path: Path, seed: int) -> None:
+    read = 0
+    for number in range(seed, seed + 100):
+        path, change = mutated_picture(tmp_path, number)
+        try:
+            image = read_image(path)
+        except BundleError as error:
+            assert str(path) in str(error), change
+            continue
+        except Exception as error:
+            raise AssertionError(f"seed {number}, {change}") from error
+        width, height = read_picture_size(path) or (0, 0)
+        assert image.shape[0] * image.shape[1] <= width * height, f"seed {number}, {change}"
+        read += 1
+    assert 20 < read < 95

@@ -218,5 +218,5 @@ def _with_fold(sheet: Sheet, folds: Sequence[int], fold: int, of_rows: Sequence[
 
 def _fold_of(cell: str) -> int | None:
     """Return the number of a fold: `3`, `3.0`, `fold_3`."""
-    match = re.fullmatch(r"(?:fold)?[\s_-]*(\d+)(?:\.0)?", cell, re.IGNORECASE)
+    match = re.fullmatch(r"(?:fold)?[\s_-]*(\d{1,18})(?:\.0)?", cell, re.IGNORECASE)
     return int(match[1]) if match else None

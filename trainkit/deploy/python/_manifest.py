@@ -66,7 +66,8 @@ def parse_manifest(data: bytes, where: Any = "manifest") -> Dict[str, Any]:
 def read_beside(folder: Path, name: str, purpose: str, most: int | None = None) -> bytes:
     """Return the bytes of a file that a manifest names; a link must not lead out of the folder."""
     path = folder / name
-    if path.resolve().parent != folder.resolve():
+    # Unlike Path's, `realpath` takes a link that leads to itself.
+    if Path(os.path.realpath(path)).parent != Path(os.path.realpath(folder)):
         raise BundleError(f"{path} is a link that leaves the bundle. Put the file itself there.")
     if not os.path.isfile(path):
         raise BundleError(f"{path} is missing: the manifest names it as the {purpose}. Copy it there.")
