@@ -62,7 +62,7 @@ def _follow(model: OnnxModel, blob: _Shape, model_name: str) -> bool:
         return False
     shapes = {inputs[0].name: blob, **{name: tuple(tensor.sides) for name, tensor in constants.items()}}
     sides, known = inputs[0].sides, model.producer == "trainkit" and not model.others
-    known &= sides is not None and len(sides) == 4 and tuple(sides[1:]) == blob[1:] and sides[0] in (-1, 0)
+    known &= sides is not None and len(sides) == 4 and tuple(sides[1:]) == blob[1:] and sides[0] == -1
     for node in model.graph.nodes:
         try:
             found = _output_of(node, shapes, constants, model_name)
