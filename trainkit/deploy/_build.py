@@ -15,6 +15,7 @@ PARTS = (
     *(
         "_values",
         "_showing",
+        "_json",
         "_schema",
         "_manifest",
         "_protobuf",
