@@ -12,8 +12,9 @@ from typing import Any
 
 import cv2
 import pytest
+from graph_nets import harmless_graphs
 from hostile_frozen_graphs import PROTOTXT, caffemodel, frozen_graph, hostile_caffe_models, hostile_frozen_graphs
-from hostile_graphs import harmless_graphs, hostile_graphs
+from hostile_graphs import hostile_graphs
 from strange_models import BY_HAND
 
 READER = Path(__file__).parents[2] / "graph_reader.py"
