@@ -51,6 +51,8 @@ ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "trainkit" / "deploy" / "node"
 ANSWER = Path(__file__).parent / "answer_with_node.mjs"
 CONFORM = Path(__file__).parent / "conform_with_node.mjs"
+CHECK_GRAPHS = Path(__file__).parent / "check_graphs_with_node.mjs"
+GRAPHS = ROOT / "trainkit" / "deploy" / "spec" / "graphs.json"
 PINNED = json.loads((CLIENT / "package.json").read_text())["dependencies"]
 OPENCV = {"4.12.0": "4.12.0-release.1", "5.0.0": "5.0.0-release.1"}
 both = pytest.mark.parametrize("version", ["4.12.0", pytest.param("5.0.0", marks=pytest.mark.slow)])
@@ -564,6 +566,20 @@ def test_conformance_cases_get_their_verdicts_and_sentences(tmp_path: Path) -> N
     assert wrong == {}
 
 
+def test_graphs_of_the_corpus_get_their_sentences(tmp_path: Path) -> None:
+    node = shutil.which("node") or do_without("node", "needs node on PATH")
+    copy_clients(tmp_path, ["node"])
+    cases = json.loads(GRAPHS.read_text(encoding="utf-8"))["cases"]
+    texts = json.dumps([case["base64"] for case in cases])
+    command = [node, str(CHECK_GRAPHS), str(tmp_path / "node")]
+    done = subprocess.run(command, input=texts, capture_output=True, encoding="utf-8", timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    messages = json.loads(done.stdout)
+    assert len(messages) == len(cases) >= 200
+    said = [message and message.removeprefix("FILE ") for message in messages]
+    assert said == [case["sentence"] for case in cases]
+
+
 def test_files_are_checked_before_they_are_read(tmp_path: Path, clients: dict[str, Path]) -> None:
     bundle = fixed(tmp_path / "bundle", [0.2, 0.3, 0.5], opencv={"minimum": "9.0"})
     fixed(tmp_path / "link", [0.2, 0.3, 0.5])
@@ -587,7 +603,7 @@ def test_files_are_checked_before_they_are_read(tmp_path: Path, clients: dict[st
     expected = {
         "bundle": "This bundle needs OpenCV 9.0 or later. Received: 4.12.0. Upgrade OpenCV.",
         "link": f"{tmp_path}/link/net.onnx is a link that leaves the bundle. Put the file itself there.",
-        "damaged": "OpenCV 4.12.0 cannot read the model (error: (-210:Unsupported format or combination of formats",
+        "damaged": f"{tmp_path}/damaged/net.onnx is no ONNX file (it is no protobuf message, or ends in the middle)",
         "mean": f"{tmp_path}/mean/manifest.json: `blob.mean` names a file, which the Python client alone reads. "
         "Use classify.py.",
         "shape": "The model's output has the shape (1, 2); the manifest's class names need (1, 3).",
