@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -34,7 +33,7 @@ from trainkit.exporting._frozen_graph import save_frozen_graph
 from trainkit.exporting._graph import INPUT, OUTPUT
 from trainkit.exporting._onnx_graph import opset_of, save_onnx
 from trainkit.exporting._tracing import Traced, after_blob_in_graph, trace
-from trainkit.files import cannot_write, make_folder, sha256_of, write_json, write_text
+from trainkit.files import building, cannot_write, make_folder, sha256_of, write_json, write_text
 from trainkit.preprocessing import MEAN_IMAGE_FILE, Preprocessing, save_mean_image
 
 log = logging.getLogger("trainkit")
@@ -77,17 +76,15 @@ def write_bundle(
     check_free(target)
     was_there = exported.exists()
     make_folder(exported)
-    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=exported))
     try:
-        temporary.chmod(0o755)
-        agreement = _fill(temporary, exportable, model_format, opencv)
-        copy_clients(temporary, clients)
-        check_free(target)
-        temporary.rename(target)
+        with building(exported) as temporary:
+            agreement = _fill(temporary, exportable, model_format, opencv)
+            copy_clients(temporary, clients)
+            check_free(target)
+            temporary.rename(target)
     except OSError as error:
         raise cannot_write(target, error) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
         if not was_there:
             with suppress(OSError):  # there is a bundle in it now
                 exported.rmdir()
