@@ -54,6 +54,9 @@ def export(
     clients: Annotated[
         str, typer.Option(help="Programs to put in: python, cpp, node, web.", metavar="NAME,NAME,...")
     ] = "python",
+    no_originals: Annotated[
+        bool, typer.Option("--no-originals", help="Leave the files of the self-test's images out; PNG copies stay.")
+    ] = False,
     unsafe: Annotated[
         bool, typer.Option("--unsafe", help="Let the file run code, with tf, K, np lent: if you trust it.")
     ] = False,
@@ -85,6 +88,7 @@ def export(
         data=data,
         opencv=opencv,
         clients=clients,
+        originals=not no_originals,
         unsafe=unsafe,
         experiments=experiments,
         exported=exported,
