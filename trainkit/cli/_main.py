@@ -19,8 +19,8 @@ from trainkit.cli._app import app
 from trainkit.cli._output import wrapped
 from trainkit.cli._progress import showing_progress
 from trainkit.cli._signals import INTERRUPTED, TERMINATED, Termination, taking_termination
-from trainkit.cli._streams import open_streams
 from trainkit.deploy.python._showing import harmless
+from trainkit.deploy.python._streams import open_streams
 from trainkit.errors import TrainkitError, UsageError, naming_missing_packages
 
 __all__ = ["app", "main"]

@@ -15,6 +15,7 @@ PARTS = (
     *(
         "_values",
         "_showing",
+        "_streams",
         "_schema",
         "_manifest",
         "_mean",

@@ -6,9 +6,13 @@ import errno
 import io
 import os
 import sys
-from typing import Any, TextIO
+from typing import Any, Dict, Optional, TextIO
 
-from trainkit.errors import OutputError
+from trainkit.deploy.python._values import BundleError
+
+
+class AnswerLostError(BundleError):
+    """What a command found cannot be written on standard output."""
 
 
 def open_streams() -> None:
@@ -21,16 +25,16 @@ def open_streams() -> None:
             os.fstat(number)
         except OSError:
             os.set_inheritable(os.open(os.devnull, mode), True)  # the lowest number that is free: this one
-    sys.stderr = _text_on(Chatter(os.dup(2), "w"), sys.stderr, line_buffering=True)
-    if sys.stdout is None or (sys.platform != "win32" and descriptor_of(sys.stdout) == 1):
+    sys.stderr = _text_on(_Chatter(os.dup(2), "w"), sys.stderr, line_buffering=True)
+    if sys.stdout is None or (sys.platform != "win32" and _descriptor_of(sys.stdout) == 1):
         sys.stdout = _text_on(_Answer(1, "w", closefd=False), sys.stdout)
     elif hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _text_on(raw: io.FileIO, like: TextIO | None, *, line_buffering: bool = False) -> TextIO:
+def _text_on(raw: io.FileIO, like: Optional[TextIO], *, line_buffering: bool = False) -> TextIO:
     """Return a stream of text in the encoding of the one before; what that does not know, it writes as an escape."""
-    options: dict[str, Any] = {
+    options: Dict[str, Any] = {
         "encoding": getattr(like, "encoding", None) or "utf-8",
         "errors": "backslashreplace",  # a pipe may not know the letters of a class name
         "line_buffering": line_buffering or raw.isatty(),
@@ -39,7 +43,7 @@ def _text_on(raw: io.FileIO, like: TextIO | None, *, line_buffering: bool = Fals
     return io.TextIOWrapper(io.BufferedWriter(raw), **options)
 
 
-def descriptor_of(stream: TextIO) -> int | None:
+def _descriptor_of(stream: TextIO) -> Optional[int]:
     """Return the file that a stream writes to; `None` for one in memory."""
     try:
         return stream.fileno()
@@ -55,7 +59,7 @@ class _Answer(io.FileIO):
 
         Raises:
             BrokenPipeError: the reader has gone; there is nobody to tell.
-            OutputError: says why it cannot be written.
+            AnswerLostError: says why it cannot be written.
         """
         try:
             return super().write(data)
@@ -64,12 +68,12 @@ class _Answer(io.FileIO):
             if isinstance(error, BrokenPipeError):
                 raise
             reason = "it is closed" if error.errno == errno.EBADF else error.strerror
-            raise OutputError(
+            raise AnswerLostError(
                 f"The answer cannot be written to standard output: {reason}. Send it to a file on a disk with room."
             ) from error
 
 
-class Chatter(io.FileIO):
+class _Chatter(io.FileIO):
     """Standard error, or a copy of it: nothing ends because it cannot be written."""
 
     def write(self, data: Any) -> int:
