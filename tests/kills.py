@@ -152,6 +152,7 @@ def train(kills: Kills, count: int) -> None:
             command = ["train", "--resume", name] if run else ["train", *WAYS[way], "--name", name]
             # The longer half of the time, so that most of them come as far as an epoch.
             going_on = kills.kill("train", "-m", "trainkit", *command, within=1.1 * kills.seconds["train"])
+            run = find(kills, name)
             finished = run and json.loads((run / "result.json").read_text())["status"] == "finished"
             if going_on and finished:  # while the page was drawn
                 kills.trainkit("report", name)

@@ -163,11 +163,7 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> trainkit.Run:
 
 
 def test_bundle_says_nothing_about_people_and_places(private: trainkit.Run, tmp_path: Path) -> None:
-    ended = command("export", private.path, "--name", "b", cwd=tmp_path)
-    assert (
-        "selftest/ has 8 of your images, with their files as they were but without metadata. --no-originals"
-        in ended.stderr
-    )
+    command("export", private.path, "--name", "b", cwd=tmp_path)
     bundle = tmp_path / "exported" / "b"
     for path in bundle.rglob("*"):
         assert path.is_dir() or not any(secret in path.read_bytes() for secret in (b"Jane", PLACE, COMMENT))

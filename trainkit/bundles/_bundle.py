@@ -276,12 +276,6 @@ def _write_selftest(
             (folder / files["original"]).write_bytes(original[1])
         documents.append({**files, **case})
     write_json(folder / "selftest.json", {"tolerance": tolerance, "images": documents})
-    if any(originals):
-        log.info(
-            "selftest/ has %d of your images, with their files as they were but without metadata. --no-originals "
-            "leaves the files out.",
-            len(cases),
-        )
 
 
 def _pixel_sha256(pixels: np.ndarray, preprocessing: Preprocessing) -> str:

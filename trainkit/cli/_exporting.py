@@ -55,7 +55,8 @@ def export(
         str, typer.Option(help="Programs to put in: python, cpp, node, web.", metavar="NAME,NAME,...")
     ] = "python",
     no_originals: Annotated[
-        bool, typer.Option("--no-originals", help="Leave the files of the self-test's images out; PNG copies stay.")
+        bool,
+        typer.Option("--no-originals", help="Leave out the files of the self-test's images."),
     ] = False,
     unsafe: Annotated[
         bool, typer.Option("--unsafe", help="Let the file run code, with tf, K, np lent: if you trust it.")
