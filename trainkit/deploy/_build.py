@@ -16,6 +16,7 @@ PARTS = (
         "_values",
         "_showing",
         "_streams",
+        "_json",
         "_schema",
         "_manifest",
         "_mean",

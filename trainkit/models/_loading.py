@@ -19,7 +19,7 @@ import h5py
 
 from trainkit._progress import doing
 from trainkit.backend import keras
-from trainkit.errors import ModelError
+from trainkit.errors import ModelError, OutputError
 from trainkit.files import scratch_folder
 from trainkit.models._adapting import as_classifier, is_of_keras, output_names, takes_whole_levels
 from trainkit.models._calling import LAMBDA_ADVICE, cause_of
@@ -52,7 +52,7 @@ def load_model_file(
     try:
         with doing("Loading the network"), lending_names():
             model, loss = load(path, unsafe)
-    except ModelError:
+    except (ModelError, OutputError):  # the second of a full folder for temporary files
         raise
     except Exception as error:  # zip, JSON, h5py and Keras raise whatever they meet in a damaged file
         raise _cannot_load(path, error) from error

@@ -40,7 +40,7 @@ def test_backend_that_opencv_does_not_know_is_a_value_error(tiny_bundle: Path, c
         Classifier(tiny_bundle, **choice)
 
 
-@pytest.mark.parametrize("minimum", ["99.0.0", "99", "99.1-dev", "9999999999.0.0"])
+@pytest.mark.parametrize("minimum", ["99.0.0", "99", "99.1-dev", "9999.0.0"])
 def test_bundle_for_a_newer_opencv_is_refused(bundle: Path, minimum: str) -> None:
     with pytest.raises(BundleError, match=rf"needs OpenCV {minimum} or later\. Received: {cv2.__version__}\. Upgrade"):
         Classifier(edit(bundle, opencv={"minimum": minimum}))

@@ -45,9 +45,7 @@ def test_selftest_detects_other_pixels(bundle: Path, blob: dict[str, Any]) -> No
     assert (result["ok"], result["same_pixels"]) == (False, 0)
 
 
-@pytest.mark.parametrize(
-    "values", [{"probabilities": [0, 0, 1]}, {"probabilities": [float("nan")] * 3}, {"pixel_sha256": "0" * 64}]
-)
+@pytest.mark.parametrize("values", [{"probabilities": [0, 0, 1]}, {"pixel_sha256": "0" * 64}])
 def test_selftest_detects_another_expectation(bundle: Path, values: dict[str, Any]) -> None:
     assert selftest(change_selftest(bundle, **values))["ok"] is False
 
@@ -69,6 +67,8 @@ def test_selftest_detects_classes_in_another_order(bundle: Path) -> None:
         b'{"images": [{}]}',
         b'{"images": [5]}',
         b'{"images": []}',
+        b'{"images": [], "images": [{}]}',
+        b'{"images": [{"probabilities": [NaN]}]}',
         b"[" * 100_000,
     ],
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
 from typing import Any, Dict, List
 
-from trainkit.deploy.python._schema import check_manifest, is_text
+from trainkit.deploy.python._json import parse_json
+from trainkit.deploy.python._schema import check_background, check_manifest, is_text, make_whole
+from trainkit.deploy.python._showing import harmless, shown
 from trainkit.deploy.python._values import MAX_CLASSES, MAX_MANIFEST_BYTES, BundleError
 
 
@@ -17,10 +18,6 @@ def _read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise BundleError(f"Cannot read {path} ({error.strerror}). Copy the bundle again.") from error
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def read_manifest(bundle: str | Path) -> Dict[str, Any]:
@@ -42,20 +39,28 @@ def read_manifest(bundle: str | Path) -> Dict[str, Any]:
         raise BundleError(f"No manifest at {path}. Expected the folder of a bundle, with manifest.json in it.")
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise BundleError(f"{path} has more than {MAX_MANIFEST_BYTES} bytes: no manifest. Export the bundle again.")
-    try:
-        data: Dict[str, Any] = json.loads(_read_bytes(path).decode("utf-8"), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path} is not valid JSON in UTF-8 ({error}). Export the bundle again.") from error
-    check_manifest(data, path)
+    data = parse_manifest(_read_bytes(path), path)
     output = data["output"]
     if isinstance(output["class_names"], str):
         output["class_names"] = read_class_names(path.parent, output["class_names"])
-    if output.get("background", 0) >= len(output["class_names"]):
-        raise BundleError(
-            f"{path}: `output.background` is the class {output['background']}, and there are "
-            f"{len(output['class_names'])} class names, counted from 0. Correct it."
-        )
+    check_background(output, path)
     return data
+
+
+def parse_manifest(data: bytes, where: Any = "manifest") -> Dict[str, Any]:
+    """Return the manifest that is in bytes; files that it names are not looked at.
+
+    Raises:
+        BundleError: it is no JSON, or no manifest of this schema.
+    """
+    try:
+        manifest: Dict[str, Any] = parse_json(data)
+    except ValueError as error:
+        reason = harmless(str(error))
+        raise BundleError(f"{where} is not valid JSON in UTF-8 ({reason}). Export the bundle again.") from error
+    check_manifest(manifest, where)
+    make_whole(manifest)
+    return manifest
 
 
 def read_beside(folder: Path, name: str, purpose: str, most: int | None = None) -> bytes:
@@ -90,9 +95,9 @@ def read_class_names(folder: Path, name: str) -> List[str]:
     if len(lines) > MAX_CLASSES:
         raise BundleError(f"{path} has {len(lines)} lines. Expected at most {MAX_CLASSES} class names.")
     for number, line in enumerate(lines, 1):
-        if not is_text(line) or re.search("[\x00-\x1f\x7f-\x9f]", line):
+        if not is_text(line):
             raise BundleError(
                 f"{path}: line {number} must be a class name of 1 to 3999 bytes without control characters. "
-                f"Received: {line[:80]!r}"
+                f"Received: {shown(line)}"
             )
     return lines

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import re
-import sys
 from typing import Any, Callable, Dict, NamedTuple
 
+from trainkit.deploy.python._showing import MAX_SHOWN, harmless, shown
 from trainkit.deploy.python._values import MAX_CLASSES, MAX_SIDE, MAX_WHOLE, SCHEMA, BundleError
 
 
 class _Check(NamedTuple):
     expected: str
     holds: Callable[[Any], bool]
+    is_whole: bool = False  # it holds whole numbers, which may be written 224.0
 
 
 def is_number(value: Any) -> bool:
     """Whether a value is a number that every reader reads rightly."""
-    # cv::FileStorage reads a whole number beyond 32 bits silently wrong before OpenCV 4.14.
-    most = MAX_WHOLE if isinstance(value, int) else sys.float_info.max
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= most
+    # cv::FileStorage reads a whole number beyond 32 bits silently wrong before OpenCV 4.14; JSON does not say which
+    # numbers are whole ones.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -MAX_WHOLE <= value <= MAX_WHOLE
 
 
-def _is_count(value: Any, most: int = MAX_WHOLE) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most
+def _is_whole(value: Any, least: int, most: int = MAX_WHOLE) -> bool:
+    return is_number(value) and value == int(value) and least <= value <= most
 
 
 def _are(values: Any, holds: Callable[[Any], bool], least: int, most: int) -> bool:
@@ -30,55 +31,60 @@ def _are(values: Any, holds: Callable[[Any], bool], least: int, most: int) -> bo
 
 
 def is_text(value: Any) -> bool:
-    """Whether a value is a text that every reader takes: not empty, and not too long."""
+    """Whether a value is a text that every reader takes: not empty, not too long, without control characters."""
     try:
-        return isinstance(value, str) and 0 < len(value.encode("utf-8")) < 4000
+        fits = isinstance(value, str) and 0 < len(value.encode("utf-8")) < 4000
     except UnicodeEncodeError:  # half of a surrogate pair
         return False
+    return fits and not re.search("[\x00-\x1f\x7f-\x9f]", value)
 
 
 def _one_of(*values: str) -> _Check:
-    return _Check("one of " + ", ".join(values), lambda value: value in values)
+    return _Check("one of " + ", ".join(values), lambda value: isinstance(value, str) and value in values)
 
 
-_TEXT = _Check("a text of 1 to 3999 bytes", is_text)
+_RANGE = f"from -{MAX_WHOLE} to {MAX_WHOLE}"
+_TEXT = _Check("a text of 1 to 3999 bytes without control characters", is_text)
 _BOOL = _Check("true or false", lambda value: isinstance(value, bool))
-_COUNT = _Check("a positive whole number", _is_count)
-_NUMBERS = _Check("1 to 4 numbers", lambda value: _are(value, is_number, 1, 4))
+_COUNT = _Check(f"a whole number from 1 to {MAX_WHOLE}", lambda value: _is_whole(value, 1), True)
+_NUMBERS = _Check(f"1 to 4 numbers {_RANGE}", lambda value: _are(value, is_number, 1, 4))
 _SHARE = _Check("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
-_POSITIVE = _Check("1 to 4 numbers above 0", lambda value: _are(value, lambda v: is_number(v) and v > 0, 1, 4))
-_SIDE = _Check(f"pixels, 1 to {MAX_SIDE}", lambda value: _is_count(value, MAX_SIDE))
-_SIZE = _Check(
-    f"[width, height], each 1 to {MAX_SIDE} pixels", lambda value: _are(value, lambda v: _is_count(v, MAX_SIDE), 2, 2)
+_STD = _Check(
+    f"1 to 4 numbers above 0, at most {MAX_WHOLE}", lambda value: _are(value, lambda v: is_number(v) and v > 0, 1, 4)
 )
+_SIDE = _Check(f"pixels, 1 to {MAX_SIDE}", lambda value: _is_whole(value, 1, MAX_SIDE), True)
+_SIZE = _Check(f"[width, height], each 1 to {MAX_SIDE} pixels", lambda value: _are(value, _SIDE.holds, 2, 2), True)
 _COLOR = _Check("three numbers 0 to 255", lambda value: _are(value, lambda v: is_number(v) and 0 <= v <= 255, 3, 3))
 _SHA256 = _Check(
-    "64 hexadecimal digits",
-    lambda value: isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef"),
+    "64 hexadecimal digits", lambda value: isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value))
 )
 FILE = _Check(
     "the plain name of a file in the same folder",
-    lambda value: is_text(value) and value not in (".", "..") and not set(value) & set("/\\:\0"),
+    lambda value: is_text(value) and value not in (".", "..") and not set(value) & set("/\\:"),
 )
 _OBJECT = _Check("an object", lambda value: isinstance(value, dict))
 _LIST = _Check("a list", lambda value: isinstance(value, list))
 _NAMES = _Check(
-    "a list of different texts, or the name of a text file in the same folder",
+    f"a list of 1 to {MAX_CLASSES} different texts, each of 1 to 3999 bytes without control characters, "
+    "or the name of a text file in the same folder",
     lambda value: (_are(value, is_text, 1, MAX_CLASSES) and len(set(value)) == len(value)) or FILE.holds(value),
 )
 _MEAN = _Check(
-    "1 to 4 numbers, or the name of an .npy or .binaryproto file in the same folder",
+    f"{_NUMBERS.expected}, or the name of an .npy or .binaryproto file in the same folder",
     lambda value: _NUMBERS.holds(value) or (FILE.holds(value) and value.endswith((".npy", ".binaryproto"))),
 )
 _VERSION = _Check(
     "a version such as 4.10.0",
-    lambda value: is_text(value) and bool(re.fullmatch(r"[0-9]+(\.[0-9]+){0,3}(-[0-9a-z.]+)?", value)),
+    lambda value: (
+        isinstance(value, str) and bool(re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,4}){0,3}(-[0-9a-z.]{1,32})?", value))
+    ),
 )
-# section: (required keys, optional keys). A later version may add optional keys, never required ones.
+# section: (required keys, optional keys). `extra` is what every reader passes over: measurements, notes. A key that is
+# not here is refused, because it may change answers: such a key makes the schema trainkit/2.
 SECTIONS: Dict[str, Any] = {
     "manifest": (
         {"schema": _TEXT, "model": _OBJECT, "blob": _OBJECT, "output": _OBJECT},
-        {"source": _OBJECT, "preprocessing": _OBJECT, "before_blob": _LIST, "opencv": _OBJECT},
+        {"source": _OBJECT, "preprocessing": _OBJECT, "before_blob": _LIST, "opencv": _OBJECT, "extra": _OBJECT},
     ),
     "model": (
         {"file": FILE, "format": _one_of("onnx", "frozen-graph", "caffe")},
@@ -86,7 +92,7 @@ SECTIONS: Dict[str, Any] = {
     ),
     "blob": (
         {
-            "scalefactor": _Check("a number other than 0", lambda value: is_number(value) and value != 0),
+            "scalefactor": _Check(f"a number other than 0, {_RANGE}", lambda value: is_number(value) and value != 0),
             "size": _SIZE,
             "mean": _MEAN,
             "swapRB": _BOOL,
@@ -98,7 +104,9 @@ SECTIONS: Dict[str, Any] = {
         {"kind": _one_of("softmax", "sigmoid", "logits", "ssd"), "class_names": _NAMES},
         {
             "multi_label": _BOOL,
-            "background": _Check("a class's number, from 0", lambda value: value == 0 or _is_count(value, MAX_CLASSES)),
+            "background": _Check(
+                f"a class's number, from 0 to {MAX_CLASSES}", lambda value: _is_whole(value, 0, MAX_CLASSES), True
+            ),
             "min_confidence": _SHARE,
         },
     ),
@@ -112,7 +120,7 @@ SECTIONS: Dict[str, Any] = {
             "output": _TEXT,
             "application": _TEXT,
             "weights": _TEXT,
-            "alpha": _Check("a number above 0", lambda value: is_number(value) and value > 0),
+            "alpha": _Check(f"a number above 0, at most {MAX_WHOLE}", lambda value: is_number(value) and value > 0),
         },
     ),
     "preprocessing": (
@@ -122,7 +130,7 @@ SECTIONS: Dict[str, Any] = {
             "resize": _one_of("stretch", "crop", "pad"),
             "color": _one_of("rgb", "bgr", "gray"),
             "mean": _NUMBERS,
-            "std": _POSITIVE,
+            "std": _STD,
         },
         {"pad_color": _COLOR, "mean_image": FILE, "samplewise": _one_of("center", "standardize")},
     ),
@@ -130,6 +138,8 @@ SECTIONS: Dict[str, Any] = {
     "before_blob: pad": ({"step": _TEXT, "color_bgr": _COLOR}, {}),
     "before_blob: gray": ({"step": _TEXT}, {}),
 }
+# Those that are objects, in the order in which they are looked at.
+_NESTED = ("model", "blob", "output", "source", "preprocessing", "opencv")
 
 
 def _check_section(section: str, data: Dict[str, Any], where: Any) -> None:
@@ -141,10 +151,10 @@ def _check_section(section: str, data: Dict[str, Any], where: Any) -> None:
         check = required.get(key) or optional.get(key)
         if check is None:
             known = ", ".join([*required, *optional])
-            raise BundleError(f"{where}: `{section}` has the unknown key `{key}`. Expected only: {known}")
+            unknown = harmless(str(key))[:MAX_SHOWN]
+            raise BundleError(f"{where}: `{section}` has the unknown key `{unknown}`. Expected only: {known}")
         if not check.holds(value):
-            shown = repr(value)[:80]
-            raise BundleError(f"{where}: `{section}.{key}` must be {check.expected}. Received: {shown}")
+            raise BundleError(f"{where}: `{section}.{key}` must be {check.expected}. Received: {shown(value)}")
 
 
 def check_manifest(data: Any, where: Any = "manifest") -> None:
@@ -154,30 +164,67 @@ def check_manifest(data: Any, where: Any = "manifest") -> None:
         BundleError: says which key, what was expected and what came.
     """
     if not isinstance(data, dict):
-        raise BundleError(f"{where}: expected a JSON object. Received: {type(data).__name__}")
+        raise BundleError(f"{where}: expected a JSON object. Received: {shown(data)}")
     schema = data.get("schema", SCHEMA)
     if schema != SCHEMA:
-        raise BundleError(f"{where}: this client reads schema {SCHEMA}. Received: {schema!s:.80}. Take a newer client.")
+        raise BundleError(
+            f"{where}: this client reads schema {SCHEMA}. Received: {shown(schema)}. Take a newer client."
+        )
     _check_section("manifest", data, where)
-    for section in ("model", "blob", "output", "source", "preprocessing", "opencv"):
+    for section in _NESTED:
         if section in data:
             _check_section(section, data[section], where)
-    names = [step.get("step") if isinstance(step, dict) else step for step in data.get("before_blob", [])]
-    for name in names:
-        if name not in ("pad", "gray"):
-            raise BundleError(f"{where}: `before_blob` knows the steps pad and gray. Received: {name!r:.80}")
-    if names not in ([], ["pad"], ["gray"], ["pad", "gray"]):
-        raise BundleError(f"{where}: `before_blob` has each step once, pad before gray. Received: {names!r:.80}")
-    for name, step in zip(names, data.get("before_blob", [])):
-        _check_section(f"before_blob: {name}", step, where)
+    _check_steps(data.get("before_blob", []), where)
     _check_together(data["model"], data["output"], where)
 
 
+def _check_steps(steps: Any, where: Any) -> None:
+    for step in steps:
+        if not isinstance(step, dict) or "step" not in step:
+            expected = "each step of `before_blob` must be an object with the key `step`"
+            raise BundleError(f"{where}: {expected}. Received: {shown(step)}")
+        if step["step"] not in ("pad", "gray"):
+            raise BundleError(f"{where}: `before_blob` knows the steps pad and gray. Received: {shown(step['step'])}")
+    names = [step["step"] for step in steps]
+    if names not in ([], ["pad"], ["gray"], ["pad", "gray"]):
+        raise BundleError(f"{where}: `before_blob` has each step once, pad before gray. Received: {shown(names)}")
+    for step in steps:
+        _check_section(f"before_blob: {step['step']}", step, where)
+
+
 def _check_together(model: Dict[str, Any], output: Dict[str, Any], where: Any) -> None:
+    kind = output["kind"]
     if model["format"] == "caffe" and "graph" not in model:
         raise BundleError(f"{where}: a Caffe model needs the key `model.graph`, the name of its .prototxt. Add it.")
     if model["format"] == "onnx" and "graph" in model:
         raise BundleError(f"{where}: an ONNX model has its graph inside. Take the key `model.graph` out.")
-    for key in ("multi_label",) if output["kind"] == "ssd" else ("background", "min_confidence"):
+    for key in ("multi_label",) if kind == "ssd" else ("background", "min_confidence"):
         if key in output:
-            raise BundleError(f"{where}: an output of the kind {output['kind']} has no `output.{key}`. Take it out.")
+            raise BundleError(f"{where}: an output of the kind {kind} has no `output.{key}`. Take it out.")
+    if kind == "softmax" and output.get("multi_label"):
+        raise BundleError(
+            f"{where}: an output of the kind softmax cannot have `output.multi_label` true. "
+            "Write false, or the kind sigmoid or logits."
+        )
+    if isinstance(output["class_names"], list):
+        check_background(output, where)
+
+
+def check_background(output: Dict[str, Any], where: Any) -> None:
+    """Raise unless the background is one of the classes, whose names are there as a list."""
+    background, count = output.get("background", 0), len(output["class_names"])
+    if background >= count:
+        raise BundleError(
+            f"{where}: `output.background` is the class {background:.10g}, and there are {count} class names, "
+            "counted from 0. Correct it."
+        )
+
+
+def make_whole(data: Dict[str, Any]) -> None:
+    """Turn whole numbers that were written with a point, as 224.0, into int, in a manifest that was checked."""
+    for section in _NESTED:
+        entries, (required, optional) = data.get(section, {}), SECTIONS[section]
+        for key, check in {**required, **optional}.items():
+            if check.is_whole and key in entries:
+                value = entries[key]
+                entries[key] = [int(one) for one in value] if isinstance(value, list) else int(value)

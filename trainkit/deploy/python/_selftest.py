@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import Any, Dict
@@ -12,9 +11,11 @@ import cv2
 import numpy as np
 
 from trainkit.deploy.python._classifier import Classifier
+from trainkit.deploy.python._json import parse_json
 from trainkit.deploy.python._media import read_image
 from trainkit.deploy.python._schema import FILE, is_number
-from trainkit.deploy.python._values import MAX_TOLERANCE, PROBABILITY_TOLERANCE, BundleError
+from trainkit.deploy.python._showing import harmless
+from trainkit.deploy.python._values import MAX_MANIFEST_BYTES, MAX_TOLERANCE, PROBABILITY_TOLERANCE, BundleError
 
 
 def pixel_sha256(classifier: Classifier, image_bgr: np.ndarray) -> str:
@@ -40,7 +41,7 @@ def selftest(bundle: str | Path) -> Dict[str, Any]:
     if not os.path.isdir(folder):
         raise BundleError(f"There is no {folder}. It holds photographs, and may have been taken out for that reason.")
     try:
-        document = json.loads((folder / "selftest.json").read_text(encoding="utf-8"))
+        document = _read_document(folder / "selftest.json")
         cases, tolerance = document["images"], document.get("tolerance", PROBABILITY_TOLERANCE)
         if not is_number(tolerance) or not 0 < tolerance <= MAX_TOLERANCE:
             raise ValueError(f"`tolerance` must be above 0, at most {MAX_TOLERANCE}")
@@ -54,8 +55,9 @@ def selftest(bundle: str | Path) -> Dict[str, Any]:
         originals = [(folder / case["original"], image) for case, image in zip(cases, images) if "original" in case]
         if expected.shape != (len(cases), len(classifier.class_names)) or not cases:
             raise ValueError("it needs one probability for each class of at least one image")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BundleError(f"{folder} holds no self-test that can be read ({error}). Copy the bundle again.") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = harmless(str(error))
+        raise BundleError(f"{folder} holds no self-test that can be read ({reason}). Copy the bundle again.") from error
     actual = np.array([classifier.probabilities(image) for image in images])
     difference = float(np.abs(actual - expected).max())
     same_labels = sum(classifier.class_names[i] == label for i, label in zip(actual.argmax(1), labels))
@@ -69,6 +71,12 @@ def selftest(bundle: str | Path) -> Dict[str, Any]:
         "max_abs_difference": difference,
         "ok": same_pixels == same_labels == len(images) and difference <= tolerance,
     }
+
+
+def _read_document(path: Path) -> Any:
+    if path.stat().st_size > MAX_MANIFEST_BYTES:
+        raise ValueError(f"{path.name} has more than {MAX_MANIFEST_BYTES} bytes")
+    return parse_json(path.read_bytes())
 
 
 def _decodes_to(path: Path, image: np.ndarray) -> bool:

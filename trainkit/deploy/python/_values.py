@@ -16,6 +16,7 @@ SCHEMA = "trainkit/1"
 MAX_WHOLE = 2**31 - 1
 MAX_SIDE = 16384  # pixels; beyond it no classifier reads, and a hostile manifest would only fill the memory
 MAX_PIXELS = 2**28  # of a padded image
+MAX_DEPTH = 32  # of JSON: an object in an object is 2 deep
 MAX_MANIFEST_BYTES = 16 * 2**20  # and of a text beside it: class names, a graph
 MAX_MEAN_BYTES = 2**26
 MAX_CLASSES = 10**6
