@@ -6,7 +6,7 @@ import errno
 import io
 import os
 import sys
-from typing import Any, Dict, Optional, TextIO
+from typing import Any
 
 from trainkit.deploy.python._values import BundleError
 
@@ -32,9 +32,9 @@ def open_streams() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _text_on(raw: io.FileIO, like: Optional[TextIO], *, line_buffering: bool = False) -> TextIO:
+def _text_on(raw: io.FileIO, like: Any, *, line_buffering: bool = False) -> io.TextIOWrapper:
     """Return a stream of text in the encoding of the one before; what that does not know, it writes as an escape."""
-    options: Dict[str, Any] = {
+    options: dict[str, Any] = {
         "encoding": getattr(like, "encoding", None) or "utf-8",
         "errors": "backslashreplace",  # a pipe may not know the letters of a class name
         "line_buffering": line_buffering or raw.isatty(),
@@ -43,7 +43,7 @@ def _text_on(raw: io.FileIO, like: Optional[TextIO], *, line_buffering: bool = F
     return io.TextIOWrapper(io.BufferedWriter(raw), **options)
 
 
-def _descriptor_of(stream: TextIO) -> Optional[int]:
+def _descriptor_of(stream: Any) -> int | None:
     """Return the file that a stream writes to; `None` for one in memory."""
     try:
         return stream.fileno()
