@@ -106,6 +106,7 @@ class Kills:
         killed = process.returncode == -signal.SIGKILL
         assert killed or process.returncode == 0, said
         self.counts[kind] += killed
+        print(f"{kind}: {self.counts[kind]} kills", end="\r", file=sys.stderr, flush=True)
         return killed
 
 

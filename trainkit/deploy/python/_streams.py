@@ -46,7 +46,7 @@ def _text_on(raw: io.FileIO, like: Any, *, line_buffering: bool = False) -> io.T
 def _descriptor_of(stream: Any) -> int | None:
     """Return the file that a stream writes to; `None` for one in memory."""
     try:
-        return stream.fileno()
+        return int(stream.fileno())
     except (AttributeError, OSError, ValueError):
         return None
 
