@@ -89,6 +89,11 @@ def test_terminal_shows_strangers_text(strange: Run, trained_run: Run, tmp_path:
     assert "script>\\x1b[2J\\u202e" in ended.stdout + ended.stderr
 
 
+def test_object_shows_strangers_text(strange: Run) -> None:
+    assert "script>\\x1b[2J\\u202e\\x0afinished" in repr(strange)
+    assert not HARMFUL.search(repr(strange) + strange._repr_html_())
+
+
 def test_json_is_exact_and_harmless(strange: Run, tmp_path: Path) -> None:
     ended = command("runs", "--json", "--experiments", strange.path.parent, cwd=tmp_path)
     assert not HARMFUL.search(ended.stdout)

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from trainkit.data._dataset import Dataset
 from trainkit.data._sources import SOURCES, load_dataset
+from trainkit.deploy.python._showing import harmless
 from trainkit.errors import DataError, RunError, TrainkitError, UsageError, unknown
 from trainkit.files import building, cannot_write, make_folder, sha256_of, write_json
 from trainkit.preprocessing import PREPROCESSING_FILE, Preprocessing, load_preprocessing, save_preprocessing
@@ -50,7 +51,7 @@ class Run:
         network = f"{row['model']} on {Path(row['data']).name}, " if row["model"] else ""
         accuracy = row["test_accuracy"]
         figures = "" if accuracy is None else f", {row['test_split']} accuracy {accuracy:.3f}"
-        return f"Run({self.name}: {network}{row['status']}{figures})"
+        return harmless(f"Run({self.name}: {network}{row['status']}{figures})")
 
     def _repr_html_(self) -> str:
         row = _row_of(self)
