@@ -2,12 +2,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from trainkit.errors import OutputError
-from trainkit.files import cannot_write, make_folder, remove_leftovers, replacing, sha256_of, write_json, write_text
+from trainkit.files import (
+    building,
+    cannot_write,
+    make_folder,
+    remove_leftovers,
+    replacing,
+    scratch_folder,
+    sha256_of,
+    write_json,
+    write_text,
+)
 
 
 def names_in(folder: Path) -> list[str]:
@@ -156,3 +171,60 @@ def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path: Pa
     remove_leftovers(tmp_path)
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {".lock", ".hidden", "model.keras"}
+
+
+def test_what_a_living_process_writes_is_no_leftover(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a.png") as mine:
+        mine.write_text("half")
+        other = tmp_path / f".{os.getppid():08x}00001234.png"
+        reused = tmp_path / f".{os.getpid():08x}{'0' * 8}.png"  # of a process that had our number before us
+        dead = tmp_path / f".{2**31:08x}00001234.png"
+        old = tmp_path / f".{os.getppid():08x}00005678.png"
+        for path in (other, reused, dead, old):
+            path.write_text("half")
+        os.utime(old, (0, 0))
+        remove_leftovers(tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {mine.name, other.name}
+
+
+KILLED_WHILE_IT_BUILDS = """
+import os, signal, sys, pathlib
+from trainkit.files import building
+with building(pathlib.Path(sys.argv[1])) as folder:
+    (folder / "model.onnx").write_text("half")
+    if sys.argv[2] == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    print(folder.name, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_next_build_removes_what_a_killed_one_left_and_nothing_else(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED_WHILE_IT_BUILDS, str(tmp_path)]
+    assert subprocess.run([*command, "die"], check=False).returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    living = subprocess.Popen([*command, "live"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert living.stdin and living.stdout
+    name = living.stdout.readline().strip()
+    assert not left.exists()
+    with building(tmp_path) as mine:
+        assert {path.name for path in tmp_path.iterdir()} == {name, mine.name}
+        mine.rename(tmp_path / "built")
+    assert (tmp_path / name / "model.onnx").read_text() == "half"
+    living.communicate("")
+    assert [path.name for path in tmp_path.iterdir()] == ["built"]
+
+
+def test_scratch_folder_names_tmpdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    gone = r"temporary files in .*gone: No such file.*in the environment variable TMPDIR"
+    with pytest.raises(OutputError, match=gone), scratch_folder():
+        pass
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    full = r"Cannot write temporary files in .*: No space left on device. Free the space"
+    with pytest.raises(OutputError, match=full), scratch_folder() as folder:
+        (folder / "whole").write_text("a")
+        os.write(os.open("/dev/full", os.O_WRONLY), b"1")
+    with pytest.raises(FileNotFoundError), scratch_folder():
+        Path(tmp_path / "elsewhere").read_text()
+    assert list(tmp_path.iterdir()) == []

@@ -6,15 +6,16 @@ of the logger `trainkit.progress`, at INFO; a training, which shows its epochs a
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 import threading
 import time
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Protocol, TextIO, TypeVar
+from typing import Any, Protocol, TextIO, TypeVar, cast
 
 log = logging.getLogger("trainkit.progress")
 
@@ -63,6 +64,28 @@ class _Log:
 
     def ended(self, step: Step) -> None:
         pass
+
+
+class Unbroken:
+    """A stream that nobody has to be able to read: where nothing can be written any more, nothing ends for it."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        """Write on a stream; on none where it was closed before Python began."""
+        self._stream = io.StringIO() if stream is None else stream
+
+    def write(self, text: str) -> int:
+        """Write, where that is possible."""
+        with suppress(OSError, ValueError):  # the second where the stream was closed meanwhile
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Show what was written, where that is possible."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class Lines:
@@ -119,8 +142,11 @@ class Lines:
         if step is None or step in self._written or time.monotonic() - self._last_seen < _SILENT_SECONDS:
             return
         self._written.add(step)
-        print(f"{step} ...", file=self._stream, flush=True)
+        self._write(f"{step} ...")
         self.shown()
+
+    def _write(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
 
     def _current(self) -> Step | None:
         """Return the innermost step that is not over at once, as the reading of one of many files is."""
@@ -153,7 +179,7 @@ def showing_lines() -> Iterator[None]:
         stream = sys.stderr
         if _descriptor(stream) == 2:  # where nothing is seen while TensorFlow is loaded
             stream = stack.enter_context(os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace"))
-        lines = Lines(stream)
+        lines = Lines(cast(TextIO, Unbroken(stream)))
         stack.enter_context(listening(lines))
         stack.enter_context(lines.watching())
         yield

@@ -11,7 +11,6 @@ import os
 import re
 import socket
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -38,14 +37,19 @@ def silent_stderr() -> Iterator[None]:
 
     TensorFlow 2.21 writes to file descriptor 2 as it starts, whatever TF_CPP_MIN_LOG_LEVEL says.
     """
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as sink:
-        os.dup2(sink.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
+    try:
+        saved = os.dup(2)
+    except OSError:  # it is closed: nothing is seen anyway
+        yield
+        return
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 2)
+    os.close(sink)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
 class _DownloadLog(io.TextIOBase):
@@ -105,7 +109,8 @@ def downloading(what: str = "weights") -> Iterator[None]:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TIMEOUT_S)
     try:
-        with doing(f"Loading {what}"), redirect_stdout(_DownloadLog(sys.stderr if sys.stderr.isatty() else None)):
+        terminal = sys.stderr if sys.stderr is not None and sys.stderr.isatty() else None
+        with doing(f"Loading {what}"), redirect_stdout(_DownloadLog(terminal)):
             yield
     finally:
         socket.setdefaulttimeout(before)

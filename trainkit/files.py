@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
 import secrets
+import shutil
+import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from trainkit.errors import OutputError
 
-_TEMPORARY = re.compile(r"\.[0-9a-f]{16}(\..{1,31})?")
+if sys.platform != "win32":
+    import fcntl
+
+_TEMPORARY = re.compile(r"\.([0-9a-f]{8})([0-9a-f]{4})[0-9a-f]{4}(\..{1,31})?")  # whose it is, and a number of its own
+_PROCESS = secrets.token_hex(2)  # in a container, the next process may have the number of the one that was killed
+_ABANDONED_SECONDS = 86400.0  # where nothing else tells
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
 
 
 @contextmanager
@@ -29,7 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the folder cannot be written.
     """
-    temporary = path.parent / f".{secrets.token_hex(8)}{path.suffix[:32]}"
+    temporary = path.parent / f".{os.getpid() % 2**32:08x}{_PROCESS}{secrets.token_hex(2)}{path.suffix[:32]}"
     try:
         yield temporary
         temporary.replace(path)
@@ -41,11 +51,124 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what `replacing` leaves behind below a folder where its process was killed."""
+    """Remove what `replacing` leaves behind below a folder where its process was killed; never what one writes."""
     for path in folder.rglob(".*"):
-        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+        found = _TEMPORARY.fullmatch(path.name)
+        if found and path.is_file() and not _is_being_written(path, int(found[1], 16), found[2]):
             with suppress(OSError):
                 path.unlink()
+
+
+def _is_being_written(path: Path, process: int, token: str) -> bool:
+    """Whether the process that began a file still runs; a number may be another one's by now, but not for a day."""
+    if process == os.getpid():
+        return token == _PROCESS
+    return _runs(process) and not _is_old(path)
+
+
+def _runs(process: int) -> bool:
+    if sys.platform == "win32":  # which would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _is_old(path: Path) -> bool:
+    try:
+        newest = max(one.lstat().st_mtime for one in (path, *path.rglob("*")))
+    except OSError:  # somebody removes it just now
+        return False
+    return abs(time.time() - newest) > _ABANDONED_SECONDS
+
+
+@contextmanager
+def building(parent: Path) -> Iterator[Path]:
+    """Give a new folder in `parent` for what the block builds and renames; otherwise nothing stays of it.
+
+    What was left in `parent` by processes that were killed is removed first. Each folder is locked as long as its
+    process lives; where a file system has no locks, a day tells.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    for path in parent.glob(".new-*"):
+        with suppress(OSError), _holding(path) as held:
+            if held or (held is None and _is_old(path)):
+                shutil.rmtree(path)
+    with ExitStack() as stack:
+        path = _new_folder(parent, stack)
+        try:
+            path.chmod(0o755)
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _new_folder(parent: Path, stack: ExitStack) -> Path:
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=".new-", dir=parent))
+        with suppress(FileNotFoundError):  # between the two, another process may have taken it for one that was left
+            held = stack.enter_context(_holding(path))
+            if held is not False and path.exists():
+                return path
+
+
+@contextmanager
+def _holding(folder: Path) -> Iterator[bool | None]:
+    """Lock a folder; gives whether that was possible, or `None` where there are no locks."""
+    if sys.platform == "win32":
+        yield None
+        return
+    descriptor, held = os.open(folder, os.O_RDONLY), None
+    try:
+        with suppress(OSError):
+            held = _locked(descriptor)
+        yield held
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Give a folder, where the system keeps such things, for files that nobody keeps.
+
+    Raises:
+        OutputError: they cannot be written there. It names TMPDIR.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp())
+    except OSError as error:
+        raise _no_scratch(tempfile.tempdir or "the folder for temporary files", error) from error
+    try:
+        yield folder
+    except OSError as error:
+        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        ours = not names or any(name.startswith(str(folder)) for name in names)
+        if ours and (error.errno in _FULL or "No space left" in str(error)):
+            raise _no_scratch(folder.parent, error) from error
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # Windows deletes no file that is mapped
+
+
+def _no_scratch(folder: Path | str, error: OSError) -> OutputError:
+    return OutputError(
+        f"Cannot write temporary files in {folder}: {error.strerror or error}. Free the space, or name another folder "
+        "in the environment variable TMPDIR."
+    )
 
 
 def write_text(path: Path, text: str) -> None:

@@ -79,7 +79,7 @@ def test_wide_letters_count_twice() -> None:
 
 
 def test_control_characters_are_escaped() -> None:
-    assert lay_out(["label"], [["a\x1b[2Jb\n\udcff"]], width=80).body == [r"a\x1b[2Jb\n\udcff"]
+    assert lay_out(["label"], [["a\x1b[2Jb\n\udcff"]], width=80).body == [r"a\x1b[2Jb\x0a\udcff"]
 
 
 words = st.text("abc-._/", min_size=1, max_size=25)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -23,6 +21,7 @@ from trainkit.bundles._exportable import Exportable
 from trainkit.bundles._find import check_free
 from trainkit.bundles._folder import Bundle
 from trainkit.bundles._manifest import build_manifest, check_class_names, embedded_manifest, save_manifest
+from trainkit.bundles._originals import without_metadata
 from trainkit.data._dataset import Part
 from trainkit.deploy.python._classifier import Classifier
 from trainkit.deploy.python._opencv import has_engines, version_of
@@ -34,7 +33,7 @@ from trainkit.exporting._frozen_graph import save_frozen_graph
 from trainkit.exporting._graph import INPUT, OUTPUT
 from trainkit.exporting._onnx_graph import opset_of, save_onnx
 from trainkit.exporting._tracing import Traced, after_blob_in_graph, trace
-from trainkit.files import cannot_write, make_folder, sha256_of, write_json, write_text
+from trainkit.files import building, cannot_write, make_folder, sha256_of, write_json, write_text
 from trainkit.preprocessing import MEAN_IMAGE_FILE, Preprocessing, save_mean_image
 
 log = logging.getLogger("trainkit")
@@ -56,6 +55,7 @@ def write_bundle(
     exported: Path,
     opencv: str = OLDEST_OPENCV,
     clients: Sequence[str] = ("python",),
+    originals: bool = True,
 ) -> Bundle:
     """Build a bundle in a temporary folder, check it, and only then rename it into `exported`.
 
@@ -66,6 +66,7 @@ def write_bundle(
         exported: the folder of bundles.
         opencv: the oldest version that has to read it.
         clients: what runs it, see `trainkit.bundles._clients`.
+        originals: whether the self-test also has the files that its images came from, without their metadata.
 
     Raises:
         OutputError: the folder exists already or cannot be written.
@@ -77,17 +78,15 @@ def write_bundle(
     check_free(target)
     was_there = exported.exists()
     make_folder(exported)
-    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=exported))
     try:
-        temporary.chmod(0o755)
-        agreement = _fill(temporary, exportable, model_format, opencv)
-        copy_clients(temporary, clients)
-        check_free(target)
-        temporary.rename(target)
+        with building(exported) as temporary:
+            agreement = _fill(temporary, exportable, model_format, opencv, originals)
+            copy_clients(temporary, clients)
+            check_free(target)
+            temporary.rename(target)
     except OSError as error:
         raise cannot_write(target, error) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
         if not was_there:
             with suppress(OSError):  # there is a bundle in it now
                 exported.rmdir()
@@ -116,7 +115,7 @@ def check_reader(model_format: str) -> None:
         )
 
 
-def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) -> Agreement:
+def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str, originals: bool) -> Agreement:
     """Write all but the clients into a folder, and hold what is there against Keras."""
     preprocessing = exportable.preprocessing
     traced = trace(
@@ -131,7 +130,9 @@ def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str) 
     with doing("Running the network on the self-test"):
         cases = _selftest_cases(exportable, traced)
     agreement = compare(Classifier(folder), traced, exportable.images, preprocessing)
-    _write_selftest(folder / "selftest", exportable.selftest_images, cases, agreement.probability_tolerance)
+    part = exportable.selftest_images
+    files = [_original(part, index) if originals else None for index in range(len(part))]
+    _write_selftest(folder / "selftest", part, cases, files, agreement.probability_tolerance)
     with doing("Running the bundle's self-test"):
         _check_agreement(folder, agreement)
     manifest["opencv"]["verified"] = {
@@ -249,7 +250,20 @@ def _selftest_cases(exportable: Exportable, traced: Traced) -> list[dict[str, An
     ]
 
 
-def _write_selftest(folder: Path, part: Part, cases: list[dict[str, Any]], tolerance: float) -> None:
+def _original(part: Part, index: int) -> tuple[str, bytes] | None:
+    """Return the suffix and the bytes, without metadata, of the file that an image came from, where there is one."""
+    path = part.path(index)
+    data = None if path is None else without_metadata(path.read_bytes())
+    return None if path is None or data is None else (path.suffix.lower(), data)
+
+
+def _write_selftest(
+    folder: Path,
+    part: Part,
+    cases: list[dict[str, Any]],
+    originals: list[tuple[str, bytes] | None],
+    tolerance: float,
+) -> None:
     """Write some images, decoded as PNG and as they were, with what Keras makes of them."""
     folder.mkdir()
     documents = []
@@ -257,9 +271,9 @@ def _write_selftest(folder: Path, part: Part, cases: list[dict[str, Any]], toler
         files = {"png": f"{index + 1}.png"}
         if not cv2.imwrite(str(folder / files["png"]), part.images[index]):
             raise ExportError(f"OpenCV cannot write {folder / files['png']}.")
-        if original := part.path(index):
-            files["original"] = f"{index + 1}-original{original.suffix.lower()}"
-            shutil.copyfile(original, folder / files["original"])
+        if original := originals[index]:
+            files["original"] = f"{index + 1}-original{original[0]}"
+            (folder / files["original"]).write_bytes(original[1])
         documents.append({**files, **case})
     write_json(folder / "selftest.json", {"tolerance": tolerance, "images": documents})
 

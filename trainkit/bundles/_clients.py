@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from trainkit.bundles._find import EXPORTED, find_folder
 from trainkit.bundles._manifest import read_manifest
 from trainkit.deploy._build import build_classify
 from trainkit.errors import BundleError, OutputError, UsageError, unknown
-from trainkit.files import cannot_write
+from trainkit.files import building, cannot_write
 
 _SOURCES = Path(trainkit.deploy.__file__).parent
 # What is copied from the folder of `trainkit.deploy`; the first is built there, and stands in the bundle's own folder.
@@ -112,16 +111,16 @@ def copy_clients(folder: Path, names: Sequence[str]) -> None:
         OutputError: the folder cannot be written.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as temporary:
+        with building(folder) as temporary:
             for name in names:
                 for file in CLIENTS[name]:
-                    copy = Path(temporary, file)
+                    copy = temporary / file
                     copy.parent.mkdir(exist_ok=True)
                     if name == "python":
                         copy.write_bytes(build_classify().encode())
                     else:
                         shutil.copyfile(source_of(file), copy)
-            for made in sorted(Path(temporary).iterdir()):
+            for made in sorted(temporary.iterdir()):
                 made.rename(folder / made.name)
     except OSError as error:
         raise cannot_write(folder, error) from error

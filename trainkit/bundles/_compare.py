@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from trainkit.data._dataset import Part
 from trainkit.deploy.python._classifier import Classifier
 from trainkit.deploy.python._values import PROBABILITY_TOLERANCE
 from trainkit.errors import BundleError
+from trainkit.files import scratch_folder
 from trainkit.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ def compare(client: Classifier, traced: Traced, part: Part, preprocessing: Prepr
         raise BundleError(
             f"The Keras model has {traced.classes} classes; the bundle has {len(client.class_names)} class names."
         )
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         with doing("Opening the bundle in OpenCV and onnxruntime"):
-            runtimes = _open(client, Path(folder))
+            runtimes = _open(client, folder)
         chunks = list(_answer(client, traced, part, preprocessing, runtimes))
     expected = _joined([chunk.expected for chunk in chunks])
     differences = {
@@ -145,8 +145,8 @@ def _difference_of_onnx(traced: Traced, blob: np.ndarray, expected: Answers) -> 
     from trainkit.exporting._conversion import build_graph
     from trainkit.exporting._onnx_graph import save_logits_model, save_onnx
 
-    with tempfile.TemporaryDirectory() as folder:
-        paths = {"probabilities": Path(folder, "model.onnx"), "logits": Path(folder, "logits.onnx")}
+    with scratch_folder() as folder:
+        paths = {"probabilities": folder / "model.onnx", "logits": folder / "logits.onnx"}
         save_onnx(build_graph(traced), traced.activation, paths["probabilities"], metadata={})
         save_logits_model(paths["probabilities"], paths["logits"])
         answers = {

@@ -49,6 +49,7 @@ def export(
     output: str | None = None,
     opencv: str = OLDEST_OPENCV,
     clients: Sequence[str] | str = ("python",),
+    originals: bool = True,
     unsafe: bool = False,
     experiments: str | Path = EXPERIMENTS,
     exported: str | Path = EXPORTED,
@@ -79,6 +80,7 @@ def export(
         output: of a model that has several, the name of the one that counts.
         opencv: the oldest version that must read the bundle.
         clients: the programs that the bundle carries: `python`, `cpp`, `node`, `web`.
+        originals: put the files that the images of the self-test came from into the bundle, without their metadata.
         unsafe: let a file run code: Lambda layers, and custom classes that were registered with Keras.
         experiments: the folder of runs.
         exported: the folder of bundles.
@@ -122,7 +124,13 @@ def export(
     from trainkit.bundles._bundle import write_bundle
 
     return write_bundle(
-        build(), model_format=format, name=bundle_name, exported=Path(exported), opencv=oldest, clients=carried
+        build(),
+        model_format=format,
+        name=bundle_name,
+        exported=Path(exported),
+        opencv=oldest,
+        clients=carried,
+        originals=originals,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from trainkit.cli._app import app
-from trainkit.cli._output import AsJson, print_json
+from trainkit.cli._output import AsJson, print_json, say
 
 # Written out, because the help must not wait for the module that has them: a test compares.
 _KERNELS = (
@@ -35,7 +35,7 @@ def convolve(
     if as_json:
         print_json({"picture": str(out.absolute()), "kernels": drawn})
     else:
-        print(f"Wrote {out}.")
+        say(f"Wrote {out}.")
         left_out = [name for name in KERNELS if kernel is None and name not in drawn]
         if left_out:
-            print(f"Left out, because they are larger than the image: {', '.join(left_out)}")
+            say(f"Left out, because they are larger than the image: {', '.join(left_out)}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trainkit.cli._app import app
-from trainkit.cli._output import AsJson, print_json, print_table, wrapped
+from trainkit.cli._output import AsJson, print_json, print_table, say, wrapped
 from trainkit.cli._reading import reads_data
 from trainkit.cli._tables import ITEMS
 from trainkit.errors import DataError, UsageError
@@ -72,7 +72,7 @@ def check(
     else:
         _print_check(found)
         if html:
-            print(f"Wrote {html}.")
+            say(f"Wrote {html}.")
     if strict and found.spoiled_by:
         raise DataError(f"{folder} should be put right before it is trained on: {', '.join(_reasons(found))}.")
 
@@ -85,24 +85,26 @@ def _reasons(found: DataCheck) -> list[str]:
 def _print_check(found: DataCheck) -> None:
     document = found.to_json()
     sides = list(document["sides"])
-    print(f"{document['images']} images, {len(document['classes'])} classes: {found.data}\n")
+    say(f"{document['images']} images, {len(document['classes'])} classes: {found.data}")
+    say()
     rows = [
         [name, *(str(document["sides"][side].get(name, 0)) for side in sides), str(count)]
         for name, count in document["classes"].items()
     ]
     if rows:
         print_table(["class", *sides, "images"], rows)
-        print()
+        say()
     findings = [row for row in _findings(document) if row[1] != "0"]
     print_table(["found", "how many", "which"], findings, breaks={"which": ITEMS})
     if found.own_leaks:
-        print(
-            f"\nThe split makes {len(found.own_leaks)} of the leaks: --keep-together puts their pictures into training."
-        )
+        say()
+        say(f"The split makes {len(found.own_leaks)} of the leaks: --keep-together puts their pictures into training.")
     for warning in document["warnings"]:
-        print(f"\n{wrapped(warning, sys.stdout)}")
+        say()
+        print(wrapped(warning, sys.stdout))
     if document["refusal"]:
-        print(f"\nTraining would end with: {document['refusal']}")
+        say()
+        say(f"Training would end with: {document['refusal']}")
 
 
 def _findings(document: dict[str, Any]) -> list[list[str]]:
@@ -177,7 +179,7 @@ def stats(
         reading=reading,
     )
     for warning in measured.warnings:
-        print(warning, file=sys.stderr)
+        say(warning, to=sys.stderr)
     if as_json:
         print_json(measured.to_json())
     else:
@@ -187,7 +189,8 @@ def stats(
 def _print_statistics(measured: DataStatistics) -> None:
     found = measured.found
     shown = f"resized to {measured.size[0]}x{measured.size[1]}" if measured.size else "at their own size"
-    print(f"{found.images} images, {found.pixels} pixels, {shown}: {measured.data}\n")
+    say(f"{found.images} images, {found.pixels} pixels, {shown}: {measured.data}")
+    say()
     names = {"rgb": ["red", "green", "blue"], "bgr": ["blue", "green", "red"], "gray": ["gray"]}[measured.color]
     rows = [[name, f"{mean:.6f}", f"{std:.6f}"] for name, mean, std in zip(names, found.mean, found.std, strict=True)]
     print_table(["channel", "mean", "std"], rows)
@@ -196,7 +199,7 @@ def _print_statistics(measured: DataStatistics) -> None:
         for key, value in blob.items():
             numbers = ", ".join(f"{number:.10g}" for number in value) if isinstance(value, list) else ""
             shown = f"({numbers})" if numbers else f"{value:.10g}" if isinstance(value, float) else str(value)
-            print(f"    {key}={shown},")
+            say(f"    {key}={shown},")
         print(")")
         if len(set(found.std)) > 1:
             note = "One scalefactor is for all channels. trainkit puts the rest, a std that differs, into the graph."
@@ -204,7 +207,7 @@ def _print_statistics(measured: DataStatistics) -> None:
     else:
         print("\nA channel is the same everywhere: there is no deviation to divide by.")
     if measured.mean_image:
-        print(f"Wrote {measured.mean_image}.")
+        say(f"Wrote {measured.mean_image}.")
 
 
 @data_app.command(epilog="Example: trainkit data augment photos/ --out grid.png --set augmentation.rotation_range=30")
@@ -234,4 +237,4 @@ def augment(
     if as_json:
         print_json({"picture": str(path.absolute())})
     else:
-        print(f"Wrote {path}.")
+        say(f"Wrote {path}.")

@@ -17,6 +17,7 @@ from trainkit.cli._output import (
     Exported,
     print_json,
     print_table,
+    say,
 )
 from trainkit.errors import TrainkitError
 
@@ -53,6 +54,10 @@ def export(
     clients: Annotated[
         str, typer.Option(help="Programs to put in: python, cpp, node, web.", metavar="NAME,NAME,...")
     ] = "python",
+    no_originals: Annotated[
+        bool,
+        typer.Option("--no-originals", help="Leave out the files of the self-test's images."),
+    ] = False,
     unsafe: Annotated[
         bool, typer.Option("--unsafe", help="Let the file run code, with tf, K, np lent: if you trust it.")
     ] = False,
@@ -84,6 +89,7 @@ def export(
         data=data,
         opencv=opencv,
         clients=clients,
+        originals=not no_originals,
         unsafe=unsafe,
         experiments=experiments,
         exported=exported,
@@ -91,9 +97,9 @@ def export(
     if as_json:
         print_json(bundle.to_json())
         return
-    print(f"Wrote {bundle.path} ({bundle.format}).")
+    say(f"Wrote {bundle.path} ({bundle.format}).")
     if bundle.needs:
-        print(bundle.needs)
+        say(bundle.needs)
     _print_agreement(bundle.agreement)
 
 
@@ -115,7 +121,7 @@ def clients(
         print_json({name: str(path.absolute()) for name, path in added.items()})
         return
     for path in added.values():
-        print(f"Wrote {path}.")
+        say(f"Wrote {path}.")
 
 
 @app.command(epilog="Example: trainkit check digits --data digits")
@@ -146,7 +152,7 @@ def check(
 
 
 def _print_agreement(agreement: Any) -> None:
-    print(f"{agreement.images} images; inputs differ by {agreement.max_abs_pixel_difference:g}")
+    say(f"{agreement.images} images; inputs differ by {agreement.max_abs_pixel_difference:g}")
     rows = [
         [
             f"{name} {difference.version}",
@@ -158,7 +164,7 @@ def _print_agreement(agreement: Any) -> None:
     ]
     print_table(["runtime", "same label", "probabilities differ by", "logits by (of their std)"], rows)
     if agreement.loosened:
-        print(
+        say(
             "This network is sensitive to float32 rounding: onnxruntime's own difference sets the bounds, "
             f"{agreement.probability_tolerance:.1e} and {agreement.logit_tolerance:.1e}."
         )

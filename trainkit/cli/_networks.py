@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from trainkit.cli._app import app
-from trainkit.cli._output import EXPERIMENTS, AsJson, Experiments, print_json, print_predictions, print_table, to_text
+from trainkit.cli._output import (
+    EXPERIMENTS,
+    AsJson,
+    Experiments,
+    print_json,
+    print_predictions,
+    print_table,
+    say,
+    to_text,
+)
 
 
 @app.command(epilog="Example: trainkit shapes vgg16")
@@ -38,7 +47,7 @@ def shapes(
     total = ["all", "", "", f"{found.parameters:,}", f"{found.multiply_adds:,}", ""]
     print_table(columns, [*as_rows(found.layers), total], optional=["receptive field", "kind"])
     if found.uncounted:
-        print(f"The multiply-adds of these are not known, and not in the sum: {', '.join(found.uncounted)}")
+        say(f"The multiply-adds of these are not known, and not in the sum: {', '.join(found.uncounted)}")
 
 
 @app.command(epilog="Example: trainkit classify photo.jpg --model mobilenet-v2 --top 3")

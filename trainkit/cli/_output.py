@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
+
+from trainkit.deploy.python._showing import harmless
 
 Experiments = Annotated[Path, typer.Option(help="The folder of runs.", metavar="DIR")]
 Exported = Annotated[Path, typer.Option(help="The folder of bundles.", metavar="DIR")]
@@ -24,11 +27,26 @@ ManifestArgument = Annotated[
 
 EXPERIMENTS, EXPORTED = Path("experiments"), Path("exported")
 
+# What JSON may hold as it is but a terminal would obey: the rest of what `harmless` writes out.
+_HARMFUL = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+
+
+def say(text: str = "", *, to: TextIO | None = None, flush: bool = False) -> None:
+    """Print a line, which stays one whatever is in it: what a terminal would obey is written out.
+
+    Args:
+        text: the line.
+        to: a stream other than standard output.
+        flush: whether it is to be seen at once.
+    """
+    print(harmless(text), file=to, flush=flush)
+
 
 def print_json(data: Any) -> None:
-    """Print one JSON document, in ASCII where the reader may not know UTF-8."""
+    """Print one JSON document: in ASCII where the reader may not know UTF-8, and harmless on a terminal."""
     plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    print(json.dumps(data, indent=2, ensure_ascii=plain, allow_nan=False))
+    text = json.dumps(data, indent=2, ensure_ascii=plain, allow_nan=False)
+    print(_HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def print_table(
@@ -48,9 +66,9 @@ def print_table(
     for line in table.heading:
         typer.secho(line, bold=True)
     for line in table.body:
-        print(line)
+        say(line)
     if table.left_out:
-        print(f"Not shown, for want of room: {', '.join(table.left_out)}. --json has it.", file=sys.stderr)
+        say(f"Not shown, for want of room: {', '.join(table.left_out)}. --json has it.", to=sys.stderr)
 
 
 def fits(columns: list[str], rows: list[list[str]]) -> bool:
@@ -67,7 +85,8 @@ def _width() -> int | None:
 
 
 def wrapped(sentence: str, stream: TextIO) -> str:
-    """Return a sentence wrapped between its words for a terminal; elsewhere it stays one line."""
+    """Return a harmless sentence wrapped between its words for a terminal; elsewhere it stays one line."""
+    sentence = harmless(sentence)
     if not stream.isatty():
         return sentence
     # Where standard output is none, the terminal is that of the stream.

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from trainkit.cli._app import app
-from trainkit.cli._output import EXPORTED, AsJson, Exported, ManifestArgument, print_json, print_table, to_text
+from trainkit.cli._output import EXPORTED, AsJson, Exported, ManifestArgument, print_json, print_table, say, to_text
 from trainkit.errors import UsageError
 
 InputsArgument = Annotated[
@@ -121,7 +121,7 @@ def _show(
                 found.append((picture.name, result))
             else:
                 answers = ", ".join(" ".join(row) for row in to_rows(result))
-                print(f"{picture.name}: {answers or '-'}", flush=True)
+                say(f"{picture.name}: {answers or '-'}", flush=True)
     except KeyboardInterrupt:
         if not endless:
             raise

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from trainkit._progress import VARIABLE, Lines, Step, listening
+from trainkit.deploy.python._showing import harmless
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -94,6 +95,9 @@ class Display(Lines):
             self._make_way()
             return stream.write(text)
 
+    def _write(self, line: str) -> None:
+        super()._write(harmless(line))
+
     def _make_way(self) -> None:
         if self._live is not None:
             self._live.stop()
@@ -163,7 +167,7 @@ def render(step: Step, *, ascii_only: bool = False) -> RenderableType:
 
     seconds = time.monotonic() - step.began
     spinner = _PLAIN_SPINNER if ascii_only else _SPINNER
-    cells: list[RenderableType] = [spinner[int(seconds / _TICK_SECONDS) % len(spinner)], Text(step.text)]
+    cells: list[RenderableType] = [spinner[int(seconds / _TICK_SECONDS) % len(spinner)], Text(harmless(step.text))]
     if step.total:
         cells += [ProgressBar(total=step.total, completed=step.done, width=16), Text(_far(step, seconds))]
     elif not step.blocks:  # of which the clock would stand still

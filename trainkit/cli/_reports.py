@@ -20,6 +20,7 @@ from trainkit.cli._output import (
     fits,
     print_json,
     print_table,
+    say,
 )
 from trainkit.cli._tables import WORDS
 
@@ -39,7 +40,7 @@ def report(
     if as_json:
         print_json({"report": str(path.absolute()), "pictures": pictures})
         return
-    print(f"Wrote {path} and {len(pictures)} pictures beside it. Open it in a browser.")
+    say(f"Wrote {path} and {len(pictures)} pictures beside it. Open it in a browser.")
 
 
 @app.command(epilog="Example: trainkit compare latest digits --html comparison.html")
@@ -58,7 +59,7 @@ def compare(
 
     found = compare_runs(runs, experiments=experiments, html=html)
     for note in found.notes:
-        print(note, file=sys.stderr)
+        say(note, to=sys.stderr)
     if as_json:
         print_json(found.to_json())
         return
@@ -68,7 +69,7 @@ def compare(
         rows.append([key, *(f"{sparkline(one)} {_last(key, one)}" if one else "" for one in shown)])
     _print_comparison(found.names, rows)
     if html:
-        print(f"Wrote {html}.")
+        say(f"Wrote {html}.")
 
 
 def _last(key: str, values: Sequence[float]) -> str:
@@ -84,6 +85,6 @@ def _print_comparison(names: list[str], rows: list[list[str]]) -> None:
         return
     numbers = [str(number) for number in range(1, len(names) + 1)]
     for number, name in zip(numbers, names, strict=True):
-        print(f"{number}  {name}")
-    print()
+        say(f"{number}  {name}")
+    say()
     print_table(["", *numbers], rows, breaks=dict.fromkeys(numbers, WORDS))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from trainkit.cli._app import app
-from trainkit.cli._output import EXPERIMENTS, AsJson, Experiments, RunArgument, print_json, print_table, to_text
+from trainkit.cli._output import EXPERIMENTS, AsJson, Experiments, RunArgument, print_json, print_table, say, to_text
 
 
 @app.command(epilog="Example: trainkit runs --filter 'test_accuracy>=0.9' --sort test_accuracy --reverse")
@@ -63,7 +63,7 @@ def evaluate(run: RunArgument, experiments: Experiments = EXPERIMENTS, as_json: 
     if as_json:
         print_json(figures)
         return
-    print(f"{figures['test_split']} accuracy {figures['test_accuracy']:.4f}, loss {figures['test_loss']:.4f}")
+    say(f"{figures['test_split']} accuracy {figures['test_accuracy']:.4f}, loss {figures['test_loss']:.4f}")
     rows = [
         [row["label"], *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")), str(row["images"])]
         for row in figures["classes"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich.cells import cell_len
+
+from trainkit.deploy.python._showing import harmless
 
 WORDS = r" "  # between any two words
 ITEMS = r"(?<=[;=]) "  # after an item of a list: `a.jpg = b.jpg; c.jpg`
@@ -43,8 +44,9 @@ def lay_out(
         breaks: where the cells of a column may be wrapped; the others' stay whole.
         optional: the columns that are left out first, the last one first, where there is no room.
     """
-    cells = [[_printable(cell) for cell in row] for row in rows]
-    breaks = breaks or {}
+    columns, optional = [harmless(name) for name in columns], [harmless(name) for name in optional]
+    cells = [[harmless(cell) for cell in row] for row in rows]
+    breaks = {harmless(name): pattern for name, pattern in (breaks or {}).items()}
     if width is None:
         return _grid(columns, cells, _natural(columns, cells), {})
     for kept in range(len(optional), -1, -1):
@@ -59,17 +61,8 @@ def lay_out(
 
 def natural_width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
     """Return how many letters a row takes where nothing is wrapped."""
-    return sum(_natural(columns, rows)) + len(_GAP) * (len(columns) - 1)
-
-
-def _printable(text: str) -> str:
-    """Write control characters, and bytes that are no text, as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(
-        letter.encode("unicode_escape").decode() if unicodedata.category(letter) in ("Cc", "Cs") else letter
-        for letter in text
-    )
+    shown = [[harmless(cell) for cell in row] for row in (columns, *rows)]
+    return sum(_natural(shown[0], shown[1:])) + len(_GAP) * (len(columns) - 1)
 
 
 def _natural(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from trainkit.cli._app import app
-from trainkit.cli._output import EXPERIMENTS, AsJson, Experiments, print_json, print_table, to_text
+from trainkit.cli._output import EXPERIMENTS, AsJson, Experiments, print_json, print_table, say, to_text
 from trainkit.cli._reading import reads_data
 from trainkit.cli._settings_command import SettingsCommand
 from trainkit.cli._tables import WORDS
@@ -131,7 +131,7 @@ def _print_run(run: Any, experiments: Path, as_json: bool) -> None:
     figures = [to_text(result["test_accuracy"]), to_text(result["test_loss"]), to_text(result["seconds"], "{:.1f}")]
     print_table(columns, [[str(run.path), result["status"], str(result["epochs"]), *figures]])
     if result["status"] == "finished":
-        print(f"Next: {_export_command(run.name, experiments)}")
+        say(f"Next: {_export_command(run.name, experiments)}")
 
 
 def _export_command(run: str, experiments: Path) -> str:
@@ -224,8 +224,8 @@ def find_lr(
     if as_json:
         print_json(found.to_json())
     elif found.suggestion is None:
-        print(
+        say(
             f"Nothing to suggest: at no rate does the loss fall by more than its scatter. Keep the default. ({picture})"
         )
     else:
-        print(f"Suggested: --learning-rate {found.suggestion:g} (the loss over the rate: {picture})")
+        say(f"Suggested: --learning-rate {found.suggestion:g} (the loss over the rate: {picture})")

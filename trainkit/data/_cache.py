@@ -12,7 +12,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import IO
 import numpy as np
 
 from trainkit._progress import counting_chunks, doing
+from trainkit.data._cores import all_cores
 from trainkit.errors import OutputError, UsageError
 from trainkit.files import replacing
 
@@ -95,7 +95,7 @@ def _map(file: IO[bytes], shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _is_whole(pixels: np.ndarray, sums: np.ndarray) -> bool:
-    with ThreadPoolExecutor(os.cpu_count()) as pool, doing("Checking the cached pixels"):
+    with all_cores() as pool, doing("Checking the cached pixels"):
         found = pool.map(lambda first: _checksum(pixels[first : first + _BLOCK]), range(0, len(pixels), _BLOCK))
         return all(one == int(other) for one, other in zip(found, sums, strict=True))
 
@@ -143,7 +143,7 @@ def _write_blocks(file: IO[bytes], shape: tuple[int, ...], read: Read) -> None:
 
 def _on_all_cores(work: Callable[[int], None], count: int) -> None:
     """Call `work` with the number of each block's first image."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with all_cores() as pool:
         worked = pool.map(work, range(0, count, _BLOCK))
         for _ in counting_chunks(count, _BLOCK, "Decoding the images"):
             next(worked)

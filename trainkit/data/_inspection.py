@@ -8,7 +8,6 @@ import os
 import stat
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from trainkit._progress import counting
+from trainkit.data._cores import all_cores
 from trainkit.data._repeats._fingerprints import SIDE, Fingerprint, compute_fingerprint
 from trainkit.data._repeats._same_picture import SIDE as THUMBNAIL
 from trainkit.data._repeats._same_picture import to_thumbnail
@@ -49,7 +49,7 @@ class ImageFile:
 
 def inspect_files(paths: Sequence[Path]) -> list[ImageFile]:
     """Look at files on all cores; the result has their order."""
-    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with warnings.catch_warnings(), all_cores() as pool:
         warnings.simplefilter("ignore")  # what Pillow thinks of odd but readable files
         chunks = (paths[first : first + _CHUNK] for first in range(0, len(paths), _CHUNK))
         looked_at = (file for chunk in chunks for file in pool.map(inspect_file, chunk))

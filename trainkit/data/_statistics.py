@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +11,7 @@ import cv2
 import numpy as np
 
 from trainkit._progress import counting_chunks
+from trainkit.data._cores import all_cores
 from trainkit.data._dataset import Images
 from trainkit.errors import DataError
 from trainkit.preprocessing import Color, Preprocessing
@@ -108,7 +107,7 @@ def _measure(read: Callable[[int], Iterable[np.ndarray]], count: int, color: Col
 
     histograms: Any = 0
     total: Any = 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with all_cores() as pool:
         added = pool.map(add, range(0, count, _BLOCK))
         for _ in counting_chunks(count, _BLOCK, "Measuring the pixels"):
             of_block, total_of_block = next(added)

@@ -15,6 +15,7 @@ PARTS = (
     *(
         "_values",
         "_showing",
+        "_streams",
         "_json",
         "_schema",
         "_manifest",

@@ -10,7 +10,6 @@ import json
 import math
 import re
 import shutil
-import tempfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,8 @@ import h5py
 
 from trainkit._progress import doing
 from trainkit.backend import keras
-from trainkit.errors import ModelError
+from trainkit.errors import ModelError, OutputError
+from trainkit.files import scratch_folder
 from trainkit.models._adapting import as_classifier, is_of_keras, output_names, takes_whole_levels
 from trainkit.models._bounds import bounding_weights
 from trainkit.models._calling import LAMBDA_ADVICE, cause_of
@@ -54,7 +54,7 @@ def load_model_file(
     try:
         with doing("Loading the network"), lending_names(), bounding_weights(path):
             model, loss = load(path, unsafe)
-    except ModelError:
+    except (ModelError, OutputError):  # the second of a full folder for temporary files
         raise
     except Exception as error:  # zip, JSON, h5py and Keras raise whatever they meet in a damaged file
         raise _cannot_load(path, error) from error
@@ -99,9 +99,9 @@ def _load_zip(path: Path, unsafe: bool) -> tuple[Any, Any]:
         return load_keras_2_archive(path, config, unsafe), loss
     plain = as_plain_model(config)
     check_config(path, plain, unsafe)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         # Keras goes by the suffix, and what was looked at is what is loaded.
-        copy = Path(shutil.copyfile(path, Path(folder, "model.keras")))
+        copy = Path(shutil.copyfile(path, folder / "model.keras"))
         if plain is not config:
             _write_config(copy, plain)
         model = keras.models.load_model(copy, compile=False, safe_mode=not unsafe)
@@ -154,8 +154,8 @@ def _load_hdf5(path: Path, unsafe: bool) -> tuple[Any, Any]:
             model = load_keras_2_hdf5(path, config, version, file["model_weights"], unsafe)
             return model, training.get("loss")
     check_config(path, {"config": config}, unsafe)
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(shutil.copyfile(path, Path(folder, "model.h5")))  # Keras goes by the suffix
+    with scratch_folder() as folder:
+        copy = Path(shutil.copyfile(path, folder / "model.h5"))  # Keras goes by the suffix
         model = keras.models.load_model(copy, compile=False, safe_mode=not unsafe)
     return model, training.get("loss")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from trainkit.reports._plots import (
     reliability_figure,
     to_svg,
 )
-from trainkit.reports._templates import MISSING, render, to_words
+from trainkit.reports._templates import MISSING, render, to_words, without_folders
 from trainkit.runs._documents import parse_environment, parse_json_object, parse_result
 from trainkit.runs._run import Run
 
@@ -56,6 +57,9 @@ def _content(folder: Path, findings: Findings) -> dict[str, Any]:
     result = stored | dict(findings.figures)
     if result["status"] == "running" and not Run(folder).is_training():
         result["status"] = "killed"
+    known = (settings.get("data", ""), settings.get("model.name", ""), folder.absolute(), folder.resolve(), Path.cwd())
+    if result["message"]:
+        result["message"] = without_folders(str(result["message"]), *known)
     rows = Run(folder).metrics
     if not result["epochs"]:  # `result.json` may be as old as the start of the run
         result["epochs"] = len(rows)
@@ -64,8 +68,8 @@ def _content(folder: Path, findings: Findings) -> dict[str, Any]:
     return {
         "name": settings.get("name", folder.name),
         "run": folder.name,
-        "data": settings.get("data", MISSING),
-        "model": settings.get("model.name", MISSING),
+        "data": without_folders(settings.get("data", MISSING)),
+        "model": without_folders(settings.get("model.name", MISSING)),
         "result": result,
         "classes": classes,
         "images": {_SIDES.get(side, side): count for side, count in findings.images.items()},
@@ -77,14 +81,16 @@ def _content(folder: Path, findings: Findings) -> dict[str, Any]:
         "reliability": chart(reliability_figure(findings.reliability), "How often right, by confidence")
         if findings.reliability
         else None,
-        "findings": findings,
+        "findings": replace(findings, notes=[without_folders(note, *known) for note in findings.notes]),
         "parameters": sum(layer.parameters for layer in findings.layers),
         "multiply_adds": sum(layer.multiply_adds or 0 for layer in findings.layers),
         "uncounted": sum(layer.multiply_adds is None for layer in findings.layers),
         "most_multiply_adds": max((layer.multiply_adds or 0 for layer in findings.layers), default=0) or 1,
-        "settings": settings,
+        "settings": {key: without_folders(value) for key, value in settings.items()},
         "preprocessing": dict(flatten(_read(folder / "preprocessing.json", parse_json_object))),
-        "environment": dict(flatten(_read(folder / "environment.json", parse_environment))),
+        "environment": {
+            key: without_folders(value) for key, value in flatten(_read(folder / "environment.json", parse_environment))
+        },
     }
 
 

@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font_names
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from trainkit.deploy.python._showing import harmless
 from trainkit.files import replacing
 from trainkit.reports._calibration import Reliability
 
@@ -107,7 +108,9 @@ def overlaid_figures(curves: Mapping[str, Mapping[str, Sequence[tuple[float, flo
                 marker = "o" if len(points) <= MAX_MARKED_EPOCHS else None
                 color = SERIES[number % len(SERIES)]
                 style = "-" if number < len(SERIES) else "--"
-                axes.plot(*zip(*points, strict=True), style, color=color, marker=marker, markersize=3, label=name)
+                axes.plot(
+                    *zip(*points, strict=True), style, color=color, marker=marker, markersize=3, label=harmless(name)
+                )
         _scale(axes, metric)
     return figures
 
@@ -259,8 +262,9 @@ def _style(axes: Axes, *, grid: bool = True) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[:].set_color(LINE)
     axes.tick_params(colors=SOFT, labelcolor=SOFT)
-    axes.xaxis.label.set_color(SOFT)
-    axes.yaxis.label.set_color(SOFT)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set_color(SOFT)
+        label.set_parse_math(False)  # it may be the name of a column
     axes.set_axisbelow(True)
     if grid:
         axes.grid(color=LINE, linewidth=0.8)
@@ -287,7 +291,7 @@ def _draw_metric(axes: Axes, rows: Sequence[Row], metric: str) -> None:
 
 def _scale(axes: Axes, metric: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.set(xlabel="epoch", ylabel=metric.replace("_", " "))
+    axes.set(xlabel="epoch", ylabel=harmless(metric.replace("_", " ")))
     if metric.endswith("accuracy"):
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
         axes.set_ylim(top=min(1.01, axes.get_ylim()[1]))
@@ -311,10 +315,11 @@ def _show_phases(axes: Axes, rows: Sequence[Row]) -> None:
         if before.get("phase") != after.get("phase"):
             axes.axvline((before["epoch"] + after["epoch"]) / 2, color=SOFT, linewidth=1, linestyle=":")
             axes.annotate(
-                f"{after.get('phase')}",
+                shorten(f"{after.get('phase')}"),
                 ((before["epoch"] + after["epoch"]) / 2, 1),
                 xycoords=("data", "axes fraction"),
                 color=SOFT,
+                parse_math=False,
                 fontsize=8,
                 ha="center",
                 va="bottom",
@@ -337,7 +342,7 @@ def _write_names(axes: Axes, class_names: Sequence[str]) -> None:
 
 def shorten(name: str) -> str:
     """Leave out the middle of a long name: class names often differ only at the end."""
-    half = MAX_NAME // 2
+    name, half = harmless(name), MAX_NAME // 2
     return name if len(name) <= MAX_NAME else f"{name[:half]}…{name[1 - half :]}"
 
 

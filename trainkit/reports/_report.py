@@ -17,7 +17,7 @@ from trainkit.bundles._manifest import read_manifest
 from trainkit.data._augmentation._settings import Augmentation
 from trainkit.data._dataset import Dataset, Part
 from trainkit.errors import DataError, OutputError, TrainkitError
-from trainkit.files import check_writable
+from trainkit.files import check_writable, remove_leftovers
 from trainkit.reports._answers import Answers, judge, name_classes
 from trainkit.reports._augmentations import tiles
 from trainkit.reports._calibration import measure_reliability
@@ -73,6 +73,8 @@ def report(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS, expo
     """
     found = find_run(run, Path(experiments))
     check_writable(found.path)
+    if not found.is_training():
+        remove_leftovers(found.path)  # of a process that was killed while it drew
     findings = find_out(found, Path(exported))
     for note in findings.notes:
         log.warning("Left out of the page: %s", note)

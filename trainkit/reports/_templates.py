@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +10,51 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from trainkit.deploy.python._showing import harmless
 from trainkit.reports._pictures import is_small, to_data_uri
 
 MISSING = "–"
 
 
+# An absolute path of two parts or more, of Linux or Windows, and what is its end.
+_PATH = re.compile(r"(?<![\w/.:…\\])(?:/|[A-Za-z]:[\\/])(?:[^\s/\\:'\"`,;()<>]+[/\\])+([^\s/\\:'\"`,;()<>]*)")
+
+
+def without_folders(text: str, *known: str | Path) -> str:
+    """Return text in which of each absolute path only the end is left: a page is passed on, a disk is private.
+
+    Args:
+        text: of whoever wrote it.
+        known: folders and files that may be in it, and whose names may have spaces.
+    """
+    whole = re.fullmatch(r"(?:/|[A-Za-z]:[\\/])[^\n]*?([^/\\\n]+)[/\\]?", text)
+    if whole:
+        return f"…/{whole[1]}"
+    for path in sorted(map(Path, known), key=lambda path: -len(str(path))):
+        if path.is_absolute() and len(path.parts) > 2:
+            text = text.replace(str(path), f"…/{path.name}")
+    return _PATH.sub(r"…/\1", text)
+
+
+def _shown(value: Any) -> Any:
+    """Return what stands in a page for a value: its text harmless, but for the lines it has."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return "\n".join(map(harmless, value.split("\n")))
+
+
 def render(template: str, **content: Any) -> str:
-    """Fill one of the templates beside this module."""
+    """Fill one of the templates beside this module; letters that would turn or hide text are written out."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(percent=_percent, duration=_duration, count=_count, sides=_sides, words=to_words)
-    environment.filters.update(picture=_picture, milliseconds=_milliseconds)
+    environment.filters.update(picture=_picture, milliseconds=_milliseconds, without_folders=without_folders)
     return environment.get_template(template).render(content)
 
 
@@ -58,7 +88,7 @@ def _sides(shape: tuple[int | None, ...]) -> str:
 
 def _picture(picture_bgr: np.ndarray, description: str, kind: str = "") -> Markup:
     classes = f"{kind} pixels" if is_small(picture_bgr) else kind
-    return Markup('<img class="{}" src="{}" alt="{}">').format(classes, to_data_uri(picture_bgr), description)
+    return Markup('<img class="{}" src="{}" alt="{}">').format(classes, to_data_uri(picture_bgr), harmless(description))
 
 
 def _duration(seconds: float | None) -> str:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from trainkit.deploy.python._showing import harmless
+
 Curves = Mapping[str, Sequence[tuple[float, float]]]
 
 _COLORS = ("#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#8b5cf6", "#6b7280")  # seen on white and on black
@@ -50,7 +52,7 @@ def _text_of(value: object) -> str:
         return str(value).lower()  # as settings take it
     if isinstance(value, float):
         return f"{value:.4g}"
-    return "" if value is None else str(value)
+    return "" if value is None else harmless(str(value))
 
 
 def _are_numbers(texts: Sequence[str]) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import operator
 import os
 import re
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,8 +18,9 @@ from filelock import FileLock, Timeout
 
 from trainkit.data._dataset import Dataset
 from trainkit.data._sources import SOURCES, load_dataset
+from trainkit.deploy.python._showing import harmless
 from trainkit.errors import DataError, RunError, TrainkitError, UsageError, unknown
-from trainkit.files import cannot_write, make_folder, sha256_of, write_json
+from trainkit.files import building, cannot_write, make_folder, sha256_of, write_json
 from trainkit.preprocessing import PREPROCESSING_FILE, Preprocessing, load_preprocessing, save_preprocessing
 from trainkit.runs._documents import MAX_BYTES, parse_environment, parse_metrics, parse_result
 from trainkit.runs._notebook import curves_html, figures_html
@@ -52,7 +51,7 @@ class Run:
         network = f"{row['model']} on {Path(row['data']).name}, " if row["model"] else ""
         accuracy = row["test_accuracy"]
         figures = "" if accuracy is None else f", {row['test_split']} accuracy {accuracy:.3f}"
-        return f"Run({self.name}: {network}{row['status']}{figures})"
+        return harmless(f"Run({self.name}: {network}{row['status']}{figures})")
 
     def _repr_html_(self) -> str:
         row = _row_of(self)
@@ -306,22 +305,19 @@ def create_run(
         OutputError: the folder cannot be written.
     """
     make_folder(experiments)
-    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=experiments))
     try:
-        temporary.chmod(0o755)
-        for name, write in (copies or {}).values():
-            write(temporary / name)
-        names = {key: name for key, (name, _) in (copies or {}).items()}
-        (temporary / "config.toml").write_text(config.replace(names).to_toml(), encoding="utf-8")
-        (temporary / "labels.txt").write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
-        save_preprocessing(temporary, preprocessing)
-        write_json(temporary / "environment.json", environment)
-        write_json(temporary / "result.json", _EMPTY_RESULT)
-        return Run(_rename_to_free_name(temporary, experiments, config["name"]))
+        with building(experiments) as temporary:
+            for name, write in (copies or {}).values():
+                write(temporary / name)
+            names = {key: name for key, (name, _) in (copies or {}).items()}
+            (temporary / "config.toml").write_text(config.replace(names).to_toml(), encoding="utf-8")
+            (temporary / "labels.txt").write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
+            save_preprocessing(temporary, preprocessing)
+            write_json(temporary / "environment.json", environment)
+            write_json(temporary / "result.json", _EMPTY_RESULT)
+            return Run(_rename_to_free_name(temporary, experiments, config["name"]))
     except OSError as error:
-        raise cannot_write(temporary, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        raise cannot_write(experiments, error) from error
 
 
 def _rename_to_free_name(temporary: Path, experiments: Path, name: str) -> Path:
@@ -329,10 +325,10 @@ def _rename_to_free_name(temporary: Path, experiments: Path, name: str) -> Path:
     for number in range(1, 1000):
         path = experiments / (stem if number == 1 else f"{stem}-{number}")
         try:
-            path.mkdir()  # claims the name: a rename alone could not tell whether another process has it
-        except FileExistsError:
-            continue
-        return temporary.replace(path)
+            return temporary.rename(path)  # in one step, which fails where there is a run: no run's folder is empty
+        except OSError:
+            if not os.path.lexists(path):
+                raise
     raise FileExistsError(17, "1000 runs of this name in one second", str(experiments))
 
 

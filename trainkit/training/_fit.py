@@ -91,7 +91,7 @@ def resume(run: Run) -> Run:
         TrainkitError: the data has gone or was changed.
     """
     config = run.config
-    with run.training(), catching_interrupt() as interruption:
+    with run.training():
         run.check_resumable()
         remove_leftovers(run.path)
         dataset, before = run.load_data(), run.environment
@@ -109,8 +109,9 @@ def resume(run: Run) -> Run:
         log.info("Going on with %s after epoch %d", run.path, progress.epochs)
         if progress.rows:
             write_rows(run, progress.rows)  # a row may have been written whose state was not
-        run.set_result(status="running", message=None)
-        run_to_end(_Job(run, prepared, interruption, progress))
+        with catching_interrupt() as interruption:
+            run.set_result(status="running", message=None)
+            run_to_end(_Job(run, prepared, interruption, progress))
     return run
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from trainkit.data._reading import Reading, check_applies
 from trainkit.data._sources import SOURCES, load_dataset
 from trainkit.data._split import PINS_FILE
 from trainkit.errors import DataError, ModelError, UsageError
+from trainkit.files import scratch_folder
 from trainkit.models._layers import check_weights_file
 from trainkit.models._own import describe_own_model
 from trainkit.runs._config_file import KEPT_BESIDE, read_config
@@ -65,10 +65,10 @@ def resolve_settings(options: Options) -> Iterator[Resolved]:
         UsageError: a setting is unknown or impossible.
     """
     copies: Copies = {}
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows deletes no file that is mapped
-        arguments, load = _without_objects(options, copies, Path(folder))
+    with scratch_folder() as folder:
+        arguments, load = _without_objects(options, copies, folder)
         if arguments["model.name"] is not None and not isinstance(arguments["model.name"], (str, Path)):
-            arguments["model.name"] = _save_own_model(arguments["model.name"], Path(folder))
+            arguments["model.name"] = _save_own_model(arguments["model.name"], folder)
         options = replace(options, arguments={key: _as_toml(value) for key, value in arguments.items()})
         values = _with_own_model(_merge(options))
         if str(values.get("model.name", "")).endswith(MODEL_SUFFIX):

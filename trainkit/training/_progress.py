@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from trainkit._progress import shown
+from trainkit._progress import Unbroken, shown
 from trainkit.backend import keras
 from trainkit.training._notebook_bar import NotebookBar
 
@@ -49,7 +49,8 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
         self._in_notebook = Console().is_jupyter
         # A kernel's standard error says that it is a terminal, but knows none of what moves the bar.
         terminal = False if self._in_notebook else None
-        self._console = Console(file=sys.stderr, force_jupyter=False, force_terminal=terminal)
+        stream = cast(TextIO, Unbroken(sys.stderr))  # a training does not end because nobody can read how far it is
+        self._console = Console(file=stream, force_jupyter=False, force_terminal=terminal)
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=_BAR),

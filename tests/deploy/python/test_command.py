@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -233,3 +234,23 @@ def test_script_leaves_the_bundle_as_it_was(bundle: Path) -> None:
     before = sorted(bundle.rglob("*"))
     run_script(bundle, "--selftest")
     assert sorted(bundle.rglob("*")) == before
+
+
+@pytest.mark.parametrize("arguments", ["--help", "--selftest", "selftest/1.png"])
+@pytest.mark.parametrize(
+    ("streams", "code", "said"),
+    [
+        (">/dev/full", 1, "The answer cannot be written to standard output: No space left on device. Send it"),
+        (">&-", 1, "The answer cannot be written to standard output: it is closed. Send it to a file"),
+        ("2>/dev/full", 0, ""),
+        ("<&- 2>&-", 0, ""),
+        ("2>&1 | true", 1, ""),
+    ],
+)
+def test_streams_that_break_cost_no_traceback(bundle: Path, arguments: str, streams: str, code: int, said: str) -> None:
+    line = f"{shlex.quote(sys.executable)} classify.py {arguments} {streams}; exit ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(["bash", "-c", line], cwd=bundle, capture_output=True, text=True, check=False)
+    assert ended.returncode == code
+    assert ended.stderr.startswith(said)
+    assert len(ended.stderr.splitlines()) == bool(said)
+    assert bool(ended.stdout) == (code == 0)

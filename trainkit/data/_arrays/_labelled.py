@@ -7,9 +7,7 @@ what Keras, MedMNIST and others call these.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import numpy as np
 
 from trainkit.data._arrays._npz import NAMES_EXPECTED, SHAPES, read_npz
 from trainkit.data._arrays._repeats import warn_of_repeats
+from trainkit.data._cores import all_cores
 from trainkit.data._dataset import Dataset, PackedPixels, Part, Pixels, to_images
 from trainkit.data._split import choose_sides, natural_side, shares_of
 from trainkit.data._tables._sheets import naming
@@ -422,7 +421,7 @@ def _hash(pixels: Pixels) -> list[str]:
         block = np.ascontiguousarray(pixels[first : first + _BLOCK])
         return [hashlib.sha256(image.data).hexdigest() for image in block]
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with all_cores() as pool:
         return [one for block in pool.map(of_block, range(0, len(pixels), _BLOCK)) for one in block]
 
 

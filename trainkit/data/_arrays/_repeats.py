@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trainkit._progress import doing
+from trainkit.data._cores import all_cores
 from trainkit.data._dataset import to_images
 from trainkit.data._inspection import ImageFile
 from trainkit.data._repeats._duplicates import Duplicates, LabelledFile, find_duplicates, warnings_of
@@ -55,7 +54,7 @@ def label_images(arrays: LabelledArrays, chosen: Chosen, *, path: Path | None) -
         for side, indices in chosen.items()
         for index in (range(len(arrays.images[side])) if indices is None else indices)
     ]
-    with doing(f"Looking at {len(places):,} images"), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with doing(f"Looking at {len(places):,} images"), all_cores() as pool:
         return list(pool.map(partial(_label, arrays, path), places))
 
 

@@ -21,6 +21,7 @@ from trainkit.deploy.python._opencv import has_engines
 from trainkit.deploy.python._prediction import answer_pictures, describe_speed, open_bundle
 from trainkit.deploy.python._selftest import describe_file_check, selftest
 from trainkit.deploy.python._showing import harmless
+from trainkit.deploy.python._streams import open_streams
 from trainkit.deploy.python._values import NOTHING_FOUND, BundleError, Detection, Prediction
 
 
@@ -137,5 +138,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _run_as_program() -> int:
+    open_streams()
+    try:
+        try:
+            return main()
+        finally:
+            sys.stdout.flush()  # the rest of the answer, which may be the help
+    except BundleError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader has gone; there is nobody to tell
+        return 1
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_run_as_program())

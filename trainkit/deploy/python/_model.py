@@ -114,7 +114,13 @@ def _shift_channels(graph: bytes) -> bytes:
 
 def _read_onnx_by_path(data: bytes, arguments: List[Any]) -> Any:
     """Read ONNX from a file: OpenCV 5.0.0 ignores the engine that is asked for with a buffer."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "model.onnx")
-        path.write_bytes(data)
-        return cv2.dnn.readNetFromONNX(str(path), *arguments)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "model.onnx")
+            path.write_bytes(data)
+            return cv2.dnn.readNetFromONNX(str(path), *arguments)
+    except OSError as error:
+        raise BundleError(
+            f"Cannot write temporary files: {error.strerror or error}. Free the space, or name another folder in the "
+            "environment variable TMPDIR."
+        ) from error
