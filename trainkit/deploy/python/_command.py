@@ -146,7 +146,7 @@ def _run_as_program() -> int:
         finally:
             sys.stdout.flush()  # the rest of the answer, which may be the help
     except BundleError as error:
-        print(error, file=sys.stderr)
+        print(harmless(str(error)), file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader has gone; there is nobody to tell
         return 1
