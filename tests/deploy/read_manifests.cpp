@@ -2,7 +2,8 @@
 //
 // Standard input: for each manifest, the number of its bytes in eight hexadecimal digits, a newline, and the bytes.
 // Standard output: for each a line of JSON, {"sentence": null} where it is accepted, else {"sentence": "..."}, what was
-// wrong, without the name of the manifest. All are read, whatever the ones before were.
+// wrong: the message behind the name of the manifest, as `: expected a JSON object. ...`. All are read, whatever the ones
+// before were.
 //
 //     c++ -std=c++11 -O2 -I trainkit/deploy/cpp tests/deploy/read_manifests.cpp -o read_manifests
 //
@@ -22,9 +23,7 @@ string sentenceOf(const string& text) {
         parseManifest(text, WHERE);
         return "";
     } catch (const Failure& error) {
-        const string what = error.what();
-        const size_t begin = WHERE.size() + (what.compare(WHERE.size(), 2, ": ") == 0 ? 2 : 1);
-        return what.substr(begin);
+        return string(error.what()).substr(WHERE.size());
     }
 }
 
