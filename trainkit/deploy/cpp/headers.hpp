@@ -197,16 +197,17 @@ private:
     Sides pam() const {
         const size_t end = head_.find("ENDHDR");
         if (end == string::npos) throw Damaged();
-        return {largest("WIDTH", end), largest("HEIGHT", end)};
+        const Sides size{largest("WIDTH", end), largest("HEIGHT", end)};
+        if (size.width < 0 && size.height < 0) throw Damaged();
+        return {std::max(0.0, size.width), std::max(0.0, size.height)};
     }
-    // The largest number that stands behind a name.
+    // The largest number that stands behind a name, -1 where there is none.
     double largest(const string& name, size_t end) const {
         double most = -1;
         for (size_t at = head_.find(name); at < end; at = head_.find(name, at + 1)) {
             size_t number = skipSpaces(at + name.size());
             if (number > at + name.size() && number < end && isDigit(head_[number])) most = std::max(most, digits(number, 11));
         }
-        if (most < 0) throw Damaged();
         return most;
     }
 
