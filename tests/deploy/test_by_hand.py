@@ -255,7 +255,7 @@ HUGE_SIDE = protobuf((7, protobuf((1, 2**62), (1, 2**62))), (5, b"\0" * 12))
         ("mean.binaryproto", b"", "."),
         ("mean.binaryproto", b"not a protobuf", "no BlobProto"),
         ("mean.binaryproto", b"\xff" * 50, "no BlobProto"),
-        ("mean.binaryproto", blob_proto(np.zeros((3, 4, 5)))[:-1], "no BlobProto, or ends in the middle"),
+        ("mean.binaryproto", blob_proto(np.zeros((3, 4, 5)))[:-1], "no protobuf message, or ends in the middle"),
         ("mean.binaryproto", protobuf((7, protobuf((1, 3))), (5, b"\0" * 8)), "reshape"),
         ("mean.binaryproto", protobuf((7, 3), (5, b"\0" * 12)), "."),
         ("mean.binaryproto", protobuf((7, protobuf((1, 3))), (5, 7)), "."),

@@ -112,7 +112,8 @@ def test_damaged_model_with_a_matching_sha256_ends_in_a_sentence(bundle: Path, c
     done = run_script(replace_model(bundle, damaged, model_format), "selftest/1.png")  # it could end the process
     assert (done.returncode, done.stdout) == (1, "")
     assert "Traceback" not in done.stderr
-    assert f"OpenCV {cv2.__version__} cannot r" in done.stderr.splitlines()[-1]  # read or run
+    last = done.stderr.splitlines()[-1]
+    assert f"OpenCV {cv2.__version__} cannot r" in last or "is no ONNX file" in last  # read or run
 
 
 def test_read_net_raises_a_sentence_on_one_line() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, List
 
 import numpy as np
 
 from trainkit.deploy.python._manifest import read_beside
+from trainkit.deploy.python._protobuf import protobuf_fields, varints
 from trainkit.deploy.python._values import MAX_MEAN_BYTES, BundleError
 
 
@@ -80,54 +81,10 @@ def _parse_binaryproto(data: bytes) -> np.ndarray:
     channels, height, width.
     """
     fields: Dict[int, List[Any]] = {}
-    for number, value in _protobuf_fields(data):
+    for number, value in protobuf_fields(data):
         fields.setdefault(number, []).append(value)
     shape = [fields[number][-1] if number in fields else 1 for number in (1, 2, 3, 4)]
     if 7 in fields:
-        shape = [side for number, value in _protobuf_fields(fields[7][-1]) if number == 1 for side in _varints(value)]
+        shape = [side for number, value in protobuf_fields(fields[7][-1]) if number == 1 for side in varints(value)]
     kind, number = ("<f8", 8) if 8 in fields else ("<f4", 5)
     return np.frombuffer(b"".join(fields.get(number, [])), kind).reshape(shape)
-
-
-def _protobuf_fields(data: bytes) -> Iterator[Tuple[int, Any]]:
-    """Yield the fields of a message: its number, and a whole number or bytes.
-
-    Source: https://protobuf.dev/programming-guides/encoding
-    """
-    position = 0
-    while position < len(data):
-        key, position = _varint(data, position)
-        kind = key & 7
-        if kind == 0:
-            value, position = _varint(data, position)
-            yield key >> 3, value
-            continue
-        if kind == 2:
-            size, position = _varint(data, position)
-        else:
-            size = {1: 8, 5: 4}.get(kind, len(data))  # there are no other kinds in Caffe's files
-        if position + size > len(data):
-            raise ValueError("it is no BlobProto, or ends in the middle")
-        yield key >> 3, data[position : position + size]
-        position += size
-
-
-def _varint(data: bytes, position: int) -> Tuple[int, int]:
-    """Return a whole number of 7 bits a byte, the lowest first, and the position behind it."""
-    value = 0
-    for shift, byte in enumerate(data[position : position + 10]):
-        value |= (byte & 127) << (7 * shift)
-        if byte < 128:
-            return value, position + shift + 1
-    raise ValueError("it is no BlobProto, or ends in the middle")
-
-
-def _varints(value: Any) -> List[int]:
-    """Return the whole numbers of a repeated field, packed into bytes or a single one."""
-    if isinstance(value, int):
-        return [value]
-    numbers, position = [], 0
-    while position < len(value):
-        number, position = _varint(value, position)
-        numbers.append(number)
-    return numbers

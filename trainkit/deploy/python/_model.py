@@ -11,6 +11,7 @@ from typing import Any, Dict, List
 import cv2
 import numpy as np
 
+from trainkit.deploy.python._graph import check_graph
 from trainkit.deploy.python._manifest import read_beside
 from trainkit.deploy.python._opencv import has_engines
 from trainkit.deploy.python._values import BundleError
@@ -33,7 +34,7 @@ def reason_of(error: Exception) -> str:
 
 
 def read_net(data: bytes, model_format: str, engine: str | None = None, *, graph: bytes | None = None) -> Any:
-    """Load a network into cv2.dnn.
+    """Check a network and load it into cv2.dnn.
 
     Args:
         data: the bytes of the model file. Not its path: what was checked is what is loaded.
@@ -43,9 +44,16 @@ def read_net(data: bytes, model_format: str, engine: str | None = None, *, graph
         graph: the bytes of a frozen graph's `.pbtxt`, where it has one, or of Caffe's `.prototxt`.
 
     Raises:
-        BundleError: OpenCV cannot read the model.
+        BundleError: OpenCV cannot read the model, or it is not safe to let OpenCV try; see `check_graph`. What only
+            shows when it is tried is for `Network` to find.
         ValueError: there is no such engine.
     """
+    check_graph(data, model_format, graph, "The model")
+    return load_net(data, model_format, engine, graph=graph)
+
+
+def load_net(data: bytes, model_format: str, engine: str | None = None, *, graph: bytes | None = None) -> Any:
+    """Load a network that was checked into cv2.dnn; see `read_net`."""
     if engine not in (None, "classic", "new", "auto"):
         raise ValueError(f"`engine` must be classic, new or auto. Received: {engine!r}")
     if model_format == "frozen-graph":
@@ -70,6 +78,22 @@ def read_net(data: bytes, model_format: str, engine: str | None = None, *, graph
         raise BundleError(
             f"OpenCV {cv2.__version__} cannot read the model ({reason_of(error)}). Copy or export the bundle again."
         ) from error
+
+
+def run_net(net: Any, blob_nchw: np.ndarray) -> np.ndarray:
+    """Run a network on `(N, C, H, W)` and return what comes out of it, float32, nothing where nothing comes.
+
+    Raises:
+        BundleError: OpenCV cannot run it.
+    """
+    try:
+        net.setInput(blob_nchw)
+        output = net.forward()
+    except cv2.error as error:
+        raise BundleError(
+            f"OpenCV {cv2.__version__} cannot run the model ({reason_of(error)}). Copy or export the bundle again."
+        ) from error
+    return np.array([] if output is None else output, np.float32)  # a copy: the net writes over its own
 
 
 def _shift_channels(graph: bytes) -> bytes:

@@ -9,12 +9,16 @@ from typing import Any, Dict, List, Sequence, Tuple
 import cv2
 import numpy as np
 
+from trainkit.deploy.python._graph import check_graph
 from trainkit.deploy.python._manifest import read_beside, read_manifest
 from trainkit.deploy.python._mean import read_mean
-from trainkit.deploy.python._model import read_model, read_net, reason_of
+from trainkit.deploy.python._model import load_net, read_model, reason_of, run_net
+from trainkit.deploy.python._onnx import OnnxModel
 from trainkit.deploy.python._opencv import check_opencv, find_unusual_backend
 from trainkit.deploy.python._pixels import apply_before_blob, check_image
+from trainkit.deploy.python._trial import Trial
 from trainkit.deploy.python._values import MAX_MANIFEST_BYTES, BundleError
+from trainkit.deploy.python._vouching import vouches_for
 
 
 class Network:
@@ -25,10 +29,13 @@ class Network:
         engine: see `read_net`; by default what the manifest says.
         backend: see `find_backend`; by default OpenCV's own.
         target: the same; by default the CPU.
+        trial: whether a network that is not of the forms that trainkit writes is first tried in a process of its own,
+            for each size of batch once. False is for files that you trust.
 
     Raises:
         BundleError: a file is missing, changed or damaged, this OpenCV is too old for it, the engine is another than
-            the one that the manifest names, or backend and target are not to be had here.
+            the one that the manifest names, or backend and target are not to be had here; or the network would end the
+            process or reads other files, or no process can be started to try it.
         ValueError: there is no such engine, backend or target.
     """
 
@@ -39,6 +46,7 @@ class Network:
         *,
         backend: str | None = None,
         target: str | None = None,
+        trial: bool = True,
     ) -> None:
         path = Path(bundle)
         self.manifest = read_manifest(path)
@@ -53,7 +61,10 @@ class Network:
         data = read_model(self.folder, model)
         if computing and engine is None:
             engine = opencv.get("engine", "classic")  # the new one of OpenCV 5 computes on the CPU only
-        self._net = read_net(data, model["format"], engine or opencv.get("engine"), graph=graph)
+        engine = engine or opencv.get("engine")
+        onnx = check_graph(data, model["format"], graph, str(self.folder / model["file"]))
+        self._trial = self._try(onnx, data, graph, engine) if trial else None
+        self._net = load_net(data, model["format"], engine, graph=graph)
         if computing:
             self._compute_with(*computing)
 
@@ -66,6 +77,17 @@ class Network:
                 f"OpenCV {cv2.__version__} takes no such backend or target for this network ({reason_of(error)}). "
                 "Leave them out."
             ) from error
+
+    def _try(self, onnx: OnnxModel | None, data: bytes, graph: bytes | None, engine: str | None) -> Trial | None:
+        """Return what has tried the network, None where nothing is left to be tried."""
+        model, (width, height) = self.manifest["model"], self.manifest["blob"]["size"]
+        channels = 1 if {"step": "gray"} in self.manifest.get("before_blob", []) else 3
+        name = str(self.folder / model["file"])
+        if onnx is not None and vouches_for(onnx, (channels, height, width), name):
+            return None
+        trial = Trial(data, model["format"], engine, graph=graph, model_name=name)
+        trial.load((1, channels, height, width))
+        return trial
 
     def _check_kind(self, kind: str) -> None:
         """Raise where the manifest describes another kind of network."""
@@ -125,14 +147,9 @@ class Network:
         Raises:
             BundleError: the network fails, or nothing comes out.
         """
-        try:
-            self._net.setInput(blob_nchw)
-            output = self._net.forward()
-        except cv2.error as error:
-            raise BundleError(
-                f"OpenCV {cv2.__version__} cannot run the model ({reason_of(error)}). Copy or export the bundle again."
-            ) from error
-        return np.array([] if output is None else output, np.float32)  # a copy: the net writes over its own
+        if self._trial is not None:
+            self._trial.run(blob_nchw.shape)
+        return run_net(self._net, blob_nchw)
 
     def forward(self, blob_nchw: np.ndarray) -> np.ndarray:
         """Run the network on `(N, C, H, W)` and return what its kind makes of it."""
