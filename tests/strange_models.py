@@ -47,11 +47,12 @@ def _to_onnx(
     width: int,
     height: int,
     output: Sequence[int | str],
+    channels: int = 3,
 ) -> bytes:
     graph = helper.make_graph(
         nodes,
         "strange",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [images, 3, height, width])],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [images, channels, height, width])],
         [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, output)],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
@@ -76,13 +77,13 @@ def fixed_output(values: np.ndarray, *, width: int, height: int) -> bytes:
     return _to_onnx(nodes, constants, images=1, width=width, height=height, output=values.shape)
 
 
-def mean_color(*, width: int, height: int) -> bytes:
-    """Return a network whose three outputs are the means of its three input channels, for any number of images."""
+def mean_color(*, width: int, height: int, channels: int = 3) -> bytes:
+    """Return a network whose outputs are the means of its input channels, for any number of images."""
     nodes = [
         helper.make_node("GlobalAveragePool", ["image"], ["average"]),
         helper.make_node("Flatten", ["average"], ["answer"], axis=1),
     ]
-    return _to_onnx(nodes, {}, images="N", width=width, height=height, output=("N", 3))
+    return _to_onnx(nodes, {}, images="N", width=width, height=height, output=("N", channels), channels=channels)
 
 
 def color_detector(*, side: int = 64, cell: int = 16) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import trainkit
-from trainkit.bundles._clients import CLIENTS, add_clients, check_clients
+from trainkit.bundles._clients import CLIENTS, add_clients, check_clients, source_of
 from trainkit.errors import BundleError, OutputError, UsageError
 
 SOURCES = Path(trainkit.__file__).parent / "deploy"
@@ -60,13 +60,16 @@ def test_client_is_copied_as_it_is_and_no_more(bundle: Path, name: str) -> None:
     after = {path.relative_to(bundle) for path in bundle.rglob("*")}
     assert after - before == {Path(name), *map(Path, CLIENTS[name])}
     for file in CLIENTS[name]:
-        assert filecmp.cmp(bundle / file, SOURCES / file, shallow=False)
+        assert filecmp.cmp(bundle / file, source_of(file), shallow=False)
 
 
 def test_every_file_of_a_client_is_named() -> None:
     for name in ("cpp", "node", "web"):
-        there = {f"{name}/{path.name}" for path in (SOURCES / name).iterdir()}
-        assert there == set(CLIENTS[name])
+        there = set((SOURCES / name).iterdir())
+        assert there <= {source_of(file) for file in CLIENTS[name]}
+    shared = set((SOURCES / "javascript").iterdir())
+    for name in ("node", "web"):
+        assert shared == {source_of(file) for file in CLIENTS[name]} & shared
 
 
 def test_client_that_is_there_is_not_overwritten(bundle: Path) -> None:

@@ -276,7 +276,7 @@ def test_value_that_is_none_of_its_key_is_refused(tmp_path: Path, keys: str, exp
 @pytest.mark.parametrize("token", ["NaN", "Infinity", "-Infinity"])
 def test_token_that_is_no_json_number_is_refused(tmp_path: Path, token: str) -> None:
     text = json.dumps(FULL).replace("127.5", token, 1)
-    with pytest.raises(BundleError, match=r"manifest\.json is not valid JSON in UTF-8 \((NaN is|a number beyond) "):
+    with pytest.raises(BundleError, match=rf"manifest\.json is not valid JSON in UTF-8 \({token} is no JSON number\)"):
         read_manifest(write(tmp_path, text))
 
 

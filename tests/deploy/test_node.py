@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -19,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import conformance
 import cv2
 import numpy as np
 import pytest
@@ -40,12 +42,15 @@ from strange_models import (
 from tools import do_without
 
 import trainkit
+from trainkit.bundles._clients import copy_clients
 from trainkit.deploy import Classifier, Detector
+from trainkit.deploy.python._manifest import parse_manifest
 from trainkit.errors import BundleError
 
 ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "trainkit" / "deploy" / "node"
 ANSWER = Path(__file__).parent / "answer_with_node.mjs"
+CONFORM = Path(__file__).parent / "conform_with_node.mjs"
 PINNED = json.loads((CLIENT / "package.json").read_text())["dependencies"]
 OPENCV = {"4.12.0": "4.12.0-release.1", "5.0.0": "5.0.0-release.1"}
 both = pytest.mark.parametrize("version", ["4.12.0", pytest.param("5.0.0", marks=pytest.mark.slow)])
@@ -82,7 +87,7 @@ def install(packages: dict[str, str], folder: Path, npm: str) -> None:
 def with_client(bundle: Path, version: str) -> Path:
     """Put the client and its packages into a bundle, and return the folder of the client."""
     modules = installed(version)
-    shutil.copytree(CLIENT, bundle / "node")
+    copy_clients(bundle, ["node"])
     (bundle / "node" / "node_modules").symlink_to(modules)
     return bundle / "node"
 
@@ -318,6 +323,16 @@ def seeing(folder: Path, *, size: tuple[int, int] = (5, 4), before_blob: list[An
     return folder
 
 
+def seeing_grey(folder: Path, **blob: Any) -> Path:
+    """Write a bundle that answers the mean of a grey image."""
+    seeing(folder, before_blob=[{"step": "gray"}], **blob)
+    (folder / "net.onnx").write_bytes(mean_color(width=5, height=4, channels=1))
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**manifest, "output": {"kind": "sigmoid", "class_names": ["grey"]}}), encoding="utf-8")
+    return folder
+
+
 @both
 def test_manifests_by_hand_agree(version: str, tmp_path: Path, photos: list[Path], clients: dict[str, Path]) -> None:
     (tmp_path / "d").mkdir()
@@ -333,6 +348,7 @@ def test_manifests_by_hand_agree(version: str, tmp_path: Path, photos: list[Path
         seeing(tmp_path / "g", before_blob=[pad], size=(7, 3)),
         seeing(tmp_path / "h", before_blob=[pad], size=(3, 8), swapRB=True),
         seeing(tmp_path / "i", crop=True, size=(9, 9)),
+        seeing_grey(tmp_path / "j", swapRB=True, mean=[10, 20, 30]),  # nothing is swapped, the means neither
     ]
     jobs = [{"bundle": bundle, "images": photos, "probabilities": True} for bundle in bundles]
     for bundle, result in zip(bundles, answer(clients[version], jobs), strict=True):
@@ -508,17 +524,17 @@ def test_refusals_are_those_of_the_python_client(tmp_path: Path, clients: dict[s
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"schema": "trainkit/2"}', "{where}: this client reads schema trainkit/1. Received: trainkit/2. Take a"),
+        ('{"schema": "trainkit/2"}', "{where}: this client reads schema trainkit/1. Received: 'trainkit/2'. Take a"),
         ("[1]", "{where}: expected a JSON object. Received: [1]"),
-        ("null", "{where}: expected a JSON object. Received: None"),
+        ("null", "{where}: expected a JSON object. Received: null"),
         ("{", "{where} is not valid JSON in UTF-8 ("),
         ('{"a": NaN}', "{where} is not valid JSON in UTF-8 ("),
         ("\ufeff{}", "{where} is not valid JSON in UTF-8 ("),
         ("\udcff", "{where} is not valid JSON in UTF-8 ("),
         ("[" * 10**6, "{where} is not valid JSON in UTF-8 ("),
-        ("[" * 10**6 + "]" * 10**6, "{where}: expected a JSON object. Received: "),
-        ('{"schema": ' + "[" * 10**5 + "]" * 10**5 + "}", "{where}: this client reads schema trainkit/1. Received: "),
-        ('{"schema": "a\\nb"}', "{where}: this client reads schema trainkit/1. Received: a b. Take a newer client."),
+        ("[" * 10**6 + "]" * 10**6, "{where} is not valid JSON in UTF-8 (nested more than 32 deep). Export"),
+        ('{"schema": ' + "[" * 10**5 + "]" * 10**5 + "}", "{where} is not valid JSON in UTF-8 (nested more"),
+        ('{"schema": "a\\nb"}', "{where}: this client reads schema trainkit/1. Received: 'a\\x0ab'. Take"),
         ('{"schema": "trainkit/1"}', "{where}: `manifest` needs the key `model`. Add it, or export the bundle again."),
         ('{"__proto__": {"schema": "trainkit/1"}}', "{where}: `manifest` needs the key `schema`."),
         (" " * (2**24 + 1), "{where} has more than 16777216 bytes: no manifest. Export the bundle again."),
@@ -531,6 +547,21 @@ def test_what_is_no_manifest(text: str, words: str, tmp_path: Path, clients: dic
     done = run(clients["4.12.0"], "--bundle", tmp_path, "photo.jpg")
     assert done.stderr.startswith(words.format(where=path))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+
+
+def test_conformance_cases_get_their_verdicts_and_sentences(tmp_path: Path) -> None:
+    node = shutil.which("node") or do_without("node", "needs node on PATH")
+    copy_clients(tmp_path, ["node"])
+    cases = conformance.read_cases()
+    texts = json.dumps([base64.b64encode(case["bytes"]).decode() for case in cases])
+    command = [node, str(CONFORM), str(tmp_path / "node")]
+    done = subprocess.run(command, input=texts, capture_output=True, encoding="utf-8", timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    messages = json.loads(done.stdout)
+    assert len(messages) == conformance.COUNT
+    pairs = zip(cases, messages, strict=True)
+    wrong = {case["name"]: said for case, said in pairs if not conformance.agrees(case, said, "a/manifest.json")}
+    assert wrong == {}
 
 
 def test_files_are_checked_before_they_are_read(tmp_path: Path, clients: dict[str, Path]) -> None:
@@ -629,11 +660,13 @@ def test_hostile_manifests_get_a_sentence(version: str, tmp_path: Path, clients:
     assert 5 < sum("answers" in result for result in results) < 200
     for job, result in zip(jobs, results, strict=True):
         assert "\n" not in result.get("error", "")
-        if "answers" in result:  # then the Python client refuses it at most for what this one does not look at
-            try:
-                Classifier(job["bundle"]).probabilities(np.zeros((6, 5, 3), np.uint8))
-            except BundleError as error:
-                assert "unknown key" in str(error), (job, error)
+        path = job["bundle"] / "manifest.json"
+        try:
+            parse_manifest(path.read_bytes(), path)
+        except BundleError as error:
+            assert result.get("error") == str(error)
+        if "answers" in result:
+            Classifier(job["bundle"]).probabilities(np.zeros((6, 5, 3), np.uint8))
 
 
 # The command line
@@ -717,12 +750,36 @@ def test_wrong_usage_ends_with_2(arguments: list[str], words: str, client: Path)
 
 
 def test_packages_that_are_missing_are_named(tiny_bundle: Path, tmp_path: Path, client: Path) -> None:
-    alone = shutil.copytree(CLIENT, tmp_path / "node")
+    copy_clients(tmp_path, ["node"])
+    alone = tmp_path / "node"
     done = run(alone, "--bundle", tiny_bundle, "photo.png")
     assert done.stderr == f"@techstark/opencv-js is not installed. Run npm install in {alone}.\n"
     assert done.returncode == 1
     done = run(alone, "--bundle", tmp_path / "none", "photo.png")
     assert done.stderr.startswith(f"No manifest at {tmp_path / 'none'}. Expected the folder of a bundle")
+
+
+def test_nothing_is_shown_that_a_terminal_obeys(tmp_path: Path, clients: dict[str, Path]) -> None:
+    bundle = fixed(tmp_path / "bundle", [0.2, 0.3, 0.5], output={"class_names": ["a\u202e", "b\u2066c", "\u200fd"]})
+    image = np.zeros((40, 600, 3), np.uint8)
+    for name in ("a\x1b[31m\nb\u202e.png", "b.png"):
+        (tmp_path / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    names = ("a\x1b[31m\nb\u202e.png", "b.png", "no\x1b[2J.png")
+    paths = [tmp_path / name for name in names]
+    done = run(clients["4.12.0"], "--bundle", bundle, *paths, "--annotate", tmp_path / "drawn")
+    first = f"{tmp_path}/a\\x1b[31m\\x0ab\\u202e.png: \\u200fd 0.5000, b\\u2066c 0.3000, a\\u202e 0.2000"
+    assert done.stdout.split("\n")[0] == first
+    assert done.stdout.count("\n") == 2
+    assert done.stderr == f"No such image: {tmp_path}/no\\x1b[2J.png\n"
+    plain = fixed(tmp_path / "plain", [0.2, 0.3, 0.5], output={"class_names": [r"a\u202e", r"b\u2066c", r"\u200fd"]})
+    run(clients["4.12.0"], "--bundle", plain, tmp_path / "b.png", "--annotate", tmp_path / "plain.png")
+    assert np.array_equal(cv2.imread(str(tmp_path / "drawn" / "b.png")), cv2.imread(str(tmp_path / "plain.png")))
+    wrong = run(clients["4.12.0"], "--x\x1b[2J", "a.png")
+    assert (wrong.returncode, r"--x\x1b[2J" in wrong.stderr) == (2, True)
+    refused = run(clients["4.12.0"], "--bundle", fixed(bundle, [0.5], output={"class_names": ["\x1b[2J"]}), "a.png")
+    assert r"Received: ['\x1b[2J']" in refused.stderr
+    shown = done.stdout + done.stderr + wrong.stderr + refused.stderr
+    assert not re.search("[\x1b\u202e\u2066\u200f]", shown)
 
 
 def test_reader_that_goes_away_is_no_crash(client: Path, photos: list[Path]) -> None:

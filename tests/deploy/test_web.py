@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import conformance
 import cv2
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from strange_models import write_caffe_model
 from tools import do_without
 
 import trainkit
+from trainkit.bundles._clients import copy_clients
 from trainkit.deploy import Classifier
 from trainkit.deploy.python._media import read_image
 
@@ -75,7 +77,7 @@ class Site:
         """Serve a copy of a bundle with its page; return its name."""
         name = f"{bundle.name}-{len(list(self.folder.iterdir()))}"
         shutil.copytree(bundle, self.folder / name)
-        shutil.copytree(WEB, self.folder / name / "web")
+        copy_clients(self.folder / name, ["web"])
         if version is not None:
             (self.folder / name / "web" / "opencv.js").symlink_to(self.opencv_js[version])
         return name
@@ -313,6 +315,30 @@ def test_two_classes_with_hostile_names_and_padding(page: Page, site: Site, two_
     assert np.array_equal(page.seen(), expected)
 
 
+def test_page_shows_what_a_browser_would_obey_written_out(
+    page: Page, site: Site, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    names = ["bl\u202eue", "\u2066green", "red\u200f"]
+    copy = edited(tiny_bundle, tmp_path, output={"class_names": names}, source={"run": None, "keras": "a\u202e.keras"})
+    path = copy / "selftest" / "selftest.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    for case in document["images"]:
+        case["label"] = names[["blue", "green", "red"].index(case["label"])]
+    path.write_text(json.dumps(document), encoding="utf-8")
+    page.open(site.url(site.add(copy)))
+    assert page.state() == "agreed", page.text("line") + page.alert()
+    picture = tmp_path / "a\u202egnp.png"
+    picture.write_bytes((copy / "selftest" / "1.png").read_bytes())
+    page.choose(picture)
+    found = page.answer(r"a\u202egnp.png")
+    assert sorted(label for label, _ in found) == [r"\u2066green", r"bl\u202eue", r"red\u200f"]
+    assert page.text("about").startswith(r"a\u202e.keras · 3 classes")
+    attributes = "[...document.querySelectorAll('[title], [alt]')].map(({title, alt}) => title + alt).join()"
+    shown = page.run(f"return document.body.textContent + {attributes}")
+    assert r"bl\u202eue" in shown
+    assert not re.search("[\u202e\u2066\u200f]", shown)
+
+
 def translucent(channels: int) -> np.ndarray:
     """Noise behind every degree of transparency, none and all included."""
     image = np.random.default_rng(channels).integers(0, 256, (40, 60, channels), np.uint8)
@@ -391,7 +417,7 @@ REFUSED_BEFORE_OPENCV: list[tuple[dict[str, Any] | Callable[[Path], None], str]]
     (no_json, "../manifest.json is not valid JSON in UTF-8 ("),
     (
         {"schema": "trainkit/2"},
-        "../manifest.json: this client reads schema trainkit/1. Received: trainkit/2. Take a newer client.",
+        "../manifest.json: this client reads schema trainkit/1. Received: 'trainkit/2'. Take a newer client.",
     ),
     (
         {"output": {"kind": "ssd"}},
@@ -431,7 +457,7 @@ REFUSED_BEFORE_OPENCV: list[tuple[dict[str, Any] | Callable[[Path], None], str]]
     ),
     (
         {"output": {"class_names": ["one", "one", "two"]}},
-        "../manifest.json: `output.class_names` must be a list of different texts, or the name of a text file in",
+        "../manifest.json: `output.class_names` must be a list of 1 to 1000000 different texts, each of 1 to 3999",
     ),
     (
         {"output": {"class_names": "names.txt"}},
@@ -497,6 +523,41 @@ def test_manifest_is_refused_in_a_sentence(
     assert refusal(page, site, tiny_bundle, tmp_path, wrong, None).startswith(sentence)
 
 
+# A worker that does what worker.js does with a manifest, for many of them.
+CONFORM = """
+importScripts("schema.js");
+const toBytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+const messageOf = (text) => {
+  try {
+    contract.parseManifest(toBytes(text), "../manifest.json");
+    return null;
+  } catch (error) {
+    return error instanceof contract.BundleError ? error.message : String(error.stack);
+  }
+};
+self.onmessage = ({ data }) => self.postMessage(data.map(messageOf));
+"""
+
+
+def test_conformance_cases_get_their_verdicts_and_sentences(page: Page, site: Site, tiny_bundle: Path) -> None:
+    name = site.add(tiny_bundle, None)
+    (site.folder / name / "web" / "conform.js").write_text(CONFORM, encoding="utf-8")
+    page.open(site.url(name))
+    cases = conformance.read_cases()
+    script = """
+        const worker = new Worker("conform.js");
+        worker.onmessage = ({data}) => arguments[1](data);
+        worker.onerror = ({message}) => arguments[1](message);
+        worker.postMessage(arguments[0]);
+    """
+    texts = [base64.b64encode(case["bytes"]).decode() for case in cases]
+    messages = page.driver.execute_async_script(script, texts)
+    assert len(messages) == conformance.COUNT, messages
+    pairs = zip(cases, messages, strict=True)
+    wrong = {case["name"]: said for case, said in pairs if not conformance.agrees(case, said, "../manifest.json")}
+    assert wrong == {}
+
+
 def test_manifest_changed_within_a_second_is_read_anew(page: Page, site: Site, tiny_bundle: Path) -> None:
     name = site.add(tiny_bundle, None)
     manifest = site.folder / name / "manifest.json"
@@ -504,7 +565,7 @@ def test_manifest_changed_within_a_second_is_read_anew(page: Page, site: Site, t
         manifest.write_text(json.dumps({"schema": schema}), encoding="utf-8")
         os.utime(manifest, (1e9, 1e9))  # the server tells whole seconds only
         page.open(site.url(name))
-        assert f"Received: {schema}." in page.alert()
+        assert f"Received: '{schema}'." in page.alert()
 
 
 @pytest.mark.slow
@@ -529,7 +590,7 @@ def test_other_script_than_opencv_is_a_sentence(page: Page, site: Site, tiny_bun
     assert page.alert().endswith("). Run npm install in the folder web again.")
 
 
-@pytest.mark.parametrize("script", ["worker.js", "manifest.js", "network.js", "pictures.js"])
+@pytest.mark.parametrize("script", ["worker.js", "schema.js", "manifest.js", "network.js", "pictures.js"])
 def test_missing_script_is_a_sentence(page: Page, site: Site, tiny_bundle: Path, script: str) -> None:
     name = site.add(tiny_bundle, None)
     (site.folder / name / "web" / script).unlink()

@@ -24,12 +24,17 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         *("cpp/classify.cpp", "cpp/trial.hpp", "cpp/network.hpp", "cpp/headers.hpp", "cpp/graph.hpp", "cpp/onnx.hpp"),
         *("cpp/manifest.hpp", "cpp/schema.hpp", "cpp/json.hpp", "cpp/text.hpp", "cpp/CMakeLists.txt"),
     ),
-    "node": ("node/classify.mjs", "node/manifest.mjs", "node/network.mjs", "node/pictures.mjs", "node/package.json"),
+    "node": (
+        *("node/classify.mjs", "node/manifest.mjs", "node/network.mjs", "node/pictures.mjs", "node/package.json"),
+        "node/schema.cjs",
+    ),
     "web": (
         *("web/index.html", "web/style.css", "web/page.js", "web/worker.js", "web/manifest.js", "web/network.js"),
-        *("web/pictures.js", "web/package.json"),
+        *("web/pictures.js", "web/package.json", "web/schema.js"),
     ),
 }
+# What two clients share, by the file that it becomes in each.
+_SHARED = {"node/schema.cjs": "javascript/schema.js", "web/schema.js": "javascript/schema.js"}
 
 
 def check_clients(clients: Sequence[str] | str) -> list[str]:
@@ -92,6 +97,11 @@ def _check_able(client: str, manifest: dict[str, Any]) -> None:
         raise BundleError("The page classifies, and this manifest describes a detector. Take another client.")
 
 
+def source_of(file: str) -> Path:
+    """Return what a file of a client is copied from."""
+    return _SOURCES / _SHARED.get(file, file)
+
+
 def copy_clients(folder: Path, names: Sequence[str]) -> None:
     """Copy clients into a folder in which they are not yet, all of them or none.
 
@@ -107,7 +117,7 @@ def copy_clients(folder: Path, names: Sequence[str]) -> None:
                     if name == "python":
                         copy.write_bytes(build_classify().encode())
                     else:
-                        shutil.copyfile(_SOURCES / file, copy)
+                        shutil.copyfile(source_of(file), copy)
             for made in sorted(Path(temporary).iterdir()):
                 made.rename(folder / made.name)
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -207,6 +208,25 @@ def test_script_prints_any_class_name_where_the_output_has_few_letters(bundle: P
     done = run_script(bundle, "selftest/3.png", options=(), PYTHONIOENCODING="cp1252")  # a pipe in Windows
     assert done.returncode == 0
     assert SPEED.fullmatch(done.stderr)
+
+
+def test_script_shows_nothing_that_a_terminal_obeys(bundle: Path) -> None:
+    edit(bundle, output={"class_names": ["blue\u202e", "gr\u2066een", "\u200fred"]})
+    name = "a\x1b[31m\nb\u202e.png"
+    (bundle / name).write_bytes((bundle / "selftest" / "3.png").read_bytes())
+    done = run_script(bundle, name, "missing\x1b[2J.png", "--annotate", "drawn")
+    assert done.stdout.startswith("a\\x1b[31m\\x0ab\\u202e.png: ")
+    assert done.stdout.count("\n") == 1
+    assert all(shown in done.stdout for shown in ("blue\\u202e ", "gr\\u2066een ", "\\u200fred "))
+    assert "No such image: missing\\x1b[2J.png\n" in done.stderr
+    wrong = run_script(bundle, "--x\x1b[2J", "a.png")
+    assert (wrong.returncode, "--x\\x1b[2J" in wrong.stderr) == (2, True)
+    edit(bundle, output={"class_names": ["blue", "green\x1b[2J", "red"]})
+    refused = run_script(bundle, "selftest/3.png")
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
+    assert "Received: ['blue', 'green\\x1b[2J', 'red']" in refused.stderr
+    shown = done.stdout + done.stderr + wrong.stderr + refused.stderr
+    assert not re.search("[\x1b\u202e\u2066\u200f]", shown)
 
 
 def test_script_leaves_the_bundle_as_it_was(bundle: Path) -> None:

@@ -27,6 +27,12 @@ def test_all_cases_are_there() -> None:
     assert len(CASES) / 5 < accepted < len(CASES) / 2, "a reader that refuses all, or none, is found out"
 
 
+@pytest.mark.parametrize(("page", "words"), [("bundle", "holds {} manifests"), ("changelog", "and {} cases say")])
+def test_pages_count_them_too(page: str, words: str) -> None:
+    text = (conformance.SPEC.parents[2] / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    assert words.format(conformance.COUNT) in text
+
+
 def test_verdict_and_sentence_of_each_case() -> None:
     wrong = {}
     for case in CASES:

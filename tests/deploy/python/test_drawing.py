@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from client import run_script
 
-from trainkit.deploy.python._drawing import save_picture
+from trainkit.deploy.python._drawing import draw, save_picture
 from trainkit.deploy.python._media import Picture, read_image
+from trainkit.deploy.python._values import Prediction
 
 
 def test_script_draws_what_it_found(bundle: Path, tmp_path: Path) -> None:
@@ -23,6 +24,13 @@ def test_script_draws_what_it_found(bundle: Path, tmp_path: Path) -> None:
     wrong = run_script(bundle, "selftest/1.png", "--annotate", str(tmp_path / "one.txt"))
     assert (wrong.returncode, (tmp_path / "one.txt").exists()) == (1, False)
     assert "one.txt. Expected a name that ends in .png or .jpg." in wrong.stderr
+
+
+def test_letters_that_a_terminal_obeys_are_drawn_written_out() -> None:
+    black = np.zeros((40, 600, 3), np.uint8)
+    drawn = draw(black, [Prediction("a\x1b\u202eb", 0.5)])
+    assert np.array_equal(drawn, draw(black, [Prediction("a\\x1b\\u202eb", 0.5)]))
+    assert not np.array_equal(drawn, draw(black, [Prediction("a??b", 0.5)]))
 
 
 def test_script_draws_on_frames(bundle: Path, film: Path, tmp_path: Path) -> None:

@@ -19,14 +19,15 @@ import {
   BundleError,
   MAX_TEXT_BYTES,
   areAll,
+  harmless,
   isFileName,
   isFolder,
   isNumber,
   isObject,
   isText,
+  parseJson,
   readBeside,
   readManifest,
-  toText,
 } from './manifest.mjs';
 import { MAX_TOLERANCE, describe, draw, exponent, hasEngines, largest, open, openCvVersion } from './network.mjs';
 import { decodeImage, isVideo, listFiles, pictureOf, readFrames, readImage, writeImage } from './pictures.mjs';
@@ -81,7 +82,7 @@ function readCases(folder, classes) {
   }
   try {
     const bytes = readBeside(folder, 'selftest.json', 'self-test', MAX_TEXT_BYTES);
-    const { images: cases, tolerance = 1e-5 } = JSON.parse(toText(bytes));
+    const { images: cases, tolerance = 1e-5 } = parseJson(bytes);
     if (!(isNumber(tolerance) && tolerance > 0 && tolerance <= MAX_TOLERANCE)) {
       throw new TypeError(`\`tolerance\` must be above 0, at most ${MAX_TOLERANCE}`);
     }
@@ -189,7 +190,7 @@ async function answerInputs(options) {
   for await (const [name, image] of readInputs(options, complain)) {
     try {
       const found = await network.predict(image, options);
-      console.log(`${name}: ${describe(found)}`);
+      console.log(harmless(`${name}: ${describe(found)}`));
       if (options.annotate === undefined) continue;
       await writeImage(pictureOf(options.annotate, options.inputs, name), draw(image, found));
     } catch (error) {
@@ -205,7 +206,7 @@ async function main(args) {
   try {
     options = parseOptions(args);
   } catch (error) {
-    console.error(`${USAGE}\nclassify.mjs: error: ${error.message.replace(/\s+/g, ' ')}`);
+    console.error(`${USAGE}\nclassify.mjs: error: ${harmless(error.message.replace(/\s+/g, ' '))}`);
     return 2;
   }
   if (options.help) {
@@ -217,7 +218,7 @@ async function main(args) {
   try {
     if (!options.selftest) return await answerInputs(options);
     const { ok, line } = await selftest(options.bundle);
-    console.log(line);
+    console.log(harmless(line));
     return ok ? 0 : 1;
   } catch (error) {
     if (!(error instanceof BundleError)) throw error;

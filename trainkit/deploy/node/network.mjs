@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import path from 'node:path';
 
-import { BundleError, MAX_TEXT_BYTES, isCount, readBeside, readManifest } from './manifest.mjs';
+import { BundleError, MAX_TEXT_BYTES, harmless, isCount, readBeside, readManifest } from './manifest.mjs';
 import { MAX_PIXELS, decodeImage, load, readImage } from './pictures.mjs';
 
 export const MAX_TOLERANCE = 1e-3; // beyond rounding: what is further off is another answer
@@ -222,6 +222,8 @@ class Network {
   #withBlob({ data, width, height }, changes, use) {
     if (!this.#net) throw new BundleError('This bundle is closed. Open it again.');
     const { scalefactor, size, mean, swapRB, crop } = { ...this.#manifest.blob, ...changes };
+    // Of a grey image there is nothing to swap, but an OpenCV may swap the means even so.
+    const isSwapped = swapRB && this.#steps('gray').length === 0;
     const padding = this.#steps('pad').map(() => paddingToAspect(width, height, size));
     const describe = (reason) => `OpenCV cannot make a blob of this image (${reason}). Cut or scale it.`;
     return withOpenCv(describe, (keep) => {
@@ -239,7 +241,7 @@ class Network {
       }
       return use(
         keep(
-          cv.blobFromImage(image, scalefactor, new cv.Size(...size), new cv.Scalar(...mean), swapRB, crop, cv.CV_32F),
+          cv.blobFromImage(image, scalefactor, new cv.Size(...size), new cv.Scalar(...mean), isSwapped, crop, cv.CV_32F),
         ),
       );
     });
@@ -386,7 +388,7 @@ export function draw({ data, width, height }, found) {
       const picture = keep(new cv.Mat(height, width, cv.CV_8UC3));
       picture.data.set(data);
       const write = (text, x, y) => {
-        const plain = text.replace(/[^ -~]/gu, '?'); // OpenCV's fonts have no other letters
+        const plain = harmless(text).replace(/[^ -~]/gu, '?'); // OpenCV's fonts have no other letters
         const corner = new cv.Point(x + Math.trunc(plain.length * 19 * scale) + 4, y + lineHeight);
         cv.rectangle(picture, new cv.Point(x, y), corner, new cv.Scalar(0, 0, 0), cv.FILLED);
         const base = new cv.Point(x + 2, y + lineHeight - Math.trunc(9 * scale));

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, List, Sequence
+from typing import Any, Callable, List, NoReturn, Sequence
 
 import cv2
 import numpy as np
@@ -20,7 +20,13 @@ from trainkit.deploy.python._media import list_inputs, read_pictures
 from trainkit.deploy.python._opencv import has_engines
 from trainkit.deploy.python._prediction import answer_pictures, describe_speed, open_bundle
 from trainkit.deploy.python._selftest import describe_file_check, selftest
+from trainkit.deploy.python._showing import harmless
 from trainkit.deploy.python._values import NOTHING_FOUND, BundleError, Detection, Prediction
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(harmless(message))  # a name that a shell put in for `*` may hold anything
 
 
 def _describe(found: Sequence[Prediction | Detection]) -> str:
@@ -37,7 +43,7 @@ def _answer_inputs(network: Any, options: argparse.Namespace) -> int:
 
     def complain(error: BundleError, _: Any = None) -> None:
         problems.append(error)
-        print(error, file=sys.stderr, flush=True)
+        print(harmless(str(error)), file=sys.stderr, flush=True)
 
     files = list_inputs(options.inputs, complain)
     pictures = read_pictures(files, complain, camera=options.camera, every=options.every)
@@ -47,7 +53,7 @@ def _answer_inputs(network: Any, options: argparse.Namespace) -> int:
         for picture, found in answer_pictures(
             pictures, _predict_many(network, options), batch=options.batch, complain=complain
         ):
-            print(f"{picture.name}: {_describe(found)}", flush=True)
+            print(harmless(f"{picture.name}: {_describe(found)}"), flush=True)
             if options.annotate is not None:
                 save_picture(options.annotate, picture, draw(picture.image, found), several=several)
             count += 1
@@ -84,7 +90,7 @@ def _run_selftest(bundle: Path) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Classify images with the model beside this file.")
+    parser = _Parser(description="Classify images with the model beside this file.")
     parser.add_argument("inputs", nargs="*", metavar="INPUT", help="images, folders, and videos by suffix, as .mp4")
     parser.add_argument("--camera", type=int, metavar="N", help="what camera N sees, until Ctrl-C")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="of a video or camera, each Nth frame")
@@ -119,10 +125,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         network = open_bundle(bundle, backend=options.backend, target=options.target)
         return _answer_inputs(network, options)
     except ValueError as error:
-        print(error, file=sys.stderr)
+        print(harmless(str(error)), file=sys.stderr)
         return 2
     except BundleError as error:
-        print(error, file=sys.stderr)
+        print(harmless(str(error)), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

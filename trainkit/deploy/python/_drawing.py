@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from trainkit.deploy.python._media import Picture
+from trainkit.deploy.python._showing import harmless
 from trainkit.deploy.python._values import NOTHING_FOUND, BundleError, Detection, Prediction
 
 
@@ -31,7 +32,7 @@ def draw(image_bgr: np.ndarray, found: Sequence[Prediction | Detection]) -> np.n
 
 
 def _write(picture: np.ndarray, text: str, corner: Tuple[int, int], scale: float) -> None:
-    plain = text.encode("ascii", "replace").decode()  # OpenCV's fonts have no other letters
+    plain = harmless(text).encode("ascii", "replace").decode()  # OpenCV's fonts have no other letters
     left, top = corner
     width = cv2.getTextSize(plain, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0][0]
     bottom = top + int(30 * scale)

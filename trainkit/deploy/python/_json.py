@@ -27,7 +27,7 @@ def parse_json(data: bytes) -> Any:
             object_pairs_hook=_to_object,
             parse_int=_to_whole,
             parse_float=_to_number,
-            parse_constant=_to_number,
+            parse_constant=_no_constant,
         )
     except RecursionError as error:
         raise ValueError(f"nested more than {MAX_DEPTH} deep") from error
@@ -44,9 +44,11 @@ def _to_object(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     return found
 
 
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")  # but Python would read it
+
+
 def _to_number(text: str) -> float:
-    if text == "NaN":  # which Python would read, and no other
-        raise ValueError("NaN is no JSON number")
     number = float(text)
     if not math.isfinite(number):
         raise ValueError("a number beyond range")

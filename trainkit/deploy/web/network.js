@@ -154,11 +154,18 @@ function applyBeforeBlob(image, keep) {
   return image;
 }
 
+/** Whether red and blue are swapped: of a grey image nothing is, but an OpenCV may swap the means even so. */
+function isSwapped() {
+  const { before_blob: steps = [], blob } = network.manifest;
+  return blob.swapRB && !steps.some(({ step }) => step === "gray");
+}
+
 /** Run the network on an image: { width, height, bgr }. Return { probabilities, pixels of the blob, milliseconds }. */
 function run({ width, height, bgr }) {
   const { blob, output } = network.manifest;
   const start = performance.now();
   const size = new cv.Size(...blob.size);
+  const swap = isSwapped();
   const mean = new cv.Scalar(...blob.mean, ...[0, 0, 0, 0].slice(blob.mean.length));
   return withMats((keep) => {
     let image, input, pixels;
@@ -166,7 +173,7 @@ function run({ width, height, bgr }) {
       image = keep(new cv.Mat(height, width, cv.CV_8UC3));
       image.data.set(bgr);
       image = applyBeforeBlob(image, keep);
-      input = keep(cv.blobFromImage(image, blob.scalefactor, size, mean, blob.swapRB, blob.crop, cv.CV_32F));
+      input = keep(cv.blobFromImage(image, blob.scalefactor, size, mean, swap, blob.crop, cv.CV_32F));
     } catch (error) {
       if (error instanceof Refusal) throw error;
       throw new Refusal(`OpenCV cannot make a blob of this image (${reason(error)}). Cut or scale it.`);
@@ -181,7 +188,7 @@ function run({ width, height, bgr }) {
     const probabilities = toProbabilities(answer, output);
     const milliseconds = performance.now() - start;
     // the resized pixels, before mean and scale, are exact in every OpenCV
-    pixels = keep(cv.blobFromImage(image, 1, size, new cv.Scalar(0, 0, 0, 0), blob.swapRB, blob.crop, cv.CV_32F));
+    pixels = keep(cv.blobFromImage(image, 1, size, new cv.Scalar(0, 0, 0, 0), swap, blob.crop, cv.CV_32F));
     return { probabilities, pixels: Uint8Array.from(pixels.data32F), milliseconds };
   });
 }

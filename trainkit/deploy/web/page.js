@@ -132,9 +132,9 @@ async function takeFile(file) {
     if (mine !== newest) return;
     URL.revokeObjectURL($("photo").src);
     $("photo").src = URL.createObjectURL(file);
-    $("photo").alt = file.name;
+    $("photo").alt = answer.name;
     showStage("photo");
-    $("spoken").textContent = `${file.name}: ${showAnswer(answer)}`;
+    $("spoken").textContent = `${answer.name}: ${showAnswer(answer)}`;
   } catch (error) {
     if (mine === newest) complain(error.message);
   } finally {

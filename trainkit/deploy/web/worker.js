@@ -1,11 +1,13 @@
 // The worker: it holds OpenCV and the network, so that the page never waits, and may forbid the `eval` that opencv.js
 // needs. Nothing leaves the machine.
 //
+// What it replies is harmless to show: control characters and the like are written out.
+//
 // It is asked { id, task, value } and replies { id, progress } as often as it likes, then { id, answer } or
 // { id, refusal }.
 "use strict";
 
-importScripts("manifest.js", "network.js", "pictures.js"); // they share one scope with this file
+importScripts("schema.js", "manifest.js", "network.js", "pictures.js"); // they share one scope with this file
 
 /** Open the bundle, in the order of classify.py. Return what the page shows of it. */
 async function open(_, progress) {
@@ -23,7 +25,7 @@ async function open(_, progress) {
   network = { manifest, checked, net: readNet(data, graph, manifest.model, manifest.opencv?.engine) };
   const { source: { application, keras, run } = {}, blob, output } = manifest;
   const name = String(application ?? keras ?? run ?? "").replace(/^\d{8}-\d{6}-/, ""); // a run begins with its time
-  return { name, size: blob.size, classes: output.class_names.length, version };
+  return { name: harmless(name), size: blob.size, classes: output.class_names.length, version };
 }
 
 /** Classify a file, or a frame that is a bitmap already. */
@@ -31,9 +33,12 @@ async function classify({ file, name, frame, top }) {
   const { probabilities, pixels, milliseconds } = run(frame ? toPixels(frame, name) : await decode(file, name));
   const names = network.manifest.output.class_names;
   const order = Array.from(probabilities.keys()).sort((a, b) => probabilities[b] - probabilities[a]);
-  const found = order.slice(0, top).map((index) => ({ label: names[index], probability: probabilities[index] }));
+  const found = order.slice(0, top).map((index) => ({
+    label: harmless(names[index]),
+    probability: probabilities[index],
+  }));
   const [width, height] = network.manifest.blob.size;
-  return { found, milliseconds, seen: { width, height, rgba: toRGBA(pixels) } };
+  return { name: harmless(name), found, milliseconds, seen: { width, height, rgba: toRGBA(pixels) } };
 }
 
 /** Return what selftest.json says: { cases, tolerance }; null where there is none. */
@@ -43,13 +48,15 @@ async function readSelftest() {
   const bytes = await readBytes("selftest/selftest.json", { missing: null, large });
   if (bytes === null) return null;
   try {
-    const { images: cases, tolerance = 1e-5 } = JSON.parse(decodeText(bytes));
+    const { images: cases, tolerance = 1e-5 } = contract.parseJson(bytes);
     if (!isNumber(tolerance) || !(tolerance > 0 && tolerance <= MAX_TOLERANCE)) {
       throw new Error(`\`tolerance\` must be above 0, at most ${MAX_TOLERANCE}`);
     }
     const classes = network.manifest.output.class_names.length;
     const complete = ({ png, original = png, label, pixel_sha256: checksum, probabilities }) =>
-      [png, original].every(isFile) && [label, checksum].every(isText) && areNumbers(probabilities, classes, classes);
+      [png, original].every(isFileName) &&
+      [label, checksum].every(isText) &&
+      areAll(probabilities, isNumber, classes, classes);
     if (cases.length === 0 || !cases.every(complete)) {
       throw new Error("it needs a file, a label, a checksum and a probability for each class, of at least one image");
     }
@@ -74,7 +81,8 @@ async function selftest(_, progress) {
     return { ok: null, line };
   }
   const { cases, tolerance } = test;
-  progress(`Testing this machine, 1 of ${cases.length}`, cases.map(({ png, label }) => ({ png, label })));
+  const offered = cases.map(({ png, label }) => ({ png, label: harmless(label) }));
+  progress(`Testing this machine, 1 of ${cases.length}`, offered);
   const names = network.manifest.output.class_names;
   const tally = { labels: 0, inputs: 0, originals: 0, sameOriginals: 0, difference: 0 };
   for (const [index, expected] of cases.entries()) {
@@ -95,7 +103,7 @@ async function selftest(_, progress) {
   }
   const inputsEqual = canHash() ? tally.inputs === cases.length : true;
   const ok = tally.labels === cases.length && inputsEqual && tally.difference <= tolerance;
-  return { ok, line: describe(tally, cases.length, ok) };
+  return { ok, line: harmless(describe(tally, cases.length, ok)) };
 }
 
 const isSame = (one, other) =>
@@ -122,7 +130,7 @@ self.onmessage = async ({ data: { id, task, value } }) => {
   try {
     self.postMessage({ id, answer: await TASKS[task](value, progress) });
   } catch (error) {
-    const refusal = error instanceof Refusal ? error.message : `OpenCV stopped (${reason(error)}). Reload the page.`;
-    self.postMessage({ id, refusal });
+    const refusal = error instanceof Refusal ? error : new Refusal(`OpenCV stopped (${reason(error)}). Reload the page.`);
+    self.postMessage({ id, refusal: refusal.message });
   }
 };
