@@ -4,45 +4,21 @@
 
 from __future__ import annotations
 
-import json
 import random
-import shutil
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import conformance
 import pytest
-from cpp_client import SOURCE, WARNINGS
-from tools import do_without
+from cpp_client import build_reader, read
 
 from trainkit.deploy.python._json import parse_json
 
-SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program that reads many manifests; see its head for what it takes and writes."""
-    if shutil.which("c++") is None:
-        do_without("cpp", "the C++ client cannot be built: there is no c++ (Debian: g++)")
-    program = tmp_path_factory.mktemp("reader") / "read_manifests"
-    source = Path(__file__).with_name("read_manifests.cpp")
-    command = ["c++", "-std=c++11", *WARNINGS, *SANITIZERS, "-I", str(SOURCE), str(source), "-o", str(program)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return program
-
-
-def read(reader: Path, texts: list[bytes]) -> list[str | None]:
-    """Return for each manifest what is wrong with it."""
-    fed = b"".join(b"%08x\n%b" % (len(text), text) for text in texts)
-    done = subprocess.run([reader], input=fed, capture_output=True, timeout=600)
-    assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode(errors="replace")[-3000:]
-    sentences = [json.loads(line)["sentence"] for line in done.stdout.splitlines()]
-    assert len(sentences) == len(texts)
-    return sentences
+    return build_reader("read_manifests", tmp_path_factory.mktemp("reader"))
 
 
 def test_corpus_is_read_as_by_every_client(reader: Path) -> None:
