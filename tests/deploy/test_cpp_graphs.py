@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import re
 import time
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def test_damaged_graphs_get_pythons_sentence(reader: Path) -> None:
         assert sentence == sentence_about(data), data
 
 
+@pytest.mark.timing
 def test_much_of_nothing_is_read_fast(reader: Path) -> None:
     weights = protobuf((1, b"\x80\x80\x40"), (2, 1), (8, b"w"), (9, bytes(2**22)))
     nodes = [(1, protobuf((4, b"Relu"), (1, b"x"), (2, b"x")))] * 50_000
@@ -98,18 +100,21 @@ def test_weights_in_another_file_are_not_read(program: Path, photo: Path, tmp_pa
     assert "in another file, which could be any file of this machine. Save it with all its weights" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "name", ["Gather axis 4", "Gather axis -5", "CumSum as usual", "Conv", "Classifier", "no graph outputs"]
+)
 def test_network_that_dies_only_when_tried_is_a_sentence(
-    program: Path, opencv: str, photo: Path, tmp_path: Path, graphs: dict[str, bytes]
+    program: Path, opencv: str, photo: Path, tmp_path: Path, graphs: dict[str, bytes], name: str
 ) -> None:
-    """Which ones those are depends on the OpenCV; none ends the client."""
+    """Of the first three OpenCV 4.6 dies; none ends the client."""
+    data = {**graphs, **harmless_graphs()}[name]
+    assert sentence_about(data) is None
     folder = write_manifest(tmp_path, BY_HAND, blob={"size": [SIDE, SIDE]})
-    passing = [name for name, data in graphs.items() if sentence_about(data) is None]
-    assert len(passing) > 40
-    died = 0
-    for name in passing:
-        (folder / "net.onnx").write_bytes(graphs[name])
-        done = run(program, folder, photo)
-        assert done.returncode in (0, 1), (name, done)
-        assert len(done.stdout.splitlines()) + len(done.stderr.splitlines()) == 1, (name, done)
-        died += f"OpenCV {opencv} dies of {folder}/net.onnx (" in done.stderr
-    assert died < 10
+    (folder / "net.onnx").write_bytes(data)
+    done = run(program, folder, photo)
+    assert done.returncode in (0, 1), done
+    assert len(done.stdout.splitlines()) + len(done.stderr.splitlines()) == 1, done
+    if opencv == "4.6.0" and name in ("Gather axis 4", "Gather axis -5", "CumSum as usual"):
+        assert re.fullmatch(
+            rf"OpenCV 4\.6\.0 dies of {folder}/net\.onnx \(SIG(ABRT|SEGV)\)\. Take another file or, .*\n", done.stderr
+        )

@@ -125,6 +125,7 @@ def test_what_came_is_shown_cut_and_harmless(reader: Path, text: bytes, sentence
     assert read(reader, [text]) == [f": expected a JSON object. Received: {sentence}"]
 
 
+@pytest.mark.timing
 def test_much_json_is_read_fast(reader: Path) -> None:
     keys = b",".join(b'"k%d":1' % number for number in range(10**5))
     needs: Any = ": `manifest` needs the key `schema`. Add it, or export the bundle again."
