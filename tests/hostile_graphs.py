@@ -39,7 +39,9 @@ class Net:
                 for name, value in self.constants.items()
             ],
         )
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=7)
+        return helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=7, producer_name="trainkit"
+        )
 
     def bytes(self) -> bytes:
         """Return what would stand in the file."""

@@ -51,6 +51,8 @@ ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "trainkit" / "deploy" / "node"
 ANSWER = Path(__file__).parent / "answer_with_node.mjs"
 CONFORM = Path(__file__).parent / "conform_with_node.mjs"
+CHECK_GRAPHS = Path(__file__).parent / "check_graphs_with_node.mjs"
+GRAPHS = ROOT / "trainkit" / "deploy" / "spec" / "graphs.json"
 PINNED = json.loads((CLIENT / "package.json").read_text())["dependencies"]
 OPENCV = {"4.12.0": "4.12.0-release.1", "5.0.0": "5.0.0-release.1"}
 both = pytest.mark.parametrize("version", ["4.12.0", pytest.param("5.0.0", marks=pytest.mark.slow)])
@@ -562,6 +564,20 @@ def test_conformance_cases_get_their_verdicts_and_sentences(tmp_path: Path) -> N
     pairs = zip(cases, messages, strict=True)
     wrong = {case["name"]: said for case, said in pairs if not conformance.agrees(case, said, "a/manifest.json")}
     assert wrong == {}
+
+
+def test_graphs_of_the_corpus_get_their_sentences(tmp_path: Path) -> None:
+    node = shutil.which("node") or do_without("node", "needs node on PATH")
+    copy_clients(tmp_path, ["node"])
+    cases = json.loads(GRAPHS.read_text(encoding="utf-8"))["cases"]
+    texts = json.dumps([case["base64"] for case in cases])
+    command = [node, str(CHECK_GRAPHS), str(tmp_path / "node")]
+    done = subprocess.run(command, input=texts, capture_output=True, encoding="utf-8", timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    messages = json.loads(done.stdout)
+    assert len(messages) == len(cases) >= 200
+    said = [message and message.removeprefix("FILE ") for message in messages]
+    assert said == [case["sentence"] for case in cases]
 
 
 def test_files_are_checked_before_they_are_read(tmp_path: Path, clients: dict[str, Path]) -> None:

@@ -523,6 +523,7 @@ def test_manifest_is_refused_in_a_sentence(
     assert refusal(page, site, tiny_bundle, tmp_path, wrong, None).startswith(sentence)
 
 
+GRAPHS = Path(__file__).parents[2] / "trainkit" / "deploy" / "spec" / "graphs.json"
 # A worker that does what worker.js does with a manifest, for many of them.
 CONFORM = """
 importScripts("schema.js");
@@ -537,6 +538,38 @@ const messageOf = (text) => {
 };
 self.onmessage = ({ data }) => self.postMessage(data.map(messageOf));
 """
+
+
+CHECK_GRAPHS = """
+importScripts("schema.js", "graph.js");
+const toBytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+const messageOf = (text) => {
+  try {
+    graphs.checkOnnx(toBytes(text), "FILE");
+    return null;
+  } catch (error) {
+    return error instanceof contract.BundleError ? error.message : String(error.stack);
+  }
+};
+self.onmessage = ({ data }) => self.postMessage(data.map(messageOf));
+"""
+
+
+def test_graphs_of_the_corpus_get_their_sentences(page: Page, site: Site, tiny_bundle: Path) -> None:
+    name = site.add(tiny_bundle, None)
+    (site.folder / name / "web" / "check.js").write_text(CHECK_GRAPHS, encoding="utf-8")
+    page.open(site.url(name))
+    cases = json.loads(GRAPHS.read_text(encoding="utf-8"))["cases"]
+    script = """
+        const worker = new Worker("check.js");
+        worker.onmessage = ({data}) => arguments[1](data);
+        worker.onerror = ({message}) => arguments[1](message);
+        worker.postMessage(arguments[0]);
+    """
+    messages = page.driver.execute_async_script(script, [case["base64"] for case in cases])
+    assert len(messages) == len(cases) >= 200
+    said = [message and message.removeprefix("FILE ") for message in messages]
+    assert said == [case["sentence"] for case in cases]
 
 
 def test_conformance_cases_get_their_verdicts_and_sentences(page: Page, site: Site, tiny_bundle: Path) -> None:
@@ -590,7 +623,7 @@ def test_other_script_than_opencv_is_a_sentence(page: Page, site: Site, tiny_bun
     assert page.alert().endswith("). Run npm install in the folder web again.")
 
 
-@pytest.mark.parametrize("script", ["worker.js", "schema.js", "manifest.js", "network.js", "pictures.js"])
+@pytest.mark.parametrize("script", ["worker.js", "schema.js", "graph.js", "manifest.js", "network.js", "pictures.js"])
 def test_missing_script_is_a_sentence(page: Page, site: Site, tiny_bundle: Path, script: str) -> None:
     name = site.add(tiny_bundle, None)
     (site.folder / name / "web" / script).unlink()

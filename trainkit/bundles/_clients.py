@@ -26,15 +26,18 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     ),
     "node": (
         *("node/classify.mjs", "node/manifest.mjs", "node/network.mjs", "node/pictures.mjs", "node/package.json"),
-        "node/schema.cjs",
+        *("node/schema.cjs", "node/graph.cjs"),
     ),
     "web": (
         *("web/index.html", "web/style.css", "web/page.js", "web/worker.js", "web/manifest.js", "web/network.js"),
-        *("web/pictures.js", "web/package.json", "web/schema.js"),
+        *("web/pictures.js", "web/package.json", "web/schema.js", "web/graph.js"),
     ),
 }
 # What two clients share, by the file that it becomes in each.
-_SHARED = {"node/schema.cjs": "javascript/schema.js", "web/schema.js": "javascript/schema.js"}
+_SHARED = {
+    **{"node/schema.cjs": "javascript/schema.js", "web/schema.js": "javascript/schema.js"},
+    **{"node/graph.cjs": "javascript/graph.js", "web/graph.js": "javascript/graph.js"},
+}
 
 
 def check_clients(clients: Sequence[str] | str) -> list[str]:

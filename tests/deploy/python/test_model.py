@@ -35,6 +35,15 @@ def test_model_whose_size_differs_is_refused(bundle: Path) -> None:
         Classifier(bundle)
 
 
+def test_size_of_a_model_is_looked_at_before_it_is_read(bundle: Path) -> None:
+    os.truncate(bundle / "model.onnx", 2**40)  # no disk has so much; it has no blocks
+    with pytest.raises(BundleError, match=r"model\.onnx has more than 2147483647 bytes, too many for the model\. Name"):
+        Classifier(bundle)
+    os.truncate(bundle / "model.onnx", 2**31 - 1)
+    with pytest.raises(BundleError, match=r"model\.onnx has 2147483647 bytes; the manifest says \d+\. Copy"):
+        Classifier(bundle)
+
+
 @pytest.mark.parametrize("instead", ["nothing", "folder", "dangling link"])
 def test_model_that_is_missing_is_named(bundle: Path, instead: str) -> None:
     (bundle / "model.onnx").unlink()
@@ -120,7 +129,7 @@ def test_read_net_raises_a_sentence_on_one_line() -> None:
     with pytest.raises(
         BundleError, match=r"^OpenCV \S+ cannot read the model \(.{20,200}\)\. Copy or export the bundle again\.$"
     ):
-        read_net(b"not a model", "onnx")
+        read_net(b"\x08\x07", "onnx")  # a model without a graph
 
 
 @OPENCV_5

@@ -31,7 +31,7 @@ export const isFolder = (file) => stat(file)?.isDirectory() ?? false;
 /** Return what the operating system says, without its code and the file's name. */
 export const reasonOf = (error) => /: (.*?),/.exec(error.message)?.[1] ?? error.message;
 
-function readBytes(file) {
+export function readBytes(file) {
   try {
     return fs.readFileSync(file);
   } catch (error) {
@@ -40,7 +40,10 @@ function readBytes(file) {
 }
 
 /** Return the bytes of a file that a manifest names; a link must not lead out of the folder. */
-export function readBeside(folder, name, purpose, most = Infinity) {
+export const readBeside = (...named) => readBytes(findBeside(...named));
+
+/** Return the path of such a file, without reading it. */
+export function findBeside(folder, name, purpose, most = Infinity) {
   const file = path.join(folder, name);
   if (!isFile(file)) {
     throw new BundleError(`${file} is missing: the manifest names it as the ${purpose}. Copy it there.`);
@@ -51,7 +54,7 @@ export function readBeside(folder, name, purpose, most = Infinity) {
   if (fs.statSync(file).size > most) {
     throw new BundleError(`${file} has more than ${most} bytes, too many for the ${purpose}. Name another file.`);
   }
-  return readBytes(file);
+  return file;
 }
 
 /** Read and check the manifest of a bundle, by its folder or its own name; class names in a file are read too. */

@@ -1,12 +1,15 @@
 // A network in OpenCV: from pixels to what is in them, in the order and the numbers of the Python client.
 
 import { createHash } from 'node:crypto';
+import fs from 'node:fs';
 import path from 'node:path';
 
-import { BundleError, MAX_TEXT_BYTES, harmless, isCount, readBeside, readManifest } from './manifest.mjs';
+import graphs from './graph.cjs';
+import { BundleError, MAX_TEXT_BYTES, harmless, findBeside, isCount, readBeside, readBytes, readManifest } from './manifest.mjs';
 import { MAX_PIXELS, decodeImage, load, readImage } from './pictures.mjs';
 
 export const MAX_TOLERANCE = 1e-3; // beyond rounding: what is further off is another answer
+const MAX_MODEL_BYTES = 2 ** 31 - 1; // no protobuf message is larger
 const NOTHING_FOUND = 'nothing above the confidence asked for';
 
 let cv; // the module of opencv-js, once it has started
@@ -88,14 +91,16 @@ function checkOpenCv({ minimum = '4.5.5' }) {
 }
 
 function readModel(folder, model) {
-  const file = path.join(folder, model.file);
-  const data = readBeside(folder, model.file, 'model');
-  if (data.length !== (model.bytes ?? data.length)) {
-    throw new BundleError(`${file} has ${data.length} bytes; the manifest says ${model.bytes}. Copy the bundle again.`);
+  const file = findBeside(folder, model.file, 'model', MAX_MODEL_BYTES);
+  const { size } = fs.statSync(file);
+  if (size !== (model.bytes ?? size)) {
+    throw new BundleError(`${file} has ${size} bytes; the manifest says ${model.bytes}. Copy the bundle again.`);
   }
+  const data = readBytes(file);
   if (model.sha256 && createHash('sha256').update(data).digest('hex') !== model.sha256) {
     throw new BundleError(`${file} does not match the sha256 in the manifest: it was changed. Copy the bundle again.`);
   }
+  if (model.format === 'onnx') graphs.checkOnnx(data, file);
   return data;
 }
 

@@ -58,7 +58,7 @@ class _Rule(NamedTuple):
     least: float = -_ANY
     most: float = _ANY
     no_zero: bool = False
-    product: float = _ANY
+    product: float = float("inf")
     some: bool = False
 
 

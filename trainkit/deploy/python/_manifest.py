@@ -13,7 +13,8 @@ from trainkit.deploy.python._showing import harmless, shown
 from trainkit.deploy.python._values import MAX_CLASSES, MAX_MANIFEST_BYTES, BundleError
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """Return what is in a file of a bundle."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -39,7 +40,7 @@ def read_manifest(bundle: str | Path) -> Dict[str, Any]:
         raise BundleError(f"No manifest at {path}. Expected the folder of a bundle, with manifest.json in it.")
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise BundleError(f"{path} has more than {MAX_MANIFEST_BYTES} bytes: no manifest. Export the bundle again.")
-    data = parse_manifest(_read_bytes(path), path)
+    data = parse_manifest(read_bytes(path), path)
     output = data["output"]
     if isinstance(output["class_names"], str):
         output["class_names"] = read_class_names(path.parent, output["class_names"])
@@ -64,7 +65,16 @@ def parse_manifest(data: bytes, where: Any = "manifest") -> Dict[str, Any]:
 
 
 def read_beside(folder: Path, name: str, purpose: str, most: int | None = None) -> bytes:
-    """Return the bytes of a file that a manifest names; a link must not lead out of the folder."""
+    """Return the bytes of a file that a manifest names; see `find_beside`."""
+    return read_bytes(find_beside(folder, name, purpose, most))
+
+
+def find_beside(folder: Path, name: str, purpose: str, most: int | None = None) -> Path:
+    """Return the path of a file that a manifest names; a link must not lead out of the folder.
+
+    Raises:
+        BundleError: there is none, or it has more bytes than there may be.
+    """
     path = folder / name
     if path.resolve().parent != folder.resolve():
         raise BundleError(f"{path} is a link that leaves the bundle. Put the file itself there.")
@@ -72,7 +82,7 @@ def read_beside(folder: Path, name: str, purpose: str, most: int | None = None) 
         raise BundleError(f"{path} is missing: the manifest names it as the {purpose}. Copy it there.")
     if most is not None and path.stat().st_size > most:
         raise BundleError(f"{path} has more than {most} bytes, too many for the {purpose}. Name another file.")
-    return _read_bytes(path)
+    return path
 
 
 def read_class_names(folder: Path, name: str) -> List[str]:

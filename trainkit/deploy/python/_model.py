@@ -12,17 +12,18 @@ import cv2
 import numpy as np
 
 from trainkit.deploy.python._graph import check_graph
-from trainkit.deploy.python._manifest import read_beside
+from trainkit.deploy.python._manifest import find_beside, read_bytes
 from trainkit.deploy.python._opencv import has_engines
-from trainkit.deploy.python._values import BundleError
+from trainkit.deploy.python._values import MAX_MODEL_BYTES, BundleError
 
 
 def read_model(folder: Path, model: Dict[str, Any]) -> bytes:
     """Return the bytes of the model file; raise unless they are those that the manifest describes."""
-    path = folder / model["file"]
-    data = read_beside(folder, model["file"], "model")
-    if len(data) != model.get("bytes", len(data)):
-        raise BundleError(f"{path} has {len(data)} bytes; the manifest says {model['bytes']}. Copy the bundle again.")
+    path = find_beside(folder, model["file"], "model", MAX_MODEL_BYTES)
+    size = path.stat().st_size
+    if size != model.get("bytes", size):  # before so much is read
+        raise BundleError(f"{path} has {size} bytes; the manifest says {model['bytes']}. Copy the bundle again.")
+    data = read_bytes(path)
     if hashlib.sha256(data).hexdigest() != model.get("sha256", hashlib.sha256(data).hexdigest()):
         raise BundleError(f"{path} does not match the sha256 in the manifest: it was changed. Copy the bundle again.")
     return data

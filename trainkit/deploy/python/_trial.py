@@ -109,7 +109,9 @@ def _child_command() -> List[str]:
     """
     if getattr(sys, "frozen", False) or not re.match(r"(?i)python|pypy", Path(sys.executable or "").name):
         raise OSError(f"{sys.executable or 'this program'} is no Python")
-    return [sys.executable, "-c", _CHILD, _THIS_FILE, json.dumps([str(Path(one).absolute()) for one in sys.path])]
+    places = json.dumps([str(Path(one).absolute()) for one in sys.path])
+    # Isolated, so that nothing is imported from the current folder, which may be a stranger's.
+    return [sys.executable, "-I", "-c", _CHILD, _THIS_FILE, places]
 
 
 def _death(code: int) -> str:

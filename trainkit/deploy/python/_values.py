@@ -18,6 +18,7 @@ MAX_SIDE = 16384  # pixels; beyond it no classifier reads, and a hostile manifes
 MAX_PIXELS = 2**28  # of a padded image
 MAX_DEPTH = 32  # of JSON: an object in an object is 2 deep
 MAX_MANIFEST_BYTES = 16 * 2**20  # and of a text beside it: class names, a graph
+MAX_MODEL_BYTES = 2**31 - 1  # no protobuf message is larger
 MAX_MEAN_BYTES = 2**26
 MAX_CLASSES = 10**6
 PROBABILITY_TOLERANCE = 1e-5

@@ -18,6 +18,7 @@ from trainkit.deploy.python._values import BundleError
 _Shape = Tuple[int, ...]
 _MAX_OUTPUT = 2**27  # numbers, of one image: half a gibibyte of float32
 _BATCHES = (1, 3)
+_TEXTS = ("", "constant", "nearest", "linear", "half_pixel", "asymmetric", "floor")  # of attributes
 
 
 class _UnknownFormError(Exception):
@@ -62,7 +63,7 @@ def _follow(model: OnnxModel, blob: _Shape, model_name: str) -> bool:
         return False
     shapes = {inputs[0].name: blob, **{name: tuple(tensor.sides) for name, tensor in constants.items()}}
     sides, known = inputs[0].sides, model.producer == "trainkit" and not model.others
-    known &= sides is not None and len(sides) == 4 and tuple(sides[1:]) == blob[1:] and sides[0] in (-1, 0)
+    known &= sides is not None and len(sides) == 4 and tuple(sides[1:]) == blob[1:] and sides[0] == -1
     for node in model.graph.nodes:
         try:
             found = _output_of(node, shapes, constants, model_name)
@@ -82,6 +83,7 @@ def _output_of(node: OnnxNode, shapes: Dict[str, _Shape], constants: Dict[str, O
     _expect(all(name in shapes or (not name and node.op == "Resize") for name in node.inputs) and bool(node.inputs))
     _expect(all(name.isprintable() and "\\" not in name for name in (*node.inputs, *node.outputs, node.name)))
     _expect(node.inputs[0] not in constants)
+    _expect(all(one.text in _TEXTS for one in node.attributes.values()))
     step = _Step(node, [shapes.get(name, ()) for name in node.inputs], constants)
     if node.op in _WINDOWED:
         _check_window(step, model_name)

@@ -108,6 +108,7 @@ function readNet(data, graph, { file, format }, engine) {
       `OpenCV ${version} reads no Caffe models any more. Take an OpenCV before 5.0, or convert the model to ONNX.`,
     );
   }
+  if (format === "onnx") graphs.checkOnnx(data, BUNDLE + file);
   const size = data.length;
   cv.FS_createDataFile("/", "model", data, true, false, true);
   if (graph) cv.FS_createDataFile("/", "graph", graph, true, false, true);

@@ -7,7 +7,7 @@
 // { id, refusal }.
 "use strict";
 
-importScripts("schema.js", "manifest.js", "network.js", "pictures.js"); // they share one scope with this file
+importScripts("schema.js", "graph.js", "manifest.js", "network.js", "pictures.js"); // they share one scope with this file
 
 /** Open the bundle, in the order of classify.py. Return what the page shows of it. */
 async function open(_, progress) {
