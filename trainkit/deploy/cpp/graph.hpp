@@ -66,27 +66,27 @@ inline const std::map<string, std::vector<Bound>>& attributeBounds() {
 
 // Returns what holds for an input that is a constant, null where nothing does.
 inline const Rule* ruleOf(const string& op, size_t input) {
-    static const std::vector<Rule> all{{"Div", 1, -ANY, ANY, true, ANY, false},
-                                       {"Mod", 1, -ANY, ANY, true, ANY, false},
-                                       {"Range", 2, -ANY, ANY, true, ANY, false},
-                                       {"Slice", 1, -ANY, ANY, false, ANY, true},
-                                       {"Slice", 2, -ANY, ANY, false, ANY, true},
-                                       {"Slice", 3, -MAX_RANK, MAX_RANK, false, ANY, false},
-                                       {"Slice", 4, -MAX_EDGE, MAX_EDGE, true, ANY, false},
-                                       {"Pad", 1, -MAX_EDGE, MAX_EDGE, false, ANY, false},
-                                       {"Reshape", 1, -1, MAX_NUMBERS, false, ANY, false},
+    static const std::vector<Rule> all{{"Div", 1, -ANY, ANY, true, HUGE_VAL, false},
+                                       {"Mod", 1, -ANY, ANY, true, HUGE_VAL, false},
+                                       {"Range", 2, -ANY, ANY, true, HUGE_VAL, false},
+                                       {"Slice", 1, -ANY, ANY, false, HUGE_VAL, true},
+                                       {"Slice", 2, -ANY, ANY, false, HUGE_VAL, true},
+                                       {"Slice", 3, -MAX_RANK, MAX_RANK, false, HUGE_VAL, false},
+                                       {"Slice", 4, -MAX_EDGE, MAX_EDGE, true, HUGE_VAL, false},
+                                       {"Pad", 1, -MAX_EDGE, MAX_EDGE, false, HUGE_VAL, false},
+                                       {"Reshape", 1, -1, MAX_NUMBERS, false, HUGE_VAL, false},
                                        {"Expand", 1, 0, MAX_NUMBERS, false, MAX_NUMBERS, false},
                                        {"ConstantOfShape", 0, 0, MAX_NUMBERS, false, MAX_NUMBERS, false},
                                        {"Tile", 1, 1, MANY, false, MANY, false},
                                        {"Resize", 3, 1, MAX_NUMBERS, false, MAX_NUMBERS, false},
-                                       {"Resize", 2, 1e-6, MAX_EDGE, false, ANY, false},
-                                       {"Upsample", 1, 1e-6, MAX_EDGE, false, ANY, false},
-                                       {"Split", 1, 0, INT_MAX, false, ANY, false},
-                                       {"CumSum", 1, -MAX_RANK, MAX_RANK, false, ANY, false},
-                                       {"OneHot", 1, 1, MAX_NUMBERS, false, ANY, false},
-                                       {"TopK", 1, 0, MAX_NUMBERS, false, ANY, false},
-                                       {"Squeeze", 1, -MAX_RANK, MAX_RANK, false, ANY, false},
-                                       {"Unsqueeze", 1, -MAX_RANK, MAX_RANK, false, ANY, false}};
+                                       {"Resize", 2, 1e-6, MAX_EDGE, false, HUGE_VAL, false},
+                                       {"Upsample", 1, 1e-6, MAX_EDGE, false, HUGE_VAL, false},
+                                       {"Split", 1, 0, INT_MAX, false, HUGE_VAL, false},
+                                       {"CumSum", 1, -MAX_RANK, MAX_RANK, false, HUGE_VAL, false},
+                                       {"OneHot", 1, 1, MAX_NUMBERS, false, HUGE_VAL, false},
+                                       {"TopK", 1, 0, MAX_NUMBERS, false, HUGE_VAL, false},
+                                       {"Squeeze", 1, -MAX_RANK, MAX_RANK, false, HUGE_VAL, false},
+                                       {"Unsqueeze", 1, -MAX_RANK, MAX_RANK, false, HUGE_VAL, false}};
     for (const Rule& rule : all)
         if (rule.op == op && rule.input == input) return &rule;
     return nullptr;
