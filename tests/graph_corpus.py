@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hostile_graphs import harmless_graphs, hostile_graphs
+from graph_nets import harmless_graphs
+from hostile_graphs import hostile_graphs
 
 from trainkit.deploy.python._graph import check_graph
 from trainkit.errors import BundleError

@@ -11,7 +11,6 @@ import time
 import numpy as np
 
 from trainkit.deploy.python._classifier import Classifier
-from trainkit.deploy.python._detector import Detector
 from trainkit.errors import BundleError
 
 
@@ -29,7 +28,6 @@ def answer(folder: str, engine: str | None) -> str:
 
 def main() -> None:
     """Answer line by line."""
-    assert Detector
     for line in sys.stdin:
         name, _, engine = line.strip().partition("\t")
         print(name, flush=True)

@@ -496,7 +496,7 @@ REFUSED_AFTER_OPENCV: list[tuple[dict[str, Any] | Callable[[Path], None], str]] 
     (without_model, "../model.onnx is missing: the manifest names it as the model. Copy it there."),
     (shorter, " bytes; the manifest says "),
     (changed, "../model.onnx does not match the sha256 in the manifest: it was changed. Copy the bundle again."),
-    (no_model, "OpenCV 5.0.0 cannot read the model ("),
+    (no_model, "../model.onnx is no ONNX file ("),
     (
         {"model": {"bytes": 2**31 - 1}},
         "../model.onnx is too large for the memory of a web page. Use classify.py, or a smaller network.",

@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 import pytest
 from graph_corpus import CORPUS, build_corpus, sentence_about
-from hostile_graphs import Net, harmless_graphs, hostile_graphs
+from graph_nets import Net, harmless_graphs
+from hostile_graphs import hostile_graphs
 from onnx import TensorProto, helper, numpy_helper
 from strange_models import protobuf
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,8 +12,9 @@ from typing import Any
 
 import cv2
 import pytest
+from graph_nets import harmless_graphs
 from hostile_frozen_graphs import PROTOTXT, caffemodel, frozen_graph, hostile_caffe_models, hostile_frozen_graphs
-from hostile_graphs import harmless_graphs, hostile_graphs
+from hostile_graphs import hostile_graphs
 from strange_models import BY_HAND
 
 READER = Path(__file__).parents[2] / "graph_reader.py"
@@ -24,13 +26,13 @@ MANIFEST: dict[str, Any] = {
 }
 
 
-def write_bundles(folder: Path, graphs: Mapping[str, Mapping[str, bytes]], model: dict[str, str]) -> list[Path]:
+def write_bundles(folder: Path, graphs: Mapping[str, Mapping[str, bytes]], manifest: dict[str, Any]) -> list[Path]:
     """Write a bundle for each graph: its files by their names."""
     bundles = []
     for i, files in enumerate(graphs.values()):
         bundle = folder / str(i)
         bundle.mkdir()
-        (bundle / "manifest.json").write_text(json.dumps({**MANIFEST, "model": model}))
+        (bundle / "manifest.json").write_text(json.dumps(manifest))
         for name, data in files.items():
             (bundle / name).write_bytes(data)
         bundles.append(bundle)
@@ -70,7 +72,23 @@ def test_reader_lives_through_hostile_onnx(engine: str, tmp_path: Path) -> None:
     harmless = {f"harmless {name}": data for name, data in harmless_graphs().items()}
     graphs = {name: {"net.onnx": data} for name, data in {**harmless, **hostile_graphs()}.items()}
     assert len(graphs) >= 1000
-    bundles = write_bundles(tmp_path, graphs, {"file": "net.onnx", "format": "onnx"})
+    bundles = write_bundles(tmp_path, graphs, {**MANIFEST, "model": {"file": "net.onnx", "format": "onnx"}})
+    check_answers(graphs, list(read_all(bundles, engine)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+def test_reader_lives_through_an_export_with_bytes_changed(engine: str, tiny_bundle: Path, tmp_path: Path) -> None:
+    """These are the graphs that most look like those that need no trial."""
+    data = (tiny_bundle / "model.onnx").read_bytes()
+    manifest = json.loads((tiny_bundle / "manifest.json").read_text(encoding="utf-8"))
+    model = {key: value for key, value in manifest["model"].items() if key not in ("bytes", "sha256")}
+    draw, graphs = random.Random(2), {}
+    for i in range(500):
+        changed = bytearray(data)
+        changed[draw.randrange(len(data))] ^= draw.randrange(1, 256)
+        graphs[str(i)] = {"model.onnx": bytes(changed)}
+    bundles = write_bundles(tmp_path, graphs, {**manifest, "opencv": {}, "model": model})
     check_answers(graphs, list(read_all(bundles, engine)))
 
 
@@ -79,7 +97,7 @@ def test_reader_lives_through_hostile_frozen_graphs(tmp_path: Path) -> None:
     frozen = {"harmless": frozen_graph(), **hostile_frozen_graphs()}
     graphs = {name: {"net.pb": data} for name, data in frozen.items()}
     assert len(graphs) >= 200
-    bundles = write_bundles(tmp_path, graphs, {"file": "net.pb", "format": "frozen-graph"})
+    bundles = write_bundles(tmp_path, graphs, {**MANIFEST, "model": {"file": "net.pb", "format": "frozen-graph"}})
     check_answers(graphs, list(read_all(bundles, "")))
 
 
@@ -88,5 +106,7 @@ def test_reader_lives_through_hostile_frozen_graphs(tmp_path: Path) -> None:
 def test_reader_lives_through_hostile_caffe_models(tmp_path: Path) -> None:
     models = {"harmless": (PROTOTXT.encode(), caffemodel()), **hostile_caffe_models()}
     graphs = {name: {"net.prototxt": text, "net.caffemodel": data} for name, (text, data) in models.items()}
-    bundles = write_bundles(tmp_path, graphs, {"file": "net.caffemodel", "format": "caffe", "graph": "net.prototxt"})
+    bundles = write_bundles(
+        tmp_path, graphs, {**MANIFEST, "model": {"file": "net.caffemodel", "format": "caffe", "graph": "net.prototxt"}}
+    )
     check_answers(graphs, list(read_all(bundles, "")))

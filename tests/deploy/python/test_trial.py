@@ -12,7 +12,8 @@ import numpy as np
 import onnx
 import pytest
 from client import edit, replace_model, run_script
-from hostile_graphs import harmless_graphs, hostile_graphs
+from graph_nets import harmless_graphs
+from hostile_graphs import hostile_graphs
 from strange_models import BY_HAND, mean_color, write_manifest
 
 from trainkit.deploy import Classifier

@@ -14,13 +14,8 @@ const graphs = (({ BundleError, harmless, shown }) => {
   const BEYOND = 2 ** 62;
 
   const WINDOW = {
-    kernel_shape: [1, MAX_SIDE],
-    strides: [1, MAX_SIDE],
-    dilations: [1, MAX_SIDE],
-    pads: [0, MAX_SIDE],
-    group: [1, 2 ** 20],
-    output_padding: [0, MAX_SIDE],
-    output_shape: [0, MAX_SIDE],
+    ...{ kernel_shape: [1, MAX_SIDE], strides: [1, MAX_SIDE], dilations: [1, MAX_SIDE], pads: [0, MAX_SIDE] },
+    ...{ group: [1, 2 ** 20], output_padding: [0, MAX_SIDE], output_shape: [0, MAX_SIDE] },
   };
   const AXIS = { axis: [-MAX_RANK, MAX_RANK], axes: [-MAX_RANK, MAX_RANK] };
   const RECURRENT = { hidden_size: [1, 2 ** 20] };
@@ -73,11 +68,7 @@ const graphs = (({ BundleError, harmless, shown }) => {
     ["BatchNormalization", 5],
     ...all("Constant RandomNormal RandomUniform SequenceEmpty Optional PriorBox If Loop Scan Input Dummy", 0),
   ]);
-  const WEIGHTS = new Map([
-    ...all("Conv ConvTranspose", [3, 5]),
-    ...all("Gemm MatMul", [1, 10]),
-    ["PRelu", [0, 10]],
-  ]);
+  const WEIGHTS = new Map([...all("Conv ConvTranspose", [3, 5]), ...all("Gemm MatMul", [1, 10]), ["PRelu", [0, 10]]]);
   // Of what `data_type` counts: the bytes of a number in `raw_data`, and the field of those that are written one by one.
   const KINDS = {
     ...{ 1: [4, 4], 2: [1, 5], 3: [1, 5], 4: [2, 5], 5: [2, 5], 6: [4, 5], 7: [8, 7], 9: [1, 5], 10: [2, 5] },
@@ -149,13 +140,7 @@ const graphs = (({ BundleError, harmless, shown }) => {
   const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
   /** Return text; bytes that are no UTF-8 are written out. */
-  function decode(bytes) {
-    try {
-      return strict.decode(bytes);
-    } catch {
-      return writtenOut(bytes);
-    }
-  }
+  const decode = (bytes) => (isText(bytes) ? strict.decode(bytes) : writtenOut(bytes));
 
   function writtenOut(bytes) {
     let text = "";
@@ -340,11 +325,7 @@ const graphs = (({ BundleError, harmless, shown }) => {
   const inBrackets = (numbers) =>
     `[${numbers.slice(0, 8).map(inDigits).join(", ")}${numbers.length > 8 ? ", ..." : ""}]`;
 
-  /**
-   * Raise unless OpenCV can be tried on an ONNX file.
-   * @param {Uint8Array} data - its bytes
-   * @param {string} file - how it is called in the sentence
-   */
+  /** Raise unless OpenCV can be tried on the bytes of an ONNX file, which is called `file` in the sentence. */
   function checkOnnx(data, file) {
     let model;
     try {
