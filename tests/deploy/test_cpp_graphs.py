@@ -15,7 +15,8 @@ import onnx
 import pytest
 from cpp_client import answering, build_reader, read, run
 from graph_corpus import CORPUS, sentence_about
-from hostile_graphs import SIDE, harmless_graphs, hostile_graphs
+from graph_nets import SIDE, harmless_graphs
+from hostile_graphs import hostile_graphs
 from strange_models import BY_HAND, protobuf, write_manifest
 
 
