@@ -16,6 +16,7 @@ import trainkit
 
 SOURCE = Path(trainkit.__file__).parent / "deploy" / "cpp"
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror")
+SANITIZERS = ("-g", "-O1", "-D_GLIBCXX_ASSERTIONS", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 def build(folder: Path) -> Path:
@@ -31,6 +32,27 @@ def build(folder: Path) -> Path:
     done = subprocess.run(["cmake", "--build", folder], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "classify"
+
+
+def build_reader(name: str, folder: Path) -> Path:
+    """Build a program of `tests/deploy` that reads many files, under AddressSanitizer and UBSan; see its head."""
+    if shutil.which("c++") is None:
+        do_without("cpp", "the C++ client cannot be built: there is no c++ (Debian: g++)")
+    source = Path(__file__).parent / "deploy" / f"{name}.cpp"
+    command = ["c++", "-std=c++11", *WARNINGS, *SANITIZERS, "-I", str(SOURCE), str(source), "-o", str(folder / name)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder / name
+
+
+def read(reader: Path, files: list[bytes]) -> list[str | None]:
+    """Return for each file what a reader says is wrong with it."""
+    fed = b"".join(b"%08x\n%b" % (len(data), data) for data in files)
+    done = subprocess.run([reader], input=fed, capture_output=True, timeout=600)
+    assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode(errors="replace")[-3000:]
+    sentences = [json.loads(line)["sentence"] for line in done.stdout.splitlines()]
+    assert len(sentences) == len(files)
+    return sentences
 
 
 def run(program: Path, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -33,6 +33,7 @@ import trainkit
 from trainkit.deploy import Classifier, Detector
 from trainkit.deploy.python._media import list_files, read_image
 from trainkit.deploy.python._values import IMAGE_SUFFIXES, NOTHING_FOUND
+from trainkit.errors import BundleError
 
 ODD_NAMES = ['café "x"', "b:{[\\n", "猫 😀"]
 
@@ -289,14 +290,24 @@ def test_self_test_says_what_differs(program: Path, bundle: Path) -> None:
     assert done.stdout.endswith(" Model file: not checked, the manifest says neither size nor sha256.\n")
 
 
-def test_damaged_model_is_found_by_its_size_or_by_opencv(program: Path, opencv: str, bundle: Path) -> None:
+def test_damaged_model_is_found_by_its_size_or_by_the_check(program: Path, bundle: Path) -> None:
     path = bundle / "model.onnx"
     data = path.read_bytes()
     path.write_bytes(data[:-7])
     sentence = f"{path} has {len(data) - 7} bytes; the manifest says {len(data)}. Copy the bundle again.\n"
     assert run(program, bundle, "--selftest").stderr == sentence
-    path.write_bytes(os.urandom(len(data) // 2) + data[len(data) // 2 :])
+    path.write_bytes(b"\xff" * (len(data) // 2) + data[len(data) // 2 :])
     done = run(program, bundle, "--selftest")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"{path} is no ONNX file (it is no protobuf message, or ends in the middle). Copy or export it again.\n"
+    )
+
+
+def test_damaged_frozen_graph_is_found_by_opencv(program: Path, opencv: str, photo: Path, tmp_path: Path) -> None:
+    folder = write_manifest(tmp_path, BY_HAND, model={"file": "net.pb", "format": "frozen-graph"})
+    (folder / "net.pb").write_bytes(b"\xff" * 999)
+    done = run(program, folder, photo)
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(rf"OpenCV {re.escape(opencv)} cannot read the model \(.*\)\. Copy or .* again\.\n", done.stderr)
 
@@ -327,6 +338,53 @@ def test_inputs_that_cannot_be_read_do_not_stop_the_others(
     ]
     done = run(program, bundle, "--camera", "97")
     sentence = f"OpenCV {opencv} gets no frame from camera 97. Try another file or camera.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", sentence)
+
+
+def test_pictures_that_would_fill_the_memory_are_refused(program: Path, bundle: Path, tmp_path: Path) -> None:
+    sides = (40_000).to_bytes(4, "big") + (20_000).to_bytes(4, "big")
+    little = (16_000).to_bytes(4, "little")
+    tiff = b"".join(
+        tag.to_bytes(2, "big") + b"\0\4\0\0\0\1" + side.to_bytes(4, "big")
+        for tag, side in ((256, 40_000), (257, 20_000))
+    )
+    large = {
+        "png": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + sides + b"\x08\0\0\0\0",
+        "jpeg": b"\xff\xd8\xff\xe0\0\4ab\xff\xc0\0\x0b\x08" + b"\x4e\x20\x9c\x40" + b"\1\1\x11\0",
+        "tiff": b"MM\0*\0\0\0\x08\0\2" + tiff + bytes(4),
+        "ppm": b"P6 # a comment 1 1\n40000\n20000\n255\n",
+        "webp": b"RIFF\x16\0\0\0WEBPVP8X\n\0\0\0"
+        + bytes(4)
+        + (39_999).to_bytes(3, "little")
+        + (19_999).to_bytes(3, "little"),
+    }
+    bomb = b"BM" + bytes(8) + b"\x36\0\0\0\x28\0\0\0" + little + little + b"\1\0\x08\0\1" + bytes(23)
+    paths = [tmp_path / f"{name}.png" for name in (*large, "bmp", "end")]
+    for path, data in zip(paths, (*large.values(), bomb, large["png"][:20]), strict=True):
+        path.write_bytes(data)
+    done = run(program, bundle, *paths)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [
+        *(
+            f"{path} has too many pixels (40000x20000). Expected at most 268435456: scale it down."
+            for path in paths[:-2]
+        ),
+        f"{paths[-2]} has too many pixels for a file of {len(bomb)} bytes (16000x16000): a decompression bomb. Take it out.",
+        f"OpenCV cannot read {paths[-1]} as an image. Convert it to JPEG or PNG.",
+    ]
+    for path in paths:
+        with pytest.raises(BundleError):
+            read_image(path)
+
+
+@pytest.mark.parametrize(
+    "text", [b"#EXTM3U\n/etc/passwd\n", b"ffconcat version 1.0\nfile /etc/passwd\n", b"\xef\xbb\xbfhello\n"]
+)
+def test_list_of_films_is_not_followed(program: Path, bundle: Path, tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "film.mp4"
+    path.write_bytes(text)
+    done = run(program, bundle, path)
+    sentence = f"{path} is text, not a video. Name the video itself.\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", sentence)
 
 

@@ -20,8 +20,8 @@ _SOURCES = Path(trainkit.deploy.__file__).parent
 CLIENTS: dict[str, tuple[str, ...]] = {
     "python": ("classify.py",),
     "cpp": (
-        *("cpp/classify.cpp", "cpp/network.hpp", "cpp/manifest.hpp", "cpp/schema.hpp", "cpp/json.hpp"),
-        *("cpp/text.hpp", "cpp/headers.hpp", "cpp/CMakeLists.txt"),
+        *("cpp/classify.cpp", "cpp/trial.hpp", "cpp/network.hpp", "cpp/headers.hpp", "cpp/graph.hpp", "cpp/onnx.hpp"),
+        *("cpp/manifest.hpp", "cpp/schema.hpp", "cpp/json.hpp", "cpp/text.hpp", "cpp/CMakeLists.txt"),
     ),
     "node": (
         *("node/classify.mjs", "node/manifest.mjs", "node/network.mjs", "node/pictures.mjs", "node/package.json"),

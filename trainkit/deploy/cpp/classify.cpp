@@ -17,7 +17,7 @@
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/videoio.hpp>
 
-#include "network.hpp"
+#include "trial.hpp"
 
 namespace {
 
@@ -42,7 +42,7 @@ cv::Mat readImage(const string& path) {
     cv::Mat image;
     Sides sides;
     if (readPictureSize(path, sides)) {
-        checkPixelCount(sides, path);
+        checkPixelCount(sides, path, sizeOf(path), BOMB_PIXELS);
         try {
             image = cv::imread(path, cv::IMREAD_COLOR);
         } catch (const cv::Exception&) {  // it is empty then
@@ -184,6 +184,7 @@ bool decodesTo(const string& path, const cv::Mat& image) {
 
 // Compares this machine's answers on the bundle's own images with those that Keras gave. Returns the exit code.
 int selfTest(const string& bundle) {
+    tryNetwork(bundle);
     Network network(bundle);
     const Manifest& manifest = network.manifest;
     if (manifest.isDetector())
@@ -259,12 +260,14 @@ void answer(Network& network, const Options& options, const string& source, int 
     writeImage(path, draw(image, found, detects));
 }
 
-void answerFrames(Network& network, const Options& options, const string& name, cv::VideoCapture capture) {
+// The bytes of the file are -1 for a camera.
+void answerFrames(Network& network, const Options& options, const string& name, std::int64_t bytes, cv::VideoCapture capture) {
     int number = 0;
     cv::Mat frame;
     for (; !stopped && capture.isOpened(); ++number) {
         // Each time: the frames of some films change their size.
-        checkPixelCount({capture.get(cv::CAP_PROP_FRAME_WIDTH), capture.get(cv::CAP_PROP_FRAME_HEIGHT)}, name);
+        const Sides sides{capture.get(cv::CAP_PROP_FRAME_WIDTH), capture.get(cv::CAP_PROP_FRAME_HEIGHT)};
+        checkPixelCount(sides, name, bytes, VIDEO_BOMB_PIXELS);
         if (!capture.grab()) break;
         if (number % options.every) continue;
         if (!capture.retrieve(frame) || frame.empty()) break;
@@ -278,6 +281,7 @@ void answerFrames(Network& network, const Options& options, const string& name, 
 
 // Answers all inputs. What cannot be read is named, and the next goes on. Returns the exit code.
 int answerInputs(const Options& options) {
+    tryNetwork(options.bundle);
     Network network(options.bundle);
     int code = 0;
     const auto attempt = [&code](const std::function<void()>& work) {
@@ -291,13 +295,13 @@ int answerInputs(const Options& options) {
     if (options.camera >= 0) {
         std::signal(SIGINT, [](int) { stopped = 1; });
         const string name = "camera " + std::to_string(options.camera);
-        attempt([&] { answerFrames(network, options, name, cv::VideoCapture(options.camera)); });
+        attempt([&] { answerFrames(network, options, name, -1, cv::VideoCapture(options.camera)); });
     }
     const auto answerFile = [&](const string& file) {
         if (!endsWith(file, VIDEO_SUFFIXES)) return answer(network, options, file, -1, readImage(file));
         if (!isFile(file)) throw Failure("No such video: " + file);
         checkIsNoList(file);
-        answerFrames(network, options, file, cv::VideoCapture(file));
+        answerFrames(network, options, file, sizeOf(file), cv::VideoCapture(file));
     };
     for (const string& input : options.inputs)
         attempt([&] {

@@ -9,7 +9,11 @@
 
 const std::int64_t MAX_PIXELS = 1 << 28;  // of an image, and of a padded one
 
-// What a picture declares, before any rotation; 0 by 0 where the format or its library ends at MAX_PIXELS.
+// What is so large has an end: a picture of so many pixels, a frame of a film (one in 8K has 2^25, and may be black all
+// through), or so many a byte of the file. Photographs have 50 at most; PNG's compression ends at 344 for one colour.
+const std::int64_t BOMB_PIXELS = 1 << 24, VIDEO_BOMB_PIXELS = 1 << 26, BOMB_PIXELS_A_BYTE = 256;
+
+// What a picture declares, before any rotation.
 struct Sides {
     double width, height;
 };
@@ -37,7 +41,7 @@ public:
         if (begins("#?RADIANCE") || begins("#?RGBE")) return radiance();
         if (begins(string("\0\0\0\x0CjP  \r\n\x87\n", 12)) || begins("\xFF\x4F\xFF\x51")) return jpeg2000();
         if (begins("\x76\x2F\x31\x01")) return openExr();
-        if (begins("....ftyp")) return {0, 0};  // AVIF
+        if (begins("....ftyp")) return avif();
         throw Damaged();
     }
 
@@ -119,12 +123,27 @@ private:
         }
     }
 
-    // The canvas of the extended form; the others have 14 bits a side.
+    // The canvas of the extended form, or the size of a picture with losses (VP8) or without (VP8L).
     Sides webp() const {
-        if (head_.compare(12, 4, "VP8X") != 0) return {0, 0};
-        string sides = head_.substr(0, 30);
-        sides.resize(30, '\xFF');
-        return {number(sides, 24, 3, false) + 1, number(sides, 27, 3, false) + 1};
+        const auto sides = [](std::uint64_t width, std::uint64_t height) {
+            return Sides{static_cast<double>(width), static_cast<double>(height)};
+        };
+        if (head_.compare(12, 4, "VP8X") == 0) return sides(whole(head_, 24, 3, false) + 1, whole(head_, 27, 3, false) + 1);
+        if (head_.compare(12, 4, "VP8L") == 0) {
+            const std::uint64_t bits = whole(head_, 21, 4, false);
+            return sides((bits & 16383) + 1, (bits >> 14 & 16383) + 1);
+        }
+        return sides(whole(head_, 26, 2, false) & 16383, whole(head_, 28, 2, false) & 16383);
+    }
+
+    // AVIF: the largest of all items.
+    Sides avif() const {
+        Sides size{-1, -1};
+        size_t at = head_.find("ispe");
+        for (; at != string::npos && at + 16 <= head_.size(); at = head_.find("ispe", at + 16))
+            size = {std::max(size.width, number(head_, at + 8, 4, true)), std::max(size.height, number(head_, at + 12, 4, true))};
+        if (size.width < 0) throw Damaged();
+        return size;
     }
 
     // The largest width and height of the first directory, which is the one that is read.
@@ -197,16 +216,17 @@ private:
     Sides pam() const {
         const size_t end = head_.find("ENDHDR");
         if (end == string::npos) throw Damaged();
-        return {largest("WIDTH", end), largest("HEIGHT", end)};
+        const Sides size{largest("WIDTH", end), largest("HEIGHT", end)};
+        if (size.width < 0 && size.height < 0) throw Damaged();
+        return {std::max(0.0, size.width), std::max(0.0, size.height)};
     }
-    // The largest number that stands behind a name.
+    // The largest number that stands behind a name, -1 where there is none.
     double largest(const string& name, size_t end) const {
         double most = -1;
         for (size_t at = head_.find(name); at < end; at = head_.find(name, at + 1)) {
             size_t number = skipSpaces(at + name.size());
             if (number > at + name.size() && number < end && isDigit(head_[number])) most = std::max(most, digits(number, 11));
         }
-        if (most < 0) throw Damaged();
         return most;
     }
 
@@ -287,12 +307,17 @@ inline bool readPictureSize(const string& path, Sides& sides) {
     }
 }
 
-inline void checkPixelCount(const Sides& sides, const string& name) {
-    if (sides.width * sides.height <= static_cast<double>(MAX_PIXELS)) return;
+// Throws where a picture would fill the memory: before it is decoded. `bytes` are those of the file; -1 for a camera.
+inline void checkPixelCount(const Sides& sides, const string& name, std::int64_t bytes, std::int64_t leastBomb) {
+    const double pixels = sides.width * sides.height;
     char size[80];
-    std::snprintf(size, sizeof size, "%.0fx%.0f", sides.width, sides.height);
-    throw Failure(name + " has too many pixels (" + size + "). Expected at most " + std::to_string(MAX_PIXELS) +
-                  ": scale it down.");
+    std::snprintf(size, sizeof size, "(%.0fx%.0f)", sides.width, sides.height);
+    if (pixels > static_cast<double>(MAX_PIXELS))
+        throw Failure(name + " has too many pixels " + size + ". Expected at most " + std::to_string(MAX_PIXELS) +
+                      ": scale it down.");
+    if (bytes >= 0 && pixels > static_cast<double>(std::max(leastBomb, BOMB_PIXELS_A_BYTE * bytes)))
+        throw Failure(name + " has too many pixels for a file of " + std::to_string(bytes) + " bytes " + size +
+                      ": a decompression bomb. Take it out.");
 }
 
 // Throws where a file is text: FFmpeg would take a playlist for a film, and open the files that it names.

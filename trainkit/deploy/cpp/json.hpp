@@ -240,6 +240,16 @@ private:
     bool hasHalf_ = false;
 };
 
+// Returns a number as C's %.10g writes it, whatever the locale.
+inline string shown(double number) {
+    if (std::isnan(number)) return "nan";
+    std::ostringstream text;
+    text.imbue(std::locale::classic());
+    text.precision(10);
+    text << number;
+    return text.str();
+}
+
 // Returns a text, or a value, as a sentence shows it.
 inline string show(const string& text) { return shorten("'" + harmless(text) + "'"); }
 inline string show(const Value& value) {
@@ -247,13 +257,7 @@ inline string show(const Value& value) {
     if (value.is(Kind::Object)) return "an object";
     if (value.is(Kind::Null)) return "null";
     if (value.is(Kind::Flag)) return value.flag() ? "true" : "false";
-    std::ostringstream shown;
-    shown.imbue(std::locale::classic());
-    shown.precision(10);
-    if (value.is(Kind::Number)) {
-        shown << value.number() + 0;  // zero has no sign
-        return shown.str();
-    }
+    if (value.is(Kind::Number)) return shown(value.number() + 0);  // zero has no sign
     string list = "[";
     for (const Value& one : value.items()) {
         if (list.size() > 4 * 80) break;  // enough: it is cut

@@ -5,6 +5,7 @@
 #include <opencv2/dnn.hpp>
 #include <opencv2/imgproc.hpp>
 
+#include "graph.hpp"
 #include "headers.hpp"
 #include "manifest.hpp"
 
@@ -31,6 +32,7 @@ inline cv::dnn::Net readNet(const Manifest& manifest) {
     if (CV_VERSION_MAJOR >= 5 && manifest.format == "caffe")
         throw Failure("OpenCV " + version + " reads no Caffe models any more. Take an OpenCV before 5.0, or convert the "
                       "model to ONNX.");
+    if (manifest.format == "onnx") checkOnnx(readBytes(model), model);
     try {
 #if CV_VERSION_MAJOR >= 5
         // The new engine ends the process on some frozen graphs.
