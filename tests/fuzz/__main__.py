@@ -27,7 +27,7 @@ import files
 import graphs
 import manifests
 
-KEPT = Path(".fuzz")
+KEPT, MOST_KEPT = Path(".fuzz"), 100  # of each part
 GOOD = ("accepted", "refused")
 DRAWS: dict[str, files.Draw] = {
     "graphs": graphs.draw_graph,
@@ -97,7 +97,7 @@ def try_manifests(report: Report, numbers: Iterator[int]) -> None:
             asked = {name: read for name, read in readers.items() if name != "page" or batch % 10 == 0}
             for place, (data, verdict, difference) in enumerate(manifests.compare(drawn, asked)):
                 report.add("of two minds" if difference else verdict)
-                if difference:
+                if difference and report.failed <= MOST_KEPT:
                     kept = report.keep(f"{report.seed}-{batch * manifests.BATCH + place}")
                     (kept / "manifest.json").write_bytes(data)
                     (kept / "said.txt").write_text(difference, encoding="utf-8", errors="backslashreplace")
@@ -108,7 +108,7 @@ def try_files(report: Report, numbers: Iterator[int]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for folder, verdict, said in files.try_files(report.part, DRAWS[report.part], Path(scratch), numbers):
             report.add(verdict)
-            if verdict not in GOOD:
+            if verdict not in GOOD and report.failed <= MOST_KEPT:
                 kept = report.keep(folder.name.removeprefix(f"{report.part}-"))
                 shutil.copytree(folder, kept, symlinks=True, dirs_exist_ok=True)
                 (kept / "said.txt").write_text(said, encoding="utf-8", errors="backslashreplace")

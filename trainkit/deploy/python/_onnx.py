@@ -60,12 +60,13 @@ class OnnxTensor(NamedTuple):
         """Return its numbers, in one row, where they are at most so many and of a usual kind."""
         if self.kind not in _NUMPY_KINDS or not 0 <= self.stored <= most or self.external:
             return None
-        raw = messages_in(self.fields, 9)
+        raw, kind = messages_in(self.fields, 9), np.dtype(_NUMPY_KINDS[self.kind])
         field = _TENSOR_KINDS[self.kind][1]
         if raw and len(raw[-1]):
-            return np.frombuffer(raw[-1], _NUMPY_KINDS[self.kind])
+            return np.frombuffer(raw[-1], kind, len(raw[-1]) // kind.itemsize)
         if field in _TYPED_BYTES:
-            return np.frombuffer(merged(self.fields, field), _NUMPY_KINDS[self.kind])
+            packed = merged(self.fields, field)
+            return np.frombuffer(packed, kind, len(packed) // kind.itemsize)
         return np.array(wholes_in(self.fields, field), np.int64)
 
 
