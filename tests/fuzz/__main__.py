@@ -23,6 +23,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # what other tests make, too
+
 import files
 import graphs
 import manifests

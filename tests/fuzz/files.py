@@ -17,6 +17,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from mutated_pictures import mutated_picture
+from mutated_runs import mutated_run
 from mutations import mutate_bytes, mutate_value, write_json
 
 HERE = Path(__file__).resolve().parent
@@ -95,28 +97,14 @@ def draw_model(folder: Path, generator: random.Random) -> Path:
 
 
 _RUN_MODEL = DATA / "run-v1" / "model.keras"
-_SUFFIXES = (".png", ".jpg", ".bmp", ".webp", ".tif", ".ppm", ".pgm")
 
 
 def draw_image(folder: Path, generator: random.Random) -> Path:
-    """Write an image with bytes changed, in a folder of two classes as training reads it."""
-    noise = np.random.default_rng(generator.randrange(2**32))
-    image = noise.integers(0, 256, (generator.choice((1, 8, 33)), generator.choice((1, 9, 40)), 3), np.uint8)
-    suffix = generator.choice(_SUFFIXES)
+    """Write a damaged picture into a folder of two classes, as training reads it."""
     for name in ("cat", "dog"):
         (folder / name).mkdir()
-        cv2.imwrite(str(folder / name / "good.png"), image)
-    pixels = image[..., 0] if suffix == ".pgm" else image
-    path = folder / "cat" / f"strange{generator.choice(_SUFFIXES) if generator.random() < 0.1 else suffix}"
-    data = cv2.imencode(suffix, pixels)[1].tobytes()
-    path.write_bytes(mutate_bytes(data, generator) if generator.random() < 0.6 else _other_header(data, generator))
-    return path
-
-
-def _other_header(data: bytes, generator: random.Random) -> bytes:
-    """Return an image of which the first bytes, where its sides stand, are others."""
-    end = min(len(data), 64)
-    return mutate_bytes(data[:end], generator) + data[end:]
+        cv2.imwrite(str(folder / name / "good.png"), np.zeros((8, 8, 3), np.uint8))
+    return mutated_picture(folder / "cat", generator.randrange(10**9))[0]
 
 
 _CELLS = (
@@ -181,30 +169,8 @@ def _draw_arrays(folder: Path, generator: random.Random) -> Path:
 
 
 def draw_run(folder: Path, generator: random.Random) -> Path:
-    """Write a run of which one file is damaged: a value is another one, bytes are others, it is gone."""
-    run = shutil.copytree(DATA / "run-v1", folder / "20260101-000000-run")
-    path = generator.choice([one for one in sorted(run.rglob("*")) if one.is_file() and one.suffix not in (".png", "")])
-    draw = generator.random()
-    if path.suffix == ".json" and draw < 0.8:
-        value = mutate_value(json.loads(path.read_text(encoding="utf-8")), generator)
-        path.write_bytes(write_json(value, generator).encode("utf-8", "surrogatepass"))
-    elif path.suffix == ".csv" and draw < 0.8:
-        lines = path.read_text(encoding="utf-8").split("\n")
-        cells = lines[generator.randrange(len(lines))].split(",")
-        cells[generator.randrange(len(cells))] = generator.choice(_CELLS)
-        lines[generator.randrange(len(lines))] = ",".join(cells)
-        path.write_text("\n".join(lines), encoding="utf-8")
-    elif path.suffix == ".toml" and draw < 0.8:
-        lines = path.read_text(encoding="utf-8").split("\n")
-        where = generator.randrange(len(lines))
-        strange = generator.choice(('""', "-1", "1e400", "9" * 5000, "[]", "{}", "true", "nan", '"\\u001b"', "[[1]]"))
-        lines[where] = f"{lines[where].split('=')[0]}= {strange}"
-        path.write_text("\n".join(lines), encoding="utf-8")
-    elif draw < 0.9:
-        path.write_bytes(mutate_bytes(path.read_bytes(), generator))
-    else:
-        path.unlink()
-    return run
+    """Write a run of which one file is damaged."""
+    return mutated_run(folder, generator.randrange(10**6))[0]
 
 
 def try_files(part: str, draw: Draw, scratch: Path, seeds: Iterator[int]) -> Iterator[tuple[Path, str, str]]:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import functools
 import json
 import random
-import sys
 from pathlib import Path
-
-from mutations import mutate_bytes
-from onnx import AttributeProto, ModelProto
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from graph_nets import CHANNELS, SIDE, harmless_graphs
 from hostile_frozen_graphs import hostile_frozen_graphs
 from hostile_graphs import hostile_graphs
+from mutations import mutate_bytes
+from onnx import AttributeProto, ModelProto
 
 _NUMBERS = (0, 1, -1, 2, 3, 7, 1000, 2**16, 2**31 - 1, -(2**31), 2**62, -(2**63))
 _OPERATORS = ("Conv", "MaxPool", "Reshape", "Concat", "Div", "Mod", "Gemm", "MatMul", "Slice", "Pad", "Resize", "Add")
