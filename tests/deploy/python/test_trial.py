@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,15 @@ def test_network_that_takes_too_long_is_refused(strange: Path, monkeypatch: pyte
     monkeypatch.setattr(_trial, "TRIAL_SECONDS", 0.001)
     with pytest.raises(BundleError, match=r"net\.onnx did not answer within 0\.001 seconds in a trial\. Take another"):
         Classifier(strange)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no alarm")
+def test_trial_ends_though_the_process_that_asked_is_gone() -> None:
+    code = (
+        "import signal; from trainkit.deploy.python import _trial; _trial._limit_this_process(2**34); "
+        "print(0 < signal.alarm(0) <= _trial.TRIAL_SECONDS + 10)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"True\n"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits the memory of a process")

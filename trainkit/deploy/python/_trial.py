@@ -157,6 +157,7 @@ def _limit_this_process(most: int) -> None:
     if sys.platform == "win32":
         importlib.import_module("ctypes").windll.kernel32.SetErrorMode(0x8007)
         return
+    signal.alarm(TRIAL_SECONDS + 10)  # who asked may have been killed, and a network may have no end
     resource: Any = importlib.import_module("resource")
     for kind, limit in ((resource.RLIMIT_AS, most), (resource.RLIMIT_CORE, 0)):
         try:
