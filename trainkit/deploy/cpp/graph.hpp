@@ -288,17 +288,17 @@ private:
             refuse(what + " asks for more than " + shown(rule.product) + " numbers. Received: " + shownList(values));
     }
 
-    // Refuses a node that reads what nothing makes, and a convolution whose input has other sides than its weights.
+    // Refuses a node that reads what none before it makes, and a convolution whose input has other sides than its weights.
     void checkNames(const Graph& graph) const {
         std::set<string> known{""};
         std::map<string, size_t> declared, weights;
         for (const GraphInput& input : graph.inputs) known.insert(input.name), declared[input.name] = input.sides.size();
         for (const Tensor& tensor : graph.constants) known.insert(tensor.name), weights[tensor.name] = tensor.sides.size();
-        for (const GraphNode& node : graph.nodes) known.insert(node.outputs.begin(), node.outputs.end());
         for (const GraphNode& node : graph.nodes) {
             for (const string& name : node.inputs)
                 if (!known.count(name))
-                    refuse("the node " + titleOf(node) + " reads " + shownName(name) + ", which nothing makes");
+                    refuse("the node " + titleOf(node) + " reads " + shownName(name) + ", which none before it makes");
+            known.insert(node.outputs.begin(), node.outputs.end());
             if ((node.op != "Conv" && node.op != "ConvTranspose") || node.inputs.size() < 2) continue;
             const size_t sides = declared.count(node.inputs[0]) ? declared[node.inputs[0]] : 0;
             const size_t kernel = weights.count(node.inputs[1]) ? weights[node.inputs[1]] : 0;

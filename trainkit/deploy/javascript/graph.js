@@ -472,17 +472,17 @@ const graphs = (({ BundleError, harmless, shown }) => {
     }
   }
 
-  /** Raise where a node reads what nothing makes, or a convolution an input of other sides than its weights have. */
+  /** Raise where a node reads what none before it makes, or a convolution an input of other sides than its weights. */
   function checkNames({ nodes, constants, inputs }, refuse) {
     const known = new Set(["", ...inputs.map(({ name }) => name), ...constants.map(({ name }) => name)]);
-    for (const node of nodes) for (const name of node.outputs) known.add(name);
     const declared = new Map(inputs.map(({ name, sides }) => [name, sides]));
     const weights = new Map(constants.map(({ name, sides }) => [name, sides.length]));
     for (const node of nodes) {
       const unknown = node.inputs.find((name) => !known.has(name));
       if (unknown !== undefined) {
-        refuse(`the node ${title(node)} reads \`${harmless(cut(unknown))}\`, which nothing makes`);
+        refuse(`the node ${title(node)} reads \`${harmless(cut(unknown))}\`, which none before it makes`);
       }
+      for (const name of node.outputs) known.add(name);
       const [sides, kernel] = [declared.get(node.inputs[0]), weights.get(node.inputs[1])];
       if (/^Conv(Transpose)?$/.test(node.op) && sides && kernel && sides !== kernel) {
         refuse(`the node ${title(node)} has weights of ${kernel} sides for an input of ${sides}`);

@@ -281,16 +281,19 @@ def _check_values(rule: _Rule, values: np.ndarray, what: str, model_name: str) -
 
 
 def _check_names(graph: OnnxGraph, model_name: str) -> None:
-    """Raise where a node reads what nothing makes, or a convolution an input of other sides than its weights have."""
+    """Raise where a node reads what none before it makes, or a convolution an input of other sides than its weights.
+
+    ONNX has the nodes in their order, so that a circle is one of these; in OpenCV 5.0 it has no end.
+    """
     known = {one.name for one in graph.inputs} | {tensor.name for tensor in graph.constants} | {""}
-    known.update(name for node in graph.nodes for name in node.outputs)
     declared = {one.name: one.sides for one in graph.inputs}
     weights = {tensor.name: tensor.sides for tensor in graph.constants}
     for node in graph.nodes:
         for name in node.inputs:
             if name not in known:
                 unknown = harmless(name[:80])
-                _refuse(model_name, f"the node {_title(node)} reads `{unknown}`, which nothing makes")
+                _refuse(model_name, f"the node {_title(node)} reads `{unknown}`, which none before it makes")
+        known.update(node.outputs)
         sides = declared.get(node.inputs[0]) if node.inputs else None
         kernel = weights.get(node.inputs[1]) if len(node.inputs) > 1 else None
         if node.op in ("Conv", "ConvTranspose") and sides and kernel and len(sides) != len(kernel):
