@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from client import edit, replace_model, run_script
-from graph_nets import harmless_graphs
+from graph_nets import Net, harmless_graphs, node_of
 from hostile_graphs import hostile_graphs
 from strange_models import BY_HAND, mean_color, write_manifest
 
@@ -63,6 +63,25 @@ def test_script_in_a_bundle_does_not_die_of_a_network(bundle: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert f"OpenCV {cv2.__version__} dies of " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@OPENCV_5
+def test_network_that_divides_by_what_it_sees_is_a_sentence(tmp_path: Path) -> None:
+    """A blank image is divided by 1, every other one by 0."""
+    nodes = [
+        node_of("ReduceMax", "image", "brightest", keepdims=0),
+        node_of("Ceil", "brightest", "up"),
+        node_of("Cast", "up", "whole", to=7),
+        node_of("Min", "whole one", "seen"),
+        node_of("Sub", "one seen", "divisor"),
+        node_of("Div", "one divisor", "quotient"),
+        node_of("Cast", "quotient", "number", to=1),
+        node_of("Add", "image number", "y"),
+    ]
+    folder = write_manifest(tmp_path / "divider", BY_HAND, blob={"size": [32, 32], "scalefactor": 1 / 255})
+    (folder / "net.onnx").write_bytes(Net(nodes, {"one": np.int64(1)}).bytes())
+    with pytest.raises(BundleError, match=r"dies of .*net\.onnx \(SIGFPE\)\. Take another file"):
+        Classifier(folder)
 
 
 def test_strange_network_answers_after_its_trial(strange: Path, street_image: np.ndarray) -> None:
