@@ -168,6 +168,20 @@ def test_windows_larger_than_the_image_are_refused() -> None:
         vouches_for(model, SIDES, "net.onnx")
 
 
+@pytest.mark.parametrize("place", [(0, 0, 0, 32), (9, 9, 9, 9), (0, 0, 0, -33), (0, 0, 0, 0, 0)])
+def test_places_that_an_array_has_not_are_refused(place: tuple[int, ...]) -> None:
+    nodes = [node_of("Relu", "image", "r"), node_of("GatherND", "r places", "y")]
+    model = check_onnx(Net(nodes, {"places": np.array([place])}).bytes(), "net.onnx")
+    with pytest.raises(BundleError, match=r"the node `y` \(GatherND\) reads places that its input does not have\. Exp"):
+        vouches_for(model, SIDES, "net.onnx")
+
+
+def test_places_that_an_array_has_are_for_the_trial() -> None:
+    nodes = [node_of("Relu", "image", "r"), node_of("GatherND", "r places", "y")]
+    model = check_onnx(Net(nodes, {"places": np.array([[0, 2, 31, 31], [-1, -3, -32, 0]])}).bytes(), "net.onnx")
+    assert not vouches_for(model, SIDES, "net.onnx")
+
+
 def test_exported_network_is_vouched_for(tiny_bundle: Path) -> None:
     model = check_onnx((tiny_bundle / "model.onnx").read_bytes(), "net.onnx")
     sides = model.graph.inputs[0].sides
