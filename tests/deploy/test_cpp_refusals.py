@@ -180,6 +180,15 @@ def test_files_that_cannot_be_read_are_named(program: Path, photo: Path, tmp_pat
         assert (done.returncode, done.stdout, done.stderr) == (1, "", sentence + "\n")
 
 
+def test_model_too_large_for_any_message_is_not_read(program: Path, photo: Path, tmp_path: Path) -> None:
+    folder = answering(tmp_path / "large", [0.7, 0.2, 0.1])
+    os.truncate(folder / "net.onnx", 2**40)  # no disk has so much; it has no blocks
+    sentence = f"{folder}/net.onnx has more than 2147483647 bytes, too many for the model. Name another file."
+    for asked in (photo, "--selftest"):
+        done = run(program, folder, asked)
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", sentence + "\n")
+
+
 def test_folders_that_lead_to_themselves_are_read_once(program: Path, photo: Path, tmp_path: Path) -> None:
     folder, images = answering(tmp_path / "net", [1, 0, 0]), tmp_path / "images"
     (images / "a").mkdir(parents=True)

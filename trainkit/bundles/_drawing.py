@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from trainkit.deploy.python._showing import harmless
 from trainkit.errors import OutputError
 from trainkit.files import make_folder, replacing
 
@@ -34,7 +35,7 @@ def draw_lines(image_bgr: np.ndarray, lines: list[str]) -> np.ndarray:
     """
     picture, _ = _enlarged(image_bgr)
     draw = ImageDraw.Draw(picture, "RGBA")
-    text = "\n".join(lines)
+    text = "\n".join(map(harmless, lines))
     font = _fitting_font(draw, text, picture.width)
     margin = max(2, int(font.size) // 3)
     box = draw.multiline_textbbox((margin, margin), text, font=font)
@@ -55,13 +56,13 @@ def draw_boxes(image_bgr: np.ndarray, found: Sequence[tuple[str, float, Sequence
     picture, factor = _enlarged(image_bgr)
     draw = ImageDraw.Draw(picture)
     labels = sorted({label for label, _, _ in found})
-    font = ImageFont.truetype(str(_font_file("".join(labels))), max(10, picture.width // 40))
+    font = ImageFont.truetype(str(_font_file(harmless("".join(labels)))), max(10, picture.width // 40))
     line = max(1, round(min(picture.size) / 200))
     for label, confidence, box in reversed(found):
         color = _COLORS[labels.index(label) % len(_COLORS)]
         left, top, right, bottom = (round(edge * factor) for edge in box)
         draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=color, width=line)
-        _write_caption(draw, f"{label} {confidence:.1%}", (left, top), font, color, picture.width)
+        _write_caption(draw, harmless(f"{label} {confidence:.1%}"), (left, top), font, color, picture.width)
     return np.ascontiguousarray(np.asarray(picture)[..., ::-1])
 
 

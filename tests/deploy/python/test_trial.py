@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from client import edit, replace_model, run_script
-from graph_nets import harmless_graphs
+from graph_nets import Net, harmless_graphs, node_of
 from hostile_graphs import hostile_graphs
 from strange_models import BY_HAND, mean_color, write_manifest
 
@@ -64,6 +64,25 @@ def test_script_in_a_bundle_does_not_die_of_a_network(bundle: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert f"OpenCV {cv2.__version__} dies of " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@OPENCV_5
+def test_network_that_divides_by_what_it_sees_is_a_sentence(tmp_path: Path) -> None:
+    """A blank image is divided by 1, every other one by 0."""
+    nodes = [
+        node_of("ReduceMax", "image", "brightest", keepdims=0),
+        node_of("Ceil", "brightest", "up"),
+        node_of("Cast", "up", "whole", to=7),
+        node_of("Min", "whole one", "seen"),
+        node_of("Sub", "one seen", "divisor"),
+        node_of("Div", "one divisor", "quotient"),
+        node_of("Cast", "quotient", "number", to=1),
+        node_of("Add", "image number", "y"),
+    ]
+    folder = write_manifest(tmp_path / "divider", BY_HAND, blob={"size": [32, 32], "scalefactor": 1 / 255})
+    (folder / "net.onnx").write_bytes(Net(nodes, {"one": np.int64(1)}).bytes())
+    with pytest.raises(BundleError, match=r"dies of .*net\.onnx \(SIGFPE\)\. Take another file"):
+        Classifier(folder)
 
 
 def test_strange_network_answers_after_its_trial(strange: Path, street_image: np.ndarray) -> None:
@@ -157,6 +176,20 @@ def test_windows_larger_than_the_image_are_refused() -> None:
         r"input has 32\. Check `blob\.size` in the manifest, or export the network again\.",
     ):
         vouches_for(model, SIDES, "net.onnx")
+
+
+@pytest.mark.parametrize("place", [(0, 0, 0, 32), (9, 9, 9, 9), (0, 0, 0, -33), (0, 0, 0, 0, 0)])
+def test_places_that_an_array_has_not_are_refused(place: tuple[int, ...]) -> None:
+    nodes = [node_of("Relu", "image", "r"), node_of("GatherND", "r places", "y")]
+    model = check_onnx(Net(nodes, {"places": np.array([place])}).bytes(), "net.onnx")
+    with pytest.raises(BundleError, match=r"the node `y` \(GatherND\) reads places that its input does not have\. Exp"):
+        vouches_for(model, SIDES, "net.onnx")
+
+
+def test_places_that_an_array_has_are_for_the_trial() -> None:
+    nodes = [node_of("Relu", "image", "r"), node_of("GatherND", "r places", "y")]
+    model = check_onnx(Net(nodes, {"places": np.array([[0, 2, 31, 31], [-1, -3, -32, 0]])}).bytes(), "net.onnx")
+    assert not vouches_for(model, SIDES, "net.onnx")
 
 
 def test_exported_network_is_vouched_for(tiny_bundle: Path) -> None:

@@ -12,8 +12,9 @@
 
 #include "text.hpp"
 
-const int MAX_DEPTH = 32;                      // of nested JSON
-const std::int64_t MAX_TEXT_BYTES = 16 << 20;  // of a manifest, and of a text beside it: class names, a graph
+const int MAX_DEPTH = 32;                        // of nested JSON
+const std::int64_t MAX_TEXT_BYTES = 16 << 20;    // of a manifest, and of a text beside it: class names, a graph
+const std::int64_t MAX_MODEL_BYTES = INT32_MAX;  // no protobuf message is larger
 
 enum class Kind : std::uint32_t { Null, Flag, Number, Text, List, Object };
 

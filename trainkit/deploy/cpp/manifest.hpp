@@ -39,7 +39,7 @@ struct Manifest {
 };
 
 // Returns the path of a file that a manifest names; a link must not lead out of the folder.
-inline string beside(const string& folder, const string& name, const string& purpose, std::int64_t most = INT64_MAX) {
+inline string beside(const string& folder, const string& name, const string& purpose, std::int64_t most) {
     namespace fs = cv::utils::fs;
     const string path = fs::join(folder, name);
     if (!isFile(path) && errno == ELOOP) throw cannotRead(path);

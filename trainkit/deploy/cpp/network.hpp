@@ -25,7 +25,7 @@ inline cv::dnn::Net readNet(const Manifest& manifest) {
                       ". Upgrade OpenCV.");
     const string graph =
         manifest.graph.empty() ? "" : beside(manifest.folder, manifest.graph, "graph", MAX_TEXT_BYTES);
-    const string model = beside(manifest.folder, manifest.file, "model");
+    const string model = beside(manifest.folder, manifest.file, "model", MAX_MODEL_BYTES);
     if (manifest.bytes && sizeOf(model) != manifest.bytes)
         throw Failure(model + " has " + std::to_string(sizeOf(model)) + " bytes; the manifest says " +
                       std::to_string(manifest.bytes) + ". Copy the bundle again.");

@@ -44,7 +44,12 @@ inline void limit(decltype(RLIMIT_AS) kind, std::int64_t most) {
         const string model = cv::utils::fs::join(manifest.folder, manifest.file);
         limit(RLIMIT_AS, TRIAL_BYTES + 10 * (isFile(model) ? sizeOf(model) : 0));
         cv::setNumThreads(std::min(4, cv::getNumThreads()));  // each takes room, and there may be hundreds
-        Network(bundle).run(cv::Mat::zeros(manifest.size, CV_8UC3));
+        // A place in an array or a divisor that is computed from pixels may fit for a blank image only.
+        Network network(bundle);
+        cv::Mat image = cv::Mat::zeros(manifest.size, CV_8UC3);
+        network.run(image);
+        cv::randu(image, cv::Scalar::all(0), cv::Scalar::all(256));
+        network.run(image);
     } catch (const std::bad_alloc&) {
         sentence = "The network needs more than 6 GiB of memory. " + string(TRIAL_ADVICE);
     } catch (const std::exception& error) {

@@ -85,9 +85,14 @@ class Network:
         name = str(self.folder / model["file"])
         if onnx is not None and vouches_for(onnx, (channels, height, width), name):
             return None
-        trial = Trial(data, model["format"], engine, graph=graph, model_name=name)
+        trial = Trial(data, model["format"], engine, graph=graph, model_name=name, values=self._extremes())
         trial.load((1, channels, height, width))
         return trial
+
+    def _extremes(self) -> Tuple[float, float]:
+        """Return what black and white become in the first channel of a blob."""
+        mean, scale = float(self._mean[0]), float(self.manifest["blob"]["scalefactor"])
+        return -mean * scale, (255 - mean) * scale
 
     def _check_kind(self, kind: str) -> None:
         """Raise where the manifest describes another kind of network."""

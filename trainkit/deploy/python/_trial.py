@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -41,13 +41,21 @@ class Trial:
         engine: the same.
         graph: the same.
         model_name: of the file, for what is raised.
+        values: between which the numbers of a blob lie.
     """
 
     def __init__(
-        self, data: bytes, model_format: str, engine: str | None, *, graph: bytes | None, model_name: str
+        self,
+        data: bytes,
+        model_format: str,
+        engine: str | None,
+        *,
+        graph: bytes | None,
+        model_name: str,
+        values: Tuple[float, float] = (0.0, 1.0),
     ) -> None:
         self._data, self._graph, self._name = data, graph, model_name
-        self._options = {"format": model_format, "engine": engine, "graph": len(graph or b"")}
+        self._options = {"format": model_format, "engine": engine, "graph": len(graph or b""), "values": values}
         self._failures: Dict[Sequence[int], str] = {}
 
     def load(self, blob_shape: Sequence[int]) -> None:
@@ -143,12 +151,19 @@ def _try_network(data: bytes, graph: bytes | None, options: Dict[str, Any]) -> D
     try:
         net = load_net(data, options["format"], options["engine"], graph=graph)
         done = "run"
+        # A place in an array or a divisor that is computed from pixels may fit for a blank image only.
         run_net(net, np.zeros(options["shape"], np.float32))
+        run_net(net, _noise(options["shape"], *options["values"]))
     except BundleError as error:
         return {done: str(error)}
     except MemoryError:
         return {done: f"The network needs more than {TRIAL_BYTES >> 30} GiB of memory. {_ADVICE}"}
     return {}
+
+
+def _noise(shape: Sequence[int], low: float, high: float) -> np.ndarray:
+    pixels = np.random.RandomState(0).randint(0, 256, shape)
+    return np.asarray(low + pixels * ((high - low) / 255), np.float32)
 
 
 def _limit_this_process(most: int) -> None:

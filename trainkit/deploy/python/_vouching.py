@@ -50,7 +50,8 @@ def vouches_for(model: OnnxModel, image_chw: Sequence[int], model_name: str) -> 
     """Say whether a network can be run on images of these sides without having been tried.
 
     Raises:
-        BundleError: a window is larger than what it moves over, which ends the process in OpenCV 5.0.
+        BundleError: a window is larger than what it moves over, or a place is read that is not there, which ends the
+            process in OpenCV 5.0.
     """
     return all(_follow(model, (batch, *image_chw), model_name) for batch in _BATCHES)
 
@@ -76,6 +77,8 @@ def _follow(model: OnnxModel, blob: _Shape, model_name: str) -> bool:
 
 
 def _output_of(node: OnnxNode, shapes: Dict[str, _Shape], constants: Dict[str, OnnxTensor], model_name: str) -> _Shape:
+    if node.op == "GatherND":
+        _check_places(node, shapes, constants, model_name)
     _expect(node.op in _FORMS)
     follow, attributes = _FORMS[node.op]
     _expect(not node.domain and len(node.outputs) == 1 and node.outputs[0] not in shapes)
@@ -118,6 +121,25 @@ def _check_window(step: _Step, model_name: str) -> None:
                 f"{model_name} is not safe to load: the node {title} looks at windows of {window} numbers, and its "
                 f"input has {below}. Check `blob.size` in the manifest, or export the network again."
             )
+
+
+def _check_places(node: OnnxNode, shapes: Dict[str, _Shape], constants: Dict[str, OnnxTensor], model_name: str) -> None:
+    """Raise where places are read that an array has not, which OpenCV 5.0 does without a question."""
+    _expect(len(node.inputs) >= 2 and bool(node.outputs))
+    data, indices = node.inputs[0], constants.get(node.inputs[1])
+    values = indices.values(MAX_NUMBERS) if indices is not None else None
+    _expect(data in shapes and indices is not None and values is not None and values.dtype.kind == "i")
+    if indices is None or values is None or not values.size:
+        return
+    batch, depth = (node.wholes("batch_dims") or [0])[0], (indices.sides or [1])[-1]
+    sides = shapes[data][max(0, batch) :][:depth]
+    places = values.reshape(-1, depth)
+    if batch < 0 or len(sides) < depth or (places < -np.array(sides)).any() or (places >= sides).any():
+        title = harmless(f"`{(node.name or node.outputs[0])[:80]}` (GatherND)")
+        raise BundleError(
+            f"{model_name} is not safe to load: the node {title} reads places that its input does not have. "
+            "Export the network again."
+        )
 
 
 def _kernel_of(step: _Step) -> List[int]:
