@@ -15,6 +15,7 @@ import numpy as np
 from trainkit.deploy.python._classifier import Classifier
 from trainkit.deploy.python._model import read_net
 from trainkit.errors import BundleError, TrainkitError
+from trainkit.exporting._onnxruntime import load_onnxruntime
 
 Forward = Callable[[np.ndarray], np.ndarray]  # a blob (N, C, H, W) becomes (N, classes)
 
@@ -76,8 +77,7 @@ def open_onnxruntime(path: Path, threads: int | None = None) -> Forward:
     Raises:
         BundleError: onnxruntime refuses what OpenCV may read.
     """
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what it would write there, the exception says
     if threads is not None:
@@ -148,9 +148,7 @@ def version_of_runtime(name: str) -> str:
     """Return the version of `opencv` or `onnxruntime`."""
     if name == "opencv":
         return str(cv2.__version__)
-    import onnxruntime
-
-    return str(onnxruntime.__version__)
+    return str(load_onnxruntime().__version__)
 
 
 def _does_not_take(blob: np.ndarray, error: Exception) -> BundleError:
