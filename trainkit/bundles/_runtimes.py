@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,6 +17,9 @@ from trainkit.deploy.python._classifier import Classifier
 from trainkit.deploy.python._model import read_net
 from trainkit.errors import BundleError, TrainkitError
 from trainkit.exporting._onnxruntime import load_onnxruntime
+
+# onnxruntime's messages name a place in its own source, with the function's whole signature, before the reason.
+_SOURCE_PLACE = re.compile(r"(?:[A-Za-z]:\\|/)\S+\.(?:cc|h):\d+ [^()]*\([^()]*\)\s*")
 
 Forward = Callable[[np.ndarray], np.ndarray]  # a blob (N, C, H, W) becomes (N, classes)
 
@@ -103,7 +107,7 @@ def _naming(reader: str, path: Path) -> Iterator[None]:
     except TrainkitError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = _SOURCE_PLACE.sub("", " ".join(str(error).split()))[:200]
         raise BundleError(
             f"OpenCV reads {path.name}, and {reader} does not ({reason}). To compare the two, export the model again."
         ) from error
