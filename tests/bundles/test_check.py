@@ -106,6 +106,13 @@ def test_graph_that_only_opencv_reads_ends_in_a_sentence(
         trainkit.bench(copy, experiments=trained_run.path.parent, batches="1", seconds=0.1)
 
 
+def test_refusal_of_onnxruntime_gives_its_reason_whole(bundle: Path, trained_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Before the reason it writes a place in its own source, with a signature longer than the reason."""
+    copy = with_graph(bundle, tmp_path, of_a_later_version)
+    with pytest.raises(BundleError, match=r"failed:Unsupported model IR version: 99, max supported IR version: \d+\)"):
+        trainkit.check(copy, experiments=trained_run.path.parent)
+
+
 def test_check_of_a_frozen_graph_runs_opencv(trained_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     written = trainkit.export(trained_run, format="frozen-graph", exported=tmp_path)
     agreement = trainkit.check(written.path, experiments=trained_run.path.parent)

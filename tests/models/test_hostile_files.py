@@ -197,6 +197,17 @@ def test_group_that_holds_itself_is_looked_at_once(tmp_path: Path) -> None:
     assert check_weights_file(str(path)) == path
 
 
+def test_weights_in_very_many_groups(tmp_path: Path) -> None:
+    def crowd(file: h5py.File) -> None:
+        for number in range(26_000):
+            file.create_group(f"layers/{number}")
+
+    path = tmp_path / "some.weights.h5"
+    path.write_bytes(weights_with(tmp_path, crowd))
+    with pytest.raises(WeightsError, match="more than 25000 groups and weights"):
+        check_weights_file(str(path))
+
+
 @each_reader
 def test_member_that_would_fill_the_memory(tmp_path: Path, read: Callable[[Path], Any]) -> None:
     path = write_archive(tmp_path / "model.keras", weights=bytes(2**26), deflate=True)
@@ -315,6 +326,17 @@ def test_config_that_is_none(tmp_path: Path, read: Callable[[Path], Any], text: 
         for name in old.namelist():
             new.writestr(name, text if name == "config.json" else old.read(name))
     with pytest.raises(TrainkitError, match=r"other\.keras cannot be loaded as a Keras model"):
+        read(tmp_path / "other.keras")
+
+
+@each_builder
+@pytest.mark.parametrize("name", ["config.json", "metadata.json"])
+def test_member_of_json_that_is_no_object(tmp_path: Path, read: Callable[[Path], Any], name: str) -> None:
+    path = write_archive(tmp_path / "model.keras")
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "other.keras", "w") as new:
+        for member in old.namelist():
+            new.writestr(member, "[1, 2]" if member == name else old.read(member))
+    with pytest.raises(TrainkitError, match=rf"expected an object in {name}\. Received: \[1, 2\]"):
         read(tmp_path / "other.keras")
 
 

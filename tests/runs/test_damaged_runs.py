@@ -66,6 +66,13 @@ def test_damaged_runs_are_compared(tmp_path: Path) -> None:
     json.dumps(comparison.to_json(), allow_nan=False)
 
 
+def test_report_of_a_config_nested_deep_is_a_sentence(tmp_path: Path) -> None:
+    run = Path(shutil.copytree(RUN, tmp_path / "run"))
+    (run / "config.toml").write_text("size = " + "[" * 100_000)
+    with pytest.raises(RunError, match=r"Cannot read .*config\.toml: maximum recursion depth"):
+        write_report(run)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("work", ["evaluate", "report", "export", "resume"])
 def test_damaged_run_is_worked_with(tmp_path: Path, work: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,6 +16,10 @@ import numpy as np
 from trainkit.deploy.python._classifier import Classifier
 from trainkit.deploy.python._model import read_net
 from trainkit.errors import BundleError, TrainkitError
+from trainkit.exporting._onnxruntime import load_onnxruntime
+
+# onnxruntime's messages name a place in its own source, with the function's whole signature, before the reason.
+_SOURCE_PLACE = re.compile(r"(?:[A-Za-z]:\\|/)\S+\.(?:cc|h):\d+ [^()]*\([^()]*\)\s*")
 
 Forward = Callable[[np.ndarray], np.ndarray]  # a blob (N, C, H, W) becomes (N, classes)
 
@@ -76,8 +81,7 @@ def open_onnxruntime(path: Path, threads: int | None = None) -> Forward:
     Raises:
         BundleError: onnxruntime refuses what OpenCV may read.
     """
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what it would write there, the exception says
     if threads is not None:
@@ -103,7 +107,7 @@ def _naming(reader: str, path: Path) -> Iterator[None]:
     except TrainkitError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = _SOURCE_PLACE.sub("", " ".join(str(error).split()))[:200]
         raise BundleError(
             f"OpenCV reads {path.name}, and {reader} does not ({reason}). To compare the two, export the model again."
         ) from error
@@ -148,9 +152,7 @@ def version_of_runtime(name: str) -> str:
     """Return the version of `opencv` or `onnxruntime`."""
     if name == "opencv":
         return str(cv2.__version__)
-    import onnxruntime
-
-    return str(onnxruntime.__version__)
+    return str(load_onnxruntime().__version__)
 
 
 def _does_not_take(blob: np.ndarray, error: Exception) -> BundleError:

@@ -9,6 +9,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from trainkit.errors import ExportError
+from trainkit.exporting._onnxruntime import load_onnxruntime
 from trainkit.exporting._views import Side
 
 _BATCHES = (2, 3)
@@ -50,8 +51,7 @@ def observe(
     proto: onnx.ModelProto, source: str, input_shape: list[int]
 ) -> tuple[dict[str, list[Side]], dict[str, np.ndarray]]:
     """Run the converted graph at two batch sizes: the sides of every value, and the values that never change."""
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     names = list(dict.fromkeys(name for node in proto.graph.node for name in node.output if name))
     open_proto = onnx.ModelProto()
     open_proto.CopyFrom(proto)

@@ -20,7 +20,7 @@ from trainkit.files import offset_in_zip
 WEIGHTS_MEMBER = "model.weights.h5"
 _SMALL_BYTES = 2**24  # what is below it cannot fill anything
 _MAX_EXPANSION = 20  # Keras stores weights uncompressed, and they hardly compress
-_MAX_ENTRIES = 200_000  # groups and arrays; the largest network of keras.applications has 8,000
+_MAX_ENTRIES = 25_000  # groups and arrays; the largest network of keras.applications has 8,000
 _NUMBERS = "fiubS"  # kinds of NumPy; a text of a fixed length lies in the file as numbers do
 _HEAP, _HEAP_HEADER = b"GCOL\x01\0\0\0", 16  # bytes; sizes have 8 in every file that h5py writes
 _MAX_HEAP_BYTES = 2**26
@@ -121,21 +121,21 @@ def _datasets(path: Path, file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]
     while groups:
         group = groups.pop()
         for name in group:
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            key = name.encode("utf-8", "surrogateescape")  # as h5py decoded it
+            if group.id.links.get_info(key).type != h5py.h5l.TYPE_HARD:
                 raise _leads_out(path, name)
-            entry = group[name]
-            if not isinstance(entry, (h5py.Group, h5py.Dataset)):
+            info = h5py.h5o.get_info(group.id, key)  # opens nothing, which takes the most time
+            if info.type not in (h5py.h5o.TYPE_GROUP, h5py.h5o.TYPE_DATASET):
                 raise ModelError(f"{path}: {name!r} is neither a group nor weights: it is not safe to load.")
-            address = h5py.h5o.get_info(entry.id).addr
-            if address in seen:
+            if info.addr in seen:
                 continue
-            seen.add(address)
+            seen.add(info.addr)
             if len(seen) > _MAX_ENTRIES:
                 raise ModelError(f"{path} has more than {_MAX_ENTRIES} groups and weights: it is not safe to load.")
-            if isinstance(entry, h5py.Dataset):
-                yield name, entry
+            if info.type == h5py.h5o.TYPE_DATASET:
+                yield name, group[name]
             else:
-                groups.append(entry)
+                groups.append(group[name])
 
 
 def _check_array(path: Path, name: str, entry: h5py.Dataset) -> None:

@@ -124,9 +124,16 @@ def _read_archive(path: Path, unsafe: bool) -> tuple[dict[str, Any], Any]:
     """Look at an archive, and return its config and the version of Keras that wrote it."""
     check_archive(path, unsafe)
     with zipfile.ZipFile(path) as archive:
-        config = read_config_text(path, archive.read("config.json"))
-        metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
+        config = _object("config.json", read_config_text(path, archive.read("config.json")))
+        has_metadata = "metadata.json" in archive.namelist()
+        metadata = _object("metadata.json", json.loads(archive.read("metadata.json"))) if has_metadata else {}
     return config, metadata.get("keras_version", "3")
+
+
+def _object(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected an object in {name}. Received: {value!s:.40}")
+    return value
 
 
 def _write_config(path: Path, config: dict[str, Any]) -> None:

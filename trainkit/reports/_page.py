@@ -125,7 +125,7 @@ def _read(path: Path, parse: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
         return {}
     try:
         return parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # what JSON, TOML and UTF-8 raise are all `ValueError`
+    except (OSError, ValueError, RecursionError) as error:  # what JSON, TOML and UTF-8 raise are all `ValueError`
         raise RunError(f"Cannot read {path}: {error}. Restore the file or repeat the run.") from error
 
 
