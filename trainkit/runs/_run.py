@@ -160,6 +160,8 @@ class Run:
     def _read(self, name: str) -> str:
         path = self.path / name
         try:
+            if path.exists() and not path.is_file():  # a pipe would be waited for
+                raise RunError(f"The run {self.name} is damaged: {name} is no file.")
             if path.stat().st_size > MAX_BYTES:
                 raise RunError(f"The run {self.name} is damaged: {name} has more than {MAX_BYTES} bytes.")
             return path.read_text(encoding="utf-8")
