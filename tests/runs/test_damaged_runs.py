@@ -224,6 +224,10 @@ def test_result_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(run.path / "result.json")
     with pytest.raises(RunError, match=r"is damaged: result\.json is no file\."):
         _ = run.result
+    (run.path / "config.toml").unlink()
+    os.mkfifo(run.path / "config.toml")
+    with pytest.raises(RunError, match=r"is damaged: config\.toml is no file\."):
+        _ = run.config
 
 
 def test_state_may_hold_what_json_has_not(tmp_path: Path) -> None:
