@@ -183,6 +183,16 @@ def test_weights_that_were_compressed_are_looked_at_too(tmp_path: Path) -> None:
         load_model_file(path)
 
 
+def test_zeros_of_any_length_are_not_searched(tmp_path: Path) -> None:
+    path = tmp_path / "some.weights.h5"
+    with path.open("wb") as file:
+        file.truncate(2**35)
+    began = time.perf_counter()
+    with pytest.raises(WeightsError, match="signature not found"):
+        check_weights_file(str(path))
+    assert time.perf_counter() - began < 5
+
+
 @each_reader
 def test_good_file_is_read(tmp_path: Path, read: Callable[[Path], Any]) -> None:
     read(write_archive(tmp_path / "model.keras", deflate=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -193,6 +194,7 @@ def write_state(folder: Path, **values: Any) -> Path:
     ("values", "message"),
     [
         ({"rows": [1]}, "`rows` has what is no row of numbers by column"),
+        ({"rows": [{"epoch": "one", "phase": "training"}]}, "`rows` has what is no row of numbers by column"),
         ({"rows": 5}, r"`rows` must be a list\. Received: 5"),
         ({"epochs": "three"}, r"`epochs` must be a whole number from 0\. Received: 'three'"),
         ({"phase_index": -1}, "`phase_index` must be a whole number from 0"),
@@ -206,6 +208,26 @@ def test_state_that_is_damaged_names_the_key(tmp_path: Path, values: dict[str, A
     path = write_state(tmp_path, **values)
     with pytest.raises(RunError, match=rf"state\.npz is damaged \({message}.*\): this training cannot be resumed"):
         load_progress(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_state_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "state.npz")
+    with pytest.raises(RunError, match=r"state\.npz is damaged \(it is no file\)"):
+        load_progress(tmp_path / "state.npz")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_result_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    run = Run(Path(shutil.copytree(RUN, tmp_path / "run")))
+    (run.path / "result.json").unlink()
+    os.mkfifo(run.path / "result.json")
+    with pytest.raises(RunError, match=r"is damaged: result\.json is no file\."):
+        _ = run.result
+    (run.path / "config.toml").unlink()
+    os.mkfifo(run.path / "config.toml")
+    with pytest.raises(RunError, match=r"is damaged: config\.toml is no file\."):
+        _ = run.config
 
 
 def test_state_may_hold_what_json_has_not(tmp_path: Path) -> None:

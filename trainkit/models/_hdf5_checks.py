@@ -40,8 +40,9 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     Raises:
         ModelError: it is not safe to load; see `check_hdf5`.
     """
-    with path.open("rb") as raw:
-        _check_heaps(path, raw)
+    if h5py.is_hdf5(path):  # a look at its first bytes; what is none may be of any length
+        with path.open("rb") as raw:
+            _check_heaps(path, raw)
     with h5py.File(path, "r") as file:
         check_hdf5(path, file)
         yield file

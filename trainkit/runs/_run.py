@@ -66,6 +66,7 @@ class Run:
     @property
     def config(self) -> Config:
         """The settings the run was made with."""
+        self._check_file("config.toml")
         try:
             return build_config(read_config(self.path / "config.toml"))
         except TrainkitError as error:
@@ -158,6 +159,7 @@ class Run:
             raise RunError(f"The run {self.name} is damaged: {name}: {error}") from error
 
     def _read(self, name: str) -> str:
+        self._check_file(name)
         path = self.path / name
         try:
             if path.stat().st_size > MAX_BYTES:
@@ -165,6 +167,11 @@ class Run:
             return path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise RunError(f"The run {self.name} is damaged: {name} cannot be read ({error}).") from error
+
+    def _check_file(self, name: str) -> None:
+        path = self.path / name
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise RunError(f"The run {self.name} is damaged: {name} is no file.")
 
     def set_result(self, **values: Any) -> None:
         """Change some values of `result.json`."""

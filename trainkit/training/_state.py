@@ -70,6 +70,8 @@ def load_progress(path: Path) -> Progress:
         RunError: the file is damaged; names what in it.
     """
     try:
+        if not path.is_file():  # a pipe would be waited for
+            raise ValueError("it is no file")
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             text = _read_array(archive, "progress", most=MAX_BYTES).tobytes().decode("utf-8")
         values = parse_json_object(text, constants=True)  # a loss may be NaN, the best one so far infinite
@@ -98,7 +100,9 @@ def _check_progress(values: dict[str, Any]) -> None:
 
 
 def _is_row(row: Any) -> bool:
-    return isinstance(row, dict) and all(isinstance(one, (str, int, float)) for one in row.values())
+    return isinstance(row, dict) and all(
+        isinstance(value, str) if column == "phase" else _is_number(value) for column, value in row.items()
+    )
 
 
 def _is_number(value: Any) -> bool:
