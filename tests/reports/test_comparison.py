@@ -61,10 +61,18 @@ def test_settings_of_a_damaged_run_are_not_held_against_the_others(runs: list[Ru
 
 def test_what_is_no_number_is_left_out_of_the_curves(runs: list[Run], tmp_path: Path) -> None:
     astray = Run(shutil.copytree(runs[0].path, tmp_path / "astray"))
-    (astray.path / "metrics.csv").write_text("epoch,loss\n1,2.5\n2,nan\n3,inf\n4,x\n", encoding="utf-8")
+    (astray.path / "metrics.csv").write_text("epoch,loss\n1,2.5\n2,nan\n3,inf\n", encoding="utf-8")
     found = trainkit.compare([astray, runs[1]], html=tmp_path / "page.html")
     assert found.curves["loss"][0] == [(1, 2.5)]
     json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_text_among_the_numbers_is_damage_and_named(runs: list[Run], tmp_path: Path) -> None:
+    damaged = Run(shutil.copytree(runs[0].path, tmp_path / "damaged"))
+    (damaged.path / "metrics.csv").write_text("epoch,loss\n1,2.5\n2,x\n", encoding="utf-8")
+    found = trainkit.compare([damaged, runs[1]])
+    assert found.curves["loss"][0] == []
+    assert any(re.search(r"metrics\.csv: row 2: `loss` must be a finite number", note) for note in found.notes)
 
 
 def test_one_run_is_too_few(runs: list[Run]) -> None:

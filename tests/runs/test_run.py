@@ -119,7 +119,14 @@ def test_finished_run_is_usable(experiments: Path, status: str) -> None:
     finish(make_run(experiments), status).check_usable()
 
 
-@pytest.mark.parametrize("status", ["running", "failed", "nonsense", None, ["finished"]])
+@pytest.mark.parametrize("status", [None, ["finished"]])
+def test_run_whose_status_is_no_text_is_damaged(experiments: Path, status: Any) -> None:
+    run = finish(make_run(experiments), status)
+    with pytest.raises(RunError, match=r"is damaged: result\.json: `status` must be a text\. Received: "):
+        run.check_usable()
+
+
+@pytest.mark.parametrize("status", ["running", "failed", "nonsense"])
 def test_unfinished_run_is_not_usable(experiments: Path, status: Any) -> None:
     run = finish(make_run(experiments), status)
     with pytest.raises(RunError, match=r"is not finished \(status: .*`trainkit runs` lists them"):

@@ -196,7 +196,7 @@ def _is_classes(value: Any) -> bool:
 def _is_class(value: Any) -> bool:
     if not isinstance(value, dict) or not _is_text(value.get("label")):
         return False
-    return all(_is_number(figure) for key, figure in value.items() if key != "label")
+    return all(figure is None or _is_number(figure) for key, figure in value.items() if key != "label")
 
 
 def _is_matrix(value: Any) -> bool:
