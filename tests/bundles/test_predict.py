@@ -360,14 +360,14 @@ def test_command_says_what_it_cannot_look_at(
     tiny_bundle: Path, photo: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     (photo.parent / "empty").mkdir()
-    (photo.parent / "broken.mp4").write_bytes(b"no film")
+    (photo.parent / "broken.mp4").write_bytes(b"\0no film")
     done = run("predict", tiny_bundle, *arguments, cwd=photo.parent)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (code, "", 1)
     assert message in done.stderr
 
 
 def test_bad_video_does_not_stop_the_others(tiny_bundle: Path, photo: Path) -> None:
-    (photo.parent / "broken.mp4").write_bytes(b"no film")
+    (photo.parent / "broken.mp4").write_bytes(b"\0no film")
     done = run("predict", tiny_bundle, photo.parent / "broken.mp4", photo, "--json")
     assert (done.returncode, len(json.loads(done.stdout))) == (1, 1)
     assert "Left out 1 of 2 images: OpenCV" in done.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import without_coverage
 
 from trainkit.runs._run import Run
 
@@ -19,7 +19,7 @@ def on_full_disk(*arguments: object, cwd: Path, room: int, **environment: str) -
     ended = subprocess.run(
         [sys.executable, "-m", "trainkit", *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, **environment},
+        env={**without_coverage(), **environment},
         capture_output=True,
         text=True,
         check=False,

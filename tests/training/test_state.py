@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import without_coverage
 
 import trainkit
 from trainkit.backend import keras
@@ -207,7 +208,9 @@ def test_full_disk_ends_training_with_a_sentence(tmp_path: Path) -> None:
         "from trainkit.cli import main\n"
         "main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=without_coverage(), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1, done.stderr
     assert "Cannot write" in done.stderr
     assert "Traceback" not in done.stderr

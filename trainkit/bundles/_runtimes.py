@@ -107,7 +107,8 @@ def _naming(reader: str, path: Path) -> Iterator[None]:
     except TrainkitError:
         raise
     except Exception as error:
-        reason = _SOURCE_PLACE.sub("", " ".join(str(error).split()))[:200]
+        said = _SOURCE_PLACE.sub("", " ".join(str(error).split()))
+        reason = said.replace(str(path.absolute()), path.name)[:200]
         raise BundleError(
             f"OpenCV reads {path.name}, and {reader} does not ({reason}). To compare the two, export the model again."
         ) from error

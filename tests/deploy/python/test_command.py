@@ -50,7 +50,7 @@ def test_script_classifies_the_frames_of_a_video(
 
 
 def test_script_goes_on_after_what_it_cannot_read(bundle: Path, film: Path, tmp_path: Path) -> None:
-    (tmp_path / "broken.avi").write_bytes(b"no film")
+    (tmp_path / "broken.avi").write_bytes(b"\0no film")
     done = run_script(bundle, "missing.png", "labels.txt", "selftest/1.png", str(tmp_path / "broken.avi"), "no.mp4")
     assert done.returncode == 1
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["selftest/1.png"]
