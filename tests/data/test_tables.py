@@ -231,6 +231,16 @@ ERRORS = {
         lambda rows: [*rows, f"{'x' * 300}.jpg,red"],
         r"1 of 43 images of .* is missing: .*x\.jpg \(line 44\)",
     ),
+    "endless folder": (
+        "image,label",
+        lambda rows: [*rows, f"red/{'9' * 300}/x,red"],
+        r"1 of 43 images of .* is missing: .*/x \(line 44\)",
+    ),
+    "no class at all": (
+        "image,blue,red",
+        lambda rows: [f"{row.split(',')[0]},0,{'' if index else 0}" for index, row in enumerate(rows)],
+        r"2 that hold no 1 at all \(blue, red\)\. .* write a 1 into the column of each image's class",
+    ),
     "control character": ("image,label", lambda rows: swap(rows, 0, '"red/red-000.png","a\nb"'), "cannot be printed"),
     "open quote": ("image,label", lambda rows: [*rows, '"red/red-000.png,red'], "line 44: unexpected end of data"),
     "stray quote": ("image,label", lambda rows: [*rows, '"red" x,red'], "line 44: .*Expected CSV"),

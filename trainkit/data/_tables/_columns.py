@@ -258,8 +258,13 @@ def _no_label(sheet: Sheet, image: int, others: list[int]) -> DataError:
             f"{begin}, but {len(others)} columns that hold {held}. Expected 0 and 1 alone, in a column for each class: "
             f"write one of them into every cell, or {option('label', sheet.header[others[0]])} for that column alone."
         )
+    names = naming(sheet.header[index] for index in yes_or_no)
+    if len(yes_or_no) > 1 and yes_or_no == others:
+        return DataError(
+            f"{begin}, but {len(others)} that hold no 1 at all ({names}). Expected 0 and 1, a column for each class: "
+            "write a 1 into the column of each image's class."
+        )
     if len(yes_or_no) > 1 and len(yes_or_no) >= len(others) - 2:
-        names = naming(sheet.header[index] for index in yes_or_no)
         odd = next(sheet.header[index] for index in others if index not in yes_or_no)
         return DataError(
             f"{begin}. {len(yes_or_no)} columns hold 0 and 1, as one for each class would ({names}), but `{odd}` does "

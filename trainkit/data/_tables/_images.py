@@ -71,7 +71,7 @@ class ImageFinder:
     def _by_stem(self, folder: Path) -> dict[str, list[str]]:
         if folder not in self._stems:
             found: dict[str, list[str]] = {}
-            for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            for path in sorted(folder.iterdir()) if os.path.isdir(folder) else []:
                 if path.suffix.lower() in SUFFIXES:
                     found.setdefault(path.stem, []).append(path.name)
             self._stems[folder] = found
