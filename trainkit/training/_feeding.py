@@ -61,21 +61,42 @@ class Feed:
 
     def _batch(self, chosen: np.ndarray, epoch: int, *, first: bool) -> tuple[np.ndarray, ...]:
         inputs, targets = self._inputs(chosen, epoch), self.targets[chosen]
-        if self.augmentation.mixes:
-            inputs, targets = mix_batch(
-                inputs,
-                targets,
-                self.augmentation,
-                seed=self.shuffle_seed or 0,
-                epoch=epoch,
-                indices=chosen,
-                count=len(self.examples),
-                read=lambda others: (self._inputs(others, epoch), self.targets[others]),
-            )
         weights = None if self.weights is None else self.weights[chosen]
+        if self.augmentation.mixes:
+            inputs, targets, weights = self._mix(inputs, chosen, epoch)
         if self.replicas > 1:
             inputs, targets, weights = _share(inputs, targets, weights, self.replicas, evenly=first)
         return (inputs, targets) if weights is None else (inputs, targets, weights)
+
+    def _mix(
+        self, inputs: np.ndarray, chosen: np.ndarray, epoch: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Mix images with others, so that each partner's label weighs what its own class weighs.
+
+        The loss is linear in the target. So the sum of both partners' losses, each by its share and its weight, is
+        that of one target, which has its weights divided out, times the sum of the weighted shares.
+        """
+        inputs, mixed = mix_batch(
+            inputs,
+            self._weighted_targets(chosen),
+            self.augmentation,
+            seed=self.shuffle_seed or 0,
+            epoch=epoch,
+            indices=chosen,
+            count=len(self.examples),
+            read=lambda others: (self._inputs(others, epoch), self._weighted_targets(others)),
+        )
+        if self.weights is None:
+            return inputs, mixed, None
+        return inputs, mixed[:, :-1] / mixed[:, -1:], mixed[:, -1]
+
+    def _weighted_targets(self, chosen: np.ndarray) -> np.ndarray:
+        """Return targets; where examples have weights, times these, and the weights as one more column."""
+        targets: np.ndarray = self.targets[chosen]
+        if self.weights is None:
+            return targets
+        weights = self.weights[chosen, None]
+        return np.concatenate([targets * weights, weights], axis=1)
 
     def _inputs(self, chosen: np.ndarray, epoch: int) -> np.ndarray:
         examples = gather(self.examples, chosen)
