@@ -34,17 +34,20 @@ class Feed:
     weights: np.ndarray | None = None  # float32 (N,), of each example in the loss
     augmentation: Augmentation = NO_AUGMENTATION  # of pixels, drawn by the seed of the shuffling
     replicas: int = 1  # devices that share a batch
+    chosen: np.ndarray | None = None  # the places of the examples that come, in order; None: all
     epoch: int = 0  # the one that the next pass makes, from 0
     error: Exception | None = field(default=None, init=False)  # what ended a pass
 
     @property
     def steps(self) -> int:
         """How many batches an epoch has; the last one may be smaller."""
-        return math.ceil(len(self.examples) / self.batch_size)
+        return math.ceil(len(self.examples if self.chosen is None else self.chosen) / self.batch_size)
 
     def order(self) -> np.ndarray:
         """Return the indices of the examples in the order of the epoch."""
         count = len(self.examples)
+        if self.chosen is not None:
+            return self.chosen
         if self.shuffle_seed is None:
             return np.arange(count)
         return np.random.default_rng((self.shuffle_seed, self.epoch)).permutation(count)

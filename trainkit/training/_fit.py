@@ -28,6 +28,7 @@ from trainkit.training._averaging import AveragedValidation
 from trainkit.training._compilation import compile_model
 from trainkit.training._environment import describe_environment, differences
 from trainkit.training._feeding import EpochSetter, Feed
+from trainkit.training._monitor import build_figures
 from trainkit.training._phases import Phase, plan_phases, unfreeze_top
 from trainkit.training._plateau import PlateauSchedule
 from trainkit.training._preparation import Prepared, build_fitted, prepare
@@ -162,7 +163,10 @@ def _fit_and_measure(job: _Job) -> Literal["finished", "interrupted"]:
         progress = job.progress
         with suppress(OutputError):
             job.run.set_result(
-                epochs=progress.epochs, best_epoch=progress.best_epoch, seconds=round(progress.seconds, 3)
+                epochs=progress.epochs,
+                best_epoch=progress.best_epoch,
+                monitor=job.prepared.monitor,
+                seconds=round(progress.seconds, 3),
             )
     load_best_weights(job.model, job.run.model_path)
     # The images for testing are touched here, once, and not before.
@@ -215,6 +219,7 @@ def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
     recorder = Recorder(
         job.run,
         progress,
+        monitor=job.prepared.monitor,
         model_to_save=lambda: _model_to_save(job.model, model),
         images=len(feeds["train"].examples),
         remembering=remembering,
@@ -222,7 +227,8 @@ def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
     )
     last = progress.epochs + phase.epochs - progress.phase_epochs
     bar = ProgressBar(last + later, images=len(feeds["train"].examples), batch_size=config.training.batch_size)
-    callbacks = [EpochSetter(feeds["train"]), AveragedValidation(), *remembering, recorder, bar]
+    figures = build_figures(job.prepared.monitor, job.prepared.dataset, feeds, job.interruption)
+    callbacks = [EpochSetter(feeds["train"]), AveragedValidation(), *figures, *remembering, recorder, bar]
     if config.training.tensorboard:
         callbacks.append(_tensorboard(job.run))
     try:
