@@ -57,15 +57,22 @@ def _short(name: str | None) -> str:
 @app.command(epilog="Example: trainkit evaluate latest")
 def evaluate(run: RunArgument, experiments: Experiments = EXPERIMENTS, as_json: AsJson = False) -> None:
     """Measure a run on its test images again, class by class."""
+    from trainkit.runs._evaluation import accuracy_in_words, has_several_labels
     from trainkit.runs._evaluation import evaluate as evaluate_run
 
     figures = evaluate_run(run, experiments=experiments)
     if as_json:
         print_json(figures)
         return
-    say(f"{figures['test_split']} accuracy {figures['test_accuracy']:.4f}, loss {figures['test_loss']:.4f}")
+    accuracy = accuracy_in_words(figures)
+    say(f"{figures['test_split']} {accuracy} {figures['test_accuracy']:.4f}, loss {figures['test_loss']:.4f}")
+    several = has_several_labels(figures)
+    if several:
+        shares = ("mean_average_precision", "subset_accuracy", "macro_f1", "micro_f1")
+        say(", ".join(f"{key.replace('_', ' ').replace('f1', 'F1')} {to_text(figures[key])}" for key in shares))
+    columns = ["precision", "recall", "f1", *(["average_precision"] if several else [])]
     rows = [
-        [row["label"], *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")), str(row["images"])]
+        [row["label"], *(to_text(row[key], "{:.3f}") for key in columns), str(row["images"])]
         for row in figures["classes"]
     ]
-    print_table(["class", "precision", "recall", "f1", "images"], rows)
+    print_table(["class", *(column.replace("_", " ") for column in columns), "images"], rows)

@@ -122,12 +122,15 @@ def _refuse_settings(context: typer.Context) -> None:
 
 
 def _print_run(run: Any, experiments: Path, as_json: bool) -> None:
+    from trainkit.runs._evaluation import accuracy_in_words
+
     result = run.result
     if as_json:
         keys = ("test_accuracy", "test_loss", "test_split", "epochs", "seconds", "status")
         print_json({"run": str(run.path.absolute()), **{key: result[key] for key in keys}})
         return
-    columns = ["run", "status", "epochs", f"{result['test_split'] or 'test'} accuracy", "loss", "seconds"]
+    accuracy = f"{result['test_split'] or 'test'} {accuracy_in_words(result)}"
+    columns = ["run", "status", "epochs", accuracy, "loss", "seconds"]
     figures = [to_text(result["test_accuracy"]), to_text(result["test_loss"]), to_text(result["seconds"], "{:.1f}")]
     print_table(columns, [[str(run.path), result["status"], str(result["epochs"]), *figures]])
     if result["status"] == "finished":

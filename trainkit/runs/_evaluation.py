@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,16 @@ def _measure_several(probabilities: np.ndarray, labels: np.ndarray, class_names:
     }
 
 
+def has_several_labels(figures: Mapping[str, Any]) -> bool:
+    """Whether figures are of images that may have several classes."""
+    return figures.get("subset_accuracy") is not None
+
+
+def accuracy_in_words(figures: Mapping[str, Any]) -> str:
+    """Return what `test_accuracy` is called: with several labels an image it is a share of answers, not of images."""
+    return "right answers" if has_several_labels(figures) else "accuracy"
+
+
 def average_precisions(probabilities: np.ndarray, labels: np.ndarray) -> list[float | None]:
     """Return the area below precision over recall of each class, in steps, `None` for one that no image has.
 
@@ -180,7 +190,8 @@ def evaluate(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS) ->
         experiments: the folder of runs.
 
     Returns:
-        `test_accuracy`, `test_loss`, `test_split`, `classes` and `confusion_matrix`, as in `result.json`.
+        `test_accuracy`, `test_loss`, `test_split`, `classes` and `confusion_matrix`, as in `result.json`; of several
+        labels an image also `mean_average_precision`, `subset_accuracy`, `macro_f1` and `micro_f1`.
 
     Raises:
         RunError: there is no such run, or it is unfinished or damaged.

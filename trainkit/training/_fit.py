@@ -23,7 +23,7 @@ from trainkit.models._outputs import load_best_weights
 from trainkit.reports import draw_confusion_matrix, draw_curves, write_report
 from trainkit.runs._evaluation import evaluate_model
 from trainkit.runs._run import Run, create_run
-from trainkit.runs._settings import Config
+from trainkit.runs._settings import MODEL_SUFFIX, Config
 from trainkit.training._averaging import AveragedValidation
 from trainkit.training._compilation import compile_model
 from trainkit.training._environment import describe_environment, differences
@@ -102,7 +102,7 @@ def resume(run: Run) -> Run:
             raise DataError(
                 f"The images of {run.name} are no longer those that it began with. Put them back, or train anew."
             )
-        for difference in differences(before, now):
+        for difference in [*differences(before, now), *_rules_since(config)]:
             log.warning("%s. The weights will not be those of a training without a break.", difference)
         state = run.path / STATE_FILE
         progress = load_progress(state) if state.exists() else Progress()
@@ -114,6 +114,23 @@ def resume(run: Run) -> Run:
             run.set_result(status="running", message=None)
             run_to_end(_Job(run, prepared, interruption, progress))
     return run
+
+
+def _rules_since(config: Config) -> list[str]:
+    """Return a sentence where a run of trainkit 0.1 was trained by rules that are others now, and goes on by these."""
+    training, augmentation = config.training, config.augmentation
+    changed = (
+        training.schedule == "one-cycle"
+        or (training.schedule == "cosine" and training.warmup > 0)
+        or (training.class_weights == "balanced" and augmentation.mixes)
+        or (training.weight_decay > 0 and config.model.name.endswith(MODEL_SUFFIX))
+    )
+    if training.monitor is not None or not changed:
+        return []
+    return [
+        "This training began with the warm-up, the one-cycle schedule, the weights of mixed images or the weight decay "
+        "of an earlier trainkit, and goes on with those of this one"
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +306,7 @@ def _tensorboard(run: Run) -> Any:
 def _draw(run: Run) -> None:
     with doing("Drawing the report"):
         if rows := run.metrics:
-            draw_curves(rows, run.path / "curves.png")
+            draw_curves(rows, run.path / "curves.png", kept=run.result["best_epoch"])
         if matrix := run.result["confusion_matrix"]:
             draw_confusion_matrix(matrix, run.class_names, run.path / "confusion_matrix.png")
         write_report(run.path)
