@@ -526,7 +526,7 @@ def test_refusals_are_those_of_the_python_client(tmp_path: Path, clients: dict[s
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"schema": "trainkit/2"}', "{where}: this client reads schema trainkit/1. Received: 'trainkit/2'. Take a"),
+        ('{"schema": "trainkit/3"}', "{where}: this client reads the schemas trainkit/1 and trainkit/2. Received: 'trainkit/3'. Take a"),
         ("[1]", "{where}: expected a JSON object. Received: [1]"),
         ("null", "{where}: expected a JSON object. Received: null"),
         ("{", "{where} is not valid JSON in UTF-8 ("),
@@ -536,7 +536,7 @@ def test_refusals_are_those_of_the_python_client(tmp_path: Path, clients: dict[s
         ("[" * 10**6, "{where} is not valid JSON in UTF-8 ("),
         ("[" * 10**6 + "]" * 10**6, "{where} is not valid JSON in UTF-8 (nested more than 32 deep). Export"),
         ('{"schema": ' + "[" * 10**5 + "]" * 10**5 + "}", "{where} is not valid JSON in UTF-8 (nested more"),
-        ('{"schema": "a\\nb"}', "{where}: this client reads schema trainkit/1. Received: 'a\\x0ab'. Take"),
+        ('{"schema": "a\\nb"}', "{where}: this client reads the schemas trainkit/1 and trainkit/2. Received: 'a\\x0ab'. Take"),
         ('{"schema": "trainkit/1"}', "{where}: `manifest` needs the key `model`. Add it, or export the bundle again."),
         ('{"__proto__": {"schema": "trainkit/1"}}', "{where}: `manifest` needs the key `schema`."),
         (" " * (2**24 + 1), "{where} has more than 16777216 bytes: no manifest. Export the bundle again."),

@@ -416,8 +416,8 @@ REFUSED_BEFORE_OPENCV: list[tuple[dict[str, Any] | Callable[[Path], None], str]]
     (without_manifest, "No manifest at ../manifest.json. Expected the folder of a bundle, with manifest.json in it."),
     (no_json, "../manifest.json is not valid JSON in UTF-8 ("),
     (
-        {"schema": "trainkit/2"},
-        "../manifest.json: this client reads schema trainkit/1. Received: 'trainkit/2'. Take a newer client.",
+        {"schema": "trainkit/3"},
+        "../manifest.json: this client reads the schemas trainkit/1 and trainkit/2. Received: 'trainkit/3'. Take a newer client.",
     ),
     (
         {"output": {"kind": "ssd"}},
@@ -594,7 +594,7 @@ def test_conformance_cases_get_their_verdicts_and_sentences(page: Page, site: Si
 def test_manifest_changed_within_a_second_is_read_anew(page: Page, site: Site, tiny_bundle: Path) -> None:
     name = site.add(tiny_bundle, None)
     manifest = site.folder / name / "manifest.json"
-    for schema in ("trainkit/2", "trainkit/3"):
+    for schema in ("trainkit/3", "trainkit/4"):
         manifest.write_text(json.dumps({"schema": schema}), encoding="utf-8")
         os.utime(manifest, (1e9, 1e9))  # the server tells whole seconds only
         page.open(site.url(name))
