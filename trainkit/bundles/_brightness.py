@@ -17,13 +17,14 @@ from trainkit.preprocessing import Preprocessing
 log = logging.getLogger("trainkit")
 
 _MOST_IMAGES = 2000  # of a side; more would not move the bounds
-_LEAST_IMAGES = 10  # fewer do not say what is usual: of cats and dogs, ten would warn of 1.5 % of the others
+_LEAST_IMAGES = 20  # fewer do not say what is usual: ten would warn of a hundredth of the others
 _BLOCK = 16
 # What is usual: all but two in a thousand of the training images, and whatever is within four deviations, or as near as
 # 24 grey levels. Measured in docs/measurements.md.
 _UNUSUAL = 0.002
 _DEVIATIONS = 4.0
 _LEAST_WIDTH = 24.0
+_LEAST_FIT = 0.1  # of a picture that would be usual if it were inverted; that of a grey one is near 0, and says nothing
 
 
 def measure_training_pixels(part: Part, preprocessing: Preprocessing) -> dict[str, Any] | None:
@@ -65,8 +66,7 @@ def describe_brightness(measured: list[Brightness]) -> dict[str, Any]:
     mean, std = float(means.mean()), float(means.std())
     width = max(_DEVIATIONS * std, _LEAST_WIDTH)
     least, most = np.quantile(means, [_UNUSUAL, 1 - _UNUSUAL])
-    # Below 0 a picture fits better as it is.
-    fit = max(0.0, float(np.quantile(fits, 1 - _UNUSUAL)), float(fits.mean() + _DEVIATIONS * fits.std()))
+    fit = max(_LEAST_FIT, float(np.quantile(fits, 1 - _UNUSUAL)), float(fits.mean() + _DEVIATIONS * fits.std()))
     return {
         "images": len(measured),
         "mean": round(mean, 3),

@@ -9,7 +9,7 @@
 #include "schema.hpp"
 
 const size_t RANGES = 16;         // of grey levels, which are counted
-const double LEAST_SHARE = 1e-3;  // of a range: what no training image has is not impossible
+const double LEAST_SHARE = 0.01;  // of a range: what few training images have, or none, says little
 
 // How dark and light a picture is: its mean grey level, and the share of its pixels in each range.
 struct Brightness {

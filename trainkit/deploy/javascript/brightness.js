@@ -4,7 +4,7 @@
 
 const brightness = (({ areAll, isNumber, isObject }) => {
   const RANGES = 16; // of grey levels, which are counted
-  const LEAST_SHARE = 1e-3; // of a range: what no training image has is not impossible
+  const LEAST_SHARE = 0.01; // of a range: what few training images have, or none, says little
 
   /** Return the mean grey level of planes of whole levels, and the share of each range: one grey, or blue, green, red. */
   function measure(pixels, count, isRgb) {

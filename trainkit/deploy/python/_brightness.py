@@ -10,7 +10,7 @@ import numpy as np
 from trainkit.deploy.python._schema import is_number
 
 RANGES = 16  # of grey levels, which are counted
-_LEAST_SHARE = 1e-3  # of a range: what no training image has is not impossible
+_LEAST_SHARE = 0.01  # of a range: what few training images have, or none, says little
 
 
 class Brightness(NamedTuple):
