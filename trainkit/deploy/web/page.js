@@ -114,8 +114,9 @@ function showAnswer({ found, milliseconds, seen, warning }) {
   $("found").replaceChildren(...rows);
   show($("nothing"), rows.length === 0);
   $("nothing").textContent = rows.length === 0 ? NOTHING_FOUND : "";
-  show($("warning"), warning !== undefined);
-  $("warning").textContent = warning === undefined ? "" : `${warning[0].toUpperCase()}${warning.slice(1)}`;
+  const advice = warning === undefined ? "" : `${warning[0].toUpperCase()}${warning.slice(1)}`;
+  show($("warning"), advice !== "");
+  $("warning").textContent = advice;
   $("time").textContent = `${Math.max(milliseconds, 1).toFixed(0)} ms`;
   const canvas = $("seen");
   Object.assign(canvas, { width: seen.width, height: seen.height });
@@ -123,7 +124,8 @@ function showAnswer({ found, milliseconds, seen, warning }) {
   $("seen-size").textContent = `${seen.width} × ${seen.height}`;
   show($("empty"), false);
   show($("answer"), true);
-  return found.length === 0 ? NOTHING_FOUND : `${found[0].label}, ${percent(found[0].probability)}`;
+  const best = found.length === 0 ? NOTHING_FOUND : `${found[0].label}, ${percent(found[0].probability)}`;
+  return advice === "" ? best : `${best}. ${advice}`;
 }
 
 const percent = (probability) => (probability < 0.0005 ? "< 0.1 %" : `${(100 * probability).toFixed(1)} %`);
