@@ -26,6 +26,7 @@ ManifestArgument = Annotated[
 ]
 
 EXPERIMENTS, EXPORTED = Path("experiments"), Path("exported")
+INTERVAL = "95 % interval"  # of a share, as a column has it
 
 # What JSON may hold as it is but a terminal would obey: the rest of what `harmless` writes out.
 _HARMFUL = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
@@ -97,6 +98,14 @@ def wrapped(sentence: str, stream: TextIO) -> str:
 def to_text(value: float | None, form: str = "{:.4f}") -> str:
     """Write a number, or a dash for none."""
     return "-" if value is None else form.format(value)
+
+
+def say_what_chose(*sides: str | None) -> None:
+    """Say of figures from validation images what they are worth; of others nothing."""
+    from trainkit.runs._figures import ALSO_CHOSE
+
+    if "val" in sides:
+        say(f"Measured on {ALSO_CHOSE}: of new images, fewer may come out right.")
 
 
 def print_predictions(images: list[Path], results: list[dict[str, Any]], as_json: bool) -> None:

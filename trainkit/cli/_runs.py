@@ -8,7 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from trainkit.cli._app import app
-from trainkit.cli._output import EXPERIMENTS, AsJson, Experiments, RunArgument, print_json, print_table, say, to_text
+from trainkit.cli._output import (
+    EXPERIMENTS,
+    INTERVAL,
+    AsJson,
+    Experiments,
+    RunArgument,
+    print_json,
+    print_table,
+    say,
+    say_what_chose,
+    to_text,
+)
 
 
 @app.command(epilog="Example: trainkit runs --filter 'test_accuracy>=0.9' --sort test_accuracy --reverse")
@@ -23,28 +34,47 @@ def runs(
     experiments: Experiments = EXPERIMENTS,
     as_json: AsJson = False,
 ) -> None:
-    """List the runs: data, model, test accuracy, time and status."""
+    """List the runs: data, model, accuracy, time and status."""
     from trainkit.runs._run import summarize_runs
 
     rows = summarize_runs(experiments, sort=sort, reverse=reverse, filters=filter_ or [], limit=limit)
     if as_json:
         print_json(rows)
         return
-    columns = ["run", "data", "model", "epochs", "test accuracy", "split", "seconds", "status"]
-    print_table(columns, [_run_row(row) for row in rows], optional=["seconds", "split"])
+    sides = {row["test_split"] for row in rows if row["test_accuracy"] is not None}
+    accuracy = "accuracy" if sides - {"test"} else "test accuracy"
+    columns = ["run", "data", "model", "epochs", accuracy, INTERVAL, "split", "seconds", "status"]
+    # Which images a figure is of may only be left out where the column's name says it.
+    optional = ["split", "seconds", INTERVAL] if accuracy == "test accuracy" else ["seconds", INTERVAL]
+    print_table(columns, [_run_row(row) for row in rows], optional=optional)
+    say_what_chose(*sides)
 
 
 def _run_row(row: dict[str, Any]) -> list[str]:
+    from trainkit.runs._figures import interval_in_words, side_in_words
+
     return [
         row["run"],
         _short(row["data"]),
         _short(row["model"]),
         to_text(row["epochs"], "{}"),
         to_text(row["test_accuracy"]),
-        row["test_split"] or "-",
+        interval_in_words(_interval_of(row)),
+        side_in_words(row["test_split"]),
         to_text(row["seconds"], "{:.1f}"),
         str(row["status"]),
     ]
+
+
+def _interval_of(row: dict[str, Any]) -> tuple[float, float] | None:
+    from trainkit.errors import RunError
+    from trainkit.runs._figures import accuracy_interval
+    from trainkit.runs._run import Run
+
+    try:
+        return accuracy_interval(Run(Path(row["path"])).result)
+    except RunError:  # damaged, as its row says
+        return None
 
 
 def _short(name: str | None) -> str:
