@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trainkit.bundles._check import check
     from trainkit.bundles._clients import add_clients
     from trainkit.bundles._detect import detect
+    from trainkit.bundles._evaluate import evaluate
     from trainkit.bundles._export import export
     from trainkit.bundles._folder import Bundle, find_bundle
     from trainkit.bundles._networks import Classifier, Detector
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from trainkit.preprocessing import Preprocessing
     from trainkit.reports._comparison import Comparison, compare
     from trainkit.reports._report import report
-    from trainkit.runs._evaluation import evaluate
     from trainkit.runs._layer_table import Shapes, shapes
     from trainkit.runs._run import Run, find_run, list_runs
     from trainkit.training._suggestion import LearningRates
@@ -140,7 +140,7 @@ __getattr__, __dir__ = attach(
         "compare": "trainkit.reports._comparison",
         "convolve": "trainkit.lessons._convolution",
         "detect": "trainkit.bundles._detect",
-        "evaluate": "trainkit.runs._evaluation",
+        "evaluate": "trainkit.bundles._evaluate",
         "export": "trainkit.bundles._export",
         "find_bundle": "trainkit.bundles._folder",
         "find_faces": "trainkit.lessons._faces",

@@ -21,6 +21,10 @@ Exported = Annotated[Path, typer.Option(help="The folder of bundles.", metavar="
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's path or name, or `latest`.")]
 BundleArgument = Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle's path or name.")]
+Predictions = Annotated[
+    Path | None,
+    typer.Option(help="Write a row an image: to a .csv file, or as Parquet into a folder.", metavar="FILE.csv|DIR"),
+]
 ManifestArgument = Annotated[
     str, typer.Argument(metavar="MANIFEST", help="A bundle's path or name, or a manifest written by hand.")
 ]

@@ -10,16 +10,19 @@ import typer
 from trainkit.cli._app import app
 from trainkit.cli._output import (
     EXPERIMENTS,
+    EXPORTED,
     INTERVAL,
     AsJson,
     Experiments,
-    RunArgument,
+    Exported,
+    Predictions,
     print_json,
     print_table,
     say,
     say_what_chose,
     to_text,
 )
+from trainkit.cli._reading import reads_data
 
 
 @app.command(epilog="Example: trainkit runs --filter 'test_accuracy>=0.9' --sort test_accuracy --reverse")
@@ -66,6 +69,16 @@ def _run_row(row: dict[str, Any]) -> list[str]:
     ]
 
 
+def _headline(figures: dict[str, Any], data: str | None) -> str:
+    """Return the accuracy with its interval, and of what it is."""
+    from trainkit.runs._figures import accuracy_interval, count_right, interval_in_words, side_in_words
+
+    counts, of = count_right(figures), "" if data is not None else f"{side_in_words(figures['test_split'])} "
+    within = f" ({INTERVAL} {interval_in_words(accuracy_interval(figures))}, {counts[1]} images)" if counts else ""
+    where = f" on {_short(data)}" if data is not None else ""
+    return f"{of}accuracy {figures['test_accuracy']:.4f}{within}, loss {figures['test_loss']:.4f}{where}"
+
+
 def _interval_of(row: dict[str, Any]) -> tuple[float, float] | None:
     from trainkit.errors import RunError
     from trainkit.runs._figures import accuracy_interval
@@ -84,16 +97,39 @@ def _short(name: str | None) -> str:
     return f".../{Path(name).name}" if Path(name).is_absolute() else name
 
 
-@app.command(epilog="Example: trainkit evaluate latest")
-def evaluate(run: RunArgument, experiments: Experiments = EXPERIMENTS, as_json: AsJson = False) -> None:
-    """Measure a run on its test images again, class by class."""
-    from trainkit.runs._evaluation import evaluate as evaluate_run
+@app.command(epilog="Example: trainkit evaluate latest --data new-photos/ --predictions answers.csv")
+@reads_data
+def evaluate(
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN|BUNDLE", help="A run's path or name, or `latest`; with --data also a bundle's."),
+    ],
+    data: Annotated[
+        str | None, typer.Option(help="All images of this instead: as for train.", metavar="DATA", show_default=False)
+    ] = None,
+    predictions: Predictions = None,
+    reading: Any = None,
+    experiments: Experiments = EXPERIMENTS,
+    exported: Exported = EXPORTED,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a run on its test images again, class by class.
 
-    figures = evaluate_run(run, experiments=experiments)
+    With --data, a run or a bundle is measured on all images of new data,
+    whose classes are found by their names; a bundle by OpenCV alone.
+    """
+    from trainkit.bundles._evaluate import evaluate as evaluate_model
+
+    figures = evaluate_model(
+        run, data=data, reading=reading, predictions=predictions, experiments=experiments, exported=exported
+    )
     if as_json:
         print_json(figures)
         return
-    say(f"{figures['test_split']} accuracy {figures['test_accuracy']:.4f}, loss {figures['test_loss']:.4f}")
+    say(_headline(figures, data))
+    say_what_chose(figures["test_split"])
+    if predictions is not None:
+        say(f"Wrote {predictions}.")
     rows = [
         [row["label"], *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")), str(row["images"])]
         for row in figures["classes"]
