@@ -135,7 +135,7 @@ def _answer_whole(found: Run | Path, dataset: Dataset, data: Any) -> Answered:
     manifest = read_manifest(found)
     if manifest["output"]["kind"] == "ssd":
         raise BundleError(
-            f"{found} is a detector, which finds objects; evaluate measures what tells classes apart. `trainkit detect` "
+            f"{found} is a detector, which finds objects: evaluate measures classifiers. `trainkit detect` "
             "shows what it finds."
         )
     output = manifest["output"]

@@ -12,11 +12,22 @@ import numpy as np
 
 from trainkit.bundles._drawing import draw_lines
 from trainkit.bundles._find import EXPORTED, find_manifest
-from trainkit.bundles._inputs import Images, Inputs, Picture, answer, check_no_annotate, list_images, opened
+from trainkit.bundles._inputs import (
+    Images,
+    Inputs,
+    Picture,
+    answer,
+    check_no_annotate,
+    check_no_predictions,
+    list_images,
+    opened,
+)
+from trainkit.bundles._recording import Recorder
 from trainkit.data._inspection import check_image_file
 from trainkit.deploy.python._classifier import Classifier
 from trainkit.deploy.python._prediction import in_batches
 from trainkit.deploy.python._values import NOTHING_FOUND, Prediction
+from trainkit.errors import UsageError
 
 
 def predict(
@@ -27,6 +38,7 @@ def predict(
     min_confidence: float = 0.0,
     batch: int = 1,
     annotate: str | os.PathLike[str] | None = None,
+    predictions: str | os.PathLike[str] | None = None,
     backend: str | None = None,
     target: str | None = None,
     exported: str | os.PathLike[str] = EXPORTED,
@@ -43,6 +55,7 @@ def predict(
         min_confidence: the lowest probability to report, 0 to 1.
         batch: images in one blob.
         annotate: where to write the image with its labels drawn on it, a folder where there are several; with paths.
+        predictions: a `.csv` file for a row an image, or a folder for the same as Parquet; with paths.
         backend: what computes, by OpenCV's name, such as `CUDA`; by default OpenCV's own.
         target: on what, such as `CUDA_FP16`; by default the CPU.
         exported: the folder of bundles.
@@ -55,8 +68,8 @@ def predict(
     Raises:
         BundleError: the bundle is missing or damaged.
         DataError: some files are no images that every OpenCV since 4.5 reads; it names them all.
-        OutputError: a picture exists already or cannot be written.
-        UsageError: there are no images, or there is no such backend or target.
+        OutputError: a picture or the predictions exist already or cannot be written.
+        UsageError: there are no images, no such backend or target, or predictions are no `.csv` file or folder.
         ValueError: an array is no such image, or `top` or `min_confidence` is out of range.
     """
     given = list_images(images)
@@ -65,11 +78,14 @@ def predict(
     if isinstance(given[0], Path):
         paths = [path for path in given if isinstance(path, Path)]
         inputs = Inputs(paths=paths, batch=batch, annotate=None if annotate is None else Path(annotate))
-        return [result for _, result in classify_inputs(bundle, inputs, **options, **choices, exported=Path(exported))]
+        options["predictions"] = None if predictions is None else Path(predictions)
+        found = classify_inputs(bundle, inputs, **options, **choices, exported=Path(exported))
+        return [result for _, result in found]
     check_no_annotate(annotate)
+    check_no_predictions(predictions)
     classifier = opened(Classifier, find_manifest(bundle, Path(exported)), **choices)
-    found = [one for some in in_batches(iter(given), batch) for one in classifier.predict_many(some, **options)]
-    return found[0] if isinstance(images, np.ndarray) else found
+    answers = [one for some in in_batches(iter(given), batch) for one in classifier.predict_many(some, **options)]
+    return answers[0] if isinstance(images, np.ndarray) else answers
 
 
 def predict_files(
@@ -112,6 +128,7 @@ def classify_inputs(
     *,
     top: int = 5,
     min_confidence: float = 0.0,
+    predictions: Path | None = None,
     backend: str | None = None,
     target: str | None = None,
     exported: Path = EXPORTED,
@@ -123,6 +140,7 @@ def classify_inputs(
         inputs: what is looked at.
         top: labels an image, at most.
         min_confidence: the lowest probability to report, 0 to 1.
+        predictions: where to write a row an image, as `trainkit.runs._predictions` does.
         backend: what computes, by OpenCV's name; see `trainkit.deploy.python.find_backend`.
         target: on what, likewise.
         exported: the folder of bundles.
@@ -130,9 +148,12 @@ def classify_inputs(
     Yields:
         Each picture with `{"image", "predictions": [{"label", "probability"}]}`, and for a frame its number, `frame`.
     """
-    classifier = opened(Classifier, find_manifest(manifest, exported), backend=backend, target=target)
+    if predictions is not None and inputs.camera is not None:
+        raise UsageError("--predictions goes with images and videos: what a camera sees has no end.")
+    recorder = Recorder(predictions)
+    classifier = opened(recorder.open, find_manifest(manifest, exported), backend=backend, target=target)
     predict_many = partial(classifier.predict_many, top=top, min_confidence=min_confidence)
-    for picture, found in answer(inputs, predict_many, _draw_labels):
+    for picture, found in recorder.watch(answer(inputs, predict_many, _draw_labels)):
         yield picture, {**picture.to_json(), "predictions": [prediction._asdict() for prediction in found]}
 
 

@@ -104,7 +104,7 @@ def predictions_of_part(
     numbers = [np.flatnonzero(row).tolist() if part.labels.ndim == 2 else [int(row)] for row in part.labels]
     paths = [part.path(index) for index in range(len(part))]
     return build_predictions(
-        [f"{side}[{index}]" if path is None else str(path) for index, path in enumerate(paths)],
+        [f"{side}[{index}]" if path is None else str(path.absolute()) for index, path in enumerate(paths)],
         probabilities,
         class_names,
         output=output,
