@@ -34,6 +34,7 @@ _RESULT = {
     "test_loss": "number?",
     "classes": "classes",
     "confusion_matrix": "matrix",
+    "test_images": "text?",
     "keras_sha256": "text?",
 }
 _ENVIRONMENT = {

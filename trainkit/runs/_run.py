@@ -291,6 +291,7 @@ _EMPTY_RESULT: dict[str, Any] = {
     "test_loss": None,
     "classes": [],
     "confusion_matrix": [],
+    "test_images": None,
     "keras_sha256": None,
 }
 
