@@ -30,7 +30,7 @@ ManifestArgument = Annotated[
 ]
 
 EXPERIMENTS, EXPORTED = Path("experiments"), Path("exported")
-INTERVAL = "95 % interval"  # of a share, as a column has it
+INTERVAL = "95% interval"  # of a share, as a column has it
 
 # What JSON may hold as it is but a terminal would obey: the rest of what `harmless` writes out.
 _HARMFUL = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")

@@ -23,7 +23,7 @@ from trainkit.runs._notebook import curves_html, heading_html, table_html
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
 
 _FIGURES = ("status", "epochs", "best_epoch", "seconds", "test_split", "test_accuracy", "test_loss")
-_MEASURED = {"test_accuracy": "accuracy", "test_interval": "accuracy, 95 % interval", "test_loss": "loss"}
+_MEASURED = {"test_accuracy": "accuracy", "test_interval": "accuracy, 95% interval", "test_loss": "loss"}
 _CURVES = ("loss", "val_loss", "accuracy", "val_accuracy", "learning_rate")
 _BLOCKS = "▁▂▃▄▅▆▇█"
 

@@ -67,7 +67,7 @@ def count_right(figures: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def accuracy_interval(figures: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Return the 95 % interval of an accuracy, `None` where the figures do not tell how many images there were."""
+    """Return the 95% interval of an accuracy, `None` where the figures do not tell how many images there were."""
     counts = count_right(figures)
     return wilson_interval(*counts) if counts else None
 
