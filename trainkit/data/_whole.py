@@ -99,7 +99,8 @@ def _from_folder(folder: Path, reading: Reading) -> Dataset:
     usable = [number for number, file in enumerate(files) if not file.problem]
     if left_out := _describe_problems(folder, files):
         warnings.append(left_out)
-    numbers = np.array([class_names.index(labels[number]) for number in usable], np.int64)
+    number_of = {name: number for number, name in enumerate(class_names)}
+    numbers = np.array([number_of[labels[number]] for number in usable], np.int64)
     images_of = _file_images([files[number] for number in usable])
     return Dataset(
         name=folder.name, class_names=class_names, parts={WHOLE: Part(images_of, numbers)}, warnings=warnings

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from trainkit.data._dataset import Part
-from trainkit.errors import MissingPackageError, OutputError, UsageError
+from trainkit.errors import MissingPackageError, UsageError
 from trainkit.files import building, cannot_write, check_new, replacing
 
 COLUMNS = ("file", "true", "predicted", "probability")  # before a column for each class
@@ -213,7 +213,4 @@ def _write_parquet(predictions: Predictions, path: Path) -> None:
         arrow.array(predictions.probability, number),
         *(arrow.array(column, number) for column in np.ascontiguousarray(predictions.probabilities.T)),
     ]
-    try:
-        arrow.parquet.write_table(arrow.Table.from_arrays(arrays, predictions.columns()), path)
-    except arrow.ArrowException as error:
-        raise OutputError(f"Cannot write {path.parent}: {error}.") from error
+    arrow.parquet.write_table(arrow.Table.from_arrays(arrays, predictions.columns()), path)
