@@ -229,7 +229,9 @@ def test_arrays_in_memory(trained_run: trainkit.Run) -> None:
 
 def test_predict_writes_what_evaluate_writes(tiny_bundle: Path, new_photos: Path, tmp_path: Path) -> None:
     trainkit.evaluate(tiny_bundle, data=new_photos, predictions=tmp_path / "evaluated.csv")
-    trainkit.predict(tiny_bundle, new_photos, top=1, batch=4, min_confidence=0.99, predictions=tmp_path / "predicted.csv")
+    trainkit.predict(
+        tiny_bundle, new_photos, top=1, batch=4, min_confidence=0.99, predictions=tmp_path / "predicted.csv"
+    )
     evaluated = {row["file"]: row for row in rows_of(tmp_path / "evaluated.csv")}
     predicted = {row["file"]: row for row in rows_of(tmp_path / "predicted.csv")}
     assert evaluated.keys() == predicted.keys() and len(evaluated) == 10

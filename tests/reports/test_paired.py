@@ -46,7 +46,9 @@ def set_predicted(run: Run, folder: Path, right: list[bool]) -> Run:
     head, *rows = path.read_text(encoding="utf-8").splitlines()
     assert len(rows) == len(right)
     cells = [row.split(",") for row in rows]
-    changed = [[file, true, true if ok else "x", *rest] for (file, true, _, *rest), ok in zip(cells, right, strict=True)]
+    changed = [
+        [file, true, true if ok else "x", *rest] for (file, true, _, *rest), ok in zip(cells, right, strict=True)
+    ]
     path.write_text("\n".join([head, *map(",".join, changed)]) + "\n", encoding="utf-8")
     return copy
 

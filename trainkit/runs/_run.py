@@ -23,7 +23,7 @@ from trainkit.errors import DataError, RunError, TrainkitError, UsageError, unkn
 from trainkit.files import building, cannot_write, make_folder, sha256_of, write_json
 from trainkit.preprocessing import PREPROCESSING_FILE, Preprocessing, load_preprocessing, save_preprocessing
 from trainkit.runs._documents import MAX_BYTES, parse_environment, parse_metrics, parse_result
-from trainkit.runs._figures import ALSO_CHOSE, side_in_words
+from trainkit.runs._figures import ALSO_CHOSE, accuracy_interval, interval_in_words, side_in_words
 from trainkit.runs._notebook import curves_html, figures_html
 from trainkit.runs._settings import Config, build_config, read_config
 
@@ -59,6 +59,8 @@ class Run:
         row = _row_of(self)
         accuracy = f"{side_in_words(row['test_split'])} accuracy"
         figures = {name: row[name] for name in _SHOWN} | {accuracy: row["test_accuracy"], "seconds": row["seconds"]}
+        if row["test_accuracy"] is not None and (interval := accuracy_interval(self.result)):
+            figures["95% interval"] = interval_in_words(interval)
         if row["test_split"] == "val":
             figures["measured on"] = ALSO_CHOSE
         return figures_html(f"Run {self.name}", figures) + _curves_html(self)
