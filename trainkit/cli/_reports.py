@@ -77,7 +77,7 @@ def compare(
         rows.append([key, *(f"{sparkline(one)} {_last(key, one)}" if one else "" for one in shown)])
     _print_comparison(found.names, rows)
     for test in found.tests:
-        print("\n" + wrapped(str(test), sys.stdout))
+        print(wrapped(str(test), sys.stdout))
     if html:
         say(f"Wrote {html}.")
 
