@@ -9,9 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainkit.backend import keras
+from trainkit.data._augmentation._settings import Augmentation
 from trainkit.preprocessing import build_preprocessing
 from trainkit.runs._evaluation import predict_pixels
+from trainkit.training._compilation import class_weights
 from trainkit.training._feeding import EpochSetter, Feed
+from trainkit.training._preparation import build_targets
 
 
 def as_float(chosen: np.ndarray) -> np.ndarray:
@@ -115,3 +118,52 @@ def test_predictions_are_those_of_the_inputs_of_the_preprocessing(count: int) ->
     model = keras.Sequential([keras.Input((8, 6, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
     expected = model(preprocessing.to_input(pixels)).numpy()
     np.testing.assert_allclose(predict_pixels(model, pixels, preprocessing), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("mix", [Augmentation(mixup=0.4), Augmentation(cutmix=1.0), Augmentation(mixup=1, cutmix=1)])
+@pytest.mark.parametrize("units", [1, 2])
+def test_class_weights_hold_for_both_partners(mix: Augmentation, units: int) -> None:
+    """At 199:1 each class has half of the label mass that the loss weighs, over many epochs."""
+    labels = np.repeat([0, 1], [1990, 10])
+    feed = Feed(
+        examples=np.zeros((2000, 2, 2, 1), np.float32),
+        targets=build_targets(labels, units, shares=True),
+        to_input=as_float,
+        input_shape=(2, 2, 1),
+        batch_size=500,
+        shuffle_seed=0,
+        weights=class_weights(labels, 2),
+        augmentation=mix,
+    )
+    mass, images = np.zeros(2), 0
+    for feed.epoch in range(40):
+        for inputs, targets, weights in feed.batches():
+            shares = np.column_stack([1 - targets, targets]) if units == 1 else targets
+            mass += weights @ shares
+            images += len(inputs)
+            assert targets.dtype == weights.dtype == np.float32 and targets.shape == (len(inputs), units)
+            np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(mass / mass.sum(), 0.5, atol=0.02)
+    assert mass.sum() / images == pytest.approx(1, abs=0.02), "the loss is as large as without mixing"
+
+
+def test_weight_and_target_of_a_mixed_image_are_those_of_its_partners() -> None:
+    """The loss of the mixed target is the sum of the partners' losses, by their shares and weights."""
+    labels, own = np.array([0, 0, 0, 1, 2]), np.array([1, 2, 3, 10, 20], np.float32)
+    pixels = np.eye(5, dtype=np.float32)[:, None, :, None]
+    feed = Feed(
+        examples=pixels,
+        targets=np.eye(3, dtype=np.float32)[labels],
+        to_input=as_float,
+        input_shape=(1, 5, 1),
+        batch_size=5,
+        shuffle_seed=1,
+        weights=own,
+        augmentation=Augmentation(mixup=1.0),
+    )
+    logs = np.log([0.2, 0.3, 0.5])
+    for feed.epoch in range(5):
+        ((inputs, targets, weights),) = feed.batches()
+        shares = inputs[:, 0, :, 0]  # of each image in the mixed one
+        assert ((shares > 0) & (shares < 1)).any()
+        np.testing.assert_allclose(weights * (targets @ logs), shares @ (own * logs[labels]), rtol=1e-5)

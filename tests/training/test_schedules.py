@@ -37,9 +37,35 @@ def test_cosine_rises_in_the_warmup() -> None:
     assert found.argmax() == 10
     assert found.max() == pytest.approx(0.1)
     assert (np.diff(found[10:]) < 0).all()
+    np.testing.assert_allclose(found[:11], 0.1 * np.arange(1, 12) / 11, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("warmup", "peak"), [(0.0, 12), (2.0, 20)])
+@pytest.mark.parametrize("warmup", [0.0, 0.05, 0.1, 1.0, 3.5, 4.0, 9.0])
+@pytest.mark.parametrize("name", ["constant", "cosine", "one-cycle"])
+def test_every_step_trains(name: str, warmup: float) -> None:
+    for steps, epochs in ((1, 1), (1, 2), (1, 4), (10, 4)):
+        found = rates(name, warmup=warmup, steps=steps, epochs=epochs)
+        assert (found > 0).all() and (found < 0.1001).all()
+
+
+def one_cycle_of_pytorch(total: int, pct_start: float, step: int) -> float:
+    """Return the rate of a step, as `torch.optim.lr_scheduler.OneCycleLR` with its defaults computes it."""
+    highest, lowest, last = 0.1, 0.1 / 25, 0.1 / 25 / 1e4
+    peak, end = pct_start * total - 1, total - 1.0
+    start, stop, share = (
+        (lowest, highest, step / peak) if step <= peak else (highest, last, (step - peak) / (end - peak))
+    )
+    return float(stop + (start - stop) / 2 * (1 + np.cos(np.pi * share)))
+
+
+@pytest.mark.parametrize(("epochs", "warmup"), [(4, 0.0), (4, 2.0), (7, 0.0), (37, 0.0), (10, 0.3)])
+def test_one_cycle_is_that_of_pytorch(epochs: int, warmup: float) -> None:
+    total, pct_start = 10 * epochs, warmup / epochs or 0.3
+    expected = [one_cycle_of_pytorch(total, pct_start, step) for step in range(total)]
+    np.testing.assert_allclose(rates("one-cycle", warmup=warmup, epochs=epochs), expected, rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize(("warmup", "peak"), [(0.0, 11), (2.0, 19)])
 def test_one_cycle_rises_once_and_falls_to_nothing(warmup: float, peak: int) -> None:
     found = rates("one-cycle", warmup=warmup)
     assert found[0] == pytest.approx(0.004)
@@ -62,8 +88,9 @@ def test_optimizers_take_every_setting(name: str) -> None:
     assert optimizer.ema_momentum == 0.9
 
 
-def test_weight_decay_leaves_biases_alone() -> None:
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.BatchNormalization()])
+def test_weight_decay_leaves_biases_and_slopes_alone() -> None:
+    layers = [keras.layers.Dense(2), keras.layers.BatchNormalization(), keras.layers.PReLU()]
+    model = keras.Sequential([keras.Input((3,)), *layers])
     optimizer = build_optimizer("sgd", 1.0, weight_decay=0.5)
     for variable in model.trainable_variables:
         variable.assign(np.ones(variable.shape, np.float32))
@@ -73,7 +100,7 @@ def test_weight_decay_leaves_biases_alone() -> None:
     values = {
         variable.path.rpartition("/")[2]: float(variable.numpy().flat[0]) for variable in model.trainable_variables
     }
-    assert values == {"kernel": 0.5, "bias": 1.0, "gamma": 1.0, "beta": 1.0}
+    assert values == {"kernel": 0.5, "bias": 1.0, "gamma": 1.0, "beta": 1.0, "alpha": 1.0}
 
 
 def test_plateau_warms_up_then_falls() -> None:

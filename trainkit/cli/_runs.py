@@ -71,12 +71,14 @@ def _run_row(row: dict[str, Any]) -> list[str]:
 
 def _headline(figures: dict[str, Any], data: str | None) -> str:
     """Return the accuracy with its interval, and of what it is."""
+    from trainkit.runs._evaluation import accuracy_in_words
     from trainkit.runs._figures import accuracy_interval, count_right, interval_in_words, side_in_words
 
     counts, of = count_right(figures), "" if data is not None else f"{side_in_words(figures['test_split'])} "
     within = f" ({INTERVAL} {interval_in_words(accuracy_interval(figures))}, {counts[1]} images)" if counts else ""
     where = f" on {_short(data)}" if data is not None else ""
-    return f"{of}accuracy {figures['test_accuracy']:.4f}{within}, loss {figures['test_loss']:.4f}{where}"
+    share = f"{of}{accuracy_in_words(figures)} {figures['test_accuracy']:.4f}"
+    return f"{share}{within}, loss {figures['test_loss']:.4f}{where}"
 
 
 def _interval_of(row: dict[str, Any]) -> tuple[float, float] | None:
@@ -115,6 +117,7 @@ def evaluate(
     whose classes are found by their names; a bundle by OpenCV alone.
     """
     from trainkit.bundles._evaluate import evaluate as evaluate_model
+    from trainkit.runs._evaluation import has_several_labels
 
     figures = evaluate_model(
         run, data=data, reading=reading, predictions=predictions, experiments=experiments, exported=exported
@@ -124,10 +127,15 @@ def evaluate(
         return
     say(_headline(figures, data))
     say_what_chose(figures["test_split"])
+    several = has_several_labels(figures)
+    if several:
+        shares = ("mean_average_precision", "subset_accuracy", "macro_f1", "micro_f1")
+        say(", ".join(f"{key.replace('_', ' ').replace('f1', 'F1')} {to_text(figures[key])}" for key in shares))
     if predictions is not None:
         say(f"Wrote {predictions}.")
+    columns = ["precision", "recall", "f1", *(["average_precision"] if several else [])]
     rows = [
-        [row["label"], *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")), str(row["images"])]
+        [row["label"], *(to_text(row[key], "{:.3f}") for key in columns), str(row["images"])]
         for row in figures["classes"]
     ]
-    print_table(["class", "precision", "recall", "f1", "images"], rows)
+    print_table(["class", *(column.replace("_", " ") for column in columns), "images"], rows)

@@ -132,6 +132,7 @@ def _refuse_settings(context: typer.Context) -> None:
 
 
 def _print_run(run: Any, experiments: Path, as_json: bool) -> None:
+    from trainkit.runs._evaluation import accuracy_in_words
     from trainkit.runs._figures import accuracy_interval, interval_in_words, side_in_words
 
     result = run.result
@@ -139,12 +140,12 @@ def _print_run(run: Any, experiments: Path, as_json: bool) -> None:
         keys = ("test_accuracy", "test_loss", "test_split", "epochs", "seconds", "status")
         print_json({"run": str(run.path.absolute()), **{key: result[key] for key in keys}})
         return
-    accuracy = f"{side_in_words(result['test_split'])} accuracy" if result["test_split"] else "accuracy"
+    side = f"{side_in_words(result['test_split'])} " if result["test_split"] else ""
     figures = {
         "run": str(run.path),
         "status": result["status"],
         "epochs": str(result["epochs"]),
-        accuracy: to_text(result["test_accuracy"]),
+        f"{side}{accuracy_in_words(result)}": to_text(result["test_accuracy"]),
         INTERVAL: interval_in_words(accuracy_interval(result)),
         "loss": to_text(result["test_loss"]),
         "seconds": to_text(result["seconds"], "{:.1f}"),

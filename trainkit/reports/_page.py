@@ -23,6 +23,7 @@ from trainkit.reports._plots import (
 )
 from trainkit.reports._templates import MISSING, render, to_words, without_folders
 from trainkit.runs._documents import parse_environment, parse_json_object, parse_result
+from trainkit.runs._evaluation import has_several_labels
 from trainkit.runs._figures import ALSO_CHOSE, SIDES, accuracy_interval, side_in_words
 from trainkit.runs._run import Run
 
@@ -75,8 +76,9 @@ def _content(folder: Path, findings: Findings) -> dict[str, Any]:
         "interval": accuracy_interval(result),
         "also_chose": ALSO_CHOSE,
         "classes": classes,
+        "several": has_several_labels(result),
         "images": {SIDES.get(side, side): count for side, count in findings.images.items()},
-        "charts": _curves(rows),
+        "charts": _curves(rows, result["best_epoch"]),
         "confusion_matrix": chart(confusion_figure(matrix, names), "Images by true and predicted class")
         if matrix and len(matrix) == len(names)
         else None,
@@ -97,10 +99,10 @@ def _content(folder: Path, findings: Findings) -> dict[str, Any]:
     }
 
 
-def _curves(rows: list[dict[str, Any]]) -> list[tuple[str, Markup]]:
+def _curves(rows: list[dict[str, Any]], kept: int | None) -> list[tuple[str, Markup]]:
     """Return the charts against the epoch, each with its heading."""
     charts = []
-    for metric, figure in curve_figures(rows).items():
+    for metric, figure in curve_figures(rows, kept=kept).items():
         heading = metric.replace("_", " ").capitalize()
         charts.append((heading, chart(figure, f"{heading} against the epoch")))
     if any("seconds" in row for row in rows):

@@ -57,26 +57,30 @@ _STAND_INS = (
 )
 
 Row = Mapping[str, Any]
+_SHARES = ("accuracy", "average_precision")  # how the columns end that are drawn in percent
 
 
-def curve_figures(rows: Sequence[Row]) -> dict[str, Figure]:
+def curve_figures(rows: Sequence[Row], *, kept: int | None = None) -> dict[str, Figure]:
     """Return a chart against the epoch for each of loss, accuracy and learning rate that the rows have.
 
     Args:
         rows: an epoch each, as `Run.metrics` has them; what else is in them is left alone.
+        kept: the epoch whose weights were kept, which is marked.
     """
     figures = {}
     for metric in _metrics_of(rows):
         figures[metric], axes = _panel()
         _draw_metric(axes, rows, metric)
+        _mark_kept(axes, rows, kept)
     return figures
 
 
-def curves_figure(rows: Sequence[Row]) -> Figure:
+def curves_figure(rows: Sequence[Row], *, kept: int | None = None) -> Figure:
     """Return loss and accuracy, of training and of validation where there is one, and the learning rate by epoch.
 
     Args:
         rows: an epoch each, as `Run.metrics` has them.
+        kept: the epoch whose weights were kept, which is marked.
     """
     metrics = _metrics_of(rows) or ["loss", "accuracy"]
     heights = [1 if metric == "learning_rate" else 2 for metric in metrics]
@@ -85,13 +89,14 @@ def curves_figure(rows: Sequence[Row]) -> Figure:
     for (axes,), metric in zip(panels, metrics, strict=True):
         _style(axes)
         _draw_metric(axes, rows, metric)
+        _mark_kept(axes, rows, kept)
         axes.tick_params(labelbottom=True)
     return figure
 
 
-def draw_curves(rows: Sequence[Row], path: Path) -> None:
+def draw_curves(rows: Sequence[Row], path: Path, *, kept: int | None = None) -> None:
     """Draw `curves_figure` into a file, whose suffix is the format."""
-    save_figure(curves_figure(rows), path)
+    save_figure(curves_figure(rows, kept=kept), path)
 
 
 def overlaid_figures(curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]) -> dict[str, Figure]:
@@ -272,14 +277,15 @@ def _style(axes: Axes, *, grid: bool = True) -> None:
 
 def _metrics_of(rows: Sequence[Row]) -> list[str]:
     """Return what is drawn against the epoch, as far as the rows have it."""
-    there = {key for row in rows for key in row}
-    accuracies = sorted(key for key in there if key.endswith("accuracy") and not key.startswith("val_"))
+    there = {key.removeprefix("val_") for row in rows for key in row}
+    accuracies = sorted(key for key in there if key.endswith(_SHARES))
     return [key for key in ("loss", *accuracies, "learning_rate") if key in there]
 
 
 def _draw_metric(axes: Axes, rows: Sequence[Row], metric: str) -> None:
     marker = "o" if len(rows) <= MAX_MARKED_EPOCHS else None
-    for number, (key, label) in enumerate(((metric, "training"), (f"val_{metric}", "validation"))):
+    series = ((metric, "training"), (f"val_{metric}", "validation"), (f"{metric}_estimate", "with training images"))
+    for number, (key, label) in enumerate(series):
         points = [(row["epoch"], row[key]) for row in rows if isinstance(row.get(key), (int, float))]
         if points:
             axes.plot(*zip(*points, strict=True), color=SERIES[number], label=label, marker=marker, markersize=4)
@@ -292,7 +298,7 @@ def _draw_metric(axes: Axes, rows: Sequence[Row], metric: str) -> None:
 def _scale(axes: Axes, metric: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set(xlabel="epoch", ylabel=harmless(metric.replace("_", " ")))
-    if metric.endswith("accuracy"):
+    if metric.endswith(_SHARES):
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
         axes.set_ylim(top=min(1.01, axes.get_ylim()[1]))
     if metric == "learning_rate":
@@ -307,6 +313,17 @@ def _legend(axes: Axes, **place: Any) -> None:
     legend = axes.legend(frameon=False, labelcolor=INK, prop=style, **place)
     for text in legend.get_texts():
         text.set_parse_math(False)
+
+
+def _mark_kept(axes: Axes, rows: Sequence[Row], kept: int | None) -> None:
+    """Draw a line at the epoch whose weights were kept, and say so beside it, on the side that has more room."""
+    if kept is None or not any(row["epoch"] == kept for row in rows):
+        return
+    axes.axvline(kept, color=SOFT, linewidth=1)
+    late = kept - rows[0]["epoch"] > rows[-1]["epoch"] - kept
+    style: dict[str, Any] = {"textcoords": "offset points", "color": SOFT, "fontsize": 8, "va": "bottom"}
+    place, align = (-3, "right") if late else (3, "left")
+    axes.annotate("kept", (kept, 0), xytext=(place, 2), xycoords=("data", "axes fraction"), ha=align, **style)
 
 
 def _show_phases(axes: Axes, rows: Sequence[Row]) -> None:

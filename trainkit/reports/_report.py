@@ -260,7 +260,7 @@ def _draw(run: Run, findings: Findings) -> Iterator[tuple[str, Figure]]:
     """Yield names from `_PICTURES` and charts; of what there is nothing, none."""
     confusion_matrix = {**run.result, **findings.figures}["confusion_matrix"]
     if run.metrics:
-        yield "curves.png", curves_figure(run.metrics)
+        yield "curves.png", curves_figure(run.metrics, kept=run.result["best_epoch"])
         yield "epoch_times.png", epoch_times_figure(run.metrics)
     if confusion_matrix and len(confusion_matrix) == len(run.class_names):
         yield "confusion_matrix.png", confusion_figure(confusion_matrix, run.class_names)

@@ -12,6 +12,7 @@ from trainkit.runs._rules import RULES
 
 # By the setting: what the copies are called that a run keeps.
 KEPT_BESIDE = {"data": ("data.npz", "dataframe.csv"), "model.name": ("initial.keras",)}
+_OF_EVERY_RUN = {key for key in RULES if key.startswith("training.")} - {"training.monitor"}
 _MAX_BYTES = 2**20  # every setting there is takes a thousandth
 _TEXTS = {
     key
@@ -61,6 +62,16 @@ def read_config(path: Path) -> dict[str, Any]:
         if flat.get(key) in KEPT_BESIDE[key]:
             flat[key] = str((path.parent / flat[key]).absolute())
     return flat
+
+
+def keep_monitor(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config's settings, with no choice of the best epoch where it is that of a run that had none.
+
+    Such a run chose by accuracy, whatever its class weights. It wrote all settings that there were; a config by hand
+    names a few.
+    """
+    of_a_run = settings.keys() >= _OF_EVERY_RUN
+    return {**({"training.monitor": None} if of_a_run else {}), **settings}
 
 
 def flatten(nested: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,9 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str
         probabilities: `(N, classes)`.
         labels: int `(N,)`, or `(N, classes)` of 0 and 1 where an image may have several classes. Then each class of
             each image is a question of its own: the accuracy is the share that was answered rightly, the loss the
-            mean over all, and there is no confusion matrix.
+            mean over all, and there is no confusion matrix. There are also `mean_average_precision`,
+            `subset_accuracy` (the share of images of which every answer is right), `macro_f1`, `micro_f1`, and the
+            `average_precision` of each class.
         class_names: of the columns.
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
@@ -88,17 +90,54 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str
 
 
 def _measure_several(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str]) -> dict[str, Any]:
-    from sklearn.metrics import precision_recall_fscore_support
+    from sklearn.metrics import f1_score, precision_recall_fscore_support
 
     predicted = probabilities >= _THRESHOLD
     figures = precision_recall_fscore_support(labels, predicted, average=None, zero_division=0)
     of_truth = np.where(labels, probabilities, 1 - probabilities).astype(np.float64)
+    precisions = average_precisions(probabilities, labels)
+    rows = _rows(class_names, figures)
     return {
         "test_accuracy": float((predicted == labels).mean()),
         "test_loss": float(-np.log(np.clip(of_truth, _EPSILON, 1 - _EPSILON)).mean()),
-        "classes": _rows(class_names, figures),
+        "mean_average_precision": mean_average_precision(probabilities, labels),
+        "subset_accuracy": float((predicted == labels).all(axis=1).mean()),
+        "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
+        "micro_f1": float(f1_score(labels, predicted, average="micro", zero_division=0)),
+        "classes": [{**row, "average_precision": precision} for row, precision in zip(rows, precisions, strict=True)],
         "confusion_matrix": [],
     }
+
+
+def has_several_labels(figures: Mapping[str, Any]) -> bool:
+    """Whether figures are of images that may have several classes."""
+    return figures.get("subset_accuracy") is not None
+
+
+def accuracy_in_words(figures: Mapping[str, Any]) -> str:
+    """Return what `test_accuracy` is called: with several labels an image it is a share of answers, not of images."""
+    return "right answers" if has_several_labels(figures) else "accuracy"
+
+
+def average_precisions(probabilities: np.ndarray, labels: np.ndarray) -> list[float | None]:
+    """Return the area below precision over recall of each class, in steps, `None` for one that no image has.
+
+    Args:
+        probabilities: `(N, classes)`.
+        labels: `(N, classes)`, which classes an image has.
+    """
+    from sklearn.metrics import average_precision_score
+
+    return [
+        float(average_precision_score(truth, scores)) if truth.any() else None
+        for truth, scores in zip(labels.T.astype(bool), probabilities.T, strict=True)
+    ]
+
+
+def mean_average_precision(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
+    """Return the mean of `average_precisions` over the classes that an image has; `None` where there are none."""
+    found = [precision for precision in average_precisions(probabilities, labels) if precision is not None]
+    return float(np.mean(found)) if found else None
 
 
 def _rows(class_names: list[str], figures: Sequence[np.ndarray]) -> list[dict[str, Any]]:
@@ -227,7 +266,8 @@ def evaluate(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS) ->
         experiments: the folder of runs.
 
     Returns:
-        `test_accuracy`, `test_loss`, `test_split`, `classes` and `confusion_matrix`, as in `result.json`.
+        `test_accuracy`, `test_loss`, `test_split`, `classes` and `confusion_matrix`, as in `result.json`; of several
+        labels an image also `mean_average_precision`, `subset_accuracy`, `macro_f1` and `micro_f1`.
 
     Raises:
         RunError: there is no such run, or it is unfinished or damaged.

@@ -24,6 +24,7 @@ from trainkit.preprocessing import PREPROCESSINGS, SIZE_EXPECTED, Color, Resize,
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "nadam", "lamb", "lion", "adafactor", "muon")
 PRECISIONS = ("none", "float16", "bfloat16", "auto")
 SCHEDULES = ("constant", "cosine", "one-cycle", "plateau")
+MONITORS = ("auto", "accuracy", "balanced-accuracy", "loss", "mean-average-precision")
 MODEL_SUFFIX = ".keras"  # a model of the user's own is named by its file
 _OWN_MODEL = Builder(build=build_own_model, preprocessing="unit")
 _NAME = re.compile(r"[\w][\w.-]{0,99}")
@@ -96,6 +97,10 @@ def _choice(kind: str, known: Collection[str]) -> Rule:
         return value
 
     return Rule(f"one of {', '.join(known)}", convert)
+
+
+def _or_none(rule: Rule) -> Rule:
+    return replace(rule, convert=lambda value: None if value is None else rule.convert(value))
 
 
 def _model(value: Any) -> str:
@@ -198,6 +203,10 @@ _TRAINING: dict[str, Rule] = {
         expected="a momentum from 0 to below 1; 0 for none",
     ),
     "early_stopping": _rule(_integer(0), "Epochs without a better validation loss before it ends; 0 for never."),
+    "monitor": _rule(
+        _or_none(_choice("monitor", MONITORS)),
+        "By what the best epoch is chosen, on the validation images; auto: by what suits classes and weights.",
+    ),
     "mixed_precision": _rule(
         _choice("precision", PRECISIONS), "The precision of the computation; auto: bfloat16 where the CPU has it."
     ),

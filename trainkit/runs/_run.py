@@ -75,7 +75,8 @@ class Run:
         """The settings the run was made with."""
         self._check_file("config.toml")
         try:
-            return build_config(read_config(self.path / "config.toml"))
+            # A run of before there was a choice of the best epoch goes on as it began.
+            return build_config({"training.monitor": None, **read_config(self.path / "config.toml")})
         except TrainkitError as error:
             raise RunError(f"The run {self.name} is damaged: {error}") from error
 
@@ -287,6 +288,7 @@ _EMPTY_RESULT: dict[str, Any] = {
     "message": None,
     "epochs": 0,
     "best_epoch": None,
+    "monitor": None,
     "seconds": None,
     "test_split": None,
     "test_accuracy": None,

@@ -62,6 +62,7 @@ class TrainingSettings:
     clip_norm: float = 0.0
     ema: float = 0.0
     early_stopping: int = 0  # epochs
+    monitor: str | None = None  # none in a run of before there was a choice: accuracy
     mixed_precision: str = "none"
     class_weights: str = "none"
     steps_per_execution: int = 0

@@ -20,13 +20,23 @@ from trainkit.data._tables._table import SUFFIXES
 from trainkit.errors import UsageError, unknown
 from trainkit.models._builders import Builder
 from trainkit.runs._config_file import KEPT_BESIDE, flatten, parse_assignment, read_config
-from trainkit.runs._rules import MODEL_SUFFIX, OPTIMIZERS, PRECISIONS, RULES, SCHEDULES, builder_of, checked
+from trainkit.runs._rules import (
+    MODEL_SUFFIX,
+    MONITORS,
+    OPTIMIZERS,
+    PRECISIONS,
+    RULES,
+    SCHEDULES,
+    builder_of,
+    checked,
+)
 from trainkit.runs._sections import Config, FineTuningSettings, PreprocessingSettings, TrainingSettings
 
 __all__ = [
     "FOLDER_SIZE",
     "KEPT_BESIDE",
     "MODEL_SUFFIX",
+    "MONITORS",
     "OPTIMIZERS",
     "PRECISIONS",
     "SCHEDULES",
@@ -113,7 +123,7 @@ def defaults_of(data: str, model: str, *, weights: str) -> dict[str, Any]:
         weights: what it begins with: the head on a pretrained backbone is trained in another way.
     """
     source, builder = SOURCES.get(data), builder_of(model)
-    training = {**_fixed("training", TrainingSettings), **_of_builder(builder)}
+    training = {**_fixed("training", TrainingSettings), "training.monitor": "auto", **_of_builder(builder)}
     return {
         "data": data,
         "name": _name_of_run(data, model),

@@ -34,17 +34,20 @@ class Feed:
     weights: np.ndarray | None = None  # float32 (N,), of each example in the loss
     augmentation: Augmentation = NO_AUGMENTATION  # of pixels, drawn by the seed of the shuffling
     replicas: int = 1  # devices that share a batch
+    chosen: np.ndarray | None = None  # the places of the examples that come, in order; None: all
     epoch: int = 0  # the one that the next pass makes, from 0
     error: Exception | None = field(default=None, init=False)  # what ended a pass
 
     @property
     def steps(self) -> int:
         """How many batches an epoch has; the last one may be smaller."""
-        return math.ceil(len(self.examples) / self.batch_size)
+        return math.ceil(len(self.examples if self.chosen is None else self.chosen) / self.batch_size)
 
     def order(self) -> np.ndarray:
         """Return the indices of the examples in the order of the epoch."""
         count = len(self.examples)
+        if self.chosen is not None:
+            return self.chosen
         if self.shuffle_seed is None:
             return np.arange(count)
         return np.random.default_rng((self.shuffle_seed, self.epoch)).permutation(count)
@@ -61,21 +64,42 @@ class Feed:
 
     def _batch(self, chosen: np.ndarray, epoch: int, *, first: bool) -> tuple[np.ndarray, ...]:
         inputs, targets = self._inputs(chosen, epoch), self.targets[chosen]
-        if self.augmentation.mixes:
-            inputs, targets = mix_batch(
-                inputs,
-                targets,
-                self.augmentation,
-                seed=self.shuffle_seed or 0,
-                epoch=epoch,
-                indices=chosen,
-                count=len(self.examples),
-                read=lambda others: (self._inputs(others, epoch), self.targets[others]),
-            )
         weights = None if self.weights is None else self.weights[chosen]
+        if self.augmentation.mixes:
+            inputs, targets, weights = self._mix(inputs, chosen, epoch)
         if self.replicas > 1:
             inputs, targets, weights = _share(inputs, targets, weights, self.replicas, evenly=first)
         return (inputs, targets) if weights is None else (inputs, targets, weights)
+
+    def _mix(
+        self, inputs: np.ndarray, chosen: np.ndarray, epoch: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Mix images with others, so that each partner's label weighs what its own class weighs.
+
+        The loss is linear in the target. So the sum of both partners' losses, each by its share and its weight, is
+        that of one target, which has its weights divided out, times the sum of the weighted shares.
+        """
+        inputs, mixed = mix_batch(
+            inputs,
+            self._weighted_targets(chosen),
+            self.augmentation,
+            seed=self.shuffle_seed or 0,
+            epoch=epoch,
+            indices=chosen,
+            count=len(self.examples),
+            read=lambda others: (self._inputs(others, epoch), self._weighted_targets(others)),
+        )
+        if self.weights is None:
+            return inputs, mixed, None
+        return inputs, mixed[:, :-1] / mixed[:, -1:], mixed[:, -1]
+
+    def _weighted_targets(self, chosen: np.ndarray) -> np.ndarray:
+        """Return targets; where examples have weights, times these, and the weights as one more column."""
+        targets: np.ndarray = self.targets[chosen]
+        if self.weights is None:
+            return targets
+        weights = self.weights[chosen, None]
+        return np.concatenate([targets * weights, weights], axis=1)
 
     def _inputs(self, chosen: np.ndarray, epoch: int) -> np.ndarray:
         examples = gather(self.examples, chosen)

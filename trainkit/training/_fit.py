@@ -24,11 +24,12 @@ from trainkit.reports import draw_confusion_matrix, draw_curves, write_report
 from trainkit.runs._answers import keep_answers
 from trainkit.runs._evaluation import Answered, evaluate_model
 from trainkit.runs._run import Run, create_run
-from trainkit.runs._settings import Config
+from trainkit.runs._settings import MODEL_SUFFIX, Config
 from trainkit.training._averaging import AveragedValidation
 from trainkit.training._compilation import compile_model
 from trainkit.training._environment import describe_environment, differences
 from trainkit.training._feeding import EpochSetter, Feed
+from trainkit.training._monitor import build_figures
 from trainkit.training._phases import Phase, plan_phases, unfreeze_top
 from trainkit.training._plateau import PlateauSchedule
 from trainkit.training._preparation import Prepared, build_fitted, prepare
@@ -102,7 +103,7 @@ def resume(run: Run) -> Run:
             raise DataError(
                 f"The images of {run.name} are no longer those that it began with. Put them back, or train anew."
             )
-        for difference in differences(before, now):
+        for difference in [*differences(before, now), *_rules_since(config)]:
             log.warning("%s. The weights will not be those of a training without a break.", difference)
         state = run.path / STATE_FILE
         progress = load_progress(state) if state.exists() else Progress()
@@ -114,6 +115,23 @@ def resume(run: Run) -> Run:
             run.set_result(status="running", message=None)
             run_to_end(_Job(run, prepared, interruption, progress))
     return run
+
+
+def _rules_since(config: Config) -> list[str]:
+    """Return a sentence where a run of trainkit 0.1 was trained by rules that are others now, and goes on by these."""
+    training, augmentation = config.training, config.augmentation
+    changed = (
+        training.schedule == "one-cycle"
+        or (training.schedule == "cosine" and training.warmup > 0)
+        or (training.class_weights == "balanced" and augmentation.mixes)
+        or (training.weight_decay > 0 and config.model.name.endswith(MODEL_SUFFIX))
+    )
+    if training.monitor is not None or not changed:
+        return []
+    return [
+        "This training began with the warm-up, the one-cycle schedule, the weights of mixed images or the weight decay "
+        "of an earlier trainkit, and goes on with those of this one"
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +181,10 @@ def _fit_and_measure(job: _Job) -> Literal["finished", "interrupted"]:
         progress = job.progress
         with suppress(OutputError):
             job.run.set_result(
-                epochs=progress.epochs, best_epoch=progress.best_epoch, seconds=round(progress.seconds, 3)
+                epochs=progress.epochs,
+                best_epoch=progress.best_epoch,
+                monitor=job.prepared.monitor,
+                seconds=round(progress.seconds, 3),
             )
     load_best_weights(job.model, job.run.model_path)
     # The images for testing are touched here, once, and not before.
@@ -223,6 +244,7 @@ def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
     recorder = Recorder(
         job.run,
         progress,
+        monitor=job.prepared.monitor,
         model_to_save=lambda: _model_to_save(job.model, model),
         images=len(feeds["train"].examples),
         remembering=remembering,
@@ -230,7 +252,8 @@ def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
     )
     last = progress.epochs + phase.epochs - progress.phase_epochs
     bar = ProgressBar(last + later, images=len(feeds["train"].examples), batch_size=config.training.batch_size)
-    callbacks = [EpochSetter(feeds["train"]), AveragedValidation(), *remembering, recorder, bar]
+    figures = build_figures(job.prepared.monitor, job.prepared.dataset, feeds, job.interruption)
+    callbacks = [EpochSetter(feeds["train"]), AveragedValidation(), *figures, *remembering, recorder, bar]
     if config.training.tensorboard:
         callbacks.append(_tensorboard(job.run))
     try:
@@ -291,7 +314,7 @@ def _tensorboard(run: Run) -> Any:
 def _draw(run: Run) -> None:
     with doing("Drawing the report"):
         if rows := run.metrics:
-            draw_curves(rows, run.path / "curves.png")
+            draw_curves(rows, run.path / "curves.png", kept=run.result["best_epoch"])
         if matrix := run.result["confusion_matrix"]:
             draw_confusion_matrix(matrix, run.class_names, run.path / "confusion_matrix.png")
         write_report(run.path)

@@ -21,7 +21,7 @@ from trainkit.errors import DataError, ModelError, UsageError
 from trainkit.files import scratch_folder
 from trainkit.models._layers import check_weights_file
 from trainkit.models._own import describe_own_model
-from trainkit.runs._config_file import KEPT_BESIDE, read_config
+from trainkit.runs._config_file import KEPT_BESIDE, keep_monitor, read_config
 from trainkit.runs._recipes import find_recipe, recipe_for
 from trainkit.runs._rules import MODEL_SUFFIX, builder_of
 from trainkit.runs._sections import Config
@@ -161,12 +161,18 @@ def _merge(options: Options) -> dict[str, Any]:
     """Return the settings that are not open: arguments win over `settings`, these over a config, that over a recipe."""
     arguments = {key: value for key, value in options.arguments.items() if value is not None}
     own = {**(options.settings or {}), **arguments}
-    values = {**(_without_other_model(read_config(Path(options.config)), own) if options.config else {}), **own}
+    values = {**(_without_other_model(_read_config(Path(options.config), own), own) if options.config else {}), **own}
     if options.recipe is None and options.config is None:
         recipe = recipe_for(values.get("data"), values.get("model.name"))
     else:
         recipe = find_recipe(options.recipe) if options.recipe else None
     return {**(_without_other_model(recipe.settings, values) if recipe else {}), **values}
+
+
+def _read_config(path: Path, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a config; that of an earlier run chooses the best epoch as it did, unless classes weigh otherwise now."""
+    settings = read_config(path)
+    return settings if "training.class_weights" in own else keep_monitor(settings)
 
 
 def _without_other_model(settings: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

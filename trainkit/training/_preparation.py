@@ -22,6 +22,7 @@ from trainkit.runs._evaluation import predict_pixels
 from trainkit.runs._settings import MODEL_SUFFIX, Config, builder_of
 from trainkit.training._compilation import class_weights, training_copy
 from trainkit.training._feeding import Feed
+from trainkit.training._monitor import check_monitor, choose_monitor
 from trainkit.training._phases import compute_features, is_frozen
 from trainkit.training._sharing import share_noise
 
@@ -40,6 +41,11 @@ class Prepared:
     pixels: dict[str, np.ndarray]  # uint8 (N, height, width, channels), of the training and the validation part
     model: Any  # float32, never compiled: what is saved
     strategy: Any  # of tf.distribute: how the work is spread
+
+    @property
+    def monitor(self) -> str | None:
+        """By what the best epoch is chosen; `None` where the last one is taken."""
+        return choose_monitor(self.config.training, self.dataset)
 
 
 def prepare(config: Config, dataset: Dataset, preprocessing: Preprocessing | None = None) -> Prepared:
@@ -71,6 +77,7 @@ def prepare(config: Config, dataset: Dataset, preprocessing: Preprocessing | Non
 def _check_settings(config: Config, dataset: Dataset) -> None:
     if config.training.class_weights == "balanced" and dataset.multi_label:
         raise UsageError("`training.class_weights` balanced needs one class an image, and these may have several.")
+    check_monitor(config.training, dataset)
     if config.training.mixed_precision == "float16" and not tf.config.list_physical_devices("GPU"):
         log.warning("float16 is for GPUs: here it may be a hundred times slower than float32. Take bfloat16, or none.")
     if config.training.tensorboard:

@@ -11,9 +11,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trainkit._progress import Unbroken, shown
 from trainkit.backend import keras
+from trainkit.training._monitor import FIGURES
 from trainkit.training._notebook_bar import NotebookBar
 
-_OPTIONAL = ("speed", "loss", "val_loss", "accuracy")  # what is left out first on a narrow terminal
+_OPTIONAL = ("speed", "loss", "val_loss", "accuracy", "val_accuracy")  # what is left out first on a narrow terminal
 _BAR, _TIME_LEFT = 20, len(" 00:00:00 left")
 
 
@@ -93,7 +94,7 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Leave a line for the epoch; in a notebook it takes the place of the one before."""
         parts = {"epoch": f"epoch {epoch + 1}/{self._epochs}"}
-        parts |= _figures(logs or {}, ("loss", "accuracy", "val_loss", "val_accuracy"))
+        parts |= _figures(logs or {}, ("loss", "accuracy", "val_loss", "val_accuracy", *FIGURES))
         parts["speed"] = f"{self._images / max(self._trained - self._started, 1e-6):,.0f} images/s"
         line = _within(self._width, parts)
         if self._notebook is not None:

@@ -18,6 +18,7 @@ from trainkit.errors import TrainingError
 from trainkit.files import make_folder, replacing, write_text
 from trainkit.runs._run import Run
 from trainkit.training._averaging import averaged
+from trainkit.training._monitor import score_epoch
 from trainkit.training._state import STATE_FILE, Progress, save_state
 
 
@@ -28,8 +29,8 @@ class Interrupted(Exception):  # noqa: N818 - no error: the user wants it
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     """Records the epochs of `fit` in a run; give it to `fit` behind the callbacks whose memory it saves.
 
-    The best epoch is the one with the highest validation accuracy, of equal ones that with the lowest validation loss;
-    without validation it is the last.
+    The best epoch is the one that is best by the monitor, of equal ones that with the lowest validation loss; without
+    validation it is the last.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         run: Run,
         progress: Progress,
         *,
+        monitor: str | None,
         model_to_save: Callable[[], Any],
         images: int,
         remembering: list[Any],
@@ -47,13 +49,14 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         Args:
             run: where to.
             progress: what happened so far; it is kept up to date.
+            monitor: by what the best epoch is chosen, as `choose_monitor` returns it.
             model_to_save: returns what to save, which may be larger than the one that is fitted.
             images: trained on in an epoch.
             remembering: the callbacks whose state belongs to that of the training.
             began: when the time of the phase began to count, by `time.monotonic`.
         """
         super().__init__()
-        self._run, self._progress, self._model_to_save = run, progress, model_to_save
+        self._run, self._progress, self._monitor, self._model_to_save = run, progress, monitor, model_to_save
         self._images, self._remembering = images, remembering
         self._began = self._started = began
 
@@ -98,7 +101,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             }
         )
         write_rows(self._run, progress.rows)
-        score = [figures.get("val_accuracy", float(epoch)), -figures.get("val_loss", 0.0)]
+        score = score_epoch(self._monitor, figures, epoch)
         if not progress.best_score or score > progress.best_score:
             progress.best_score, progress.best_epoch = score, epoch + 1
             self.save_best()

@@ -22,8 +22,9 @@ _CLASSES = {
 }
 RISING_SHARE = 0.3  # of the steps of one cycle, where no warm-up is given
 _START_DIVISOR, _END_DIVISOR = 25.0, 1e4  # of one cycle: the first rate is a 25th, the last a 10,000th of that
-# Biases and normalisations are not pulled towards 0: they do not make a function wilder.
-_WITHOUT_DECAY = ["bias", "gamma", "beta"]
+# Biases, normalisations and PReLU's slopes are not pulled towards 0: they do not make a function wilder, and slopes of
+# 0 would make a ReLU of each PReLU (He et al. 2015, arXiv:1502.01852, section 2.1).
+_WITHOUT_DECAY = ["bias", "gamma", "beta", "alpha"]
 
 
 @keras.saving.register_keras_serializable("trainkit")
@@ -48,10 +49,11 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[m
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
     """A rate that rises and falls once along half cosines (Smith and Topin 2017, arXiv:1708.07120).
 
-    From a 25th of the highest rate up to it, and down to a 250,000th of it.
+    From a 25th of the highest rate up to it, and down to a 250,000th of it, step by step what PyTorch's `OneCycleLR`
+    does: with `rising` steps, it is highest at the step `rising - 1`, which need not be a whole one.
     """
 
-    def __init__(self, learning_rate: float, steps: int, rising: int) -> None:
+    def __init__(self, learning_rate: float, steps: int, rising: float) -> None:
         super().__init__()
         self._learning_rate, self._steps, self._rising = learning_rate, steps, rising
 
@@ -60,10 +62,11 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore
         step = tf.cast(step, tf.float32)
         highest = self._learning_rate
         lowest = highest / _START_DIVISOR
-        up = _between(lowest, highest, step / max(1, self._rising))
-        falling = max(1, self._steps - 1 - self._rising)
-        down = _between(highest, lowest / _END_DIVISOR, tf.minimum(1.0, (step - self._rising) / falling))
-        return tf.where(step < self._rising, up, down)
+        peak = max(0.0, self._rising - 1.0)
+        up = _between(lowest, highest, step / (peak or 1.0))
+        falling = max(1.0, self._steps - 1 - peak)
+        down = _between(highest, lowest / _END_DIVISOR, tf.minimum(1.0, (step - peak) / falling))
+        return tf.where(step < peak, up, down)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments it was made with."""
@@ -89,13 +92,13 @@ def build_schedule(
     total, rising = steps_per_epoch * epochs, round(steps_per_epoch * warmup)
     if name == "cosine":
         return keras.optimizers.schedules.CosineDecay(
-            0.0 if rising else learning_rate,
+            learning_rate / (rising + 1) if rising else learning_rate,  # a first step at the rate 0 would train nothing
             max(1, total - rising),
             warmup_target=learning_rate if rising else None,
             warmup_steps=rising,
         )
     if name == "one-cycle":
-        return OneCycle(learning_rate, total, min(total - 1, rising or round(RISING_SHARE * total)))
+        return OneCycle(learning_rate, total, min(total, rising or RISING_SHARE * total))
     return WarmUp(learning_rate, rising) if rising and name == "constant" else learning_rate
 
 
