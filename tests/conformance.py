@@ -27,7 +27,7 @@ from trainkit.errors import BundleError
 SPEC = Path(__file__).parents[1] / "trainkit" / "deploy" / "spec"
 SCHEMA = json.loads((SPEC / "manifest.schema.json").read_text(encoding="utf-8"))
 CASES = SPEC / "conformance.json"
-COUNT = 1095  # which the tests of each reader look at too: a case that gets lost is noticed
+COUNT = 1174  # which the tests of each reader look at too: a case that gets lost is noticed
 
 MINIMAL: dict[str, Any] = {
     "schema": "trainkit/1",
@@ -37,11 +37,14 @@ MINIMAL: dict[str, Any] = {
 }
 _PREPROCESSING = {"height": 3, "width": 4, "resize": "crop", "color": "rgb", "mean": [0, 0, 0], "std": [1, 1, 1]}
 # What else must stand in a manifest for a key to be allowed.
+_SEVERAL = {"kind": "sigmoid", "multi_label": True, "class_names": "names.txt"}
 _NEEDED: dict[str, dict[str, Any]] = {
     "model.graph": {"model": {"format": "frozen-graph"}},
     "output.multi_label": {"output": {"kind": "sigmoid"}},
     "output.background": {"output": {"kind": "ssd", "class_names": "names.txt"}},
     "output.min_confidence": {"output": {"kind": "ssd"}},
+    "output.reject_below": {"schema": "trainkit/2"},
+    "output.thresholds": {"schema": "trainkit/2", "output": _SEVERAL},
 }
 
 
@@ -77,9 +80,9 @@ def to_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def with_changes(**sections: dict[str, Any]) -> str:
+def with_changes(*, schema: str = "trainkit/1", **sections: dict[str, Any]) -> str:
     """Return the text of the smallest manifest with keys of sections changed; None takes a key out."""
-    manifest = copy.deepcopy(MINIMAL)
+    manifest = {**copy.deepcopy(MINIMAL), "schema": schema}
     for section, changes in sections.items():
         entries = manifest.setdefault(section, copy.deepcopy(_PREPROCESSING) if section == "preprocessing" else {})
         for key, value in changes.items():
@@ -104,6 +107,7 @@ def with_value(keys: str, text: str) -> str:
 
 _TYPES = ["null", "true", "5", '"text"', "[]", "{}"]  # one value of each type of JSON
 _LONGEST = "x" * 3999
+_LONGEST_LIST = 100  # of a case
 # What a pattern accepts and refuses must be written by hand; by the name that the schema gives to the kind of text.
 _TEXTS = {
     "text": Values(
@@ -196,8 +200,12 @@ def _booleans(_: dict[str, Any]) -> Values:
 
 
 def _numbers(part: dict[str, Any]) -> Values:
-    most = part["maximum"]
-    accepted, refused = [f"{most}", f"{most}.0"], [f"{most + 1}", f"{most}.5", f"{most + 1}.0", "1e300"]
+    if "exclusiveMaximum" in part:
+        most = part["exclusiveMaximum"]
+        accepted, refused = [f"{most - 1}.9999999"], [f"{most}", f"{most}.0", f"{most + 1}", f"{most}.5", "1e300"]
+    else:
+        most = part["maximum"]
+        accepted, refused = [f"{most}", f"{most}.0"], [f"{most + 1}", f"{most}.5", f"{most + 1}.0", "1e300"]
     if "exclusiveMinimum" in part:
         accepted, refused = ["1e-300", *accepted], ["0", "-0.0", "-1", "-1e-300", "1e-999", *refused]
     else:
@@ -223,8 +231,9 @@ def _arrays(part: dict[str, Any]) -> Values:
             ['["a"]', *several], ["[]", '["a", "b", "a"]', '["a", "\\u0061"]', *_TYPES[:3], "{}", *wrong], beyond
         )
     join = ", ".join
+    most, too_many = (most, [most + 1]) if most <= _LONGEST_LIST else (least + 1, [])
     accepted = [f"[{join([one] * count)}]" for one in inner.accepted for count in {least, most}]
-    refused = [f"[{join([inner.accepted[0]] * count)}]" for count in (least - 1, most + 1)]
+    refused = [f"[{join([inner.accepted[0]] * count)}]" for count in (least - 1, *too_many)]
     refused += [f"[{join([inner.accepted[0]] * (least - 1) + [one])}]" for one in inner.refused]
     return Values(accepted, [*refused, *(value for value in _TYPES if value != "[]")])
 

@@ -23,6 +23,7 @@ def by_hand() -> Iterator[Case]:
     yield from _schemas()
     yield from _steps()
     yield from _keys_together()
+    yield from _keys_of_2()
     yield from _orders()
     yield from _shown_values()
 
@@ -218,8 +219,8 @@ def _faults_that_parsers_pass_over() -> Iterator[Case]:
 def _schemas() -> Iterator[Case]:
     for text in ("[]", '"trainkit/1"', "5", "-0", "null", "true", f"[{_OK}]", '[1, "a", null]'):
         yield Case(f"no object: {text[:20]}", text, True, ": expected a JSON object. Received: ")
-    for value in ("trainkit/2", "trainkit/1 ", "Trainkit/1", "trainkit/1\n", "trainkit/10", "", 1, None, True, [], {}):
-        words = ": this client reads schema trainkit/1. Received: "
+    for value in ("trainkit/3", "trainkit/1 ", "Trainkit/1", "trainkit/1\n", "trainkit/10", "", 1, None, True, [], {}):
+        words = ": this client reads the schemas trainkit/1 and trainkit/2. Received: "
         yield Case(f"schema is not {json.dumps(value)}", with_value("schema", to_json(value)), True, words)
     for key in MINIMAL:
         text = to_json({name: value for name, value in MINIMAL.items() if name != key})
@@ -334,12 +335,51 @@ def _keys_together() -> Iterator[Case]:
     yield case("gray and swapped colours", "", blob={"swapRB": True}, preprocessing={"color": "gray"})
 
 
+def _keys_of_2() -> Iterator[Case]:
+    """Yield manifests with the keys that `trainkit/2` has more than `trainkit/1`."""
+
+    def case(name: str, words: str, *, schema: str = "trainkit/2", beyond: bool = False, **output: Any) -> Case:
+        return Case(f"trainkit/2: {name}", with_changes(schema=schema, output=output), bool(words), words, beyond)
+
+    several: dict[str, Any] = {"kind": "sigmoid", "multi_label": True}
+    for key, value in (("reject_below", 0.5), ("thresholds", [0.5, 0.5])):
+        words = f"`output` has the unknown key `{key}`. Expected only: kind, class_names, multi_label, background, min_"
+        yield case(f"{key} is no key of trainkit/1", words, schema="trainkit/1", **{key: value})
+        words = f"an output of the kind ssd has no `output.{key}`. Take it out."
+        yield case(f"ssd with {key}", words, kind="ssd", **{key: value})
+    yield case("without a key of its own", "")
+    yield case("an unknown key", "`output` has the unknown key `rejects`. Expected only: kind, ", rejects=0.5)
+    yield case("what else is known", "multi_label, background, min_confidence, reject_below, thresholds", rejects=0.5)
+    for kind in ("softmax", "sigmoid", "logits"):
+        yield case(f"{kind} that rejects", "", kind=kind, reject_below=0.5)
+        yield case(f"{kind} of one class that rejects", "", kind=kind, multi_label=False, reject_below=0.5)
+        words = "`output.thresholds` needs `output.multi_label` true. Write it, or take them out."
+        yield case(f"{kind} of one class with thresholds", words, kind=kind, thresholds=[0.5, 0.5])
+        yield case(f"{kind} not of several", words, kind=kind, multi_label=False, thresholds=[0.5, 0.5])
+    yield case("logits of several with thresholds", "", kind="logits", multi_label=True, thresholds=[0.5, 0.25])
+    yield case("several that reject", "`output.reject_below` is for one class", **several, reject_below=0.5)
+    words = "cannot have `output.multi_label` true. Write false"
+    yield case("softmax of several", words, kind="softmax", multi_label=True, thresholds=[0.5, 0.5])
+    words = "`output.reject_below` is for one class an image, and `output.multi_label` is true. Take one"
+    yield case("both keys, several", words, **several, reject_below=0.5, thresholds=[0.5, 0.5])
+    yield case("both keys", "`output.thresholds` needs", reject_below=0.5, thresholds=[0.5, 0.5])
+    for count in (1, 3):
+        words = f"`output.thresholds` has {count} numbers, and there are 2 class names. Write one for each."
+        yield case(f"thresholds for {count} of 2", words, beyond=True, **several, thresholds=[0.5] * count)
+    yield case("thresholds, names in a file", "", **several, class_names="names.txt", thresholds=[0.5] * 3)
+
+
 def _orders() -> Iterator[Case]:
     """Yield manifests with two faults: the sentence is of the first in the order that readers share."""
     first_wrong = '{"scalefactor": 1, "size": [4, 3], "mean": [0], "crop": 5, "swapRB": 6}'
-    yield Case("order: the schema before a missing key", '{"schema": "trainkit/2"}', True, "this client reads schema")
     yield Case(
-        "order: the schema before an unknown key", '{"a": 1, "schema": "trainkit/2"}', True, "this client reads schema"
+        "order: the schema before a missing key", '{"schema": "trainkit/3"}', True, "this client reads the schemas"
+    )
+    yield Case(
+        "order: the schema before an unknown key",
+        '{"a": 1, "schema": "trainkit/3"}',
+        True,
+        "this client reads the schemas",
     )
     yield Case("order: no schema, and nothing else", "{}", True, "`manifest` needs the key `schema`")
     yield Case("order: no schema, and an unknown key", '{"a": 1}', True, "`manifest` needs the key `schema`")
@@ -385,7 +425,7 @@ def _orders() -> Iterator[Case]:
     yield Case("order: the manifest's own keys before its sections", text, True, "`manifest.output` must be an object")
     yield Case(
         "order: half a letter before the schema",
-        '{"schema": "trainkit/2", "a": "\\ud800"}',
+        '{"schema": "trainkit/3", "a": "\\ud800"}',
         True,
         "half a letter",
         True,

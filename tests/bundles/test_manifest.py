@@ -331,9 +331,9 @@ def test_keys_that_do_not_go_together_are_refused(parts: dict[str, Any], message
     refused(manifest, message, tmp_path)
 
 
-@pytest.mark.parametrize("schema", ["trainkit/2", "trainkit/1 ", "", None, 1, ["trainkit/1"]])
+@pytest.mark.parametrize("schema", ["trainkit/3", "trainkit/1 ", "", None, 1, ["trainkit/1"]])
 def test_unknown_schema_asks_for_a_newer_client(tmp_path: Path, schema: Any) -> None:
-    message = r"this client reads schema trainkit/1\. Received: .*\. Take a newer client"
+    message = r"this client reads the schemas trainkit/1 and trainkit/2\. Received: .*\. Take a newer client"
     refused(changed("schema", schema), message, tmp_path)
 
 

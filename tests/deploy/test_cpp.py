@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import decided
 import numpy as np
 import pytest
 from cpp_client import answering, edit, run
@@ -100,6 +101,38 @@ def test_two_classes_with_a_sigmoid(program: Path, model_format: str, tmp_path: 
     assert ": the same answers as Keras. 8 of 8 labels" in done.stdout
     assert done.stdout.endswith(", 8 of 8 originals equal. Model file: size checked.\n")
     assert_same_answers(program, bundle, sorted(dataset.glob("*/*-00[0-2].png")))
+
+
+@pytest.mark.parametrize("name", decided.NAMES)
+def test_what_the_manifest_decides_is_said_as_in_python(
+    program: Path, tiny_bundle: Path, tmp_path: Path, name: str
+) -> None:
+    images = decided.write_images(tmp_path / "images")
+    bundle = decided.decide(tiny_bundle, tmp_path, images, name)
+    lines, _ = decided.words_of_python(bundle, images)
+    decided.assert_decides(lines, name)
+    assert decided.without_digits(run(program, bundle, *images).stdout) == lines
+
+
+@pytest.mark.parametrize("options", [(), ("--invert",)])
+def test_pictures_unlike_the_training_images_are_warned_of_as_in_python(
+    program: Path, tiny_bundle: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    bundle = decided.learn_brightness(tiny_bundle, tmp_path)
+    images = list(decided.write_light_and_dark(tmp_path / "pictures").values())
+    lines, warnings = decided.words_of_python(bundle, images, *options)
+    assert len(warnings) == 2
+    done = run(program, bundle, *images, *options)
+    assert (decided.without_digits(done.stdout), done.stderr.splitlines()) == (lines, warnings)
+
+
+def test_film_unlike_the_training_images_is_warned_of_once(
+    program: Path, tiny_bundle: Path, tmp_path: Path, film: Path
+) -> None:
+    bundle = decided.learn_brightness(tiny_bundle, tmp_path)
+    done = run(program, bundle, film)
+    assert (len(done.stdout.splitlines()), len(done.stderr.splitlines())) == (7, 1)
+    assert done.stderr.startswith(f"{film} frame 0: dark and light are not as in")
 
 
 def test_answers_are_those_of_python_on_png_and_jpeg(program: Path, bundle: Path, tmp_path: Path) -> None:

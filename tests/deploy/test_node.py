@@ -22,6 +22,7 @@ from typing import Any
 
 import conformance
 import cv2
+import decided
 import numpy as np
 import pytest
 from filelock import FileLock
@@ -304,6 +305,34 @@ def test_selftest_says_when_answers_differ(
     assert done.stderr.startswith(f"There is no {bundle / 'selftest'}. It holds photographs")
 
 
+@pytest.mark.parametrize("name", decided.NAMES)
+def test_what_the_manifest_decides_is_said_as_in_python(
+    clients: dict[str, Path], tiny_bundle: Path, tmp_path: Path, name: str
+) -> None:
+    images = decided.write_images(tmp_path / "images")
+    bundle = decided.decide(tiny_bundle, tmp_path, images, name)
+    lines, _ = decided.words_of_python(bundle, images)
+    decided.assert_decides(lines, name)
+    assert decided.without_digits(run(clients["4.12.0"], "--bundle", bundle, *images).stdout) == lines
+    (result,) = answer(clients["4.12.0"], [{"bundle": bundle, "images": images}])
+    expected = [Classifier(bundle).predict(cv2.imread(str(path))) for path in images]
+    assert [[one["label"] for one in found] for found in result["answers"]] == [
+        [one.label for one in found] for found in expected
+    ]
+
+
+@pytest.mark.parametrize("options", [(), ("--invert",)])
+def test_pictures_unlike_the_training_images_are_warned_of_as_in_python(
+    clients: dict[str, Path], tiny_bundle: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    bundle = decided.learn_brightness(tiny_bundle, tmp_path)
+    images = list(decided.write_light_and_dark(tmp_path / "pictures").values())
+    lines, warnings = decided.words_of_python(bundle, images, *options)
+    assert len(warnings) == 2
+    done = run(clients["4.12.0"], "--bundle", bundle, *images, *options)
+    assert (decided.without_digits(done.stdout), done.stderr.splitlines()) == (lines, warnings)
+
+
 def fixed(folder: Path, values: list[Any], **sections: Any) -> Path:
     """Write a bundle that answers the same whatever it sees."""
     write_manifest(
@@ -526,7 +555,7 @@ def test_refusals_are_those_of_the_python_client(tmp_path: Path, clients: dict[s
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"schema": "trainkit/2"}', "{where}: this client reads schema trainkit/1. Received: 'trainkit/2'. Take a"),
+        ('{"schema": "trainkit/3"}', "{where}: this client reads the schemas trainkit/1 and trainkit/2. Received: 't"),
         ("[1]", "{where}: expected a JSON object. Received: [1]"),
         ("null", "{where}: expected a JSON object. Received: null"),
         ("{", "{where} is not valid JSON in UTF-8 ("),
@@ -536,7 +565,7 @@ def test_refusals_are_those_of_the_python_client(tmp_path: Path, clients: dict[s
         ("[" * 10**6, "{where} is not valid JSON in UTF-8 ("),
         ("[" * 10**6 + "]" * 10**6, "{where} is not valid JSON in UTF-8 (nested more than 32 deep). Export"),
         ('{"schema": ' + "[" * 10**5 + "]" * 10**5 + "}", "{where} is not valid JSON in UTF-8 (nested more"),
-        ('{"schema": "a\\nb"}', "{where}: this client reads schema trainkit/1. Received: 'a\\x0ab'. Take"),
+        ('{"schema": "a\\nb"}', "{where}: this client reads the schemas trainkit/1 and trainkit/2. Received: 'a\\x0ab"),
         ('{"schema": "trainkit/1"}', "{where}: `manifest` needs the key `model`. Add it, or export the bundle again."),
         ('{"__proto__": {"schema": "trainkit/1"}}', "{where}: `manifest` needs the key `schema`."),
         (" " * (2**24 + 1), "{where} has more than 16777216 bytes: no manifest. Export the bundle again."),

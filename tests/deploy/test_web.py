@@ -20,6 +20,7 @@ from typing import Any
 
 import conformance
 import cv2
+import decided
 import numpy as np
 import pytest
 from photographs import COLORS_BGR, draw_photo
@@ -315,6 +316,47 @@ def test_two_classes_with_hostile_names_and_padding(page: Page, site: Site, two_
     assert np.array_equal(page.seen(), expected)
 
 
+@pytest.mark.parametrize("name", decided.NAMES)
+def test_what_the_manifest_decides_is_shown(
+    page: Page, site: Site, tiny_bundle: Path, tmp_path: Path, name: str
+) -> None:
+    images = decided.write_images(tmp_path / "images")
+    bundle = decided.decide(tiny_bundle, tmp_path, images, name)
+    lines, _ = decided.words_of_python(bundle, images)
+    decided.assert_decides(lines, name)
+    page.open(site.url(site.add(bundle)))
+    shown = []
+    for path in images:
+        page.choose(path)
+        found = ", ".join(f"{label} #" for label, _ in page.answer(path.name))
+        shown.append(f"{path}: {found or page.text('nothing')}")
+    assert shown == lines
+    assert page.console() == []
+
+
+def test_picture_unlike_the_training_images_is_warned_of_until_it_is_inverted(
+    page: Page, site: Site, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    bundle = decided.learn_brightness(tiny_bundle, tmp_path)
+    pictures = decided.write_light_and_dark(tmp_path / "pictures")
+    page.open(site.url(site.add(bundle)))
+    page.choose(pictures["usual"])
+    usual = page.answer("usual.png")
+    assert page.text("warning") == ""
+    page.choose(pictures["inverted"])
+    assert page.answer("inverted.png") != usual
+    _, (said,) = decided.words_of_python(bundle, [pictures["inverted"]])
+    expected = said.split(": ", 1)[1].replace("try --invert", "tick Invert")
+    assert page.text("warning") == expected[0].upper() + expected[1:]
+    page.driver.find_element("id", "invert").click()
+    page.wait(lambda: page.text("warning") == "")
+    assert page.answer("inverted.png") == usual
+    page.choose(pictures["usual"])
+    page.answer("usual.png")
+    assert page.text("warning").endswith("As it is it would fit better: untick Invert.")
+    assert page.console() == []
+
+
 def test_page_shows_what_a_browser_would_obey_written_out(
     page: Page, site: Site, tiny_bundle: Path, tmp_path: Path
 ) -> None:
@@ -377,10 +419,10 @@ def test_pixels_are_those_of_imread(page: Page, site: Site, tiny_bundle: Path, t
 def test_picture_of_the_selftest_is_classified_by_keyboard(page: Page, site: Site, tiny_bundle: Path) -> None:
     page.open(site.url(site.add(tiny_bundle)))
     reached = []
-    for _ in range(3):
+    for _ in range(4):
         page.press("\ue004")
         reached.append(page.run("const e = document.activeElement; return e.id || e.parentElement.id"))
-    assert reached == ["file", "camera", "examples"]
+    assert reached == ["file", "camera", "invert", "examples"]
     assert page.run("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.press("\ue007")
     assert_same(page.answer("1.png"), tiny_bundle, tiny_bundle / "selftest" / "1.png")
@@ -416,8 +458,9 @@ REFUSED_BEFORE_OPENCV: list[tuple[dict[str, Any] | Callable[[Path], None], str]]
     (without_manifest, "No manifest at ../manifest.json. Expected the folder of a bundle, with manifest.json in it."),
     (no_json, "../manifest.json is not valid JSON in UTF-8 ("),
     (
-        {"schema": "trainkit/2"},
-        "../manifest.json: this client reads schema trainkit/1. Received: 'trainkit/2'. Take a newer client.",
+        {"schema": "trainkit/3"},
+        "../manifest.json: this client reads the schemas trainkit/1 and trainkit/2. Received: 'trainkit/3'. "
+        "Take a newer client.",
     ),
     (
         {"output": {"kind": "ssd"}},
@@ -594,7 +637,7 @@ def test_conformance_cases_get_their_verdicts_and_sentences(page: Page, site: Si
 def test_manifest_changed_within_a_second_is_read_anew(page: Page, site: Site, tiny_bundle: Path) -> None:
     name = site.add(tiny_bundle, None)
     manifest = site.folder / name / "manifest.json"
-    for schema in ("trainkit/2", "trainkit/3"):
+    for schema in ("trainkit/3", "trainkit/4"):
         manifest.write_text(json.dumps({"schema": schema}), encoding="utf-8")
         os.utime(manifest, (1e9, 1e9))  # the server tells whole seconds only
         page.open(site.url(name))
@@ -623,7 +666,9 @@ def test_other_script_than_opencv_is_a_sentence(page: Page, site: Site, tiny_bun
     assert page.alert().endswith("). Run npm install in the folder web again.")
 
 
-@pytest.mark.parametrize("script", ["worker.js", "schema.js", "graph.js", "manifest.js", "network.js", "pictures.js"])
+@pytest.mark.parametrize(
+    "script", ["worker.js", "brightness.js", "schema.js", "graph.js", "manifest.js", "network.js", "pictures.js"]
+)
 def test_missing_script_is_a_sentence(page: Page, site: Site, tiny_bundle: Path, script: str) -> None:
     name = site.add(tiny_bundle, None)
     (site.folder / name / "web" / script).unlink()

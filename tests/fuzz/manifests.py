@@ -49,17 +49,18 @@ def _valid(generator: random.Random) -> dict[str, Any]:
     graph = {"graph": "net.prototxt"} if model_format == "caffe" else {}
     kind = generator.choice(("softmax", "sigmoid", "logits", "ssd"))
     several = {"softmax": {}, "ssd": maybe(background=0, min_confidence=0.25)}.get(kind, maybe(multi_label=True))
+    names = ["Katze", "Hund", "Kuh", "\U0001f404 \u202e"][: generator.randint(1, 4)]
+    schema = generator.choice(("trainkit/1", "trainkit/2"))
+    if schema == "trainkit/2" and kind != "ssd":
+        one = "multi_label" not in several
+        several |= maybe(reject_below=0.75) if one else maybe(thresholds=[0.5, 0.25, 0.125, 1e-9][: len(names)])
     pad, gray = {"step": "pad", "color_bgr": [0, 114, 255.0]}, {"step": "gray"}
     return {
-        "schema": "trainkit/1",
+        "schema": schema,
         "model": {"file": "net.onnx", "format": model_format, **graph}
         | maybe(bytes=4691, sha256="0f" * 32, input="image", output="probabilities", opset=13),
         "blob": {"scalefactor": 1 / 127.5, "size": [32, 24], "mean": [127.5] * 3, "swapRB": True, "crop": False},
-        "output": {
-            "kind": kind,
-            "class_names": ["Katze", "Hund", "Kuh", "\U0001f404 \u202e"][: generator.randint(1, 4)],
-        }
-        | several,
+        "output": {"kind": kind, "class_names": names} | several,
         **maybe(
             source=maybe(run="20260101-120000-digits", keras="a.keras", keras_sha256="a0" * 32, from_logits=True)
             | maybe(output="dense", application="MobileNet", weights="imagenet", alpha=0.75),

@@ -31,7 +31,8 @@ STRANGE: tuple[Any, ...] = (
     *("labels.txt", "mean.npy", "softmax", "sigmoid", "logits", "ssd", "onnx", "frozen-graph", "caffe", "classic"),
     *("auto", "4.5.5", "4.10.0-dev", "5", "1.2.3.4.5", "gray", "pad", "stretch", "rgb", "\ud800", "a\nb", "\x1b[2J"),
     *("gpj.\u202eexe", "ä" * 1999, "ä" * 2000, "x" * 3999, "x" * 4000, "0" * 64, "A" * 64, "f" * 63, "trainkit/1"),
-    *("trainkit/2", [], {}, [[]], [0], [1, 2], [4, 3], [4.0, 3.0], [0, 3], [1, 2, 3], [1, 2, 3, 4], [1, 2, 3, 4, 5]),
+    *("trainkit/2", "trainkit/3"),
+    *([], {}, [[]], [0], [1, 2], [4, 3], [4.0, 3.0], [0, 3], [1, 2, 3], [1, 2, 3, 4], [1, 2, 3, 4, 5]),
     *([255, 0, 256], ["a", "b"], ["a", "a"], ["a", ""], ["a", None], {"step": "gray"}, [{"step": "gray"}]),
     *([{"step": "pad", "color_bgr": [0, 0, 0]}], [{"step": "pad"}, {"step": "gray"}], {"extra": 1}),
 )

@@ -157,9 +157,10 @@ def _save_graph(folder: Path, exportable: Exportable, traced: Traced, model_form
     manifest = build_manifest(
         model={"file": path.name, "format": model_format, "input": INPUT, "output": OUTPUT, **opset},
         preprocessing=exportable.preprocessing,
-        output=_describe_output(traced, exportable.class_names),
+        output=_describe_output(traced, exportable),
         source=exportable.source,
         opencv={**READERS[model_format], "minimum": opencv},
+        extra=_present(training_pixels=exportable.training_pixels),
     )
     with doing(f"Writing {path.name}"):
         if is_onnx:
@@ -182,9 +183,18 @@ def _write_beside(folder: Path, manifest: dict[str, Any], exportable: Exportable
         write_text(folder / "models.yml", describe_for_samples(manifest))
 
 
-def _describe_output(traced: Traced, class_names: list[str]) -> dict[str, Any]:
-    multi_label = {"multi_label": True} if traced.multi_label else {}
-    return {"kind": traced.kind, "class_names": class_names, **multi_label}
+def _describe_output(traced: Traced, exportable: Exportable) -> dict[str, Any]:
+    decided = _present(reject_below=exportable.reject_below, thresholds=exportable.thresholds)
+    return {
+        "kind": traced.kind,
+        "class_names": exportable.class_names,
+        **_present(multi_label=traced.multi_label or None),
+        **decided,
+    }
+
+
+def _present(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _check_agreement(folder: Path, agreement: Agreement) -> None:

@@ -21,21 +21,24 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "python": ("classify.py",),
     "cpp": (
         *("cpp/classify.cpp", "cpp/trial.hpp", "cpp/network.hpp", "cpp/headers.hpp", "cpp/graph.hpp", "cpp/onnx.hpp"),
-        *("cpp/manifest.hpp", "cpp/schema.hpp", "cpp/json.hpp", "cpp/text.hpp", "cpp/CMakeLists.txt"),
+        *("cpp/manifest.hpp", "cpp/brightness.hpp", "cpp/schema.hpp", "cpp/json.hpp", "cpp/text.hpp"),
+        "cpp/CMakeLists.txt",
     ),
     "node": (
         *("node/classify.mjs", "node/manifest.mjs", "node/network.mjs", "node/pictures.mjs", "node/package.json"),
-        *("node/schema.cjs", "node/graph.cjs"),
+        *("node/schema.cjs", "node/graph.cjs", "node/brightness.cjs"),
     ),
     "web": (
         *("web/index.html", "web/style.css", "web/page.js", "web/worker.js", "web/manifest.js", "web/network.js"),
         *("web/pictures.js", "web/package.json", "web/schema.js", "web/graph.js"),
+        "web/brightness.js",
     ),
 }
 # What two clients share, by the file that it becomes in each.
 _SHARED = {
     **{"node/schema.cjs": "javascript/schema.js", "web/schema.js": "javascript/schema.js"},
     **{"node/graph.cjs": "javascript/graph.js", "web/graph.js": "javascript/graph.js"},
+    **{"node/brightness.cjs": "javascript/brightness.js", "web/brightness.js": "javascript/brightness.js"},
 }
 
 

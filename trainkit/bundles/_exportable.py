@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from trainkit.bundles._brightness import measure_training_pixels
 from trainkit.bundles._description import Description
-from trainkit.data._dataset import ChosenImages, Part, take_evenly
-from trainkit.data._sources import load_sample_images
+from trainkit.data._dataset import ChosenImages, Dataset, Part, take_evenly
+from trainkit.data._sources import SOURCES, load_sample_images
 from trainkit.errors import ModelError, UsageError
 from trainkit.files import sha256_of
 from trainkit.models._adapting import as_classifier, check_whole_levels, output_names, takes_whole_levels
@@ -43,26 +45,47 @@ class Exportable:
     images: Part  # to compare the bundle with Keras on
     selftest_images: Part  # what the bundle carries of them
     from_logits: bool = False  # whether the model ends without its softmax or sigmoid
+    training_pixels: dict[str, Any] | None = None  # `extra.training_pixels` of the manifest
+    reject_below: float | None = None  # `output.reject_below`, and so of trainkit/2
+    thresholds: list[float] | None = None  # `output.thresholds`, likewise
 
 
 def exportable_from_run(run: Run) -> Exportable:
-    """Take the best weights of a run, and its own images.
+    """Take the best weights of a run, and its own images; where those are gone, photographs that scikit-learn has.
 
     Raises:
         RunError: the run is unfinished or damaged.
-        DataError: its images are not where they were.
+        DataError: its images are there, but cannot be used any more.
     """
     run.check_usable()
-    dataset, model = run.load_data(), load_keras_model(run.model_path)
+    dataset, model = _load_data_unless_gone(run), load_keras_model(run.model_path)
     check_outputs(model, run.class_names)
+    images = _images_of(None) if dataset is None else _images_of_run(dataset)
     return Exportable(
         model=model,
         preprocessing=run.preprocessing,
         class_names=run.class_names,
         source={"run": run.name, "keras_sha256": sha256_of(run.model_path)},
-        images=dataset.sample(_CHECKED_IMAGES),
-        selftest_images=dataset.sample(_SELFTEST_IMAGES),
+        training_pixels=None if dataset is None else measure_training_pixels(dataset.parts["train"], run.preprocessing),
+        **images,
     )
+
+
+def _load_data_unless_gone(run: Run) -> Dataset | None:
+    data = run.config["data"]
+    if data in SOURCES or os.path.exists(data):
+        return run.load_data()
+    log.warning(
+        "The images of the run %s are no longer at %s. The bundle is checked on other photographs, carries those for "
+        "its self-test, and does not say how dark and light the training images were.",
+        run.name,
+        data,
+    )
+    return None
+
+
+def _images_of_run(dataset: Dataset) -> dict[str, Any]:
+    return {"images": dataset.sample(_CHECKED_IMAGES), "selftest_images": dataset.sample(_SELFTEST_IMAGES)}
 
 
 def exportable_from_file(path: Path, description: Description, *, unsafe: bool = False) -> Exportable:
@@ -130,7 +153,7 @@ def _exportable(loaded: LoadedModel, description: Description, *, source: dict[s
         class_names=names,
         source={**source, **from_logits},
         from_logits=loaded.from_logits,
-        **_images_of(description),
+        **_images_of(description.images),
     )
 
 
@@ -182,9 +205,9 @@ def exportable_from_application(
     return _exportable(LoadedModel(model, False), whole, source=source)
 
 
-def _images_of(description: Description) -> dict[str, Part]:
-    images = description.images or load_sample_images()
-    if description.images is None:  # the two photographs come first, with pieces of them behind
+def _images_of(chosen: Part | None) -> dict[str, Any]:
+    images = chosen or load_sample_images()
+    if chosen is None:  # the two photographs come first, with pieces of them behind
         selftest = Part(_first(images, _SELFTEST_IMAGES), images.labels[:_SELFTEST_IMAGES])
     else:
         selftest = take_evenly([images], _SELFTEST_IMAGES)

@@ -38,6 +38,7 @@ class Inputs:
         every: of a video or a camera, only every Nth frame.
         batch: images in one blob.
         annotate: where to write the picture with what was found on it; a folder where there are several.
+        invert: whether dark is turned into light before anything else.
     """
 
     paths: Sequence[Path] = ()
@@ -45,6 +46,7 @@ class Inputs:
     every: int = 1
     batch: int = 1
     annotate: Path | None = None
+    invert: bool = False
 
 
 def opened(open_: Callable[..., Any], manifest: Path, *, backend: str | None, target: str | None) -> Any:
@@ -80,6 +82,13 @@ def list_images(images: Images) -> list[Path] | list[np.ndarray]:
         return [Path(one) for one in given if not isinstance(one, np.ndarray)]
     received = ", ".join(dict.fromkeys(type(one).__name__ for one in given))
     raise UsageError(f"Expected {_IMAGES}, not both. Received: {received}")
+
+
+def inverting(predict_many: Callable[..., Any], *, invert: bool) -> Callable[..., Any]:
+    """Return what answers several images, each inverted before where that is wanted."""
+    if not invert:
+        return predict_many
+    return lambda images, **options: predict_many([255 - image for image in images], **options)
 
 
 def check_no_annotate(annotate: ImagePath | None) -> None:
@@ -148,7 +157,7 @@ def answer(
 
     Args:
         inputs: what is to be looked at.
-        predict_many: answers several images.
+        predict_many: answers several images, which are inverted before where `inputs` says so.
         draw: draws an answer on an image.
         text: what the progress shows.
 
@@ -168,6 +177,7 @@ def answer(
     targets = _targets(inputs, usable)
     endless = inputs.camera is not None or any(is_video(str(file)) for file in usable)
     pictures = read_pictures(usable, complain, camera=inputs.camera, every=inputs.every, read=read_image)
+    predict_many = inverting(predict_many, invert=inputs.invert)
     started, step = time.perf_counter(), Step(text)
     try:
         with doing(text, total=None if endless else len(usable)) as step:

@@ -12,6 +12,7 @@ from typing import Any
 
 from trainkit.deploy.python._manifest import read_manifest
 from trainkit.deploy.python._schema import check_manifest
+from trainkit.deploy.python._values import SCHEMA, SCHEMA_2
 from trainkit.errors import ExportError
 from trainkit.files import write_text
 from trainkit.preprocessing import Preprocessing
@@ -26,14 +27,17 @@ def build_manifest(
     output: dict[str, Any],
     source: dict[str, Any],
     opencv: dict[str, Any],
+    extra: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Put the parts together, in the order in which a person reads them.
+
+    The schema is trainkit/2 only where a key of `output` needs it: older clients read the others.
 
     Raises:
         BundleError: a part lacks a required key, has an unknown one or an impossible value.
     """
     manifest = {
-        "schema": "trainkit/1",
+        "schema": SCHEMA_2 if {"reject_below", "thresholds"} & set(output) else SCHEMA,
         "source": source,
         "model": model,
         "preprocessing": preprocessing.to_json(),
@@ -41,6 +45,7 @@ def build_manifest(
         "blob": preprocessing.blob,
         "output": output,
         "opencv": opencv,
+        **({"extra": extra} if extra else {}),
     }
     check_manifest(manifest)
     return manifest

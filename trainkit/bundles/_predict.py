@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -19,6 +20,7 @@ from trainkit.bundles._inputs import (
     answer,
     check_no_annotate,
     check_no_predictions,
+    inverting,
     list_images,
     opened,
 )
@@ -26,8 +28,11 @@ from trainkit.bundles._recording import Recorder
 from trainkit.data._inspection import check_image_file
 from trainkit.deploy.python._classifier import Classifier
 from trainkit.deploy.python._prediction import in_batches
+from trainkit.deploy.python._showing import named
 from trainkit.deploy.python._values import NOTHING_FOUND, Prediction
 from trainkit.errors import UsageError
+
+log = logging.getLogger("trainkit")
 
 
 def predict(
@@ -39,6 +44,7 @@ def predict(
     batch: int = 1,
     annotate: str | os.PathLike[str] | None = None,
     predictions: str | os.PathLike[str] | None = None,
+    invert: bool = False,
     backend: str | None = None,
     target: str | None = None,
     exported: str | os.PathLike[str] = EXPORTED,
@@ -56,14 +62,16 @@ def predict(
         batch: images in one blob.
         annotate: where to write the image with its labels drawn on it, a folder where there are several; with paths.
         predictions: a `.csv` file for a row an image, or a folder for the same as Parquet; with paths.
+        invert: turn dark into light before anything else: for dark digits on paper where light ones were learned.
         backend: what computes, by OpenCV's name, such as `CUDA`; by default OpenCV's own.
         target: on what, such as `CUDA_FP16`; by default the CPU.
         exported: the folder of bundles.
 
     Returns:
         For paths what `trainkit predict --json` prints, `{"image", "predictions": [{"label", "probability"}]}` for each
-        image. For one array its `Prediction(label, probability)`, the likeliest first; for a list of arrays such a list
-        for each.
+        image, and with a list of `warnings` where one is much darker or lighter than the training images were. For one
+        array its `Prediction(label, probability)`, the likeliest first; for a list of arrays such a list for each. The
+        label is None where the bundle turns an image away: none of these.
 
     Raises:
         BundleError: the bundle is missing or damaged.
@@ -77,14 +85,17 @@ def predict(
     choices: dict[str, Any] = {"backend": backend, "target": target}
     if isinstance(given[0], Path):
         paths = [path for path in given if isinstance(path, Path)]
-        inputs = Inputs(paths=paths, batch=batch, annotate=None if annotate is None else Path(annotate))
+        inputs = Inputs(paths=paths, batch=batch, annotate=None if annotate is None else Path(annotate), invert=invert)
         options["predictions"] = None if predictions is None else Path(predictions)
         found = classify_inputs(bundle, inputs, **options, **choices, exported=Path(exported))
         return [result for _, result in found]
     check_no_annotate(annotate)
     check_no_predictions(predictions)
     classifier = opened(Classifier, find_manifest(bundle, Path(exported)), **choices)
-    answers = [one for some in in_batches(iter(given), batch) for one in classifier.predict_many(some, **options)]
+    predict_many = inverting(classifier.predict_many, invert=invert)
+    answers = [one for some in in_batches(iter(given), batch) for one in predict_many(some, **options)]
+    for number, image in enumerate(given):
+        _warn(f"image {number}", classifier.brightness_warning(np.asarray(image), inverted=invert))
     return answers[0] if isinstance(images, np.ndarray) else answers
 
 
@@ -146,17 +157,30 @@ def classify_inputs(
         exported: the folder of bundles.
 
     Yields:
-        Each picture with `{"image", "predictions": [{"label", "probability"}]}`, and for a frame its number, `frame`.
+        Each picture with `{"image", "predictions": [{"label", "probability"}]}`, for a frame its number, `frame`, and
+        a list of `warnings` where it is much darker or lighter than the training images were.
     """
     if predictions is not None and inputs.camera is not None:
         raise UsageError("--predictions goes with images and videos: what a camera sees has no end.")
+    warned: set[Any] = set()  # of a film one line is enough
     recorder = Recorder(predictions)
     classifier = opened(recorder.open, find_manifest(manifest, exported), backend=backend, target=target)
     predict_many = partial(classifier.predict_many, top=top, min_confidence=min_confidence)
     for picture, found in recorder.watch(answer(inputs, predict_many, _draw_labels)):
-        yield picture, {**picture.to_json(), "predictions": [prediction._asdict() for prediction in found]}
+        warning = classifier.brightness_warning(picture.image, inverted=inputs.invert)
+        if picture.frame is None or picture.source not in warned:
+            _warn(picture.name, warning)
+        if warning is not None:
+            warned.add(picture.source)
+        warnings = {} if warning is None else {"warnings": [warning]}
+        yield picture, {**picture.to_json(), "predictions": [one._asdict() for one in found], **warnings}
+
+
+def _warn(name: str, warning: str | None) -> None:
+    if warning is not None:
+        log.warning("%s: %s", name, warning)
 
 
 def _draw_labels(image: np.ndarray, found: list[Prediction]) -> np.ndarray:
-    lines = [f"{label}  {probability:.1%}" for label, probability in found]
+    lines = [f"{named(label)}  {probability:.1%}" for label, probability in found]
     return draw_lines(image, lines or [NOTHING_FOUND])

@@ -20,6 +20,7 @@ from trainkit.cli._output import (
     say,
     to_text,
 )
+from trainkit.deploy.python._showing import named
 from trainkit.errors import UsageError
 
 InputsArgument = Annotated[
@@ -28,6 +29,7 @@ InputsArgument = Annotated[
 Camera = Annotated[int | None, typer.Option(help="What camera N sees instead, until Ctrl-C.", min=0, metavar="N")]
 Every = Annotated[int, typer.Option(help="Of a video or a camera, each Nth frame.", min=1, metavar="N")]
 Batch = Annotated[int, typer.Option(help="Images in one blob.", min=1, metavar="N")]
+Invert = Annotated[bool, typer.Option("--invert", help="Turn dark into light before anything else.")]
 Backend = Annotated[
     str | None, typer.Option(help="What computes, by OpenCV's name, such as OPENCV or CUDA.", metavar="NAME")
 ]
@@ -49,6 +51,7 @@ def predict(
     camera: Camera = None,
     every: Every = 1,
     batch: Batch = 1,
+    invert: Invert = False,
     backend: Backend = None,
     target: Target = None,
     exported: Exported = EXPORTED,
@@ -59,7 +62,7 @@ def predict(
     from trainkit.bundles._predict import classify_inputs
 
     _check_inputs(inputs, camera)
-    what = Inputs(paths=inputs or (), camera=camera, every=every, batch=batch, annotate=annotate)
+    what = Inputs(paths=inputs or (), camera=camera, every=every, batch=batch, annotate=annotate, invert=invert)
     results = classify_inputs(
         manifest,
         what,
@@ -115,7 +118,7 @@ def _check_inputs(inputs: list[Path] | None, camera: int | None) -> None:
 
 
 def _to_labels(result: dict[str, Any]) -> list[list[str]]:
-    return [[found["label"], to_text(found["probability"])] for found in result["predictions"]]
+    return [[named(found["label"]), to_text(found["probability"])] for found in result["predictions"]]
 
 
 def _to_boxes(result: dict[str, Any]) -> list[list[str]]:

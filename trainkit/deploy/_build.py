@@ -18,6 +18,7 @@ PARTS = (
         "_streams",
         "_json",
         "_schema",
+        "_brightness",
         "_manifest",
         "_protobuf",
         "_mean",

@@ -225,7 +225,7 @@ struct Options {
     std::vector<string> inputs;
     int camera = -1, every = 1, top = 5;
     double minConfidence = -1;
-    bool selfTest = false, help = false;
+    bool selfTest = false, invert = false, help = false;
 };
 
 // Wrong usage ends with 2.
@@ -234,14 +234,19 @@ struct UsageError : std::runtime_error {
 };
 
 const char* const USAGE =
-    "usage: classify BUNDLE [--top N] [--min-confidence P] [--every N] [--annotate OUT] (INPUT ... | --camera N | --selftest)\n";
+    "usage: classify BUNDLE [--top N] [--min-confidence P] [--every N] [--annotate OUT] [--invert]\n"
+    "                (INPUT ... | --camera N | --selftest)\n";
 
 volatile std::sig_atomic_t stopped = 0;
 
-// Prints a line for a picture, and draws on it where that is asked for; `frame` is -1 where it is no frame.
+// Prints a line for a picture, and draws on it where that is asked for; `frame` is -1 where it is no frame. Says on
+// standard error where it is unlike the training images, of a film once.
 void answer(Network& network, const Options& options, const string& source, int frame, const cv::Mat& image) {
     const bool detects = network.manifest.isDetector();
-    const std::vector<Found> found = network.predict(image, static_cast<size_t>(options.top), options.minConfidence);
+    static string warned;  // the last film of which that was said
+    cv::Mat seen = image;
+    if (options.invert) cv::bitwise_not(image, seen = cv::Mat());
+    const std::vector<Found> found = network.predict(seen, static_cast<size_t>(options.top), options.minConfidence);
     string line;
     for (const Found& one : found) {
         line += (line.empty() ? "" : ", ") + one.label + cv::format(" %.4f", static_cast<double>(one.confidence));
@@ -250,6 +255,9 @@ void answer(Network& network, const Options& options, const string& source, int 
     const string name = source + (frame < 0 ? "" : " frame " + std::to_string(frame));
     std::printf("%s: %s\n", harmless(name).c_str(), found.empty() ? NOTHING_FOUND : harmless(line).c_str());
     std::fflush(stdout);
+    const string warning = frame >= 0 && warned == source ? "" : network.brightnessWarning(seen, options.invert);
+    if (!warning.empty()) std::fprintf(stderr, "%s: %s\n", harmless(name).c_str(), warning.c_str());
+    if (!warning.empty() && frame >= 0) warned = source;
     if (options.annotate.empty()) return;
     string path = options.annotate;
     if (frame >= 0 || options.inputs.size() > 1 || isFolder(options.inputs[0]) || isFolder(path)) {
@@ -338,6 +346,7 @@ Options parse(std::vector<string> arguments) {
         };
         if (name == "--help" || name == "-h") options.help = true;
         else if (name == "--selftest") options.selfTest = true;
+        else if (name == "--invert") options.invert = true;
         else if (name == "--camera") options.camera = countOf(name, value(), 0);
         else if (name == "--every") options.every = countOf(name, value(), 1);
         else if (name == "--top") options.top = countOf(name, value(), 1);

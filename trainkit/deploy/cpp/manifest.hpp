@@ -7,6 +7,7 @@
 #include <opencv2/core.hpp>
 #include <opencv2/core/utils/filesystem.hpp>
 
+#include "brightness.hpp"
 #include "schema.hpp"
 
 // Returns what went wrong; what OpenCV says in one line.
@@ -33,7 +34,10 @@ struct Manifest {
     std::vector<string> names;
     int background = -1;         // the class of the background
     double minConfidence = 0.5;  // of a detector
+    double rejectBelow = 0;      // where the surest class is less sure, it is none of these
+    std::vector<double> thresholds;  // of each class, where the manifest has them
     string minimum = "4.5.5", engine;
+    TrainingPixels training;
 
     bool isDetector() const { return kind == "ssd"; }
 };
@@ -118,8 +122,9 @@ inline void readOutput(Manifest& manifest, const Value& output) {
     if (output.has("min_confidence")) manifest.minConfidence = output["min_confidence"].number();
     for (const Value& name : names.items()) manifest.names.push_back(name.text());
     if (names.is(Kind::Text)) manifest.names = readClassNames(manifest.folder, names.text());
-    if (manifest.background >= static_cast<int>(manifest.names.size()))
-        throw Failure(manifest.where + outOfNames(manifest.background, manifest.names.size()));
+    checkAgainstNames(output, manifest.names.size(), manifest.where);
+    if (output.has("reject_below")) manifest.rejectBelow = output["reject_below"].number();
+    if (output.has("thresholds")) manifest.thresholds = numbersOf(output["thresholds"]);
 }
 
 inline void readSteps(Manifest& manifest, const Value& steps) {
@@ -149,6 +154,7 @@ inline Manifest readManifest(const string& bundle) {
     if (all.has("before_blob")) readSteps(manifest, all["before_blob"]);
     if (all.has("opencv") && all["opencv"].has("minimum")) manifest.minimum = all["opencv"]["minimum"].text();
     if (all.has("opencv") && all["opencv"].has("engine")) manifest.engine = all["opencv"]["engine"].text();
+    manifest.training = readTrainingPixels(all);
     readOutput(manifest, all["output"]);
     return manifest;
 }

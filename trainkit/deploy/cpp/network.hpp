@@ -9,6 +9,7 @@
 #include "headers.hpp"
 #include "manifest.hpp"
 
+const char* const NONE_OF_THESE = "none of these";  // where a classifier is less sure than the manifest asks for
 const double MAX_TOLERANCE = 1e-3;        // beyond rounding: what is further off is another answer
 
 inline std::vector<int> versionOf(const string& text) {
@@ -100,9 +101,9 @@ struct Network {
 
     explicit Network(const string& bundle) : manifest(readManifest(bundle)), net(readNet(manifest)) {}
 
-    // What comes out of the network, as it is, for a BGR image of any size, as cv::imread returns it.
-    cv::Mat run(const cv::Mat& image) {
-        cv::Mat prepared = image, blob, output;
+    // What the network gets for a BGR image of any size, as cv::imread returns it; with other numbers, its pixels.
+    cv::Mat toBlob(const cv::Mat& image, double scalefactor, const cv::Scalar& mean) const {
+        cv::Mat prepared = image;
         try {
             if (manifest.pad) {
                 const Padding by = paddingToAspect(image.size(), manifest.size);
@@ -111,11 +112,24 @@ struct Network {
             }
             if (manifest.gray) cv::cvtColor(prepared, prepared, cv::COLOR_BGR2GRAY);
             // Of a grey image there is nothing to swap, but OpenCV 4.6 swaps the means even so.
-            blob = cv::dnn::blobFromImage(prepared, manifest.scalefactor, manifest.size, manifest.mean,
-                                          manifest.swapRB && !manifest.gray, manifest.crop, CV_32F);
+            return cv::dnn::blobFromImage(prepared, scalefactor, manifest.size, mean, manifest.swapRB && !manifest.gray,
+                                          manifest.crop, CV_32F);
         } catch (const cv::Exception& error) {
             throw Failure("OpenCV cannot make a blob of this image (" + reasonOf(error) + "). Cut or scale it.");
         }
+    }
+
+    // Says where an image, as `predict` takes it, is much darker or lighter than the training images; else nothing.
+    string brightnessWarning(const cv::Mat& image, bool isInverted) const {
+        if (!manifest.training.known) return "";
+        const cv::Mat pixels = toBlob(image, 1, cv::Scalar());
+        return compareBrightness(measureBrightness(pixels, manifest.swapRB), manifest.training, isInverted);
+    }
+
+    // What comes out of the network, as it is.
+    cv::Mat run(const cv::Mat& image) {
+        const cv::Mat blob = toBlob(image, manifest.scalefactor, manifest.mean);
+        cv::Mat output;
         try {
             net.setInput(blob);
             net.forward().convertTo(output, CV_32F);
@@ -150,18 +164,24 @@ struct Network {
         std::vector<Found> found = manifest.isDetector() ? detections(image) : labels(image);
         std::stable_sort(found.begin(), found.end(),
                          [](const Found& one, const Found& other) { return one.confidence > other.confidence; });
-        if (!manifest.isDetector() && found.size() > top) found.resize(top);
         const double usual = manifest.isDetector() ? manifest.minConfidence : 0;
         const float least = static_cast<float>(minConfidence < 0 ? usual : minConfidence);
         const auto isUnsure = [least](const Found& one) { return one.confidence < least; };
         found.erase(std::remove_if(found.begin(), found.end(), isUnsure), found.end());
+        if (!manifest.isDetector() && found.size() > top) found.resize(top);
+        if (!found.empty() && found[0].confidence < static_cast<float>(manifest.rejectBelow)) {
+            found.resize(1);
+            found[0].label = NONE_OF_THESE;
+        }
         return found;
     }
 
     std::vector<Found> labels(const cv::Mat& image) {
         const std::vector<float> values = probabilities(image);
         std::vector<Found> found;
-        for (size_t i = 0; i < values.size(); ++i) found.push_back({manifest.names[i], values[i], 0, 0, 0, 0});
+        for (size_t i = 0; i < values.size(); ++i)
+            if (manifest.thresholds.empty() || values[i] >= static_cast<float>(manifest.thresholds[i]))
+                found.push_back({manifest.names[i], values[i], 0, 0, 0, 0});
         return found;
     }
 

@@ -9,6 +9,7 @@
 #include "json.hpp"
 
 const char* const SCHEMA = "trainkit/1";
+const char* const SCHEMA_2 = "trainkit/2";  // the keys `output.reject_below` and `output.thresholds` more
 const int MAX_SIDE = 16384;  // pixels; beyond it a hostile manifest would only fill the memory
 const int MAX_CLASSES = 1000000;
 const size_t MAX_NAME_BYTES = 3999;
@@ -102,6 +103,11 @@ const Check NUMBERS = numbers("1 to 4 numbers from -2147483647 to 2147483647", 1
 const Check POSITIVES = numbers("1 to 4 numbers above 0, at most 2147483647", 1, 4, 5e-324, INT_MAX);
 const Check POSITIVE{"a number above 0, at most 2147483647", [](const Value& value) { return isNumber(value) && value.number() > 0; }};
 const Check SHARE{"a number from 0 to 1", [](const Value& value) { return isNumber(value, 0, 1); }};
+const Check INNER_SHARE{"a number above 0 and below 1", [](const Value& value) {
+                            return isNumber(value) && value.number() > 0 && value.number() < 1;
+                        }};
+const Check THRESHOLDS{"a list of 1 to 1000000 numbers, each above 0 and below 1",
+                       [](const Value& value) { return areAll(value, 1, MAX_CLASSES, INNER_SHARE.holds); }};
 const Check FACTOR{"a number other than 0, from -2147483647 to 2147483647", [](const Value& value) { return isNumber(value) && value.number() != 0; }};
 const Check FILE_NAME{"the plain name of a file in the same folder", isFileName};
 const Check NAMES{"a list of 1 to 1000000 different texts, each of 1 to 3999 bytes without control characters, "
@@ -121,6 +127,7 @@ using Table = std::vector<Key>;  // the required ones first
 const Table MANIFEST{{"schema", true, TEXT},           {"model", true, OBJECT},     {"blob", true, OBJECT},
                      {"output", true, OBJECT},         {"source", false, OBJECT},   {"preprocessing", false, OBJECT},
                      {"before_blob", false, LIST},     {"opencv", false, OBJECT},   {"extra", false, OBJECT}};
+const size_t KEYS_SINCE_2 = 2;  // the last ones of `output`
 const std::vector<std::pair<string, Table>> SECTIONS{
     {"model",
      {{"file", true, FILE_NAME},
@@ -138,7 +145,9 @@ const std::vector<std::pair<string, Table>> SECTIONS{
       {"class_names", true, NAMES},
       {"multi_label", false, FLAG},
       {"background", false, CLASS},
-      {"min_confidence", false, SHARE}}},
+      {"min_confidence", false, SHARE},
+      {"reject_below", false, INNER_SHARE},
+      {"thresholds", false, THRESHOLDS}}},
     {"source",
      {{"run", false, TEXT},
       {"keras", false, TEXT},
@@ -208,9 +217,16 @@ inline void checkSteps(const std::vector<Value>& steps, const string& where) {
         checkKeys(steps[i], "before_blob: " + names[i], names[i] == "pad" ? PAD : GRAY, where);
 }
 
-inline string outOfNames(int background, size_t names) {
-    return ": `output.background` is the class " + std::to_string(background) + ", and there are " + std::to_string(names) +
-           " class names, counted from 0. Correct it.";
+// Raises unless the background is one of so many classes, and each has a threshold.
+inline void checkAgainstNames(const Value& output, size_t count, const string& where) {
+    const string names = ", and there are " + std::to_string(count) + " class names";
+    if (output.has("background") && output["background"].number() >= static_cast<double>(count))
+        throw Failure(where + ": `output.background` is the class " + show(output["background"]) + names +
+                      ", counted from 0. Correct it.");
+    const size_t thresholds = output.has("thresholds") ? output["thresholds"].items().size() : count;
+    if (thresholds != count)
+        throw Failure(where + ": `output.thresholds` has " + std::to_string(thresholds) + " numbers" + names +
+                      ". Write one for each.");
 }
 
 inline void checkTogether(const Value& model, const Value& output, const string& where) {
@@ -219,17 +235,21 @@ inline void checkTogether(const Value& model, const Value& output, const string&
         throw Failure(where + ": a Caffe model needs the key `model.graph`, the name of its .prototxt. Add it.");
     if (format == "onnx" && model.has("graph"))
         throw Failure(where + ": an ONNX model has its graph inside. Take the key `model.graph` out.");
-    for (const string key : {"multi_label", "background", "min_confidence"})
-        if (output.has(key) && (kind == "ssd") == (key == "multi_label"))
+    const std::vector<string> foreign = kind == "ssd" ? std::vector<string>{"multi_label", "reject_below", "thresholds"}
+                                                      : std::vector<string>{"background", "min_confidence"};
+    for (const string& key : foreign)
+        if (output.has(key))
             throw Failure(where + ": an output of the kind " + kind + " has no `output." + key + "`. Take it out.");
-    if (kind == "softmax" && output.has("multi_label") && output["multi_label"].flag())
+    const bool several = output.has("multi_label") && output["multi_label"].flag();
+    if (kind == "softmax" && several)
         throw Failure(where + ": an output of the kind softmax cannot have `output.multi_label` true. Write false, or the kind "
                               "sigmoid or logits.");
-    const Value names = output["class_names"];
-    if (!output.has("background") || !names.is(Kind::List)) return;
-    const int background = static_cast<int>(output["background"].number());
-    if (background >= static_cast<int>(names.items().size()))
-        throw Failure(where + outOfNames(background, names.items().size()));
+    if (output.has("reject_below") && several)
+        throw Failure(where + ": `output.reject_below` is for one class an image, and `output.multi_label` is true. Take one of "
+                              "the two out.");
+    if (output.has("thresholds") && !several)
+        throw Failure(where + ": `output.thresholds` needs `output.multi_label` true. Write it, or take them out.");
+    if (output["class_names"].is(Kind::List)) checkAgainstNames(output, output["class_names"].items().size(), where);
 }
 
 // Raises unless a document is a manifest of this schema.
@@ -237,12 +257,17 @@ inline void checkManifest(const Value& manifest, const string& where) {
     if (!manifest.is(Kind::Object)) throw Failure(where + ": expected a JSON object. Received: " + show(manifest));
     if (manifest.has("schema")) {
         const Value schema = manifest["schema"];
-        if (!schema.is(Kind::Text) || schema.text() != SCHEMA)
-            throw Failure(where + ": this client reads schema " + SCHEMA + ". Received: " + show(schema) + ". Take a newer client.");
+        if (!schema.is(Kind::Text) || (schema.text() != SCHEMA && schema.text() != SCHEMA_2))
+            throw Failure(where + ": this client reads the schemas " + SCHEMA + " and " + SCHEMA_2 + ". Received: " +
+                          show(schema) + ". Take a newer client.");
     }
     checkKeys(manifest, "manifest", MANIFEST, where);
-    for (const auto& section : SECTIONS)
-        if (manifest.has(section.first)) checkKeys(manifest[section.first], section.first, section.second, where);
+    const bool isSecond = manifest["schema"].text() == SCHEMA_2;
+    for (const auto& section : SECTIONS) {
+        Table keys = section.second;
+        if (section.first == "output" && !isSecond) keys.resize(keys.size() - KEYS_SINCE_2);
+        if (manifest.has(section.first)) checkKeys(manifest[section.first], section.first, keys, where);
+    }
     if (manifest.has("before_blob")) checkSteps(manifest["before_blob"].items(), where);
     checkTogether(manifest["model"], manifest["output"], where);
 }

@@ -3,6 +3,7 @@
 
 const contract = (() => {
   const SCHEMA = "trainkit/1";
+  const SCHEMA_2 = "trainkit/2"; // the keys `output.reject_below` and `output.thresholds` more
   const MAX_WHOLE = 2 ** 31 - 1;
   const MAX_SIDE = 16384; // pixels
   const MAX_CLASSES = 10 ** 6;
@@ -183,6 +184,7 @@ const contract = (() => {
     areAll(value, isText, 1, MAX_CLASSES) && new Set(value).size === value.length;
   const isMeanFile = (value) => isFileName(value) && /\.(npy|binaryproto)$/.test(value);
   const isFrom = (least, most) => (value) => isNumber(value) && value >= least && value <= most;
+  const isInnerShare = (value) => isNumber(value) && value > 0 && value < 1;
   const isPositive = (value) => isNumber(value) && value > 0;
   const isSide = (value) => isCount(value, MAX_SIDE);
   const isVersion = (value) =>
@@ -244,6 +246,11 @@ const contract = (() => {
       "multi_label?": BOOL,
       "background?": [`a class's number, from 0 to ${MAX_CLASSES}`, (value) => isWhole(value, 0, MAX_CLASSES)],
       "min_confidence?": ["a number from 0 to 1", isFrom(0, 1)],
+      "reject_below?": ["a number above 0 and below 1", isInnerShare],
+      "thresholds?": [
+        `a list of 1 to ${MAX_CLASSES} numbers, each above 0 and below 1`,
+        (value) => areAll(value, isInnerShare, 1, MAX_CLASSES),
+      ],
     },
     source: {
       "run?": TEXT,
@@ -275,8 +282,11 @@ const contract = (() => {
     "before_blob: gray": { step: TEXT },
   };
 
-  function checkSection(section, data, where) {
+  const SINCE_2 = ["reject_below", "thresholds"]; // of `output`
+
+  function checkSection(section, data, where, schema) {
     const checks = new Map(Object.entries(SECTIONS[section]).map(([key, check]) => [key.replace("?", ""), check]));
+    if (section === "output" && schema !== SCHEMA_2) SINCE_2.forEach((key) => checks.delete(key));
     for (const key of Object.keys(SECTIONS[section])) {
       if (!key.endsWith("?") && !Object.hasOwn(data, key)) {
         throw new BundleError(`${where}: \`${section}\` needs the key \`${key}\`. Add it, or export the bundle again.`);
@@ -296,13 +306,15 @@ const contract = (() => {
 
   function checkManifest(data, where) {
     if (!isObject(data)) throw new BundleError(`${where}: expected a JSON object. Received: ${shown(data)}`);
-    if (Object.hasOwn(data, "schema") && data.schema !== SCHEMA) {
-      const received = shown(data.schema);
-      throw new BundleError(`${where}: this client reads schema ${SCHEMA}. Received: ${received}. Take a newer client.`);
+    if (Object.hasOwn(data, "schema") && data.schema !== SCHEMA && data.schema !== SCHEMA_2) {
+      throw new BundleError(
+        `${where}: this client reads the schemas ${SCHEMA} and ${SCHEMA_2}. Received: ${shown(data.schema)}. ` +
+          "Take a newer client.",
+      );
     }
     checkSection("manifest", data, where);
     for (const section of ["model", "blob", "output", "source", "preprocessing", "opencv"]) {
-      if (Object.hasOwn(data, section)) checkSection(section, data[section], where);
+      if (Object.hasOwn(data, section)) checkSection(section, data[section], where, data.schema);
     }
     checkSteps(data.before_blob ?? [], where);
     checkTogether(data, where);
@@ -336,7 +348,7 @@ const contract = (() => {
     if (model.format === "onnx" && Object.hasOwn(model, "graph")) {
       throw new BundleError(`${where}: an ONNX model has its graph inside. Take the key \`model.graph\` out.`);
     }
-    for (const key of kind === "ssd" ? ["multi_label"] : ["background", "min_confidence"]) {
+    for (const key of kind === "ssd" ? ["multi_label", ...SINCE_2] : ["background", "min_confidence"]) {
       if (Object.hasOwn(output, key)) {
         throw new BundleError(`${where}: an output of the kind ${kind} has no \`output.${key}\`. Take it out.`);
       }
@@ -347,16 +359,34 @@ const contract = (() => {
           "Write false, or the kind sigmoid or logits.",
       );
     }
-    if (Array.isArray(output.class_names)) checkBackground(output, output.class_names.length, where);
+    if (Object.hasOwn(output, "reject_below") && output.multi_label) {
+      throw new BundleError(
+        `${where}: \`output.reject_below\` is for one class an image, and \`output.multi_label\` is true. ` +
+          "Take one of the two out.",
+      );
+    }
+    if (Object.hasOwn(output, "thresholds") && !output.multi_label) {
+      throw new BundleError(
+        `${where}: \`output.thresholds\` needs \`output.multi_label\` true. Write it, or take them out.`,
+      );
+    }
+    if (Array.isArray(output.class_names)) checkAgainstNames(output, output.class_names.length, where);
   }
 
-  /** Throw unless the background is one of so many classes. */
-  function checkBackground({ background = 0 }, count, where) {
-    if (background < count) return;
-    throw new BundleError(
-      `${where}: \`output.background\` is the class ${background}, and there are ${count} class names, ` +
-        "counted from 0. Correct it.",
-    );
+  /** Throw unless the background is one of so many classes, and each has a threshold. */
+  function checkAgainstNames({ background = 0, thresholds }, count, where) {
+    if (background >= count) {
+      throw new BundleError(
+        `${where}: \`output.background\` is the class ${background}, and there are ${count} class names, ` +
+          "counted from 0. Correct it.",
+      );
+    }
+    if (thresholds !== undefined && thresholds.length !== count) {
+      throw new BundleError(
+        `${where}: \`output.thresholds\` has ${thresholds.length} numbers, and there are ${count} class names. ` +
+          "Write one for each.",
+      );
+    }
   }
 
   /** Return the manifest that is in bytes; files that it names are not looked at. */
@@ -399,7 +429,7 @@ const contract = (() => {
     BundleError,
     MAX_TEXT_BYTES,
     areAll,
-    checkBackground,
+    checkAgainstNames,
     harmless,
     isCount,
     isFileName,

@@ -125,14 +125,14 @@ function describeResult(result, { model, opencv = {} }) {
 }
 
 const USAGE =
-  'usage: node classify.mjs [--bundle DIR] [--top N] [--min-confidence P] [--every N] [--annotate OUT]\n' +
+  'usage: node classify.mjs [--bundle DIR] [--top N] [--min-confidence P] [--every N] [--annotate OUT] [--invert]\n' +
   '                         (INPUT ... | --camera N | --selftest)';
 
 /** Return the options of the command line; what is wrong with them is a TypeError. */
 function parseOptions(args) {
   const text = { type: 'string' };
   const known = { bundle: text, top: text, 'min-confidence': text, every: text, annotate: text, camera: text };
-  const flags = { selftest: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } };
+  const flags = { selftest: { type: 'boolean' }, invert: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } };
   const { values, positionals } = parseArgs({ args, options: { ...known, ...flags }, allowPositionals: true });
   const number = (name, least) => {
     const value = values[name];
@@ -187,10 +187,19 @@ async function answerInputs(options) {
     code = 1;
   };
   const network = await open(options.bundle);
+  const warned = new Set(); // films, of which one warning is enough
+  const warn = async (name, image) => {
+    const film = / frame \d+$/.test(name) ? name.replace(/\d+$/, '') : undefined;
+    const warning = warned.has(film) ? undefined : await network.brightnessWarning(image, options);
+    if (warning === undefined) return;
+    console.error(harmless(`${name}: ${warning}`));
+    if (film !== undefined) warned.add(film);
+  };
   for await (const [name, image] of readInputs(options, complain)) {
     try {
       const found = await network.predict(image, options);
       console.log(harmless(`${name}: ${describe(found)}`));
+      await warn(name, image);
       if (options.annotate === undefined) continue;
       await writeImage(pictureOf(options.annotate, options.inputs, name), draw(image, found));
     } catch (error) {

@@ -74,7 +74,7 @@ export function readManifest(bundle) {
     typeof names === 'string'
       ? contract.parseClassNames(readBeside(folder, names, 'class names', MAX_TEXT_BYTES), path.join(folder, names))
       : names;
-  contract.checkBackground(output, classNames.length, file);
+  contract.checkAgainstNames(output, classNames.length, file);
   if (typeof blob.mean === 'string') {
     throw new BundleError(`${file}: \`blob.mean\` names a file, which the Python client alone reads. Use classify.py.`);
   }

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 
+import brightness from './brightness.cjs';
 import graphs from './graph.cjs';
 import { BundleError, MAX_TEXT_BYTES, harmless, findBeside, isCount, readBeside, readBytes, readManifest } from './manifest.mjs';
 import { MAX_PIXELS, decodeImage, load, readImage } from './pictures.mjs';
@@ -11,6 +12,7 @@ import { MAX_PIXELS, decodeImage, load, readImage } from './pictures.mjs';
 export const MAX_TOLERANCE = 1e-3; // beyond rounding: what is further off is another answer
 const MAX_MODEL_BYTES = 2 ** 31 - 1; // no protobuf message is larger
 const NOTHING_FOUND = 'nothing above the confidence asked for';
+const NONE_OF_THESE = 'none of these'; // where a classifier is less sure than the manifest asks for
 
 let cv; // the module of opencv-js, once it has started
 let version; // its own, such as 4.12.0
@@ -178,24 +180,42 @@ class Network {
    *
    * @param {string | Uint8Array | { data: Uint8Array, width: number, height: number }} image a file's name, the bytes of
    *   a file, or pixels: blue, green, red, 8 bits each
-   * @param {{ top?: number, minConfidence?: number }} [options] at most so many classes (5); only those at least so sure
-   *   (0; of a detector what its manifest says, or 0.5)
-   * @returns {Promise<{ label: string, probability: number }[]>} of a detector `{ label, confidence, box }`, with `box`
+   * @param {{ top?: number, minConfidence?: number, invert?: boolean }} [options] at most so many classes (5); only those
+   *   at least so sure (0; of a detector what its manifest says, or 0.5); whether dark is turned into light before
+   * @returns {Promise<{ label: string | null, probability: number }[]>} the label is null where it is none of these, less
+   *   likely than the manifest's `reject_below`; of a detector `{ label, confidence, box }`, with `box`
    *   `{ left, top, right, bottom }` in pixels of the image
    * @throws {BundleError} the image cannot be read, or the network fails
    * @throws {TypeError | RangeError} an argument is wrong
    */
-  async predict(image, { top = 5, minConfidence } = {}) {
+  async predict(image, { top = 5, minConfidence, invert = false } = {}) {
     if (!isCount(top)) throw new RangeError(`\`top\` must be at least 1. Received: ${top}`);
     if (minConfidence !== undefined && !(minConfidence >= 0 && minConfidence <= 1)) {
       throw new RangeError(`\`minConfidence\` must be from 0 to 1. Received: ${minConfidence}`);
     }
     return this.#next(async () => {
-      const pixels = await toPixels(image);
+      const pixels = await toPixels(image, invert);
       return this.isDetector
         ? this.#detections(this.#run(pixels), pixels, minConfidence ?? this.#manifest.output.min_confidence ?? 0.5)
         : this.#best(this.#toProbabilities(this.#run(pixels)), top, minConfidence ?? 0);
     });
+  }
+
+  /**
+   * Say where an image, as `predict` takes it, is much darker or lighter than the training images; else undefined, and
+   * where the manifest does not say how those were.
+   */
+  brightnessWarning(image, { invert = false } = {}) {
+    if (!brightness.canWarn(this.#manifest)) return Promise.resolve(undefined);
+    return this.#next(async () => {
+      const pixels = this.#levels(await toPixels(image, invert));
+      return brightness.warningOf(this.#manifest, pixels, invert);
+    });
+  }
+
+  /** Return the resized pixels, before mean and scale, one plane after the other. */
+  #levels(pixels) {
+    return this.#withBlob(pixels, { scalefactor: 1, mean: [0] }, (blob) => Uint8Array.from(blob.data32F));
   }
 
   /** Return the probability of each class. */
@@ -205,8 +225,7 @@ class Network {
 
   /** Return the checksum of the resized pixels, before mean and scale. */
   pixelSha256(pixels) {
-    const bytes = this.#withBlob(pixels, { scalefactor: 1, mean: [0] }, (blob) => Uint8Array.from(blob.data32F));
-    return createHash('sha256').update(bytes).digest('hex');
+    return createHash('sha256').update(this.#levels(pixels)).digest('hex');
   }
 
   /** Free the network, after the predictions that are under way. */
@@ -292,11 +311,14 @@ class Network {
   }
 
   #best(probabilities, top, minConfidence) {
-    return [...probabilities.keys()]
+    const { thresholds, reject_below: rejectBelow = 0 } = this.#manifest.output;
+    const found = [...probabilities.keys()]
       .sort((a, b) => probabilities[b] - probabilities[a])
+      .filter((i) => probabilities[i] >= Math.fround(Math.max(minConfidence, thresholds?.[i] ?? 0)))
       .slice(0, top)
-      .filter((i) => probabilities[i] >= Math.fround(minConfidence))
       .map((i) => ({ label: this.classNames[i], probability: probabilities[i] }));
+    const isNone = found.length > 0 && found[0].probability < Math.fround(rejectBelow);
+    return isNone ? [{ label: null, probability: found[0].probability }] : found;
   }
 
   /** Return the boxes in the rows of an SSD; rows that say nothing are left out, boxes cut at the image's edges. */
@@ -338,7 +360,12 @@ class Network {
   }
 }
 
-async function toPixels(image) {
+async function toPixels(image, invert = false) {
+  const pixels = await decoded(image);
+  return invert ? { ...pixels, data: pixels.data.map((level) => 255 - level) } : pixels;
+}
+
+async function decoded(image) {
   if (typeof image === 'string') return readImage(image);
   if (image instanceof Uint8Array) return decodeImage(image);
   const { data, width, height } = image ?? {};
@@ -378,7 +405,7 @@ export async function open(bundle) {
 export function describe(found) {
   const lines = found.map(({ label, probability, confidence, box }) => {
     const share = (roundEven((probability ?? confidence) * 1e4) / 1e4).toFixed(4);
-    return `${label} ${share}${box ? ` at ${Object.values(box).map(roundEven).join(' ')}` : ''}`;
+    return `${label ?? NONE_OF_THESE} ${share}${box ? ` at ${Object.values(box).map(roundEven).join(' ')}` : ''}`;
   });
   return lines.join(', ') || NOTHING_FOUND;
 }
@@ -401,7 +428,7 @@ export function draw({ data, width, height }, found) {
       };
       if (found.length === 0) write(NOTHING_FOUND, 0, 0);
       found.forEach(({ label, probability, confidence, box }, i) => {
-        const text = `${label} ${((probability ?? confidence) * 100).toFixed(1)}%`;
+        const text = `${label ?? NONE_OF_THESE} ${((probability ?? confidence) * 100).toFixed(1)}%`;
         if (!box) return write(text, 0, i * lineHeight);
         const [left, top, right, bottom] = Object.values(box).map(Math.trunc);
         const line = Math.max(1, Math.round(2 * scale));

@@ -48,6 +48,9 @@ class Classifier(Network):
     def predict(self, image_bgr: np.ndarray, *, top: int = 5, min_confidence: float = 0.0) -> List[Prediction]:
         """Return the likeliest classes of an image, best first; with `multi_label` several may be right at once.
 
+        Where the manifest has `thresholds`, a class is there only if its probability reaches its own. Where it has
+        `reject_below` and no class is so likely, the answer is one prediction whose label is None: none of these.
+
         Args:
             image_bgr: uint8 `(height, width, 3)`, as `cv2.imread` returns it, of any size.
             top: at most so many.
@@ -74,9 +77,16 @@ class Classifier(Network):
         return [self._best(row, top, min_confidence) for row in rows]
 
     def _best(self, probabilities: np.ndarray, top: int, min_confidence: float) -> List[Prediction]:
-        names = self.manifest["output"]["class_names"]
-        best = np.argsort(-probabilities, kind="stable")[:top]
-        return [Prediction(names[i], float(probabilities[i])) for i in best if probabilities[i] >= min_confidence]
+        output = self.manifest["output"]
+        names, likely = output["class_names"], probabilities >= min_confidence
+        if "thresholds" in output:
+            likely &= probabilities >= np.asarray(output["thresholds"], np.float32)
+        order = np.argsort(-probabilities, kind="stable")
+        best = order[likely[order]][:top]
+        found = [Prediction(names[i], float(probabilities[i])) for i in best]
+        if found and found[0].probability < np.float32(output.get("reject_below", 0)):
+            return [Prediction(None, found[0].probability)]
+        return found
 
 
 def check_share(min_confidence: float) -> None:

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, List, NoReturn, Sequence
+from typing import Any, Callable, List, NoReturn, Sequence, Set
 
 import cv2
 import numpy as np
@@ -16,11 +16,11 @@ import numpy as np
 from trainkit.deploy.python._detector import Detector
 from trainkit.deploy.python._drawing import draw, save_picture
 from trainkit.deploy.python._manifest import read_manifest
-from trainkit.deploy.python._media import list_inputs, read_pictures
+from trainkit.deploy.python._media import Picture, list_inputs, read_pictures
 from trainkit.deploy.python._opencv import has_engines
 from trainkit.deploy.python._prediction import answer_pictures, describe_speed, open_bundle
 from trainkit.deploy.python._selftest import describe_file_check, selftest
-from trainkit.deploy.python._showing import harmless
+from trainkit.deploy.python._showing import harmless, named
 from trainkit.deploy.python._streams import open_streams
 from trainkit.deploy.python._values import NOTHING_FOUND, BundleError, Detection, Prediction
 
@@ -34,7 +34,7 @@ def _describe(found: Sequence[Prediction | Detection]) -> str:
     lines = []
     for one in found:
         where = f" at {' '.join(f'{edge:.0f}' for edge in one.box)}" if isinstance(one, Detection) else ""
-        lines.append(f"{one[0]} {one[1]:.4f}{where}")
+        lines.append(f"{named(one[0])} {one[1]:.4f}{where}")
     return ", ".join(lines) or NOTHING_FOUND
 
 
@@ -46,6 +46,7 @@ def _answer_inputs(network: Any, options: argparse.Namespace) -> int:
         problems.append(error)
         print(harmless(str(error)), file=sys.stderr, flush=True)
 
+    warn = _warner(network, inverted=options.invert)
     files = list_inputs(options.inputs, complain)
     pictures = read_pictures(files, complain, camera=options.camera, every=options.every)
     several = len(options.inputs) != 1 or os.path.isdir(options.inputs[0])
@@ -55,6 +56,7 @@ def _answer_inputs(network: Any, options: argparse.Namespace) -> int:
             pictures, _predict_many(network, options), batch=options.batch, complain=complain
         ):
             print(harmless(f"{picture.name}: {_describe(found)}"), flush=True)
+            warn(picture)
             if options.annotate is not None:
                 save_picture(options.annotate, picture, draw(picture.image, found), several=several)
             count += 1
@@ -68,11 +70,26 @@ def _answer_inputs(network: Any, options: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
+def _warner(network: Any, *, inverted: bool) -> Callable[[Picture], None]:
+    """Return what says, of each image or once of a film, that it is unlike the training images."""
+    warned: Set[Any] = set()
+
+    def warn(picture: Picture) -> None:
+        warning = None if picture.source in warned else network.brightness_warning(picture.image, inverted=inverted)
+        if warning is not None:
+            print(harmless(f"{picture.name}: {warning}"), file=sys.stderr, flush=True)
+        if warning is not None and picture.frame is not None:
+            warned.add(picture.source)
+
+    return warn
+
+
 def _predict_many(network: Any, options: argparse.Namespace) -> Callable[[Sequence[np.ndarray]], Sequence[Any]]:
     chosen = {} if isinstance(network, Detector) else {"top": options.top}
     if options.min_confidence is not None:
         chosen["min_confidence"] = options.min_confidence
-    return functools.partial(network.predict_many, **chosen)
+    predict_many = functools.partial(network.predict_many, **chosen)
+    return (lambda images: predict_many([255 - image for image in images])) if options.invert else predict_many
 
 
 def _run_selftest(bundle: Path) -> int:
@@ -100,6 +117,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--min-confidence", type=float, metavar="P", help="lowest probability to show, 0 to 1")
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at a time (default: 1)")
     parser.add_argument("--annotate", metavar="OUT", help="draw it on the picture: a file, or a folder for several")
+    parser.add_argument("--invert", action="store_true", help="turn dark into light before anything else")
     parser.add_argument("--backend", metavar="NAME", help="what computes, by OpenCV's name, such as OPENCV or CUDA")
     parser.add_argument("--target", metavar="NAME", help="on what, by OpenCV's name, such as CPU or CUDA_FP16")
     options = parser.parse_args(arguments)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from trainkit.deploy.python._media import Picture
-from trainkit.deploy.python._showing import harmless
+from trainkit.deploy.python._showing import harmless, named
 from trainkit.deploy.python._values import NOTHING_FOUND, BundleError, Detection, Prediction
 
 
@@ -22,7 +22,7 @@ def draw(image_bgr: np.ndarray, found: Sequence[Prediction | Detection]) -> np.n
     if not found:
         _write(picture, NOTHING_FOUND, (0, 0), scale)
     for i, one in enumerate(found):
-        text, corner = f"{one[0]} {one[1]:.1%}", (0, i * height)
+        text, corner = f"{named(one[0])} {one[1]:.1%}", (0, i * height)
         if isinstance(one, Detection):
             left, top, right, bottom = (int(edge) for edge in one.box)
             cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), (90, 220, 0), max(1, round(2 * scale)))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from trainkit.deploy.python._json import parse_json
-from trainkit.deploy.python._schema import check_background, check_manifest, is_text, make_whole
+from trainkit.deploy.python._schema import check_against_names, check_manifest, is_text, make_whole
 from trainkit.deploy.python._showing import harmless, shown
 from trainkit.deploy.python._values import MAX_CLASSES, MAX_MANIFEST_BYTES, BundleError
 
@@ -44,7 +44,7 @@ def read_manifest(bundle: str | Path) -> Dict[str, Any]:
     output = data["output"]
     if isinstance(output["class_names"], str):
         output["class_names"] = read_class_names(path.parent, output["class_names"])
-    check_background(output, path)
+    check_against_names(output, path)
     return data
 
 

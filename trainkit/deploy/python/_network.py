@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 import cv2
 import numpy as np
 
+from trainkit.deploy.python._brightness import compare_brightness, measure_brightness, read_training_pixels
 from trainkit.deploy.python._graph import check_graph
 from trainkit.deploy.python._manifest import read_beside, read_manifest
 from trainkit.deploy.python._mean import read_mean
@@ -138,6 +139,28 @@ class Network:
         if self._mean_image is None:
             return blob
         return np.asarray((blob - self._mean_image) * np.float32(self.manifest["blob"]["scalefactor"]))
+
+    def to_pixels(self, image_bgr: np.ndarray) -> np.ndarray:
+        """Return the resized pixels of an image before mean and scale, `(1, C, H, W)`, whole levels as float32."""
+        blob = dict(self._blob_arguments(), scalefactor=1.0, mean=(0, 0, 0, 0))
+        return np.asarray(cv2.dnn.blobFromImage(self.prepare(image_bgr), **blob))
+
+    def brightness_warning(self, image_bgr: np.ndarray, *, inverted: bool = False) -> str | None:
+        """Say where an image is much darker or lighter than those that the network was trained on.
+
+        Args:
+            image_bgr: as `predict` takes it, not inverted.
+            inverted: whether `255 - image_bgr` is what is predicted.
+
+        Returns:
+            A sentence; None where the image is like them, or the manifest has no `extra.training_pixels`.
+        """
+        training = read_training_pixels(self.manifest)
+        if training is None:
+            return None
+        planes = list(self.to_pixels(255 - image_bgr if inverted else image_bgr)[0])
+        in_bgr = planes[::-1] if self.manifest["blob"]["swapRB"] else planes
+        return compare_brightness(measure_brightness(in_bgr), training, inverted=inverted)
 
     def _blob_arguments(self) -> Dict[str, Any]:
         # A bare number would reach only the first channel, and a list is no Scalar in every version.

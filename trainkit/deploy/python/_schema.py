@@ -6,7 +6,7 @@ import re
 from typing import Any, Callable, Dict, NamedTuple
 
 from trainkit.deploy.python._showing import MAX_SHOWN, harmless, shown
-from trainkit.deploy.python._values import MAX_CLASSES, MAX_SIDE, MAX_WHOLE, SCHEMA, BundleError
+from trainkit.deploy.python._values import MAX_CLASSES, MAX_SIDE, MAX_WHOLE, SCHEMA, SCHEMA_2, BundleError
 
 
 class _Check(NamedTuple):
@@ -49,6 +49,11 @@ _BOOL = _Check("true or false", lambda value: isinstance(value, bool))
 _COUNT = _Check(f"a whole number from 1 to {MAX_WHOLE}", lambda value: _is_whole(value, 1), True)
 _NUMBERS = _Check(f"1 to 4 numbers {_RANGE}", lambda value: _are(value, is_number, 1, 4))
 _SHARE = _Check("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
+_INNER_SHARE = _Check("a number above 0 and below 1", lambda value: is_number(value) and 0 < value < 1)
+_THRESHOLDS = _Check(
+    f"a list of 1 to {MAX_CLASSES} numbers, each above 0 and below 1",
+    lambda value: _are(value, _INNER_SHARE.holds, 1, MAX_CLASSES),
+)
 _STD = _Check(
     f"1 to 4 numbers above 0, at most {MAX_WHOLE}", lambda value: _are(value, lambda v: is_number(v) and v > 0, 1, 4)
 )
@@ -79,8 +84,8 @@ _VERSION = _Check(
         isinstance(value, str) and bool(re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,4}){0,3}(-[0-9a-z.]{1,32})?", value))
     ),
 )
-# section: (required keys, optional keys). `extra` is what every reader passes over: measurements, notes. A key that is
-# not here is refused, because it may change answers: such a key makes the schema trainkit/2.
+# section: (required keys, optional keys). `extra` holds what a reader may pass over: measurements, notes. A key that is
+# not here is refused, because it may change answers: such a key makes another schema, as those of trainkit/2 did.
 SECTIONS: Dict[str, Any] = {
     "manifest": (
         {"schema": _TEXT, "model": _OBJECT, "blob": _OBJECT, "output": _OBJECT},
@@ -108,6 +113,8 @@ SECTIONS: Dict[str, Any] = {
                 f"a class's number, from 0 to {MAX_CLASSES}", lambda value: _is_whole(value, 0, MAX_CLASSES), True
             ),
             "min_confidence": _SHARE,
+            "reject_below": _INNER_SHARE,
+            "thresholds": _THRESHOLDS,
         },
     ),
     "source": (
@@ -138,12 +145,20 @@ SECTIONS: Dict[str, Any] = {
     "before_blob: pad": ({"step": _TEXT, "color_bgr": _COLOR}, {}),
     "before_blob: gray": ({"step": _TEXT}, {}),
 }
+_SINCE_2 = ("reject_below", "thresholds")  # of `output`
 # Those that are objects, in the order in which they are looked at.
 _NESTED = ("model", "blob", "output", "source", "preprocessing", "opencv")
 
 
-def _check_section(section: str, data: Dict[str, Any], where: Any) -> None:
+def _keys_of(section: str, schema: str) -> Any:
     required, optional = SECTIONS[section]
+    if section == "output" and schema == SCHEMA:
+        optional = {key: check for key, check in optional.items() if key not in _SINCE_2}
+    return required, optional
+
+
+def _check_section(section: str, data: Dict[str, Any], schema: str, where: Any) -> None:
+    required, optional = _keys_of(section, schema)
     for key in required:
         if key not in data:
             raise BundleError(f"{where}: `{section}` needs the key `{key}`. Add it, or export the bundle again.")
@@ -166,19 +181,20 @@ def check_manifest(data: Any, where: Any = "manifest") -> None:
     if not isinstance(data, dict):
         raise BundleError(f"{where}: expected a JSON object. Received: {shown(data)}")
     schema = data.get("schema", SCHEMA)
-    if schema != SCHEMA:
+    if schema not in (SCHEMA, SCHEMA_2):
         raise BundleError(
-            f"{where}: this client reads schema {SCHEMA}. Received: {shown(schema)}. Take a newer client."
+            f"{where}: this client reads the schemas {SCHEMA} and {SCHEMA_2}. Received: {shown(schema)}. "
+            "Take a newer client."
         )
-    _check_section("manifest", data, where)
+    _check_section("manifest", data, schema, where)
     for section in _NESTED:
         if section in data:
-            _check_section(section, data[section], where)
-    _check_steps(data.get("before_blob", []), where)
+            _check_section(section, data[section], schema, where)
+    _check_steps(data.get("before_blob", []), schema, where)
     _check_together(data["model"], data["output"], where)
 
 
-def _check_steps(steps: Any, where: Any) -> None:
+def _check_steps(steps: Any, schema: str, where: Any) -> None:
     for step in steps:
         if not isinstance(step, dict) or "step" not in step:
             expected = "each step of `before_blob` must be an object with the key `step`"
@@ -189,7 +205,7 @@ def _check_steps(steps: Any, where: Any) -> None:
     if names not in ([], ["pad"], ["gray"], ["pad", "gray"]):
         raise BundleError(f"{where}: `before_blob` has each step once, pad before gray. Received: {shown(names)}")
     for step in steps:
-        _check_section(f"before_blob: {step['step']}", step, where)
+        _check_section(f"before_blob: {step['step']}", step, schema, where)
 
 
 def _check_together(model: Dict[str, Any], output: Dict[str, Any], where: Any) -> None:
@@ -198,7 +214,7 @@ def _check_together(model: Dict[str, Any], output: Dict[str, Any], where: Any) -
         raise BundleError(f"{where}: a Caffe model needs the key `model.graph`, the name of its .prototxt. Add it.")
     if model["format"] == "onnx" and "graph" in model:
         raise BundleError(f"{where}: an ONNX model has its graph inside. Take the key `model.graph` out.")
-    for key in ("multi_label",) if kind == "ssd" else ("background", "min_confidence"):
+    for key in ("multi_label", *_SINCE_2) if kind == "ssd" else ("background", "min_confidence"):
         if key in output:
             raise BundleError(f"{where}: an output of the kind {kind} has no `output.{key}`. Take it out.")
     if kind == "softmax" and output.get("multi_label"):
@@ -206,17 +222,30 @@ def _check_together(model: Dict[str, Any], output: Dict[str, Any], where: Any) -
             f"{where}: an output of the kind softmax cannot have `output.multi_label` true. "
             "Write false, or the kind sigmoid or logits."
         )
+    if "reject_below" in output and output.get("multi_label"):
+        raise BundleError(
+            f"{where}: `output.reject_below` is for one class an image, and `output.multi_label` is true. "
+            "Take one of the two out."
+        )
+    if "thresholds" in output and not output.get("multi_label"):
+        raise BundleError(f"{where}: `output.thresholds` needs `output.multi_label` true. Write it, or take them out.")
     if isinstance(output["class_names"], list):
-        check_background(output, where)
+        check_against_names(output, where)
 
 
-def check_background(output: Dict[str, Any], where: Any) -> None:
-    """Raise unless the background is one of the classes, whose names are there as a list."""
+def check_against_names(output: Dict[str, Any], where: Any) -> None:
+    """Raise unless the background is a class and each class has a threshold; the names are there as a list."""
     background, count = output.get("background", 0), len(output["class_names"])
     if background >= count:
         raise BundleError(
             f"{where}: `output.background` is the class {background:.10g}, and there are {count} class names, "
             "counted from 0. Correct it."
+        )
+    thresholds = len(output.get("thresholds", output["class_names"]))
+    if thresholds != count:
+        raise BundleError(
+            f"{where}: `output.thresholds` has {thresholds} numbers, and there are {count} class names. "
+            "Write one for each."
         )
 
 

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any, Dict
 
-import cv2
 import numpy as np
 
 from trainkit.deploy.python._classifier import Classifier
@@ -20,9 +19,7 @@ from trainkit.deploy.python._values import MAX_MANIFEST_BYTES, MAX_TOLERANCE, PR
 
 def pixel_sha256(classifier: Classifier, image_bgr: np.ndarray) -> str:
     """Return the checksum of the resized pixels, before mean and scale, which are exact in every OpenCV."""
-    blob = dict(classifier._blob_arguments(), scalefactor=1.0, mean=(0, 0, 0, 0))
-    pixels = cv2.dnn.blobFromImage(classifier.prepare(image_bgr), **blob)
-    return hashlib.sha256(np.ascontiguousarray(pixels, np.uint8).tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(classifier.to_pixels(image_bgr), np.uint8).tobytes()).hexdigest()
 
 
 def selftest(bundle: str | Path) -> Dict[str, Any]:

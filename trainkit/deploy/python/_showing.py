@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from trainkit.deploy.python._values import NONE_OF_THESE
+
 MAX_SHOWN = 80  # letters of a stranger's value in a sentence
 # Control characters; marks that turn the direction of writing round; separators of lines and paragraphs; a byte order
 # mark; halves of letters. Unicode calls the second kind Bidi_Control.
@@ -19,6 +21,11 @@ def harmless(text: str) -> str:
 def _written_out(letter: re.Match[str]) -> str:
     code = ord(letter[0])
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def named(label: str | None) -> str:
+    """Return a prediction's label for a person."""
+    return NONE_OF_THESE if label is None else label
 
 
 def shown(value: Any) -> str:

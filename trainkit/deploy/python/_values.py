@@ -13,6 +13,7 @@ except ImportError:  # in a bundle, without trainkit
 
 
 SCHEMA = "trainkit/1"
+SCHEMA_2 = "trainkit/2"  # the keys `output.reject_below` and `output.thresholds` more
 MAX_WHOLE = 2**31 - 1
 MAX_SIDE = 16384  # pixels; beyond it no classifier reads, and a hostile manifest would only fill the memory
 MAX_PIXELS = 2**28  # of a padded image
@@ -25,6 +26,7 @@ PROBABILITY_TOLERANCE = 1e-5
 MAX_TOLERANCE = 1e-3  # that a self-test may ask for; what is further off is another answer
 OLDEST_OPENCV = "4.5.5"
 NOTHING_FOUND = "nothing above the confidence asked for"
+NONE_OF_THESE = "none of these"  # where a classifier is less sure than `output.reject_below`
 MIN_DETECTION = 0.5  # confidence, where neither the caller nor the manifest says another
 IMAGE_SUFFIXES = (".bmp", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 VIDEO_SUFFIXES = (
@@ -34,9 +36,13 @@ VIDEO_SUFFIXES = (
 
 
 class Prediction(NamedTuple):
-    """A class name and its probability, 0 to 1."""
+    """A class name and its probability, 0 to 1.
 
-    label: str
+    The label is None where no class is as likely as `output.reject_below` says: none of these. The probability is then
+    that of the likeliest class.
+    """
+
+    label: str | None
     probability: float
 
 

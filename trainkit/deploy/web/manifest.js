@@ -51,6 +51,7 @@ async function readManifest() {
   if (typeof output.class_names === "string") {
     const name = output.class_names;
     output.class_names = contract.parseClassNames(await readBeside(name, "class names"), BUNDLE + name);
+    contract.checkAgainstNames(output, output.class_names.length, where);
   }
   return manifest;
 }

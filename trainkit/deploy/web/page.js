@@ -4,6 +4,7 @@
 const TOP = 5; // labels to show
 const EXAMPLES = 8; // pictures to offer
 const FRAME_MS = 100; // at least, from one frame of the camera to the next
+const NOTHING_FOUND = "nothing above the confidence asked for";
 const SPEAK_MS = 3000; // at least, from one label of the camera that is read aloud to the next
 
 const $ = (id) => document.getElementById(id);
@@ -11,6 +12,7 @@ const show = (element, visible) => element.toggleAttribute("hidden", !visible);
 let worker;
 const waiting = new Map(); // by number, what becomes of the worker's answers
 let newest = 0; // the number of the last picture; what comes back for an older one is not shown
+let chosen = null; // the file that was taken last
 let camera = null; // a MediaStream while it runs
 
 function ask(task, value, { progress = () => {}, transfer = [] } = {}) {
@@ -93,7 +95,8 @@ function offer(cases) {
   show($("try"), cases.length > 0);
 }
 
-function showAnswer({ found, milliseconds, seen }) {
+/** Show an answer, and return it in words. */
+function showAnswer({ found, milliseconds, seen, warning }) {
   const rows = found.map(({ label, probability }) => {
     const row = document.createElement("li");
     const name = document.createElement("span");
@@ -109,6 +112,10 @@ function showAnswer({ found, milliseconds, seen }) {
     return row;
   });
   $("found").replaceChildren(...rows);
+  show($("nothing"), rows.length === 0);
+  $("nothing").textContent = rows.length === 0 ? NOTHING_FOUND : "";
+  show($("warning"), warning !== undefined);
+  $("warning").textContent = warning === undefined ? "" : `${warning[0].toUpperCase()}${warning.slice(1)}`;
   $("time").textContent = `${Math.max(milliseconds, 1).toFixed(0)} ms`;
   const canvas = $("seen");
   Object.assign(canvas, { width: seen.width, height: seen.height });
@@ -116,7 +123,7 @@ function showAnswer({ found, milliseconds, seen }) {
   $("seen-size").textContent = `${seen.width} × ${seen.height}`;
   show($("empty"), false);
   show($("answer"), true);
-  return `${found[0].label}, ${percent(found[0].probability)}`;
+  return found.length === 0 ? NOTHING_FOUND : `${found[0].label}, ${percent(found[0].probability)}`;
 }
 
 const percent = (probability) => (probability < 0.0005 ? "< 0.1 %" : `${(100 * probability).toFixed(1)} %`);
@@ -124,11 +131,12 @@ const percent = (probability) => (probability < 0.0005 ? "< 0.1 %" : `${(100 * p
 async function takeFile(file) {
   stopCamera();
   complain("");
+  chosen = file;
   const mine = (newest += 1);
   document.body.classList.add("busy");
   try {
     await opened;
-    const answer = await ask("classify", { file, name: file.name, top: TOP });
+    const answer = await ask("classify", { file, name: file.name, top: TOP, invert: $("invert").checked });
     if (mine !== newest) return;
     URL.revokeObjectURL($("photo").src);
     $("photo").src = URL.createObjectURL(file);
@@ -191,11 +199,13 @@ async function watch(stream) {
     const mine = (newest += 1);
     try {
       const frame = await createImageBitmap($("video"));
-      const answer = await ask("classify", { frame, name: "The camera's frame", top: TOP }, { transfer: [frame] });
+      const asked = { frame, name: "The camera's frame", top: TOP, invert: $("invert").checked };
+      const answer = await ask("classify", asked, { transfer: [frame] });
       if (mine !== newest || camera !== stream) return;
       const text = showAnswer(answer);
-      if (answer.found[0].label !== spoken && began - spokenAt >= SPEAK_MS) {
-        [spoken, spokenAt] = [answer.found[0].label, began];
+      const label = answer.found[0]?.label;
+      if (label !== spoken && began - spokenAt >= SPEAK_MS) {
+        [spoken, spokenAt] = [label, began];
         $("spoken").textContent = text;
       }
     } catch (error) {
@@ -220,6 +230,7 @@ $("file").addEventListener("change", ({ target }) => {
   if (target.files.length > 0) takeFiles(target.files);
   target.value = ""; // so that the same file can be chosen again
 });
+$("invert").addEventListener("change", () => !camera && chosen && takeFile(chosen)); // a camera's next frame is inverted
 $("camera").addEventListener("click", () => (camera ? stopCamera() : startCamera()));
 document.addEventListener("paste", ({ clipboardData }) => takeFiles(clipboardData.files));
 for (const name of ["dragenter", "dragover", "dragleave", "drop"]) {

@@ -7,7 +7,9 @@
 // { id, refusal }.
 "use strict";
 
-importScripts("schema.js", "graph.js", "manifest.js", "network.js", "pictures.js"); // they share one scope with this file
+importScripts("schema.js", "graph.js", "brightness.js", "manifest.js", "network.js", "pictures.js"); // they share one scope with this file
+
+const NONE_OF_THESE = "none of these"; // where the network is less sure than the manifest asks for
 
 /** Open the bundle, in the order of classify.py. Return what the page shows of it. */
 async function open(_, progress) {
@@ -29,16 +31,26 @@ async function open(_, progress) {
 }
 
 /** Classify a file, or a frame that is a bitmap already. */
-async function classify({ file, name, frame, top }) {
-  const { probabilities, pixels, milliseconds } = run(frame ? toPixels(frame, name) : await decode(file, name));
-  const names = network.manifest.output.class_names;
-  const order = Array.from(probabilities.keys()).sort((a, b) => probabilities[b] - probabilities[a]);
-  const found = order.slice(0, top).map((index) => ({
-    label: harmless(names[index]),
-    probability: probabilities[index],
-  }));
+async function classify({ file, name, frame, top, invert }) {
+  const image = frame ? toPixels(frame, name) : await decode(file, name);
+  if (invert) image.bgr.forEach((level, i) => (image.bgr[i] = 255 - level));
+  const { probabilities, pixels, milliseconds } = run(image);
   const [width, height] = network.manifest.blob.size;
-  return { name: harmless(name), found, milliseconds, seen: { width, height, rgba: toRGBA(pixels) } };
+  const warning = brightness.warningOf(network.manifest, pixels, invert, ["tick Invert", "untick Invert"]);
+  const seen = { width, height, rgba: toRGBA(pixels) };
+  return { name: harmless(name), found: best(probabilities, top), milliseconds, seen, warning };
+}
+
+/** Return the likeliest classes, as the other clients do: what a threshold leaves out is not there. */
+function best(probabilities, top) {
+  const { class_names: names, thresholds, reject_below: rejectBelow = 0 } = network.manifest.output;
+  const found = Array.from(probabilities.keys())
+    .filter((index) => probabilities[index] >= Math.fround(thresholds?.[index] ?? 0))
+    .sort((a, b) => probabilities[b] - probabilities[a])
+    .slice(0, top)
+    .map((index) => ({ label: harmless(names[index]), probability: probabilities[index] }));
+  const isNone = found.length > 0 && found[0].probability < Math.fround(rejectBelow);
+  return isNone ? [{ label: NONE_OF_THESE, probability: found[0].probability }] : found;
 }
 
 /** Return what selftest.json says: { cases, tolerance }; null where there is none. */
