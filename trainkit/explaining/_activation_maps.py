@@ -9,12 +9,13 @@ import numpy as np
 
 from trainkit.backend import tf
 from trainkit.errors import UsageError
-from trainkit.explaining._networks import Network, _called, to_input
+from trainkit.explaining._networks import Network, call_graph, to_input
+from trainkit.explaining._receptive_fields import Places, find_places, operations_between, size_of
 
 CamMethod = Literal["grad-cam", "hirescam"]
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput")
 
-# For blobs (1, C, H, W) and a class: probabilities (classes,), and a map (h, w).
+# For a blob (1, C, H, W) and a class: a map (H, W).
 ToMap = Callable[[np.ndarray, int], np.ndarray]
 
 
@@ -37,12 +38,20 @@ def activation_mapper(network: Network, method: CamMethod) -> ToMap:
     """
     assert network.traced is not None and network.preprocessing is not None
     traced, preprocessing = network.traced, network.preprocessing
-    run = traced.extended(lambda image, logits: _with_gradient(image, logits, traced.model.name))
+    places: list[Places] = []
+
+    def build(image: Any, logits: Any) -> tuple[list[Any], list[Any]]:
+        weights, features, gradient = _with_gradient(image, logits, traced.model.name)
+        places.append(find_places(image, features))
+        return [weights], [features, gradient]
+
+    run = traced.extended(build)
 
     def to_map(blob_nchw: np.ndarray, index: int) -> np.ndarray:
         weights = np.eye(traced.units)[index] if traced.units > 1 else np.array([2.0 * index - 1])
-        features, gradient = _called(run, traced.model, to_input(blob_nchw, preprocessing), weights)
-        return _combined(np.asarray(features[0], np.float64), np.asarray(gradient[0], np.float64), method)
+        features, gradient = call_graph(run, traced.model, to_input(blob_nchw, preprocessing), weights)
+        combined = _combined(np.asarray(features[0], np.float64), np.asarray(gradient[0], np.float64), method)
+        return places[0].to_input(combined, *blob_nchw.shape[2:])
 
     return to_map
 
@@ -53,8 +62,8 @@ def _combined(features: np.ndarray, gradient: np.ndarray, method: CamMethod) -> 
     return np.asarray((features * gradient).sum(axis=-1))
 
 
-def _with_gradient(image: Any, logits: Any, name: str) -> tuple[list[Any], list[Any]]:
-    """Return what else is fed, the weight of each logit, and what is asked for: features and gradient."""
+def _with_gradient(image: Any, logits: Any, name: str) -> tuple[Any, Any, Any]:
+    """Return the weights of the logits, which are fed; the features; and the gradient of the logits' sum by them."""
     features = find_feature_map(image, logits)
     if features is None:
         raise UsageError(
@@ -63,7 +72,7 @@ def _with_gradient(image: Any, logits: Any, name: str) -> tuple[list[Any], list[
         )
     weights = tf.compat.v1.placeholder(tf.float32, (None,))
     (gradient,) = tf.gradients(tf.reduce_sum(logits * weights), features)
-    return [weights], [features, gradient]
+    return weights, features, gradient
 
 
 def find_feature_map(image: Any, logits: Any) -> Any:
@@ -73,32 +82,9 @@ def find_feature_map(image: Any, logits: Any) -> Any:
         image: the tensor that the model is fed with.
         logits: the tensor that it ends in.
     """
-    between = _between(image, logits)
-    places = [_places(op) for op in between if op.type in _CONVOLUTIONS]
-    size = next((found for found in reversed(places) if found is not None), None)
+    between = operations_between(image, logits)
+    sizes = [size_of(op.outputs[0]) for op in between if op.type in _CONVOLUTIONS]
+    size = next((found for found in reversed(sizes) if found is not None), None)
     if size is None:
         return None
-    return next(op.outputs[0] for op in reversed(between) if _places(op) == size)
-
-
-def _between(image: Any, logits: Any) -> list[Any]:
-    """Return the operations that lead from the image to the logits, in the order in which they are computed."""
-    leading, left = set(), [logits.op]
-    while left:
-        op = left.pop()
-        if op not in leading:
-            leading.add(op)
-            left += [value.op for value in op.inputs]
-    found: set[Any] = {image.op}
-    for op in logits.graph.get_operations():  # each behind those whose results it takes
-        if op in leading and any(value.op in found for value in op.inputs):
-            found.add(op)
-    return [op for op in logits.graph.get_operations() if op in found]
-
-
-def _places(op: Any) -> tuple[int, int] | None:
-    """Return the height and width of an operation's result, `None` where it is no map of several places."""
-    shape = op.outputs[0].shape if op.outputs else None
-    if shape is None or shape.rank != 4 or None in shape[1:3] or shape[1] * shape[2] == 1:
-        return None
-    return int(shape[1]), int(shape[2])
+    return next(op.outputs[0] for op in reversed(between) if op.outputs and size_of(op.outputs[0]) == size)

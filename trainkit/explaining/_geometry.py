@@ -37,7 +37,7 @@ class Framing:
         """Bring a map of the network's input to a picture's own size; what the network does not see becomes 0.
 
         Args:
-            input_map: `(height, width)` of any size, spread evenly over the input: a feature map is smaller.
+            input_map: `(height, width)` of the input.
             columns: of the picture.
             rows: of the picture.
 
@@ -49,9 +49,10 @@ class Framing:
         across, down = self.width / wide, self.height / high
         if self.crop:
             across = down = max(across, down)
-        u = self._places(columns, left, wide, across, self.width) * input_map.shape[1] / self.width
-        v = self._places(rows, top, high, down, self.height) * input_map.shape[0] / self.height
-        return _interpolated(_interpolated(input_map.astype(np.float32), u).T, v).T
+        u = self._places(columns, left, wide, across, self.width)
+        v = self._places(rows, top, high, down, self.height)
+        seen = ((v >= 0) & (v <= self.height))[:, None] & ((u >= 0) & (u <= self.width))
+        return np.where(seen, interpolate(input_map, u, v), np.float32(0))
 
     def _places(self, count: int, before: int, padded: int, scale: float, side: int) -> np.ndarray:
         """Return where the centres of pixels lie along a side of the input, 0 at its beginning."""
@@ -59,12 +60,23 @@ class Framing:
         return np.asarray((np.arange(count) + 0.5 + before) * scale - cut)
 
 
-def _interpolated(values: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Return float32 `(rows, places)` between columns of `values`, whose centres lie at 0.5, 1.5, ...; 0 outside."""
+def interpolate(values: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Return what lies between the cells of a map, bilinear; beyond the outermost ones their values go on.
+
+    Args:
+        values: `(height, width)`; the centre of its first cell is at 0.5, 0.5.
+        u: places along its width.
+        v: places along its height.
+
+    Returns:
+        float32 `(len(v), len(u))`.
+    """
+    return np.ascontiguousarray(_between_columns(_between_columns(values.astype(np.float32), u).T, v).T)
+
+
+def _between_columns(values: np.ndarray, places: np.ndarray) -> np.ndarray:
     last = values.shape[1] - 1
     inner = np.clip(places - 0.5, 0, last)
     first = np.minimum(inner.astype(int), max(last - 1, 0))
     share = (inner - first).astype(np.float32)
-    mixed = values[:, first] * (1 - share) + values[:, np.minimum(first + 1, last)] * share
-    mixed[:, (places < 0) | (places > last + 1)] = 0
-    return np.ascontiguousarray(mixed)
+    return np.asarray(values[:, first] * (1 - share) + values[:, np.minimum(first + 1, last)] * share)

@@ -77,7 +77,7 @@ def of_model(model: Any, preprocessing: Preprocessing, class_names: Sequence[str
     run = traced.extended(lambda model_input, logits: ([], [logits]))
 
     def predict(blobs: np.ndarray) -> np.ndarray:
-        (logits,) = _called(run, model, to_input(blobs, preprocessing))
+        (logits,) = call_graph(run, model, to_input(blobs, preprocessing))
         return to_probabilities(np.asarray(logits).reshape(-1, traced.units), traced)
 
     return Network(
@@ -106,7 +106,7 @@ def to_probabilities(logits: np.ndarray, traced: Traced) -> np.ndarray:
     return np.asarray(np.exp(z - np.logaddexp.reduce(z, axis=1, keepdims=True)))
 
 
-def _called(function: Any, model: Any, *inputs: np.ndarray) -> Any:
+def call_graph(function: Any, model: Any, *inputs: np.ndarray) -> Any:
     """Run a function of a traced model, whose errors become a sentence."""
     from trainkit.backend import tf
     from trainkit.models._calling import calling
