@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 
 from trainkit.backend import tf
 from trainkit.explaining._geometry import interpolate
+
+_FADING_CELLS = 2
+_SMOOTHING = 1 / 32  # of the input's side, the deviation of a Gaussian
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +35,20 @@ class Places:
     horizontal: Axis
 
     def to_input(self, cells: np.ndarray, height: int, width: int) -> np.ndarray:
-        """Bring a map `(h, w)` to the input's size."""
+        """Bring a map `(h, w)` to the input's size; beyond the centres of the outermost cells it fades.
+
+        Otherwise a cell at an edge would be as hot all the way to the border, where it looks least. The map is smoothed
+        by less than a cell of most networks, because a gradient reaches one place of each window of max pooling.
+        """
         u = (np.arange(width) + 0.5 - self.horizontal.start) / self.horizontal.scale
         v = (np.arange(height) + 0.5 - self.vertical.start) / self.vertical.scale
-        return interpolate(cells, u, v)
+        laid = interpolate(cells, u, v) * _fading(v, cells.shape[0])[:, None] * _fading(u, cells.shape[1])
+        return np.asarray(cv2.GaussianBlur(laid, (0, 0), max(height, width) * _SMOOTHING))
+
+
+def _fading(places: np.ndarray, count: int) -> np.ndarray:
+    beyond = np.abs(places - np.clip(places, 0.5, count - 0.5))
+    return np.asarray(np.clip(1 - beyond / _FADING_CELLS, 0, 1), np.float32)
 
 
 def find_places(image: Any, features: Any) -> Places:
