@@ -42,6 +42,8 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
+    from trainkit.explaining._explain import explain
+    from trainkit.explaining._explanation import Explanation
     from trainkit.lessons._convolution import convolve
     from trainkit.lessons._faces import find_faces
     from trainkit.lessons._imagenet import classify
@@ -67,6 +69,7 @@ __all__ = [
     "Detection",
     "Detector",
     "Difference",
+    "Explanation",
     "ExportError",
     "LearningRates",
     "MissingPackageError",
@@ -90,6 +93,7 @@ __all__ = [
     "convolve",
     "detect",
     "evaluate",
+    "explain",
     "export",
     "find_bundle",
     "find_faces",
@@ -118,6 +122,7 @@ __getattr__, __dir__ = attach(
         "Detection": "trainkit.deploy.python._values",
         "Detector": "trainkit.bundles._networks",
         "Difference": "trainkit.bundles._agreement",
+        "Explanation": "trainkit.explaining._explanation",
         "ExportError": "trainkit.errors",
         "LearningRates": "trainkit.training._suggestion",
         "ModelError": "trainkit.errors",
@@ -141,6 +146,7 @@ __getattr__, __dir__ = attach(
         "convolve": "trainkit.lessons._convolution",
         "detect": "trainkit.bundles._detect",
         "evaluate": "trainkit.bundles._evaluate",
+        "explain": "trainkit.explaining._explain",
         "export": "trainkit.bundles._export",
         "find_bundle": "trainkit.bundles._folder",
         "find_faces": "trainkit.lessons._faces",
