@@ -48,6 +48,13 @@ def test_measure_of_several_classes_an_image_is_that_of_keras() -> None:
     assert dog["images"] == there.sum() and dog["label"] == "dog"
 
 
+def test_measure_obeys_the_thresholds_of_a_manifest() -> None:
+    labels = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+    probabilities = np.array([[0.4, 0.6, 0.1], [0.2, 0.9, 0.1]], np.float32)
+    assert measure(probabilities, labels, NAMES)["test_accuracy"] == pytest.approx(4 / 6)
+    assert measure(probabilities, labels, NAMES, thresholds=[0.3, 0.7, 0.5])["test_accuracy"] == 1
+
+
 def test_measure_of_certain_answers_is_finite() -> None:
     labels = np.array([[1, 0], [0, 1]], np.float32)
     assert measure(labels, labels, NAMES[:2])["test_loss"] == pytest.approx(0, abs=1e-6)

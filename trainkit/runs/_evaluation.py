@@ -61,7 +61,13 @@ def predict_pixels(
         return np.asarray(model.predict(inputs, verbose=0, callbacks=[*callbacks, counted]))
 
 
-def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str]) -> dict[str, Any]:
+def measure(
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    class_names: list[str],
+    *,
+    thresholds: Sequence[float] | None = None,
+) -> dict[str, Any]:
     """Return the figures of a part: `test_accuracy`, `test_loss`, `classes` and `confusion_matrix`, as JSON has them.
 
     Args:
@@ -72,11 +78,13 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str
             `subset_accuracy` (the share of images of which every answer is right), `macro_f1`, `micro_f1`, and the
             `average_precision` of each class.
         class_names: of the columns.
+        thresholds: of several labels, the probability from which on an image has each class; 0.5 without them.
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     if labels.ndim == 2:
-        return _measure_several(probabilities, labels.astype(bool), class_names)
+        least = np.asarray(_THRESHOLD if thresholds is None else thresholds, probabilities.dtype)
+        return _measure_several(probabilities, labels.astype(bool), class_names, least)
     indices = np.arange(len(class_names))
     predicted = probabilities.argmax(axis=1)
     figures = precision_recall_fscore_support(labels, predicted, labels=indices, zero_division=0)
@@ -89,10 +97,12 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str
     }
 
 
-def _measure_several(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str]) -> dict[str, Any]:
+def _measure_several(
+    probabilities: np.ndarray, labels: np.ndarray, class_names: list[str], least: np.ndarray
+) -> dict[str, Any]:
     from sklearn.metrics import f1_score, precision_recall_fscore_support
 
-    predicted = probabilities >= _THRESHOLD
+    predicted = probabilities >= least
     figures = precision_recall_fscore_support(labels, predicted, average=None, zero_division=0)
     of_truth = np.where(labels, probabilities, 1 - probabilities).astype(np.float64)
     precisions = average_precisions(probabilities, labels)
@@ -159,7 +169,9 @@ class Answered:
 
     def measure(self) -> dict[str, Any]:
         """Return `test_split` and what `measure` tells."""
-        return {"test_split": self.side, **measure(self.probabilities, self.part.labels, self.class_names)}
+        thresholds = self.output.get("thresholds")
+        figures = measure(self.probabilities, self.part.labels, self.class_names, thresholds=thresholds)
+        return {"test_split": self.side, **figures}
 
     def predictions(self) -> Predictions:
         """Return the answers, a row an image."""
