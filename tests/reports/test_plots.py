@@ -10,6 +10,7 @@ from PIL import Image, ImageChops
 
 from trainkit.errors import OutputError, RunError
 from trainkit.reports import draw_confusion_matrix, draw_curves, write_report
+from trainkit.reports._plots import curve_figures, curves_figure
 from trainkit.runs._run import Run
 
 ODD_NAMES = [
@@ -257,3 +258,19 @@ def test_report_of_a_damaged_run(tmp_path: Path) -> None:
     (folder / "result.json").write_text('{"status": ')
     with pytest.raises(RunError, match=r"Cannot read .*result\.json: .*Restore the file or repeat the run\."):
         write_report(folder)
+
+
+@pytest.mark.parametrize(("kept", "side"), [(2, "left"), (9, "right")])
+def test_the_kept_epoch_is_marked_in_every_chart_against_the_epoch(kept: int, side: str) -> None:
+    rows = [{**row, "val_balanced_accuracy": 0.5, "balanced_accuracy_estimate": 0.6} for row in metrics(10)]
+    charts = {**curve_figures(rows, kept=kept), "all": curves_figure(rows, kept=kept)}
+    assert [*charts] == ["loss", "accuracy", "balanced_accuracy", "learning_rate", "all"]
+    for name, figure in charts.items():
+        for axes in figure.axes:
+            (note,) = [text for text in axes.texts if text.get_text() == "kept"]
+            assert note.xy[0] == kept and note.get_horizontalalignment() == side
+            assert [kept, kept] in [list(line.get_xdata()) for line in axes.get_lines()], name
+    for figure in curve_figures(rows, kept=11).values():
+        assert not figure.axes[0].texts, "an epoch that the rows do not have"
+    labels = [line.get_label() for line in charts["balanced_accuracy"].axes[0].get_lines()]
+    assert labels[:2] == ["validation", "with training images"]

@@ -119,6 +119,8 @@ def damaged(folder: Path, name: str, change: Callable[[dict[str, Any]], None]) -
         ("test_loss", float("nan"), "NaN is no JSON number"),
         ("status", 5, "`status` must be a text. Received: 5"),
         ("keras_sha256", [], "`keras_sha256` must be a text or null"),
+        ("monitor", 1, "`monitor` must be a text or null. Received: 1"),
+        ("mean_average_precision", "a", "`mean_average_precision` must be a finite number or null"),
         ("best_epoch", 10**400, "`best_epoch` must be a whole number from 0 or null"),
     ],
 )

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import trainkit as command
+from sklearn import metrics
 
 import trainkit
 from trainkit.backend import keras
@@ -55,6 +58,28 @@ def test_measure_obeys_the_thresholds_of_a_manifest() -> None:
     assert measure(probabilities, labels, NAMES, thresholds=[0.3, 0.7, 0.5])["test_accuracy"] == 1
 
 
+def test_measure_of_several_classes_is_that_of_scikit_learn() -> None:
+    generator = np.random.default_rng(3)
+    probabilities = generator.uniform(size=(60, 3)).astype(np.float32)
+    labels = generator.uniform(size=(60, 3)) < [0.3, 0.6, 0.1]
+    figures, predicted = measure(probabilities, labels.astype(int), NAMES), probabilities >= 0.5
+    precisions = metrics.average_precision_score(labels, probabilities, average=None)
+    assert [row["average_precision"] for row in figures["classes"]] == pytest.approx(list(precisions))
+    assert figures["mean_average_precision"] == pytest.approx(precisions.mean())
+    assert figures["subset_accuracy"] == pytest.approx(metrics.accuracy_score(labels, predicted))
+    for average in ("macro", "micro"):
+        assert figures[f"{average}_f1"] == pytest.approx(metrics.f1_score(labels, predicted, average=average))
+    assert figures["subset_accuracy"] < figures["test_accuracy"], "which flatters"
+
+
+def test_a_class_without_images_has_no_average_precision() -> None:
+    probabilities = np.array([[0.9, 0.8], [0.3, 0.1], [0.6, 0.2]])
+    figures = measure(probabilities, np.array([[1, 0], [0, 0], [0, 0]]), NAMES[:2])
+    assert [row["average_precision"] for row in figures["classes"]] == [1.0, None]
+    assert figures["mean_average_precision"] == 1.0
+    assert measure(probabilities, np.zeros((3, 2), int), NAMES[:2])["mean_average_precision"] is None
+
+
 def test_measure_of_certain_answers_is_finite() -> None:
     labels = np.array([[1, 0], [0, 1]], np.float32)
     assert measure(labels, labels, NAMES[:2])["test_loss"] == pytest.approx(0, abs=1e-6)
@@ -84,6 +109,17 @@ def test_table_of_several_labels_goes_the_whole_way(tiny_dataset: Path, tmp_path
     figures = trainkit.evaluate(run)
     assert figures["test_accuracy"] > 0.9 and figures["test_accuracy"] == run.result["test_accuracy"]
     assert [row["images"] > 0 for row in figures["classes"]] == [True] * 5
+    assert figures["mean_average_precision"] > 0.9
+    assert run.result["subset_accuracy"] == figures["subset_accuracy"]
+    printed = command("evaluate", run.name, cwd=tmp_path).stdout
+    assert re.search(r"^test right answers [01]\.\d{4}, loss ", printed)
+    assert re.search(
+        r"mean average precision [\d.]+, subset accuracy [\d.]+, macro F1 [\d.]+, micro F1 [\d.]+", printed
+    )
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    for words in ("Right answers", "Mean average precision", "Subset accuracy", "Average precision</th>"):
+        assert words in page
+    assert "Test accuracy" not in page and "the best by mean average precision" in page
     bundle = trainkit.export(run, exported=tmp_path / "exported", **work)
     manifest = read_manifest(bundle.path)
     assert manifest["output"]["multi_label"] is True and manifest["output"]["kind"] == "sigmoid"

@@ -231,18 +231,18 @@ def test_an_earlier_run_goes_on_as_it_began(tmp_path: Path) -> None:
     assert "val_balanced_accuracy" not in run.metrics[-1]
 
 
-@pytest.mark.parametrize(("schedule", "warned"), [("one-cycle", True), ("constant", False)])
+@pytest.mark.parametrize(("mixup", "warned"), [("0.2", True), ("0.0", False)])
 def test_an_earlier_run_goes_on_by_the_present_rules_and_says_so(
-    schedule: str, warned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    mixup: str, warned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "20261129-140910-v1-unfinished"
     shutil.copytree(RUN_V1.parent / "run-v1-unfinished", folder)
     config = folder / "config.toml"
-    text = config.read_text(encoding="utf-8")
-    assert 'schedule = "constant"' in text
-    config.write_text(text.replace('schedule = "constant"', f'schedule = "{schedule}"'), encoding="utf-8")
+    text = config.read_text(encoding="utf-8").replace('class_weights = "none"', 'class_weights = "balanced"')
+    assert "mixup = 0.0" in text
+    config.write_text(text.replace("mixup = 0.0", f"mixup = {mixup}"), encoding="utf-8")
     trainkit.resume(folder)
-    assert ("one-cycle schedule" in caplog.text) == warned
+    assert ("the weights of mixed images" in caplog.text) == warned
 
 
 @pytest.mark.slow

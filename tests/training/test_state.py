@@ -23,12 +23,13 @@ from trainkit.runs._run import Run
 from trainkit.training._state import STATE_FILE, Progress, load_progress, restore_variables, save_state
 
 # Everything that a training remembers from one step to the next: dropout, what is drawn for each image, a plateau's
-# patience, that of early stopping, averages of the weights, a warm-up.
+# patience, that of early stopping, averages of the weights, a warm-up, the best balanced accuracy.
 REMEMBERS = {
     "model.filters": 8,
     "model.dropout": 0.4,
     "augmentation.rotation_range": 15,
     "augmentation.mixup": 0.2,
+    "training.class_weights": "balanced",
     "training.schedule": "plateau",
     "training.warmup": 1.5,
     "training.early_stopping": 4,
