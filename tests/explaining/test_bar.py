@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,9 +38,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     run = trainkit.train(data, model="small-cnn", epochs=20, settings=settings, experiments=folder / "experiments")
     assert run.result["test_accuracy"] > 0.95
     bundle = trainkit.export(run, exported=folder / "exported")
-    return Trained(
-        open_run(run), open_bundle(bundle.path), shuffled(run), draw_squares(photographs[:TESTED], seed=2)
-    )
+    return Trained(open_run(run), open_bundle(bundle.path), shuffled(run), draw_squares(photographs[:TESTED], seed=2))
 
 
 def shuffled(run: trainkit.Run) -> Network:
