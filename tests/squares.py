@@ -31,10 +31,11 @@ class Square(NamedTuple):
 
 
 def backgrounds(side: int, count: int) -> list[np.ndarray]:
-    """Return photographs, or where there are none pictures of shapes."""
+    """Return photographs, or where there are none pictures of shapes, paled: a shape may not be what a class is."""
     shared = os.environ.get("TRAINKIT_SHARED")
     if not shared:
-        return [cv2.resize(draw_scene(seed), (side, side), interpolation=cv2.INTER_AREA) for seed in range(count)]
+        scenes = (cv2.resize(draw_scene(seed), (side, side), interpolation=cv2.INTER_AREA) for seed in range(count))
+        return [(0.3 * scene + 0.7 * scene.mean(axis=2, keepdims=True)).astype(np.uint8) for scene in scenes]
     files = sorted(Path(shared, "data", "cats-dogs").rglob("*.jpg"))
     chosen = [files[index] for index in np.random.default_rng(0).permutation(len(files))[:count]]
     return [cv2.resize(cv2.imread(str(path)), (side, side), interpolation=cv2.INTER_AREA) for path in chosen]

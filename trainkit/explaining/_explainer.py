@@ -29,16 +29,31 @@ class Explainer:
     parts: int  # of the work for one image
     unit: str
 
-    def explain(self, image_bgr: np.ndarray, advance: Advance = lambda count: None) -> Explanation:
-        """Return what speaks for a class in uint8 `(height, width, 3)`, BGR.
+    def explain(
+        self,
+        image_bgr: np.ndarray,
+        advance: Advance = lambda count: None,
+        *,
+        index: int | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> Explanation:
+        """Return what speaks for a class in a picture.
+
+        Args:
+            image_bgr: uint8 `(height, width, 3)`.
+            advance: is told of each part that is done.
+            index: of the class, where it is not the explainer's own.
+            size: columns and rows of the map, where they are not those of the picture.
 
         Raises:
             BundleError: the network cannot take the image.
         """
         blob = self.network.to_blob(image_bgr)
         probabilities = self.network.predict(blob)[0]
-        index = int(probabilities.argmax()) if self.index is None else self.index
-        heat = self.network.framing.to_picture(self.to_map(blob, index, advance), *image_bgr.shape[1::-1])
+        if index is None:
+            index = int(probabilities.argmax()) if self.index is None else self.index
+        columns, rows = image_bgr.shape[1::-1] if size is None else size
+        heat = self.network.framing.to_picture(self.to_map(blob, index, advance), columns, rows)
         return Explanation(self.network.class_names[index], float(probabilities[index]), heat)
 
 

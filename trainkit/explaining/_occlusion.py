@@ -21,8 +21,9 @@ def occlude(blob_nchw: np.ndarray, score: Score, advance: Callable[[int], None] 
     """Return how much each pixel of the input speaks for a class: by how much the class falls where it is hidden.
 
     With `s` the logarithm of the class's odds, `x` the input and `x_k` the input with patch `k` replaced by a blurred
-    copy of itself, the map at a pixel is the mean of `s(x) - s(x_k)` over all patches `k` that cover the pixel, in which
-    a patch counts the more, the nearer its centre is: as `sin^2`, 0 at its edges.
+    copy of itself, the map at a pixel is the mean of `s(x) - s(x_k)` over all patches `k` that cover the pixel. A patch
+    counts the more, the nearer its centre is: as `sin^2`, 0 at its edges.
+
     Zeiler and Fergus 2014, Visualizing and Understanding Convolutional Networks, section 4.2, arXiv:1311.2901, hide a
     grey square; the blurred picture in its place is Fong and Vedaldi 2017, arXiv:1704.03296: it makes no edges.
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainkit.bundles._find import EXPORTED, find_manifest
-from trainkit.errors import BundleError, RunError, TrainkitError, UsageError, unknown
+from trainkit.errors import BundleError, RunError, unknown
 from trainkit.explaining._explainer import METHODS, Explainer, explainer_of
 from trainkit.explaining._networks import open_bundle, open_run
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
+
+log = logging.getLogger("trainkit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,32 +49,29 @@ def name_of(network: str | os.PathLike[str] | Run) -> str:
 
 
 def _find(question: Question) -> Path | Run:
-    """Return a manifest, its folder, or a run.
+    """Return a manifest, its folder, or a run: what lies at the path, or else what has the name.
+
+    Where a bundle and a run have it, which mostly are one network, occlusion takes the bundle, a class activation map
+    the run.
 
     Raises:
         BundleError: there is nothing of this name.
-        UsageError: there are both.
     """
     if isinstance(question.network, Run):
         return question.network
     here = Path(question.network)
-    if os.path.isfile(here / "config.toml") and not os.path.lexists(here / "manifest.json"):
-        return Run(here)
-    run = None if os.path.lexists(here) else _run(question)
+    run = None if os.path.lexists(here) and not os.path.isfile(here / "config.toml") else _run(question)
     bundle = _bundle(question)
-    if run is not None and isinstance(bundle, Path):
-        raise UsageError(
-            f"`{os.fspath(question.network)}` is a bundle, {bundle}, and a run, {run.path}. Name the path of the one "
-            "that is meant."
-        )
-    if run is not None:
+    if run is not None and (isinstance(bundle, BundleError) or question.method != "occlusion"):
         return run
-    if isinstance(bundle, Path):
-        return bundle
-    raise BundleError(
-        f"No bundle and no run {os.fspath(question.network)}. Expected the path of either, a manifest, the name of a "
-        f"bundle in {question.exported} or of a run in {question.experiments}, or latest."
-    ) from bundle
+    if isinstance(bundle, BundleError):
+        raise BundleError(
+            f"No bundle and no run {os.fspath(question.network)}. Expected the path of either, a manifest, the name of "
+            f"a bundle in {question.exported} or of a run in {question.experiments}, or latest."
+        ) from bundle
+    if run is not None:
+        log.info("`%s` is a bundle and a run: explaining the bundle %s.", os.fspath(question.network), bundle)
+    return bundle
 
 
 def _run(question: Question) -> Run | None:
@@ -81,7 +81,7 @@ def _run(question: Question) -> Run | None:
         return None
 
 
-def _bundle(question: Question) -> Path | TrainkitError:
+def _bundle(question: Question) -> Path | BundleError:
     try:
         return find_manifest(question.network, Path(question.exported))
     except BundleError as error:
