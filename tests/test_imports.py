@@ -27,6 +27,7 @@ LIGHT = [
     "trainkit.bundles._description",
     "trainkit.models._applications",
     "trainkit.bundles._check",
+    "trainkit.bundles._evaluate",
     "trainkit.bundles._bench",
     "trainkit.cli",
     "trainkit.bundles._networks",

@@ -14,7 +14,7 @@ import pytest
 from trainkit.errors import MissingPackageError, TrainkitError, naming_missing_packages
 
 ROOT = Path(__file__).parents[1]
-OPTIONAL = {"IPython", "ipywidgets", "tensorboard"}  # looked for, and done without
+OPTIONAL = {"IPython", "ipywidgets", "pyarrow", "tensorboard"}  # looked for, and done without
 SENTENCE = r"^This needs the package ([\w-]+), which is not installed\. .*: pip install \1\n?$"
 
 

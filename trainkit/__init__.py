@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trainkit.bundles._check import check
     from trainkit.bundles._clients import add_clients
     from trainkit.bundles._detect import detect
+    from trainkit.bundles._evaluate import evaluate
     from trainkit.bundles._export import export
     from trainkit.bundles._folder import Bundle, find_bundle
     from trainkit.bundles._networks import Classifier, Detector
@@ -41,13 +42,14 @@ if TYPE_CHECKING:
         UsageError,
         WeightsError,
     )
+    from trainkit.explaining._explain import explain
+    from trainkit.explaining._explanation import Explanation
     from trainkit.lessons._convolution import convolve
     from trainkit.lessons._faces import find_faces
     from trainkit.lessons._imagenet import classify
     from trainkit.preprocessing import Preprocessing
     from trainkit.reports._comparison import Comparison, compare
     from trainkit.reports._report import report
-    from trainkit.runs._evaluation import evaluate
     from trainkit.runs._layer_table import Shapes, shapes
     from trainkit.runs._run import Run, find_run, list_runs
     from trainkit.training._suggestion import LearningRates
@@ -67,6 +69,7 @@ __all__ = [
     "Detection",
     "Detector",
     "Difference",
+    "Explanation",
     "ExportError",
     "LearningRates",
     "MissingPackageError",
@@ -90,6 +93,7 @@ __all__ = [
     "convolve",
     "detect",
     "evaluate",
+    "explain",
     "export",
     "find_bundle",
     "find_faces",
@@ -118,6 +122,7 @@ __getattr__, __dir__ = attach(
         "Detection": "trainkit.deploy.python._values",
         "Detector": "trainkit.bundles._networks",
         "Difference": "trainkit.bundles._agreement",
+        "Explanation": "trainkit.explaining._explanation",
         "ExportError": "trainkit.errors",
         "LearningRates": "trainkit.training._suggestion",
         "ModelError": "trainkit.errors",
@@ -140,7 +145,8 @@ __getattr__, __dir__ = attach(
         "compare": "trainkit.reports._comparison",
         "convolve": "trainkit.lessons._convolution",
         "detect": "trainkit.bundles._detect",
-        "evaluate": "trainkit.runs._evaluation",
+        "evaluate": "trainkit.bundles._evaluate",
+        "explain": "trainkit.explaining._explain",
         "export": "trainkit.bundles._export",
         "find_bundle": "trainkit.bundles._folder",
         "find_faces": "trainkit.lessons._faces",

@@ -199,5 +199,5 @@ def test_a_pipe_gets_no_padding_and_no_box(workplace: Path) -> None:
     heading, row = printed.splitlines()
     assert heading == heading.rstrip() and row == row.rstrip()
     assert re.split(r" {2,}", row)[0] == run_of(workplace)
-    assert len(re.split(r" {2,}", heading)) == len(re.split(r" {2,}", row)) == 8
+    assert len(re.split(r" {2,}", heading)) == len(re.split(r" {2,}", row)) == 9
     assert not re.search(r"[\x1b─│━]", printed)

@@ -66,6 +66,7 @@ def test_page_tells_everything(reported: Run) -> None:
         "Classes",
         "Most often confused",
         "Most confident mistakes",
+        "Why it was right",
         "Samples of each class",
         "Augmentation",
         "Filters of the first layer",

@@ -51,6 +51,13 @@ def test_measure_of_several_classes_an_image_is_that_of_keras() -> None:
     assert dog["images"] == there.sum() and dog["label"] == "dog"
 
 
+def test_measure_obeys_the_thresholds_of_a_manifest() -> None:
+    labels = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+    probabilities = np.array([[0.4, 0.6, 0.1], [0.2, 0.9, 0.1]], np.float32)
+    assert measure(probabilities, labels, NAMES)["test_accuracy"] == pytest.approx(4 / 6)
+    assert measure(probabilities, labels, NAMES, thresholds=[0.3, 0.7, 0.5])["test_accuracy"] == 1
+
+
 def test_measure_of_several_classes_is_that_of_scikit_learn() -> None:
     generator = np.random.default_rng(3)
     probabilities = generator.uniform(size=(60, 3)).astype(np.float32)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from trainkit.bundles._check import check
     from trainkit.bundles._clients import add_clients
     from trainkit.bundles._detect import detect, detect_files
+    from trainkit.bundles._evaluate import evaluate
     from trainkit.bundles._export import export
     from trainkit.bundles._folder import Bundle, find_bundle
     from trainkit.bundles._networks import Classifier, Detector
@@ -29,6 +30,7 @@ __all__ = [
     "check",
     "detect",
     "detect_files",
+    "evaluate",
     "export",
     "find_bundle",
     "predict",
@@ -49,6 +51,7 @@ __getattr__, __dir__ = attach(
         "check": "trainkit.bundles._check",
         "detect": "trainkit.bundles._detect",
         "detect_files": "trainkit.bundles._detect",
+        "evaluate": "trainkit.bundles._evaluate",
         "export": "trainkit.bundles._export",
         "find_bundle": "trainkit.bundles._folder",
         "predict": "trainkit.bundles._predict",

@@ -101,6 +101,16 @@ def check_no_annotate(annotate: ImagePath | None) -> None:
         raise UsageError("`annotate` goes with paths of images. Received: images as arrays.")
 
 
+def check_no_predictions(predictions: ImagePath | None) -> None:
+    """Raise where images in memory are to have rows in a file, which names the files they are of.
+
+    Raises:
+        UsageError: says so.
+    """
+    if predictions is not None:
+        raise UsageError("`predictions` goes with paths of images. Received: images as arrays.")
+
+
 class Picture(_media.Picture):
     """An image, or a frame of a video or a camera: uint8 `(height, width, 3)`, BGR."""
 

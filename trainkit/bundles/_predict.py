@@ -13,12 +13,24 @@ import numpy as np
 
 from trainkit.bundles._drawing import draw_lines
 from trainkit.bundles._find import EXPORTED, find_manifest
-from trainkit.bundles._inputs import Images, Inputs, Picture, answer, check_no_annotate, inverting, list_images, opened
+from trainkit.bundles._inputs import (
+    Images,
+    Inputs,
+    Picture,
+    answer,
+    check_no_annotate,
+    check_no_predictions,
+    inverting,
+    list_images,
+    opened,
+)
+from trainkit.bundles._recording import Recorder
 from trainkit.data._inspection import check_image_file
 from trainkit.deploy.python._classifier import Classifier
 from trainkit.deploy.python._prediction import in_batches
 from trainkit.deploy.python._showing import named
 from trainkit.deploy.python._values import NOTHING_FOUND, Prediction
+from trainkit.errors import UsageError
 
 log = logging.getLogger("trainkit")
 
@@ -31,6 +43,7 @@ def predict(
     min_confidence: float = 0.0,
     batch: int = 1,
     annotate: str | os.PathLike[str] | None = None,
+    predictions: str | os.PathLike[str] | None = None,
     invert: bool = False,
     backend: str | None = None,
     target: str | None = None,
@@ -48,6 +61,7 @@ def predict(
         min_confidence: the lowest probability to report, 0 to 1.
         batch: images in one blob.
         annotate: where to write the image with its labels drawn on it, a folder where there are several; with paths.
+        predictions: a `.csv` file for a row an image, or a folder for the same as Parquet; with paths.
         invert: turn dark into light before anything else: for dark digits on paper where light ones were learned.
         backend: what computes, by OpenCV's name, such as `CUDA`; by default OpenCV's own.
         target: on what, such as `CUDA_FP16`; by default the CPU.
@@ -62,8 +76,8 @@ def predict(
     Raises:
         BundleError: the bundle is missing or damaged.
         DataError: some files are no images that every OpenCV since 4.5 reads; it names them all.
-        OutputError: a picture exists already or cannot be written.
-        UsageError: there are no images, or there is no such backend or target.
+        OutputError: a picture or the predictions exist already or cannot be written.
+        UsageError: there are no images, no such backend or target, or predictions are no `.csv` file or folder.
         ValueError: an array is no such image, or `top` or `min_confidence` is out of range.
     """
     given = list_images(images)
@@ -72,14 +86,17 @@ def predict(
     if isinstance(given[0], Path):
         paths = [path for path in given if isinstance(path, Path)]
         inputs = Inputs(paths=paths, batch=batch, annotate=None if annotate is None else Path(annotate), invert=invert)
-        return [result for _, result in classify_inputs(bundle, inputs, **options, **choices, exported=Path(exported))]
+        options["predictions"] = None if predictions is None else Path(predictions)
+        found = classify_inputs(bundle, inputs, **options, **choices, exported=Path(exported))
+        return [result for _, result in found]
     check_no_annotate(annotate)
+    check_no_predictions(predictions)
     classifier = opened(Classifier, find_manifest(bundle, Path(exported)), **choices)
     predict_many = inverting(classifier.predict_many, invert=invert)
-    found = [one for some in in_batches(iter(given), batch) for one in predict_many(some, **options)]
+    answers = [one for some in in_batches(iter(given), batch) for one in predict_many(some, **options)]
     for number, image in enumerate(given):
         _warn(f"image {number}", classifier.brightness_warning(np.asarray(image), inverted=invert))
-    return found[0] if isinstance(images, np.ndarray) else found
+    return answers[0] if isinstance(images, np.ndarray) else answers
 
 
 def predict_files(
@@ -122,6 +139,7 @@ def classify_inputs(
     *,
     top: int = 5,
     min_confidence: float = 0.0,
+    predictions: Path | None = None,
     backend: str | None = None,
     target: str | None = None,
     exported: Path = EXPORTED,
@@ -133,6 +151,7 @@ def classify_inputs(
         inputs: what is looked at.
         top: labels an image, at most.
         min_confidence: the lowest probability to report, 0 to 1.
+        predictions: where to write a row an image, as `trainkit.runs._predictions` does.
         backend: what computes, by OpenCV's name; see `trainkit.deploy.python.find_backend`.
         target: on what, likewise.
         exported: the folder of bundles.
@@ -141,10 +160,13 @@ def classify_inputs(
         Each picture with `{"image", "predictions": [{"label", "probability"}]}`, for a frame its number, `frame`, and
         a list of `warnings` where it is much darker or lighter than the training images were.
     """
+    if predictions is not None and inputs.camera is not None:
+        raise UsageError("--predictions goes with images and videos: what a camera sees has no end.")
     warned: set[Any] = set()  # of a film one line is enough
-    classifier = opened(Classifier, find_manifest(manifest, exported), backend=backend, target=target)
+    recorder = Recorder(predictions)
+    classifier = opened(recorder.open, find_manifest(manifest, exported), backend=backend, target=target)
     predict_many = partial(classifier.predict_many, top=top, min_confidence=min_confidence)
-    for picture, found in answer(inputs, predict_many, _draw_labels):
+    for picture, found in recorder.watch(answer(inputs, predict_many, _draw_labels)):
         warning = classifier.brightness_warning(picture.image, inverted=inputs.invert)
         if picture.frame is None or picture.source not in warned:
             _warn(picture.name, warning)

@@ -23,6 +23,7 @@ ORDER = (
     "bench",
     "predict",
     "detect",
+    "explain",
     "clients",
     "classify",
     "faces",

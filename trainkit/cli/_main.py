@@ -14,7 +14,17 @@ from collections.abc import Callable
 
 import typer
 
-from trainkit.cli import _convolution, _data, _exporting, _networks, _prediction, _reports, _runs, _training
+from trainkit.cli import (
+    _convolution,
+    _data,
+    _explaining,
+    _exporting,
+    _networks,
+    _prediction,
+    _reports,
+    _runs,
+    _training,
+)
 from trainkit.cli._app import app
 from trainkit.cli._output import wrapped
 from trainkit.cli._progress import showing_progress
@@ -25,7 +35,7 @@ from trainkit.errors import TrainkitError, UsageError, naming_missing_packages
 
 __all__ = ["app", "main"]
 # Each adds its commands to `app` as it is imported.
-_MODULES = (_data, _training, _runs, _reports, _exporting, _prediction, _networks, _convolution)
+_MODULES = (_data, _training, _runs, _reports, _exporting, _prediction, _explaining, _networks, _convolution)
 
 
 def main() -> None:

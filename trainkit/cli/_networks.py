@@ -12,6 +12,7 @@ from trainkit.cli._output import (
     EXPERIMENTS,
     AsJson,
     Experiments,
+    Predictions,
     print_json,
     print_predictions,
     print_table,
@@ -59,6 +60,7 @@ def classify(
     weights: Annotated[str, typer.Option(help="imagenet, or a file of the whole network's.")] = "imagenet",
     alpha: Annotated[float | None, typer.Option(help="The width of mobilenet, mobilenet-v2 or -v3.")] = None,
     top: Annotated[int, typer.Option(help="Labels an image, at most.", min=1)] = 5,
+    predictions: Predictions = None,
     as_json: AsJson = False,
 ) -> None:
     """Classify photographs into the thousand classes of ImageNet.
@@ -71,8 +73,10 @@ def classify(
     problems = find_problems(images)
     usable = [image for image in images if image not in problems]
     if usable:
-        results = classify_images(usable, model=model, weights=weights, alpha=alpha, top=top)
+        results = classify_images(usable, model=model, weights=weights, alpha=alpha, top=top, predictions=predictions)
         print_predictions(usable, results, as_json)
+        if predictions is not None and not as_json:
+            say(f"Wrote {predictions}.")
     refuse(problems, len(images))
 
 

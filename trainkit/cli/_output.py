@@ -21,11 +21,16 @@ Exported = Annotated[Path, typer.Option(help="The folder of bundles.", metavar="
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's path or name, or `latest`.")]
 BundleArgument = Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle's path or name.")]
+Predictions = Annotated[
+    Path | None,
+    typer.Option(help="Write a row an image: to a .csv file, or as Parquet into a folder.", metavar="FILE.csv|DIR"),
+]
 ManifestArgument = Annotated[
     str, typer.Argument(metavar="MANIFEST", help="A bundle's path or name, or a manifest written by hand.")
 ]
 
 EXPERIMENTS, EXPORTED = Path("experiments"), Path("exported")
+INTERVAL = "95% interval"  # of a share, as a column has it
 
 # What JSON may hold as it is but a terminal would obey: the rest of what `harmless` writes out.
 _HARMFUL = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
@@ -97,6 +102,14 @@ def wrapped(sentence: str, stream: TextIO) -> str:
 def to_text(value: float | None, form: str = "{:.4f}") -> str:
     """Write a number, or a dash for none."""
     return "-" if value is None else form.format(value)
+
+
+def say_what_chose(*sides: str | None) -> None:
+    """Say of figures from validation images what they are worth; of others nothing."""
+    from trainkit.runs._figures import ALSO_CHOSE
+
+    if "val" in sides:
+        say(f"Measured on {ALSO_CHOSE}: of new images, fewer may come out right.")
 
 
 def print_predictions(images: list[Path], results: list[dict[str, Any]], as_json: bool) -> None:

@@ -9,7 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from trainkit.cli._app import app
-from trainkit.cli._output import EXPORTED, AsJson, Exported, ManifestArgument, print_json, print_table, say, to_text
+from trainkit.cli._output import (
+    EXPORTED,
+    AsJson,
+    Exported,
+    ManifestArgument,
+    Predictions,
+    print_json,
+    print_table,
+    say,
+    to_text,
+)
 from trainkit.deploy.python._showing import named
 from trainkit.errors import UsageError
 
@@ -37,6 +47,7 @@ def predict(
     annotate: Annotated[
         Path | None, typer.Option(help="Draw the labels on the image; a folder for several.", metavar="OUT")
     ] = None,
+    predictions: Predictions = None,
     camera: Camera = None,
     every: Every = 1,
     batch: Batch = 1,
@@ -53,9 +64,18 @@ def predict(
     _check_inputs(inputs, camera)
     what = Inputs(paths=inputs or (), camera=camera, every=every, batch=batch, annotate=annotate, invert=invert)
     results = classify_inputs(
-        manifest, what, top=top, min_confidence=min_confidence, backend=backend, target=target, exported=exported
+        manifest,
+        what,
+        top=top,
+        min_confidence=min_confidence,
+        predictions=predictions,
+        backend=backend,
+        target=target,
+        exported=exported,
     )
     _show(results, ["label", "probability"], _to_labels, as_json=as_json, endless=camera is not None)
+    if predictions is not None and not as_json:
+        say(f"Wrote {predictions}.")
 
 
 @app.command(epilog="Example: trainkit detect faces/manifest.json photo.jpg --annotate found.png")

@@ -21,6 +21,7 @@ from trainkit.cli._output import (
     print_json,
     print_table,
     say,
+    wrapped,
 )
 from trainkit.cli._tables import WORDS
 
@@ -49,25 +50,34 @@ def compare(
     html: Annotated[
         Path | None, typer.Option(help="Also write a page with the curves, a new file.", metavar="FILE")
     ] = None,
+    evaluate: Annotated[
+        bool, typer.Option("--evaluate", help="Let runs that kept no answers answer again, for McNemar's test.")
+    ] = False,
     experiments: Experiments = EXPERIMENTS,
     as_json: AsJson = False,
 ) -> None:
-    """Put runs side by side: settings that differ, figures, curves."""
+    """Put runs side by side: settings that differ, figures, curves.
+
+    Two runs that were measured on the same images are compared by McNemar's
+    test: whether the one is better, or chance may say so.
+    """
     from trainkit.reports._comparison import compare as compare_runs
     from trainkit.reports._comparison import sparkline
     from trainkit.reports._templates import to_words
 
-    found = compare_runs(runs, experiments=experiments, html=html)
+    found = compare_runs(runs, experiments=experiments, html=html, evaluate=evaluate)
     for note in found.notes:
         say(note, to=sys.stderr)
     if as_json:
         print_json(found.to_json())
         return
-    rows = [[key, *map(to_words, values)] for key, values in {**found.figures, **found.settings}.items()]
+    rows = [[key, *map(to_words, values)] for key, values in {**found.shown_figures(), **found.settings}.items()]
     for key, curves in found.curves.items():
         shown = [[value for _, value in curve] for curve in curves]
         rows.append([key, *(f"{sparkline(one)} {_last(key, one)}" if one else "" for one in shown)])
     _print_comparison(found.names, rows)
+    for test in found.tests:
+        print(wrapped(str(test), sys.stdout))
     if html:
         say(f"Wrote {html}.")
 

@@ -8,7 +8,21 @@ from typing import Annotated, Any
 import typer
 
 from trainkit.cli._app import app
-from trainkit.cli._output import EXPERIMENTS, AsJson, Experiments, RunArgument, print_json, print_table, say, to_text
+from trainkit.cli._output import (
+    EXPERIMENTS,
+    EXPORTED,
+    INTERVAL,
+    AsJson,
+    Experiments,
+    Exported,
+    Predictions,
+    print_json,
+    print_table,
+    say,
+    say_what_chose,
+    to_text,
+)
+from trainkit.cli._reading import reads_data
 
 
 @app.command(epilog="Example: trainkit runs --filter 'test_accuracy>=0.9' --sort test_accuracy --reverse")
@@ -23,28 +37,55 @@ def runs(
     experiments: Experiments = EXPERIMENTS,
     as_json: AsJson = False,
 ) -> None:
-    """List the runs: data, model, test accuracy, time and status."""
+    """List the runs: data, model, accuracy, time and status."""
     from trainkit.runs._run import summarize_runs
 
     rows = summarize_runs(experiments, sort=sort, reverse=reverse, filters=filter_ or [], limit=limit)
     if as_json:
         print_json(rows)
         return
-    columns = ["run", "data", "model", "epochs", "test accuracy", "split", "seconds", "status"]
-    print_table(columns, [_run_row(row) for row in rows], optional=["seconds", "split"])
+    sides = {row["test_split"] for row in rows if row["test_accuracy"] is not None}
+    accuracy = "accuracy" if sides - {"test"} else "test accuracy"
+    columns = ["run", "data", "model", "epochs", accuracy, INTERVAL, "split", "seconds", "status"]
+    # Which images a figure is of may only be left out where the column's name says it.
+    optional = ["split", "seconds", INTERVAL] if accuracy == "test accuracy" else ["seconds", INTERVAL]
+    print_table(columns, [_run_row(row) for row in rows], optional=optional)
+    say_what_chose(*sides)
 
 
 def _run_row(row: dict[str, Any]) -> list[str]:
+    from trainkit.runs._figures import interval_in_words, side_in_words
+
     return [
         row["run"],
         _short(row["data"]),
         _short(row["model"]),
         to_text(row["epochs"], "{}"),
         to_text(row["test_accuracy"]),
-        row["test_split"] or "-",
+        interval_in_words(_interval_of(row)),
+        side_in_words(row["test_split"]),
         to_text(row["seconds"], "{:.1f}"),
         str(row["status"]),
     ]
+
+
+def _headline(figures: dict[str, Any], data: str | None) -> str:
+    """Return the accuracy with its interval, and of what it is."""
+    from trainkit.runs._evaluation import accuracy_in_words
+    from trainkit.runs._figures import accuracy_interval, count_right, interval_in_words, side_in_words
+
+    counts, of = count_right(figures), "" if data is not None else f"{side_in_words(figures['test_split'])} "
+    within = f" ({INTERVAL} {interval_in_words(accuracy_interval(figures))}, {counts[1]} images)" if counts else ""
+    where = f" on {_short(data)}" if data is not None else ""
+    share = f"{of}{accuracy_in_words(figures)} {figures['test_accuracy']:.4f}"
+    return f"{share}{within}, loss {figures['test_loss']:.4f}{where}"
+
+
+def _interval_of(row: dict[str, Any]) -> tuple[float, float] | None:
+    from trainkit.runs._figures import accuracy_interval
+    from trainkit.runs._run import Run
+
+    return None if row["test_accuracy"] is None else accuracy_interval(Run(Path(row["path"])).result)
 
 
 def _short(name: str | None) -> str:
@@ -54,22 +95,44 @@ def _short(name: str | None) -> str:
     return f".../{Path(name).name}" if Path(name).is_absolute() else name
 
 
-@app.command(epilog="Example: trainkit evaluate latest")
-def evaluate(run: RunArgument, experiments: Experiments = EXPERIMENTS, as_json: AsJson = False) -> None:
-    """Measure a run on its test images again, class by class."""
-    from trainkit.runs._evaluation import accuracy_in_words, has_several_labels
-    from trainkit.runs._evaluation import evaluate as evaluate_run
+@app.command(epilog="Example: trainkit evaluate latest --data new-photos/ --predictions answers.csv")
+@reads_data
+def evaluate(
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN|BUNDLE", help="A run's path or name, or `latest`; with --data also a bundle's."),
+    ],
+    data: Annotated[
+        str | None, typer.Option(help="All images of this instead: as for train.", metavar="DATA", show_default=False)
+    ] = None,
+    predictions: Predictions = None,
+    reading: Any = None,
+    experiments: Experiments = EXPERIMENTS,
+    exported: Exported = EXPORTED,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a run on its test images again, class by class.
 
-    figures = evaluate_run(run, experiments=experiments)
+    With --data, a run or a bundle is measured on all images of new data,
+    whose classes are found by their names; a bundle by OpenCV alone.
+    """
+    from trainkit.bundles._evaluate import evaluate as evaluate_model
+    from trainkit.runs._evaluation import has_several_labels
+
+    figures = evaluate_model(
+        run, data=data, reading=reading, predictions=predictions, experiments=experiments, exported=exported
+    )
     if as_json:
         print_json(figures)
         return
-    accuracy = accuracy_in_words(figures)
-    say(f"{figures['test_split']} {accuracy} {figures['test_accuracy']:.4f}, loss {figures['test_loss']:.4f}")
+    say(_headline(figures, data))
+    say_what_chose(figures["test_split"])
     several = has_several_labels(figures)
     if several:
         shares = ("mean_average_precision", "subset_accuracy", "macro_f1", "micro_f1")
         say(", ".join(f"{key.replace('_', ' ').replace('f1', 'F1')} {to_text(figures[key])}" for key in shares))
+    if predictions is not None:
+        say(f"Wrote {predictions}.")
     columns = ["precision", "recall", "f1", *(["average_precision"] if several else [])]
     rows = [
         [row["label"], *(to_text(row[key], "{:.3f}") for key in columns), str(row["images"])]

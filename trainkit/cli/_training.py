@@ -10,7 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from trainkit.cli._app import app
-from trainkit.cli._output import EXPERIMENTS, AsJson, Experiments, print_json, print_table, say, to_text
+from trainkit.cli._output import (
+    EXPERIMENTS,
+    INTERVAL,
+    AsJson,
+    Experiments,
+    print_json,
+    print_table,
+    say,
+    say_what_chose,
+    to_text,
+)
 from trainkit.cli._reading import reads_data
 from trainkit.cli._settings_command import SettingsCommand
 from trainkit.cli._tables import WORDS
@@ -123,16 +133,25 @@ def _refuse_settings(context: typer.Context) -> None:
 
 def _print_run(run: Any, experiments: Path, as_json: bool) -> None:
     from trainkit.runs._evaluation import accuracy_in_words
+    from trainkit.runs._figures import accuracy_interval, interval_in_words, side_in_words
 
     result = run.result
     if as_json:
         keys = ("test_accuracy", "test_loss", "test_split", "epochs", "seconds", "status")
         print_json({"run": str(run.path.absolute()), **{key: result[key] for key in keys}})
         return
-    accuracy = f"{result['test_split'] or 'test'} {accuracy_in_words(result)}"
-    columns = ["run", "status", "epochs", accuracy, "loss", "seconds"]
-    figures = [to_text(result["test_accuracy"]), to_text(result["test_loss"]), to_text(result["seconds"], "{:.1f}")]
-    print_table(columns, [[str(run.path), result["status"], str(result["epochs"]), *figures]])
+    side = f"{side_in_words(result['test_split'])} " if result["test_split"] else ""
+    figures = {
+        "run": str(run.path),
+        "status": result["status"],
+        "epochs": str(result["epochs"]),
+        f"{side}{accuracy_in_words(result)}": to_text(result["test_accuracy"]),
+        INTERVAL: interval_in_words(accuracy_interval(result)),
+        "loss": to_text(result["test_loss"]),
+        "seconds": to_text(result["seconds"], "{:.1f}"),
+    }
+    print_table(list(figures), [list(figures.values())])
+    say_what_chose(result["test_split"])
     if result["status"] == "finished":
         say(f"Next: {_export_command(run.name, experiments)}")
 

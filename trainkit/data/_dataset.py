@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -183,6 +184,26 @@ class Dataset:
     def sample(self, count: int) -> Part:
         """Return at most `count` images, those for testing first."""
         return take_evenly([self.parts[side] for side in ("test", "val", "train") if side in self.parts], count)
+
+
+def digest_of_images(part: Part, class_names: Sequence[str]) -> str:
+    """Return a SHA-256 of the images of a part, by their contents, and of what they are; not of where they lie."""
+    digest = hashlib.sha256()
+    for index, label in enumerate(part.labels):
+        numbers = np.flatnonzero(label) if part.labels.ndim == 2 else [label]
+        names = [class_names[int(number)] for number in numbers]
+        digest.update(json.dumps([_content(part.images, index), names]).encode())
+    return digest.hexdigest()
+
+
+def _content(images: Images, index: int) -> str:
+    """Return the SHA-256 of an image: of its file where that was looked at, else of its pixels."""
+    while isinstance(images, ChosenImages):
+        images, index = images.chosen[index]
+    if isinstance(images, FileImages) and images.contents:
+        return images.contents[index]
+    pixels = images[index]
+    return hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
 
 
 def fingerprint(dataset: Dataset) -> str:

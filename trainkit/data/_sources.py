@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from trainkit.data._tables._table import SUFFIXES, read_table
 from trainkit.errors import DataError
 from trainkit.preprocessing import Color
 
+_IDX_SIDES = ("train", "t10k")
 _SPLIT_SEED = 0  # the sides of a named data set stay the same whatever the seed of the training
 
 
@@ -46,16 +49,13 @@ def load_digits() -> tuple[list[str], dict[str, tuple[np.ndarray, np.ndarray]]]:
 
 
 def load_fashion_mnist() -> tuple[list[str], dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """Load Fashion-MNIST through `keras.datasets`, which downloads it once: 60,000 + 10,000 images of 28x28.
+    """Load Fashion-MNIST from Keras' cache, or through Keras, which downloads it once: 60,000 + 10,000 of 28x28.
 
     Raises:
         DataError: it is neither in Keras' cache nor can be downloaded.
     """
-    from trainkit.backend import downloading, keras
-
     try:
-        with downloading("Fashion-MNIST"):
-            (train, train_labels), (test, test_labels) = keras.datasets.fashion_mnist.load_data()
+        (train, train_labels), (test, test_labels) = _cached_fashion_mnist() or _download_fashion_mnist()
     except Exception as error:  # whatever the network, the cache or a damaged file raise
         folder = Path(os.environ.get("KERAS_HOME", "~/.keras"), "datasets")
         raise DataError(
@@ -64,6 +64,27 @@ def load_fashion_mnist() -> tuple[list[str], dict[str, tuple[np.ndarray, np.ndar
         ) from error
     names = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
     return names, {"train": (train, train_labels.astype(np.int64)), "test": (test, test_labels.astype(np.int64))}
+
+
+def _cached_fashion_mnist() -> list[tuple[np.ndarray, np.ndarray]] | None:
+    """Return what Keras has downloaded, without loading Keras; `None` where something is missing."""
+    folder = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras", "datasets", "fashion-mnist")
+    sides = [(folder / f"{side}-images-idx3-ubyte.gz", folder / f"{side}-labels-idx1-ubyte.gz") for side in _IDX_SIDES]
+    if not all(path.is_file() for side in sides for path in side):
+        return None
+    return [(_read_idx(images, 16).reshape(-1, 28, 28), _read_idx(labels, 8)) for images, labels in sides]
+
+
+def _read_idx(path: Path, head_bytes: int) -> np.ndarray:
+    with gzip.open(path) as file:
+        return np.frombuffer(file.read(), np.uint8, offset=head_bytes)
+
+
+def _download_fashion_mnist() -> Any:
+    from trainkit.backend import downloading, keras
+
+    with downloading("Fashion-MNIST"):
+        return keras.datasets.fashion_mnist.load_data()
 
 
 SOURCES = {

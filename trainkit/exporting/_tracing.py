@@ -103,6 +103,17 @@ class Traced:
     def _run(self, inputs_nhwc: np.ndarray, target: Any) -> np.ndarray:
         return _run(self._function.prune(self._model_input, target), inputs_nhwc, self.model).reshape(-1, self.units)
 
+    def extended(self, build: Callable[[Any, Any], tuple[list[Any], list[Any]]]) -> Any:
+        """Return a function of the model's input, and of what else is fed, that gives other tensors of the graph.
+
+        Args:
+            build: is given the model's input and its logits, in their graph; returns what else is fed, and what is
+                asked for: tensors of the graph, or new ones that it adds to it.
+        """
+        with self._function.graph.as_default():
+            fed, wanted = build(self._model_input, self._logits)
+        return self._function.prune([self._model_input, *fed], wanted)
+
     def to_onnx(self) -> onnx.ModelProto:
         """Let tf2onnx convert it, from the blob `(N, C, H, W)` to the logits."""
         import tf2onnx

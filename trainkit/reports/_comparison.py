@@ -5,20 +5,25 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from trainkit._progress import counting, doing
+from trainkit.deploy.python._showing import harmless
 from trainkit.errors import TrainkitError, UsageError
 from trainkit.files import check_new, write_text
 from trainkit.reports._page import chart
+from trainkit.reports._paired import PairedTest, compare_pairs
 from trainkit.reports._plots import overlaid_figures
 from trainkit.reports._templates import render
+from trainkit.runs._figures import ALSO_CHOSE, accuracy_interval, interval_in_words, side_in_words
 from trainkit.runs._notebook import curves_html, heading_html, table_html
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
 
 _FIGURES = ("status", "epochs", "best_epoch", "seconds", "test_split", "test_accuracy", "test_loss")
+_MEASURED = {"test_accuracy": "accuracy", "test_interval": "accuracy, 95% interval", "test_loss": "loss"}
 _CURVES = ("loss", "val_loss", "accuracy", "val_accuracy", "learning_rate")
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -32,6 +37,7 @@ class Comparison:
     figures: dict[str, list[Any]]  # of `result.json`: a value a run
     curves: dict[str, list[list[tuple[int, float]]]]  # a list of (epoch, value) a run
     notes: list[str]
+    tests: list[PairedTest] = field(default_factory=list)  # of each two runs that were measured on the same images
 
     def __repr__(self) -> str:
         """Return `Comparison(20261129-101500-a, 20261129-102000-b: 3 settings differ)`."""
@@ -39,11 +45,23 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         rows = [[name, *values] for name, values in self.settings.items()]
-        rows += [[name.replace("_", " "), *values] for name, values in self.figures.items()]
+        rows += [[name, *values] for name, values in self.shown_figures().items()]
         shown = {name: dict(zip(_numbered(self.names), lines, strict=True)) for name, lines in self.curves.items()}
         charts = [curves_html(f"{name.replace('_', ' ')} by epoch", lines) for name, lines in shown.items()]
         heading = heading_html(f"{len(self.names)} runs: {_count(len(self.settings), 'setting')}")
-        return heading + table_html(("", *self.names), rows) + "".join(charts)
+        sentences = "".join(f"<div>{escape(harmless(str(one)))}</div>" for one in (*self.notes, *self.tests))
+        return heading + table_html(("", *self.names), rows) + sentences + "".join(charts)
+
+    def shown_figures(self) -> dict[str, list[Any]]:
+        """Return the figures as a person reads them: those of test images and those of others in rows of their own."""
+        sides = self.figures["test_split"]
+        shown = {key.replace("_", " "): self.figures[key] for key in ("status", "epochs", "best_epoch", "seconds")}
+        shown["measured on"] = [ALSO_CHOSE if side == "val" else side and side_in_words(side) for side in sides]
+        for side in dict.fromkeys(side for side in sides if side is not None):
+            for key, word in _MEASURED.items():
+                row = zip(self.figures[key], sides, strict=True)
+                shown[f"{side_in_words(side)} {word}"] = [_shown(value) if of == side else None for value, of in row]
+        return shown
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON has them."""
@@ -51,8 +69,13 @@ class Comparison:
             "runs": self.names,
             "settings": self.settings,
             "figures": self.figures,
+            "mcnemar": [test.to_json() for test in self.tests],
             "curves": {name: [[list(point) for point in curve] for curve in of] for name, of in self.curves.items()},
         }
+
+
+def _shown(value: Any) -> Any:
+    return interval_in_words(value) if isinstance(value, tuple) else value
 
 
 def _count(number: int, noun: str) -> str:
@@ -60,7 +83,11 @@ def _count(number: int, noun: str) -> str:
 
 
 def compare(
-    runs: Sequence[str | os.PathLike[str]], *, experiments: str | Path = EXPERIMENTS, html: str | Path | None = None
+    runs: Sequence[str | os.PathLike[str]],
+    *,
+    experiments: str | Path = EXPERIMENTS,
+    html: str | Path | None = None,
+    evaluate: bool = False,
 ) -> Comparison:
     """Put runs side by side.
 
@@ -68,6 +95,7 @@ def compare(
         runs: two or more, each a `Run`, its path, its name, or `latest`.
         experiments: the folder of runs.
         html: a page to write, a new file.
+        evaluate: whether runs that did not keep which images came out right answer them again, for McNemar's test.
 
     Raises:
         RunError: there is no such run.
@@ -81,17 +109,19 @@ def compare(
     if html is not None:
         check_new(Path(html))
     found = [find_run(run, Path(experiments)) for run in runs]
-    notes: list[str] = []
+    names, notes = [run.name for run in found], list[str]()
     read = [_read(run, notes) for run in counting(found, "Reading the runs", unit="runs")]
     settings = [settings for settings, _, _ in read]
     known = [one for one in settings if one]
     keys = list(dict.fromkeys(key for one in known for key in one))
     # `name` is no setting that anything comes of.
     differing = [key for key in keys if key != "name" and any(one.get(key) != known[0].get(key) for one in known)]
+    tests = compare_pairs(found, _numbered(names), notes, evaluate=evaluate)
     comparison = Comparison(
-        names=[run.name for run in found],
+        names=names,
+        tests=tests,
         settings={key: [one.get(key) for one in settings] for key in differing},
-        figures={key: [result.get(key) for _, result, _ in read] for key in _FIGURES},
+        figures={key: [result.get(key) for _, result, _ in read] for key in (*_FIGURES, "test_interval")},
         curves={name: curves for name in _CURVES if any(curves := [_curve(rows, name) for _, _, rows in read])},
         notes=notes,
     )
@@ -110,6 +140,7 @@ def _read(run: Run, notes: list[str]) -> tuple[dict[str, Any], dict[str, Any], l
         settings = dict(run.config.values)
         result = {**run.result, "status": run.status}
         rows = run.metrics
+        result["test_interval"] = accuracy_interval(result)
         result["epochs"] = result["epochs"] or len(rows)  # `result.json` may be as old as the start of the run
     except TrainkitError as error:
         notes.append(str(error))

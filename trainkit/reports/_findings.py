@@ -23,6 +23,18 @@ class Mistake:
     predicted: str
     confidence: float  # of the wrong answer, 0 to 1
     file: str | None  # below the folder of the data; None where the image is not a file of its own
+    heat: np.ndarray | None = None  # the picture under what spoke for the wrong answer, like it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RightAnswer:
+    """The surest of a class's images that the model answered rightly."""
+
+    class_name: str
+    picture: np.ndarray  # uint8 (height, width, 3), BGR
+    heat: np.ndarray  # the picture under what spoke for the answer, like it
+    confidence: float  # 0 to 1
+    file: str | None  # as that of a mistake
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +66,7 @@ class Findings:
     reliability: Reliability | None = None
     mistakes: list[Mistake] = field(default_factory=list)
     mistakes_in_all: int = 0
+    right_answers: list[RightAnswer] = field(default_factory=list)
     samples: list[Samples] = field(default_factory=list)
     augmentation: list[np.ndarray] = field(default_factory=list)  # uint8 (height, width, 3), BGR, the original first
     filters: list[np.ndarray] = field(default_factory=list)  # uint8 (height, width, 3), BGR

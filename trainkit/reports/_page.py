@@ -24,11 +24,11 @@ from trainkit.reports._plots import (
 from trainkit.reports._templates import MISSING, render, to_words, without_folders
 from trainkit.runs._documents import parse_environment, parse_json_object, parse_result
 from trainkit.runs._evaluation import has_several_labels
+from trainkit.runs._figures import ALSO_CHOSE, SIDES, accuracy_interval, side_in_words
 from trainkit.runs._run import Run
 
 _MOST_CONFUSED = 10  # pairs of classes
 _RESULT_KEYS = ("epochs", "best_epoch", "seconds", "test_split", "test_accuracy", "test_loss", "classes", "message")
-_SIDES = {"train": "training", "val": "validation", "test": "test"}
 
 
 def write_report(folder: Path, findings: Findings | None = None) -> Path:
@@ -72,9 +72,12 @@ def _content(folder: Path, findings: Findings) -> dict[str, Any]:
         "data": without_folders(settings.get("data", MISSING)),
         "model": without_folders(settings.get("model.name", MISSING)),
         "result": result,
+        "side": side_in_words(result["test_split"]) if result["test_split"] else "",
+        "interval": accuracy_interval(result),
+        "also_chose": ALSO_CHOSE,
         "classes": classes,
         "several": has_several_labels(result),
-        "images": {_SIDES.get(side, side): count for side, count in findings.images.items()},
+        "images": {SIDES.get(side, side): count for side, count in findings.images.items()},
         "charts": _curves(rows, result["best_epoch"]),
         "confusion_matrix": chart(confusion_figure(matrix, names), "Images by true and predicted class")
         if matrix and len(matrix) == len(names)

@@ -21,6 +21,7 @@ from trainkit.files import check_writable, remove_leftovers
 from trainkit.reports._answers import Answers, judge, name_classes
 from trainkit.reports._augmentations import tiles
 from trainkit.reports._calibration import measure_reliability
+from trainkit.reports._explanations import choose_right_answers, explain_mistakes, open_reasons
 from trainkit.reports._findings import ExportFigures, Findings, Mistake, Samples
 from trainkit.reports._page import write_report
 from trainkit.reports._pictures import compose, filter_pictures, thumbnail
@@ -101,7 +102,7 @@ def find_out(run: Run, exported: Path) -> Findings:
             parts["augmentation"] = _draw_augmentations(run, dataset.parts["train"])
     if model is not None and "samples" in parts and dataset is not None:
         with _noting(notes):
-            parts |= _predict(run, model, dataset)
+            parts |= _predict(run, model, dataset, notes)
     parts["exports"] = _find_exports(run, exported, notes)
     return Findings(notes=list(dict.fromkeys(notes)), **parts)
 
@@ -135,8 +136,8 @@ def _describe_network(model: Any, run: Run) -> dict[str, Any]:
     }
 
 
-def _predict(run: Run, model: Any, dataset: Dataset) -> dict[str, Any]:
-    """Return figures, reliability and mistakes of the part for testing.
+def _predict(run: Run, model: Any, dataset: Dataset, notes: list[str]) -> dict[str, Any]:
+    """Return figures, reliability, mistakes and right answers of the part for testing.
 
     Raises:
         DataError: there is none, or an image cannot be read any more.
@@ -156,11 +157,26 @@ def _predict(run: Run, model: Any, dataset: Dataset) -> dict[str, Any]:
     output = predict_pixels(model, pixels, run.preprocessing, text="Evaluating")
     probabilities = output if dataset.multi_label else class_probabilities(output)
     answers = judge(probabilities, part.labels)
-    return {
+    found: dict[str, Any] = {
         "figures": {"test_split": side, **measure(probabilities, part.labels, names)},
         "reliability": measure_reliability(answers.confidence.ravel(), answers.right.ravel()),
         "mistakes": _choose_mistakes(part, answers, names, Path(run.config["data"])),
         "mistakes_in_all": len(answers.mistakes()[0]),
+    }
+    with _noting(notes):
+        found |= _explain(run, model, part, answers, found["mistakes"])
+    return found
+
+
+def _explain(run: Run, model: Any, part: Part, answers: Answers, mistakes: list[Mistake]) -> dict[str, Any]:
+    """Return the mistakes again, each with its heat, and right answers with theirs."""
+    data = Path(run.config["data"])
+    reasons = open_reasons(model, run)
+    return {
+        "mistakes": explain_mistakes(reasons, part, answers, mistakes),
+        "right_answers": choose_right_answers(
+            reasons, part, answers, run.class_names, lambda index: _short(part.path(index), data)
+        ),
     }
 
 

@@ -39,6 +39,7 @@ _RESULT = {
     "micro_f1": "number?",
     "classes": "classes",
     "confusion_matrix": "matrix",
+    "test_images": "text?",
     "keras_sha256": "text?",
 }
 _ENVIRONMENT = {

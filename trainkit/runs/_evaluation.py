@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trainkit._progress import doing
-from trainkit.data._dataset import Dataset, fingerprint
+from trainkit.data._dataset import Dataset, Part, fingerprint
 from trainkit.errors import DataError
 from trainkit.preprocessing import Preprocessing
+from trainkit.runs._figures import side_in_words
+from trainkit.runs._predictions import Predictions, predictions_of_part
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
 
 log = logging.getLogger("trainkit")
 
 _BATCH_SIZE = 64
 _EPSILON = 1e-7  # as Keras clips probabilities before their logarithm
-_SIDES = {"test": "test", "val": "validation"}
 _THRESHOLD = 0.5  # from which probability on an image has a class, where it may have several
 
 
@@ -59,7 +61,13 @@ def predict_pixels(
         return np.asarray(model.predict(inputs, verbose=0, callbacks=[*callbacks, counted]))
 
 
-def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str]) -> dict[str, Any]:
+def measure(
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    class_names: list[str],
+    *,
+    thresholds: Sequence[float] | None = None,
+) -> dict[str, Any]:
     """Return the figures of a part: `test_accuracy`, `test_loss`, `classes` and `confusion_matrix`, as JSON has them.
 
     Args:
@@ -70,11 +78,13 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str
             `subset_accuracy` (the share of images of which every answer is right), `macro_f1`, `micro_f1`, and the
             `average_precision` of each class.
         class_names: of the columns.
+        thresholds: of several labels, the probability from which on an image has each class; 0.5 without them.
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     if labels.ndim == 2:
-        return _measure_several(probabilities, labels.astype(bool), class_names)
+        least = np.asarray(_THRESHOLD if thresholds is None else thresholds, probabilities.dtype)
+        return _measure_several(probabilities, labels.astype(bool), class_names, least)
     indices = np.arange(len(class_names))
     predicted = probabilities.argmax(axis=1)
     figures = precision_recall_fscore_support(labels, predicted, labels=indices, zero_division=0)
@@ -87,10 +97,12 @@ def measure(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str
     }
 
 
-def _measure_several(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str]) -> dict[str, Any]:
+def _measure_several(
+    probabilities: np.ndarray, labels: np.ndarray, class_names: list[str], least: np.ndarray
+) -> dict[str, Any]:
     from sklearn.metrics import f1_score, precision_recall_fscore_support
 
-    predicted = probabilities >= _THRESHOLD
+    predicted = probabilities >= least
     figures = precision_recall_fscore_support(labels, predicted, average=None, zero_division=0)
     of_truth = np.where(labels, probabilities, 1 - probabilities).astype(np.float64)
     precisions = average_precisions(probabilities, labels)
@@ -145,26 +157,93 @@ def _rows(class_names: list[str], figures: Sequence[np.ndarray]) -> list[dict[st
     ]
 
 
-def evaluate_model(
-    model: Any, dataset: Dataset, preprocessing: Preprocessing, callbacks: Sequence[Any] = ()
-) -> dict[str, Any]:
-    """Return the figures of a data set's part for testing; where there is none, only that `test_split` is `None`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A part of a data set, and the probability that a model gives each class on each of its images."""
+
+    side: str  # `test`, `val`, or `data`: all images of other data
+    part: Part
+    probabilities: np.ndarray  # (N, classes)
+    class_names: list[str]  # of the columns, and of the numbers of the part's labels
+    output: dict[str, Any]  # `multi_label` and more, as a manifest has it
+
+    def measure(self) -> dict[str, Any]:
+        """Return `test_split` and what `measure` tells."""
+        thresholds = self.output.get("thresholds")
+        figures = measure(self.probabilities, self.part.labels, self.class_names, thresholds=thresholds)
+        return {"test_split": self.side, **figures}
+
+    def predictions(self) -> Predictions:
+        """Return the answers, a row an image."""
+        return predictions_of_part(self.part, self.side, self.probabilities, self.class_names, self.output)
+
+
+def answer_part(
+    model: Any,
+    part: Part,
+    side: str,
+    *,
+    class_names: list[str],
+    multi_label: bool,
+    preprocessing: Preprocessing,
+    callbacks: Sequence[Any] = (),
+) -> Answered:
+    """Let a Keras model answer every image of a part."""
     from trainkit.data._pipeline import read_pixels
     from trainkit.models._outputs import class_probabilities
 
+    pixels, text = read_pixels(part, preprocessing), f"Evaluating on the {side_in_words(side)} images"
+    output = predict_pixels(model, pixels, preprocessing, callbacks, text=text)
+    return Answered(
+        side=side,
+        part=part,
+        probabilities=class_probabilities(output),
+        class_names=class_names,
+        output={"multi_label": multi_label},
+    )
+
+
+def evaluate_model(
+    model: Any,
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    callbacks: Sequence[Any] = (),
+    *,
+    keep: Callable[[Answered], None] = lambda answered: None,
+) -> dict[str, Any]:
+    """Return the figures of a data set's part for testing; where there is none, only that `test_split` is `None`.
+
+    Args:
+        model: of Keras.
+        dataset: with the classes of the model.
+        preprocessing: makes images its input.
+        callbacks: of Keras.
+        keep: is given the answers that the figures are of.
+    """
     side = dataset.test_split
     if side is None:
         return {"test_split": None}
-    part = dataset.parts[side]
-    pixels, text = read_pixels(part, preprocessing), f"Evaluating on the {_SIDES[side]} images"
-    output = predict_pixels(model, pixels, preprocessing, callbacks, text=text)
-    return {"test_split": side, **measure(class_probabilities(output), part.labels, dataset.class_names)}
+    answered = answer_part(
+        model,
+        dataset.parts[side],
+        side,
+        class_names=dataset.class_names,
+        multi_label=dataset.multi_label,
+        preprocessing=preprocessing,
+        callbacks=callbacks,
+    )
+    keep(answered)
+    return answered.measure()
 
 
-def _evaluate_run(run: Run) -> dict[str, Any]:
-    """Return the figures of a run's best weights."""
-    from trainkit.models._outputs import check_outputs, load_keras_model
+def answer_run(run: Run) -> Answered:
+    """Let a run's best weights answer its images for testing.
 
+    Raises:
+        RunError: it is unfinished or damaged.
+        DataError: the data is not where it was, or has no test or validation part.
+    """
+    run.check_usable()
     dataset = run.load_data()
     if dataset.test_split is None:
         raise DataError(
@@ -177,9 +256,18 @@ def _evaluate_run(run: Run) -> dict[str, Any]:
             "looked at may be some that it has learned by heart.",
             run.name,
         )
+    return answer_as_run(run, dataset.parts[dataset.test_split], dataset.test_split, multi_label=dataset.multi_label)
+
+
+def answer_as_run(run: Run, part: Part, side: str, *, multi_label: bool) -> Answered:
+    """Let a run's best weights answer images, whose labels are the numbers of its classes."""
+    from trainkit.models._outputs import check_outputs, load_keras_model
+
     model = load_keras_model(run.model_path)
     check_outputs(model, run.class_names)
-    return evaluate_model(model, dataset, run.preprocessing)
+    return answer_part(
+        model, part, side, class_names=run.class_names, multi_label=multi_label, preprocessing=run.preprocessing
+    )
 
 
 def evaluate(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS) -> dict[str, Any]:
@@ -197,7 +285,4 @@ def evaluate(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS) ->
         RunError: there is no such run, or it is unfinished or damaged.
         DataError: the data is not where it was, or has no test or validation part.
     """
-    found = find_run(run, Path(experiments))
-    found.check_usable()
-
-    return _evaluate_run(found)
+    return answer_run(find_run(run, Path(experiments))).measure()

@@ -22,7 +22,7 @@ _MOST_POINTS = 400  # of a curve; a line is no finer on the screen
 def figures_html(title: str, figures: Mapping[str, object]) -> str:
     """Return a heading and a table of two columns; what is `None` is left out."""
     rows = [(name, value) for name, value in figures.items() if value is not None]
-    lines = "".join(_row_html("td", (name, _text_of(value)), ("left", "left")) for name, value in rows)
+    lines = "".join(_row_html("td", (harmless(name), _text_of(value)), ("left", "left")) for name, value in rows)
     return f"{heading_html(title)}<table><tbody>{lines}</tbody></table>"
 
 

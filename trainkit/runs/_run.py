@@ -23,6 +23,7 @@ from trainkit.errors import DataError, RunError, TrainkitError, UsageError, unkn
 from trainkit.files import building, cannot_write, make_folder, sha256_of, write_json
 from trainkit.preprocessing import PREPROCESSING_FILE, Preprocessing, load_preprocessing, save_preprocessing
 from trainkit.runs._documents import MAX_BYTES, parse_environment, parse_metrics, parse_result
+from trainkit.runs._figures import ALSO_CHOSE, accuracy_interval, interval_in_words, side_in_words
 from trainkit.runs._notebook import curves_html, figures_html
 from trainkit.runs._settings import Config, build_config, read_config
 
@@ -51,12 +52,17 @@ class Run:
         row = _row_of(self)
         network = f"{row['model']} on {Path(row['data']).name}, " if row["model"] else ""
         accuracy = row["test_accuracy"]
-        figures = "" if accuracy is None else f", {row['test_split']} accuracy {accuracy:.3f}"
+        figures = "" if accuracy is None else f", {side_in_words(row['test_split'])} accuracy {accuracy:.3f}"
         return harmless(f"Run({self.name}: {network}{row['status']}{figures})")
 
     def _repr_html_(self) -> str:
         row = _row_of(self)
-        figures = {name.replace("_", " "): row[name] for name in _SHOWN}
+        accuracy = f"{side_in_words(row['test_split'])} accuracy"
+        figures = {name: row[name] for name in _SHOWN} | {accuracy: row["test_accuracy"], "seconds": row["seconds"]}
+        if row["test_accuracy"] is not None and (interval := accuracy_interval(self.result)):
+            figures["95% interval"] = interval_in_words(interval)
+        if row["test_split"] == "val":
+            figures["measured on"] = ALSO_CHOSE
         return figures_html(f"Run {self.name}", figures) + _curves_html(self)
 
     @property
@@ -254,7 +260,7 @@ class Run:
         return row
 
 
-_SHOWN = ("model", "data", "status", "epochs", "test_accuracy", "test_split", "seconds")
+_SHOWN = ("model", "data", "status", "epochs")
 _SIDES = {"training": "", "validation": "val_"}  # by what a curve is called, the beginning of its column
 
 
@@ -289,6 +295,7 @@ _EMPTY_RESULT: dict[str, Any] = {
     "test_loss": None,
     "classes": [],
     "confusion_matrix": [],
+    "test_images": None,
     "keras_sha256": None,
 }
 

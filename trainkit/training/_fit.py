@@ -21,7 +21,8 @@ from trainkit.files import check_writable, remove_leftovers, sha256_of
 from trainkit.models._calling import calling
 from trainkit.models._outputs import load_best_weights
 from trainkit.reports import draw_confusion_matrix, draw_curves, write_report
-from trainkit.runs._evaluation import evaluate_model
+from trainkit.runs._answers import keep_answers
+from trainkit.runs._evaluation import Answered, evaluate_model
 from trainkit.runs._run import Run, create_run
 from trainkit.runs._settings import MODEL_SUFFIX, Config
 from trainkit.training._averaging import AveragedValidation
@@ -195,8 +196,15 @@ def _fit_and_measure(job: _Job) -> Literal["finished", "interrupted"]:
 
 
 def _measure(job: _Job) -> dict[str, Any]:
-    prepared = job.prepared
-    return evaluate_model(prepared.model, prepared.dataset, prepared.preprocessing, callbacks=[job.interruption])
+    prepared, kept = job.prepared, {}
+
+    def keep(answered: Answered) -> None:
+        kept["test_images"] = keep_answers(job.run, answered)
+
+    figures = evaluate_model(
+        prepared.model, prepared.dataset, prepared.preprocessing, callbacks=[job.interruption], keep=keep
+    )
+    return {**figures, **kept}
 
 
 def _train_phases(job: _Job) -> None:

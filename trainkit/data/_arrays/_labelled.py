@@ -20,7 +20,7 @@ from trainkit.data._cores import all_cores
 from trainkit.data._dataset import Dataset, PackedPixels, Part, Pixels, to_images
 from trainkit.data._split import choose_sides, natural_side, shares_of
 from trainkit.data._tables._sheets import naming
-from trainkit.deploy.python._values import MAX_SIDE
+from trainkit.deploy.python._values import MAX_CLASSES, MAX_SIDE
 from trainkit.errors import DataError
 
 Pair = tuple[Any, Any]
@@ -61,7 +61,7 @@ def load_arrays(arrays: Arrays, *, validation: float = 0.1, class_names: Sequenc
     Raises:
         DataError: they are no images, or no classes.
     """
-    return load_given(_named(arrays), class_names, validation=validation)
+    return load_given(name_arrays(arrays), class_names, validation=validation)
 
 
 def load_given(given: Given, class_names: Sequence[str] | None, *, validation: float) -> Dataset:
@@ -70,7 +70,7 @@ def load_given(given: Given, class_names: Sequence[str] | None, *, validation: f
     Raises:
         DataError: they are no images, or no classes.
     """
-    names = None if class_names is None else _texts(np.asarray(class_names))
+    names = None if class_names is None else to_class_names(np.asarray(class_names))
     return _build(label_arrays(given, names), validation=validation, name="arrays", path=None)
 
 
@@ -80,7 +80,7 @@ def save_arrays(arrays: Arrays, path: Path, class_names: Sequence[str] | None = 
     Raises:
         DataError: they are no images.
     """
-    save_given(_named(arrays), path, class_names)
+    save_given(name_arrays(arrays), path, class_names)
 
 
 def save_given(given: Given, path: Path, class_names: Sequence[str] | None = None) -> None:
@@ -105,8 +105,12 @@ def load_npz(path: Path, *, validation: float = 0.1) -> Dataset:
     return _build(read_arrays(path), validation=validation, name=path.stem, path=path)
 
 
-def read_arrays(path: Path) -> LabelledArrays:
+def read_arrays(path: Path, *, trained: bool = True) -> LabelledArrays:
     """Read the arrays of an `.npz` file; sides that are not in it are not chosen yet.
+
+    Args:
+        path: the file.
+        trained: as for `label_arrays`.
 
     Raises:
         DataError: it is missing, damaged, holds something else, or is larger than the memory.
@@ -120,7 +124,7 @@ def read_arrays(path: Path) -> LabelledArrays:
     for key in [key for key in given if key.endswith(SHAPES)]:
         of_images = key.removesuffix(SHAPES)
         given[of_images] = (of_images, _unpack(path, given.get(of_images), given.pop(key)[1]))
-    arrays = label_arrays(given, None if names is None else _texts(names[1]))
+    arrays = label_arrays(given, None if names is None else to_class_names(names[1]), trained=trained)
     if others:
         arrays.warnings.append(f"{path} has arrays that are not read: {naming(others)}.")
     return arrays
@@ -145,7 +149,12 @@ def _unpack(path: Path, values: tuple[str, Any] | None, shapes: np.ndarray) -> P
     return PackedPixels.of(flat, shapes)
 
 
-def _named(arrays: Arrays) -> dict[str, tuple[str, Any]]:
+def name_arrays(arrays: Arrays) -> dict[str, tuple[str, Any]]:
+    """Give arrays our names: `x`, `y`, `x_val`, ...
+
+    Raises:
+        DataError: they do not come in pairs.
+    """
     pairs = arrays if isinstance(arrays, tuple) and all(isinstance(part, tuple) for part in arrays) else (arrays,)
     if len(pairs) not in _SIDES_OF_PAIRS or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
         raise DataError(
@@ -160,8 +169,13 @@ def _named(arrays: Arrays) -> dict[str, tuple[str, Any]]:
     }
 
 
-def label_arrays(given: Given, class_names: list[str] | None) -> LabelledArrays:
+def label_arrays(given: Given, class_names: list[str] | None, *, trained: bool = True) -> LabelledArrays:
     """Bring arrays into one form.
+
+    Args:
+        given: the arrays by our names.
+        class_names: of the classes, where they have any.
+        trained: whether something is to be trained on them: every class then has an image.
 
     Raises:
         DataError: they are no images, no classes, or do not go together.
@@ -184,10 +198,12 @@ def label_arrays(given: Given, class_names: list[str] | None) -> LabelledArrays:
     names = {side: given[f"y{_SUFFIXES[side]}"][0] for side in labels}
     multi_label, labels = _in_one_form(labels, names)
     if class_names is None:
-        class_names = _numbers(labels["train"], names["train"])
-    else:
+        class_names = _numbers(labels["train"], names["train"], trained=trained)
+    elif trained:
         _check_count_of_names(class_names, labels, names)
-    _check_classes(labels, class_names, names)
+    _check_count_of_classes(labels, class_names, names)
+    if trained:
+        _check_classes(labels, class_names, names)
     return LabelledArrays(
         names={side: given[f"x{_SUFFIXES[side]}"][0] for side in images},
         images=images,
@@ -347,10 +363,11 @@ def _count_classes(labels: np.ndarray) -> int:
     return labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
 
 
-def _numbers(labels: np.ndarray, name: str) -> list[str]:
+def _numbers(labels: np.ndarray, name: str, *, trained: bool) -> list[str]:
     """Return the names of classes that have none: their numbers."""
     count = _count_classes(labels)
-    if count > len(labels):  # before there are so many names: one label may be 2147483646
+    most = len(labels) if trained else MAX_CLASSES
+    if count > most:  # before there are so many names: one label may be 2147483646
         raise DataError(
             f"`{name}` has {len(np.unique(labels))} different numbers, up to {count - 1}, and {len(labels)} images: "
             f"numbers of classes go from 0 without a gap. {_number_anew(name)}"
@@ -382,13 +399,19 @@ def _check_count_of_names(
         )
 
 
+def _check_count_of_classes(
+    labels: Mapping[str, np.ndarray], class_names: Sequence[str], names: Mapping[str, str]
+) -> None:
+    count = len(class_names)
+    for side, of_side in labels.items():
+        if _count_classes(of_side) > count or (of_side.ndim == 2 and of_side.shape[1] != count):
+            raise DataError(f"`{names[side]}` has {_count_classes(of_side)} classes. Expected {count}.")
+
+
 def _check_classes(labels: Mapping[str, np.ndarray], class_names: Sequence[str], names: Mapping[str, str]) -> None:
     count = len(class_names)
     if count < 2:
         raise DataError(f"Only one class. Expected at least two numbers of classes in `{names['train']}`.")
-    for side, of_side in labels.items():
-        if _count_classes(of_side) > count or (of_side.ndim == 2 and of_side.shape[1] != count):
-            raise DataError(f"`{names[side]}` has {_count_classes(of_side)} classes. Expected {count}.")
     train = labels["train"]
     present = np.flatnonzero(train.any(axis=0)) if train.ndim == 2 else np.unique(train)
     if len(present) < count:
@@ -425,7 +448,12 @@ def _hash(pixels: Pixels) -> list[str]:
         return [one for block in pool.map(of_block, range(0, len(pixels), _BLOCK)) for one in block]
 
 
-def _texts(names: np.ndarray) -> list[str]:
+def to_class_names(names: np.ndarray) -> list[str]:
+    """Return the names of classes as texts.
+
+    Raises:
+        DataError: they are none, or not different ones.
+    """
     if names.ndim != 1 or names.dtype.kind != "U":
         raise DataError(f"`class_names` must be a list of texts. Received: {names.dtype} {names.shape}")
     texts = [str(name) for name in names]

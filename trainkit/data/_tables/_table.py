@@ -100,10 +100,25 @@ def read_files(path: Path, reading: Reading = AS_NAMED) -> tuple[list[LabelledFi
     return files, warnings
 
 
-def _read(path: Path, reading: Reading) -> tuple[list[LabelledFile], bool, list[str]]:
+def read_whole_table(path: Path, reading: Reading = AS_NAMED) -> tuple[list[LabelledFile], bool, list[str]]:
+    """Read a table of images that nothing is to be trained on: of few of them, or of a single class.
+
+    Returns:
+        Every usable image, whether one may have several labels, and what there is to say.
+
+    Raises:
+        DataError: it is no table, labels are missing or contradict, or images are missing.
+    """
+    files, several, warnings = _read(path, reading, trained=False)
+    return _usable(path, files, warnings), several, warnings
+
+
+def _read(path: Path, reading: Reading, *, trained: bool = True) -> tuple[list[LabelledFile], bool, list[str]]:
     rows, several, warnings = _parse(path, reading)
     rows = _without_repeated(path, rows, warnings)
     _check_labels(path, rows, several=several)
+    if trained:
+        _check_names_of_classes(path, rows, several=several)
     looked_at = inspect_files([row.path for row in rows])
     files = [LabelledFile(file, row.labels, row.side) for row, file in zip(rows, looked_at, strict=True)]
     return files, several, warnings
@@ -158,6 +173,9 @@ def _check_labels(path: Path, rows: Sequence[_Row], *, several: bool) -> None:
             f"{path} has images without a label: lines {naming(unlabelled)}. Expected one each: only where other "
             "images have several, one may have none."
         )
+
+
+def _check_names_of_classes(path: Path, rows: Sequence[_Row], *, several: bool) -> None:
     names = _labels_of(rows)
     if len(names) > max(len(rows) / 2, 5) and not several:
         raise DataError(
