@@ -7,7 +7,7 @@
 // { id, refusal }.
 "use strict";
 
-importScripts("schema.js", "graph.js", "manifest.js", "network.js", "pictures.js"); // they share one scope with this file
+importScripts("schema.js", "graph.js", "manifest.js", "network.js", "pictures.js", "occlusion.js"); // they share one scope with this file
 
 /** Open the bundle, in the order of classify.py. Return what the page shows of it. */
 async function open(_, progress) {
@@ -123,7 +123,7 @@ function describe({ labels, inputs, originals, sameOriginals, difference }, coun
   );
 }
 
-const TASKS = { open, classify, selftest };
+const TASKS = { open, classify, selftest, explain, stop };
 
 self.onmessage = async ({ data: { id, task, value } }) => {
   const progress = (text, cases) => self.postMessage({ id, progress: text, cases });
