@@ -302,6 +302,27 @@ def test_digits_get_the_answer_of_python(
     drop_choose_paste(page, bundle, tmp_path, [cv2.imread(str(bundle / "selftest" / f"{n}.png")) for n in (1, 2, 3)])
 
 
+def test_why_lays_heat_over_the_picture_and_takes_it_away(
+    page: Page, site: Site, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    picture = save(tmp_path / "photo.png", draw_photo(7, COLORS_BGR["blue"]))
+    page.open(site.url(site.add(tiny_bundle, "5.0.0")))
+    page.choose(picture)
+    page.answer(picture.name)
+    before = page.seen()
+    page.run("document.getElementById('why').click()")
+    page.wait(lambda: page.text("why") == "Take the heat away")
+    assert page.alert() == ""
+    seen = page.seen()
+    assert not np.array_equal(seen, before)
+    heat = (seen.max(axis=2).astype(int) - seen.min(axis=2)).astype(np.float32)  # the picture itself is grey
+    expected = trainkit.explain(tiny_bundle, before).map
+    assert np.corrcoef(heat.ravel(), np.sqrt(np.maximum(expected, 0)).ravel())[0, 1] > 0.7
+    page.run("document.getElementById('why').click()")
+    assert page.text("why") == "Why?"
+    assert np.array_equal(page.seen(), before)
+
+
 @pytest.mark.slow
 def test_two_classes_with_hostile_names_and_padding(page: Page, site: Site, two_classes: Path, tmp_path: Path) -> None:
     page.open(site.url(site.add(two_classes)))
@@ -667,7 +688,8 @@ def test_other_script_than_opencv_is_a_sentence(page: Page, site: Site, tiny_bun
 
 
 @pytest.mark.parametrize(
-    "script", ["worker.js", "brightness.js", "schema.js", "graph.js", "manifest.js", "network.js", "pictures.js"]
+    "script",
+    ["worker.js", "brightness.js", "schema.js", "graph.js", "manifest.js", "network.js", "pictures.js", "occlusion.js"],
 )
 def test_missing_script_is_a_sentence(page: Page, site: Site, tiny_bundle: Path, script: str) -> None:
     name = site.add(tiny_bundle, None)

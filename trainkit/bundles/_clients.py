@@ -30,6 +30,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     ),
     "web": (
         *("web/index.html", "web/style.css", "web/page.js", "web/worker.js", "web/manifest.js", "web/network.js"),
+        *("web/occlusion.js", "web/why.js"),
         *("web/pictures.js", "web/package.json", "web/schema.js", "web/graph.js"),
         "web/brightness.js",
     ),

@@ -7,7 +7,7 @@
 // { id, refusal }.
 "use strict";
 
-importScripts("schema.js", "graph.js", "brightness.js", "manifest.js", "network.js", "pictures.js"); // they share one scope with this file
+importScripts("schema.js", "graph.js", "brightness.js", "manifest.js", "network.js", "pictures.js", "occlusion.js"); // one scope
 
 const NONE_OF_THESE = "none of these"; // where the network is less sure than the manifest asks for
 
@@ -135,7 +135,7 @@ function describe({ labels, inputs, originals, sameOriginals, difference }, coun
   );
 }
 
-const TASKS = { open, classify, selftest };
+const TASKS = { open, classify, selftest, explain, stop };
 
 self.onmessage = async ({ data: { id, task, value } }) => {
   const progress = (text, cases) => self.postMessage({ id, progress: text, cases });
