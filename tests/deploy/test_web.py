@@ -452,7 +452,7 @@ def test_picture_of_the_selftest_is_classified_by_keyboard(page: Page, site: Sit
 @pytest.mark.parametrize("width", [360, 1400])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_page_fits_and_follows_the_theme(page: Page, site: Site, tiny_bundle: Path, width: int, theme: str) -> None:
-    name = next(site.folder.iterdir()).name
+    name = site.add(tiny_bundle)
     metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     scheme = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
     page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
@@ -711,7 +711,7 @@ def test_page_itself_holds_no_opencv(page: Page, site: Site, tiny_bundle: Path) 
     assert page.state() == "agreed", page.text("line") + page.alert()
     assert page.run("return [typeof cv, typeof network, typeof importScripts]") == ["undefined"] * 3
     scripts = page.run("return [...document.scripts].map((script) => script.getAttribute('src'))")
-    assert scripts == ["page.js"]
+    assert scripts == ["page.js", "why.js"]
 
 
 def test_opened_as_a_file_is_a_sentence(page: Page, site: Site, tiny_bundle: Path) -> None:

@@ -70,15 +70,19 @@ HEADS = {
 @pytest.mark.parametrize("method", ["grad-cam", "hirescam"])
 def test_a_map_is_what_its_formula_says(street_image: np.ndarray, head: str, method: str) -> None:
     """Beside Keras' own gradient of the dense layer's logits by what goes into the pooling."""
+    keras.utils.set_random_seed(0)  # of some weights a Grad-CAM is 0 everywhere
     model = nested(HEADS[head]())
     network = network_of(model)
     blob = network.to_blob(street_image)
+    biggest = []
     for index in (0, 1):
         cells = formula(model, blob, index, method)
         _, places = feature_map_of(network)
         expected = places.to_input(cells, *SHAPE[:2])
         found = activation_mapper(network, method)(blob, index)  # type: ignore[arg-type]
-        assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+        assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+        biggest.append(np.abs(expected).max())
+    assert max(biggest) > 0
 
 
 def formula(model: Any, blob: np.ndarray, index: int, method: str) -> np.ndarray:

@@ -43,6 +43,7 @@ def test_run_holds_everything(trained_run) -> None:  # type: ignore[no-untyped-d
         "model.keras",
         "state",
         "result.json",
+        "predictions.csv",
         "curves.png",
         "confusion_matrix.png",
         "report.html",
