@@ -44,7 +44,7 @@ NO_ONEDNN := tests/test_backend.py tests/exporting tests/bundles/test_check.py t
 test-no-onednn: $(VENV)/installed ## the exporter's tests once more, as on a CPU for which TensorFlow has no oneDNN
 	TF_ENABLE_ONEDNN_OPTS=0 $(TESTS) -m "not slow and not timing" $(NO_ONEDNN)
 
-test-slow: $(VENV)/installed ## the slow ones: every network is trained
+test-slow: $(VENV)/installed ## the slow ones: every network is trained, every example of the manual run
 	$(TESTS) -m "slow and not timing"
 
 test-timing: $(VENV)/installed ## those that a clock decides, one at a time: on an idle machine

@@ -37,7 +37,12 @@ NETWORKS = {
     "vgg16": ((32, 48, 3), {"weights": "none", "dense": 16, "dropout": 0.5}),
     "mobilenet": ((64, 64, 3), {"weights": "none", "alpha": 0.25, "dropout": 0.2}),
 }
-CASES = [(name, classes) for name in NETWORKS for classes in (2, 5) if (name, classes) != ("vgg16", 2)]  # it is large
+CASES = [
+    pytest.param(name, classes, marks=[pytest.mark.slow] if name == "vgg16" else [])
+    for name in NETWORKS
+    for classes in (2, 5)
+    if (name, classes) != ("vgg16", 2)  # it is large
+]
 ENGINES = ["classic", "new", "auto"] if hasattr(cv2.dnn, "ENGINE_CLASSIC") else ["auto"]
 GAIN = (0.8, 1.1, 1.3)
 

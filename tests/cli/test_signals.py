@@ -33,6 +33,7 @@ def wait_until(happened: Callable[[], object], process: subprocess.Popen[str]) -
     assert process.poll() is None, process.communicate()
 
 
+@pytest.mark.slow
 def test_sigterm_ends_training_within_the_batch_and_it_goes_on_bit_for_bit(tmp_path: Path) -> None:
     process = start("train", "digits", *SETTINGS, "--json", cwd=tmp_path)
     wait_until(lambda: list(tmp_path.glob("experiments/*-long/metrics.csv")), process)

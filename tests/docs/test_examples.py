@@ -22,6 +22,8 @@ from tables import codes, rows_of
 import trainkit
 from trainkit.runs._run import _EMPTY_RESULT
 
+pytestmark = pytest.mark.slow  # the manual's commands take minutes
+
 PAGES = examples.pages()
 # Their examples need weights or photographs that are not here; their own tests compare what they print.
 NEED_DOWNLOADS = {"classify", "faces"}
