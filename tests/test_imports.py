@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +55,24 @@ def test_import_needs_no_tensorflow(module: str) -> None:
 def test_predict_and_detect_need_no_tensorflow() -> None:
     code = "import trainkit; trainkit.predict, trainkit.detect, trainkit.Classifier, trainkit.Run, trainkit.Bundle"
     assert not modules_after(code) & {"tensorflow", "keras", "mtcnn"}
+
+
+@pytest.mark.parametrize("name", ["bad.weights.h5", "bad.keras"])
+def test_hostile_weights_are_refused_before_tensorflow_is_loaded(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", "{}")
+            archive.writestr("../else", "")
+    else:
+        path.write_bytes(b"no weights")
+    code = (
+        "from trainkit.models._layers import check_weights_file\nfrom trainkit.errors import WeightsError\n"
+        f"try:\n    check_weights_file({str(path)!r})\nexcept WeightsError:\n    import colorsys"
+    )
+    loaded = modules_after(code)
+    assert "colorsys" in loaded  # it was refused
+    assert not loaded & {"tensorflow", "keras", "mtcnn"}
 
 
 def test_import_of_the_command_needs_no_opencv() -> None:

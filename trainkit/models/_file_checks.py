@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,14 +12,12 @@ from typing import Any
 
 from trainkit.backend import keras
 from trainkit.errors import ModelError
+from trainkit.models._archive_checks import MAX_CONFIG_BYTES, UnsafeModelError
 from trainkit.models._bounds import MAX_LAYERS
-from trainkit.models._hdf5_checks import WEIGHTS_MEMBER, check_stored_weights, may_grow_to
 from trainkit.models._keras2._operations import OPERATIONS, name_of_operation
 
 log = logging.getLogger("trainkit")
 
-_MEMBERS = ("metadata.json", "config.json", WEIGHTS_MEMBER)
-_MAX_CONFIG_BYTES = 2**24  # NASNetLarge's has a tenth of it
 _MAX_OBJECTS = 100_000  # that a config builds: a layer with its initializers is about five
 _CODE = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "ModuleWrapper")
 # What `keras.ops` puts between layers: all of these modules' operations, of `core` those that take no function.
@@ -38,10 +35,6 @@ _LAYERS_OF_NETWORKS = (
 _PLAIN_DATA = ("__keras_tensor__", "__tensor__", "__numpy__", "__tuple__", "__bytes__", "__slice__", "__ellipsis__")
 
 
-class UnsafeModelError(ModelError):
-    """A model's file would run code, which `unsafe` would let it."""
-
-
 @contextmanager
 def offering_unsafe() -> Iterator[None]:
     """Name the option `--unsafe` to who could not load a file without it."""
@@ -53,19 +46,6 @@ def offering_unsafe() -> Iterator[None]:
         ) from error
 
 
-def check_archive(path: Path, unsafe: bool = False) -> None:
-    """Raise unless a `.keras` archive has the members that Keras writes, and weights that lie in it.
-
-    What its config builds is looked at by `check_config`.
-
-    Raises:
-        ModelError: names the member, or the weights.
-    """
-    with zipfile.ZipFile(path) as archive:
-        check_members(path, archive.infolist(), unsafe)
-        check_stored_weights(path, archive)
-
-
 def read_config_text(path: Path, text: str | bytes) -> Any:
     """Return a model's config from its JSON.
 
@@ -73,35 +53,9 @@ def read_config_text(path: Path, text: str | bytes) -> Any:
         ModelError: it is longer than any model needs.
         ValueError, RecursionError: it is no JSON.
     """
-    if len(text) > _MAX_CONFIG_BYTES:
+    if len(text) > MAX_CONFIG_BYTES:
         raise ModelError(f"{path} has {len(text)} bytes of config, more than any model needs: not safe to load.")
     return json.loads(text)
-
-
-def check_members(path: Path, members: list[zipfile.ZipInfo], unsafe: bool) -> None:
-    """Raise unless a `.keras` archive has the members that Keras writes, of possible sizes.
-
-    Raises:
-        ModelError: names the member.
-    """
-    names = [member.filename for member in members]
-    for member in members:
-        name, whole = member.filename, member.file_size
-        if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name) or ":" in name:
-            raise ModelError(f"{path} has the member {name!r}, which points out of the file: it is not safe to load.")
-        if names.count(name) > 1:
-            raise ModelError(f"{path} has the member {name!r} twice: it is not safe to load.")
-        if name.endswith(".json") and whole > _MAX_CONFIG_BYTES:
-            raise ModelError(f"{path} has {whole} bytes in {name!r}, more than any model needs: not safe to load.")
-        if whole > may_grow_to(member.compress_size):
-            raise ModelError(
-                f"{path} has the member {name!r}, which would grow from {member.compress_size} to {whole} bytes: it is "
-                "not safe to load."
-            )
-        if name not in _MEMBERS and not name.endswith("/") and not unsafe:
-            raise UnsafeModelError(f"{path} has the member {name!r}. Expected {', '.join(_MEMBERS)} only.")
-    if "config.json" not in names:
-        raise ModelError(f"{path} has no config.json, so it is no .keras file. Save the whole model with model.save().")
 
 
 def check_config(path: Path, config: dict[str, Any], unsafe: bool) -> None:

@@ -44,7 +44,7 @@ def check_weights_file(weights: str) -> Path:
 
 def _check_contents(path: Path) -> None:
     """Look at a file in the form that Keras takes its suffix for."""
-    from trainkit.models._file_checks import check_archive
+    from trainkit.models._archive_checks import check_archive
     from trainkit.models._hdf5_checks import open_hdf5
 
     try:

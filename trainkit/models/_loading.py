@@ -22,9 +22,10 @@ from trainkit.backend import keras
 from trainkit.errors import ModelError, OutputError
 from trainkit.files import scratch_folder
 from trainkit.models._adapting import as_classifier, is_of_keras, output_names, takes_whole_levels
+from trainkit.models._archive_checks import check_archive
 from trainkit.models._bounds import bounding_weights
 from trainkit.models._calling import LAMBDA_ADVICE, cause_of
-from trainkit.models._file_checks import as_plain_model, check_archive, check_config, read_config_text
+from trainkit.models._file_checks import as_plain_model, check_config, read_config_text
 from trainkit.models._hdf5_checks import open_hdf5
 from trainkit.models._keras2._loading import is_keras_2, load_keras_2_archive, load_keras_2_hdf5
 from trainkit.models._lambdas import lending_names

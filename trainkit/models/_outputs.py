@@ -32,7 +32,7 @@ def load_best_weights(model: Any, path: Path) -> None:
     Raises:
         RunError: it is missing, damaged or not safe.
     """
-    from trainkit.models._file_checks import check_archive
+    from trainkit.models._archive_checks import check_archive
 
     with _naming(path), doing("Loading the best weights"):
         check_archive(path)
