@@ -16,6 +16,7 @@ from trainkit.bundles._find import EXPORTED, find_manifest
 from trainkit.bundles._folder import Bundle
 from trainkit.data._dataset import Dataset, Part
 from trainkit.data._reading import AS_NAMED, Reading
+from trainkit.data._tables._sheets import naming
 from trainkit.data._whole import WHOLE, load_whole
 from trainkit.deploy.python._classifier import Classifier
 from trainkit.deploy.python._manifest import read_manifest
@@ -231,5 +232,4 @@ def _are_numbers(names: Sequence[str]) -> bool:
 
 
 def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(f"`{name}`" for name in names[:_NAMED]) + more
+    return naming((f"`{name}`" for name in names), most=_NAMED)

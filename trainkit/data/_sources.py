@@ -19,6 +19,7 @@ from trainkit.data._folders._listing import inspect_folder, read_class_folders
 from trainkit.data._inspection import ImageFile
 from trainkit.data._kinds import ARRAYS, kind_of
 from trainkit.data._reading import AS_NAMED, Reading, check_applies
+from trainkit.data._repeats._duplicates import LabelledFile
 from trainkit.data._tables._table import SUFFIXES, read_table
 from trainkit.errors import DataError
 from trainkit.preprocessing import Color
@@ -134,7 +135,7 @@ def load_images(data: str) -> Part:
         dataset = load_dataset(data)
         return dataset.parts[dataset.test_split or "train"]
     files = inspect_folder(Path(data))
-    return Part(_file_images(files), np.zeros(len(files), np.int64))
+    return Part(file_images(files), np.zeros(len(files), np.int64))
 
 
 def _has_sides(folder: Path) -> bool:
@@ -204,7 +205,8 @@ def _hold_out(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]
     return np.sort(rest), np.sort(held_out)
 
 
-def _file_images(files: Sequence[ImageFile]) -> FileImages:
+def file_images(files: Sequence[ImageFile]) -> FileImages:
+    """Return images that lie in files which were looked at."""
     return FileImages([file.path for file in files], [file.sha256 for file in files])
 
 
@@ -215,23 +217,32 @@ def _from_folder(folder: Path, validation: float, reading: Reading) -> Dataset:
         if side in found.sides:
             files = found.sides[side]
             labels = np.array([label for _, label in files], np.int64)
-            parts[side] = Part(_file_images([file for file, _ in files]), labels)
+            parts[side] = Part(file_images([file for file, _ in files]), labels)
     name = Path(os.path.realpath(folder)).name
     return Dataset(name=name, class_names=found.class_names, parts=parts, warnings=found.warnings)
 
 
+def part_of_table(files: Sequence[LabelledFile], class_names: Sequence[str], *, multi_label: bool) -> Part:
+    """Return images of a table with the numbers of their classes: int64 `(N,)`.
+
+    With `multi_label` the labels are float32 `(N, classes)`, 1 where an image has the class and else 0.
+    """
+    number_of = {name: number for number, name in enumerate(class_names)}
+    if multi_label:
+        labels = np.zeros((len(files), len(class_names)), np.float32)
+        for row, labelled in zip(labels, files, strict=True):
+            row[[number_of[name] for name in labelled.labels]] = 1
+    else:
+        labels = np.array([number_of[labelled.labels[0]] for labelled in files], np.int64)
+    return Part(file_images([labelled.file for labelled in files]), labels)
+
+
 def _from_table(path: Path, validation: float, reading: Reading) -> Dataset:
     table = read_table(path, validation=validation, reading=reading)
-    number_of = {name: number for number, name in enumerate(table.class_names)}
-    parts: dict[str, Part] = {}
-    for side, files in table.sides.items():
-        if table.multi_label:
-            labels = np.zeros((len(files), len(number_of)), np.float32)
-            for row, labelled in zip(labels, files, strict=True):
-                row[[number_of[name] for name in labelled.labels]] = 1
-        else:
-            labels = np.array([number_of[labelled.labels[0]] for labelled in files], np.int64)
-        parts[side] = Part(_file_images([labelled.file for labelled in files]), labels)
+    parts = {
+        side: part_of_table(files, table.class_names, multi_label=table.multi_label)
+        for side, files in table.sides.items()
+    }
     return Dataset(
         name=path.stem,
         class_names=table.class_names,

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from trainkit.data._arrays._labelled import LabelledArrays, label_arrays, name_arrays, read_arrays, to_class_names
-from trainkit.data._dataset import ArrayImages, ChosenImages, Dataset, FileImages, Images, Part, to_images
+from trainkit.data._dataset import ArrayImages, ChosenImages, Dataset, Images, Part, to_images
 from trainkit.data._folders._listing import check_names, inspect_listing, list_folder
 from trainkit.data._inspection import ImageFile
 from trainkit.data._kinds import kind_of
 from trainkit.data._python_data._reading import TAKEN, gather, is_stream, is_table, write_table
 from trainkit.data._reading import AS_NAMED, Reading, check_applies
-from trainkit.data._sources import SOURCES, load_dataset
+from trainkit.data._sources import SOURCES, file_images, load_dataset, part_of_table
 from trainkit.data._tables._table import read_whole_table
 from trainkit.errors import DataError, UsageError
 
@@ -101,7 +101,7 @@ def _from_folder(folder: Path, reading: Reading) -> Dataset:
         warnings.append(left_out)
     number_of = {name: number for number, name in enumerate(class_names)}
     numbers = np.array([number_of[labels[number]] for number in usable], np.int64)
-    images_of = _file_images([files[number] for number in usable])
+    images_of = file_images([files[number] for number in usable])
     return Dataset(
         name=folder.name, class_names=class_names, parts={WHOLE: Part(images_of, numbers)}, warnings=warnings
     )
@@ -121,21 +121,10 @@ def _describe_problems(folder: Path, files: Sequence[ImageFile]) -> str:
     return f"Left out {len(bad)} of {len(files)} files in {folder}: {named}" if bad else ""
 
 
-def _file_images(files: Sequence[ImageFile]) -> FileImages:
-    return FileImages([file.path for file in files], [file.sha256 for file in files])
-
-
 def _from_table(path: Path, reading: Reading) -> Dataset:
     files, several, warnings = read_whole_table(path, reading)
     class_names = sorted({name for file in files for name in file.labels})
-    number_of = {name: number for number, name in enumerate(class_names)}
-    if several:
-        labels = np.zeros((len(files), len(class_names)), np.float32)
-        for row, file in zip(labels, files, strict=True):
-            row[[number_of[name] for name in file.labels]] = 1
-    else:
-        labels = np.array([number_of[file.labels[0]] for file in files], np.int64)
-    part = Part(_file_images([file.file for file in files]), labels)
+    part = part_of_table(files, class_names, multi_label=several)
     return Dataset(name=path.stem, class_names=class_names, parts={WHOLE: part}, warnings=warnings, multi_label=several)
 
 
