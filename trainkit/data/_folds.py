@@ -16,9 +16,9 @@ _NAMED = 5  # of many, in a sentence
 def assign_folds(keys: Sequence[str], labels: Sequence[Sequence[str]], folds: int) -> np.ndarray:
     """Put every picture into a fold, each class spread over all of them as evenly as its groups allow.
 
-    The largest groups come first, and each goes where the fewest pictures of its classes are, rare classes counting
-    most (after Sechidis et al. 2011, "On the Stratification of Multi-label Data", for groups of pictures). It follows
-    from the pictures alone, whatever their order.
+    The groups with the most labels come first, and each goes where the fewest pictures of its classes are, rare classes
+    counting most (after Sechidis et al. 2011, "On the Stratification of Multi-label Data", for groups of pictures). It
+    follows from the pictures alone, whatever their order.
 
     Args:
         keys: of each picture; equal ones stay in one fold.
@@ -41,7 +41,11 @@ def assign_folds(keys: Sequence[str], labels: Sequence[Sequence[str]], folds: in
     for of_image in labels:
         totals[[number_of[name] for name in of_image]] += 1
     filled, sizes, chosen = np.zeros((folds, len(names))), np.zeros(folds), np.zeros(len(keys), np.int64)
-    for key in sorted(members, key=lambda one: (-len(members[one]), hashlib.sha256(one.encode()).digest())):
+
+    def order(key: str) -> tuple[int, int, bytes]:
+        return -sum(len(labels[index]) for index in members[key]), -len(members[key]), _digest(key)
+
+    for key in sorted(members, key=order):
         numbers = np.array([number_of[name] for index in members[key] for name in labels[index]], np.int64)
         # What counts is how full a fold is of these classes; where that is equal, of pictures.
         full = (filled[:, numbers] / totals[numbers]).sum(axis=1) if len(numbers) else np.zeros(folds)
@@ -53,6 +57,10 @@ def assign_folds(keys: Sequence[str], labels: Sequence[Sequence[str]], folds: in
         if (filled[:, number] > 0).sum() < 2:
             raise _held_out_at_once(name)
     return chosen
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
 
 
 def _check_groups(members: Mapping[str, Sequence[int]], labels: Sequence[Sequence[str]], folds: int) -> None:
