@@ -9,6 +9,8 @@ from trainkit.data._label_errors import (
     confident_joint,
     confident_thresholds,
     find_in_probabilities,
+    noise_counts,
+    prune_by_noise_rate,
     rank_labels,
 )
 from trainkit.errors import DataError
@@ -35,11 +37,34 @@ def test_several_classes_that_are_reached_collide_to_the_likeliest() -> None:
     assert confident_classes(probabilities, labels).tolist() == [1, 1, 2, -1]
 
 
-def test_errors_are_off_the_diagonal_and_ranked_by_margin() -> None:
+def test_counts_of_noise_are_the_joint_scaled_to_the_labels() -> None:
+    # Of three labels 0 all are counted, of three labels 1 one: nothing speaks for others of class 0 among these.
+    assert noise_counts(PROBABILITIES, LABELS) == pytest.approx(np.array([[2.0, 1.0], [0.0, 3.0]]))
+    assert prune_by_noise_rate(PROBABILITIES, LABELS) == {2: 1}
+
+
+def test_as_many_are_named_as_the_joint_says_and_those_with_the_greatest_margin() -> None:
+    sure, unsure, wrong = [[0.95, 0.05]] * 10, [[0.6, 0.4]] * 10, [[0.02, 0.98]] * 2 + [[0.2, 0.8], [0.4, 0.6]]
+    others = [[0.05, 0.95]] * 10 + [[0.15, 0.85]] * 10
+    probabilities, labels = np.array([*sure, *unsure, *wrong, *others]), np.repeat([0, 1], [24, 20])
+    # Two of the 12 images labelled 0 that are counted are confidently of 1: of 24 four are.
+    assert noise_counts(probabilities, labels)[0, 1] == pytest.approx(24 * 2 / 12)
+    assert prune_by_noise_rate(probabilities, labels) == {20: 1, 21: 1, 22: 1, 23: 1}
+
+
+def test_image_that_the_model_does_not_take_for_another_class_is_not_named() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.55, 0.45], [0.52, 0.48], [0.0, 1.0], [0.5, 0.5], [0.45, 0.55]])
+    labels = np.array([0, 0, 0, 0, 1, 1])
+    # By their thresholds, 0.4925 and 0.525, one of those labelled 1 is of 0; but nothing is likelier than its label.
+    assert noise_counts(probabilities, labels).tolist() == [[3, 1], [1, 1]]
+    assert prune_by_noise_rate(probabilities, labels) == {3: 1}
+
+
+def test_errors_are_ranked_by_margin() -> None:
     probabilities = np.vstack([PROBABILITIES, [[0.95, 0.05]]])
     labels = np.append(LABELS, 1)
     found = find_in_probabilities(probabilities, labels, ["cat", "dog"], [f"{index}.jpg" for index in range(7)])
-    assert [(error.image, error.label, error.suggested) for error in found] == [
+    assert [(error.image, error.label, error.suggested) for error in found][:2] == [
         ("6.jpg", "dog", "cat"),
         ("2.jpg", "cat", "dog"),
     ]
@@ -56,7 +81,7 @@ def test_noise_that_was_made_is_found_and_the_joint_says_how_much_there_is() -> 
     labels[flipped] = (labels[flipped] + 1) % 4
     found = {error.index for error in find_in_probabilities(probabilities, labels, list("abcd"), [""] * 4000)}
     assert len(found & set(flipped)) >= 190 and len(found - set(flipped)) <= 20
-    joint = confident_joint(probabilities, labels)
+    joint = noise_counts(probabilities, labels)
     assert joint[np.arange(4), (np.arange(4) - 1) % 4].sum() == pytest.approx(200, abs=10)
 
 

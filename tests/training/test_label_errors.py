@@ -33,7 +33,12 @@ def test_labels_that_are_wrong_are_named_with_their_pictures(mislabelled: Path, 
     assert found.images == 90 and len(found.ranked) == 90 and "small-cnn" in found.model
     assert {Path(name).name for name in found.ranked[:2]} == {"blue-003.png", "blue-017.png"}
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert page.count("<img") == len(found.errors) and "red/blue-003.png" in page and "http" not in page
+    assert (
+        page.count("<img") == len(found.errors)
+        and "red/blue-003.png" in page
+        and "http:" not in page
+        and "https:" not in page
+    )
 
 
 def test_command_prints_the_same_as_json(mislabelled: Path, tmp_path: Path) -> None:

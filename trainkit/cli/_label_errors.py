@@ -35,8 +35,9 @@ def errors(
     Every image is answered by a model that has not seen it. Without
     --predictions these are models that learn quickly: a linear one on the
     features of a pretrained MobileNet for photographs, small-cnn for others.
-    A label is named where the model is surer of another class than it mostly
-    is of images with that label: look at each before you change it.
+    How many are named follows from how often the model is surer of another
+    class than it mostly is of the images with that label: look at each of them
+    before you change it.
     """
     from trainkit.training._label_errors import find_label_errors
 

@@ -11,6 +11,7 @@ from trainkit.data._reading import Reading
 from trainkit.data._repeats._duplicates import LabelledFile, find_duplicates
 from trainkit.data._split import choose_sides, natural_side, shares_of
 
+TESTS_STAY_OUT = "The data has images for testing of its own: they stay out of the folds, for the end."
 WHAT = "groups of images that stay together"
 
 
@@ -65,7 +66,7 @@ def choose_bound(
         share = 0.0 if "val" in chosen else validation
         sides, warnings = hold_out(keys, labels, fold=fold, folds=folds, validation=share)
         if "test" in chosen:
-            warnings.append("The data has images for testing of its own: they stay out of the folds, for the end.")
+            warnings.append(TESTS_STAY_OUT)
         return Bound(sides, warnings=warnings)
     of_class: dict[str, list[str]] = {}
     for key, of_image in zip(keys, labels, strict=True):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from trainkit.data._arrays._labelled import choose_sides_of_arrays, read_arrays
+from trainkit.data._arrays._labelled import choose_sides_of_arrays, read_arrays, without_tests
 from trainkit.data._arrays._repeats import label_images, show_image
 from trainkit.data._folders._listing import (
     check_listing,
@@ -186,7 +186,7 @@ def check_arrays(path: Path, *, validation: float = VALIDATION, reading: Reading
     Raises:
         DataError: they are no images, no classes, or do not go together.
     """
-    arrays = read_arrays(path)
+    arrays = without_tests(read_arrays(path), reading)
     refusal, sides = None, dict.fromkeys(arrays.images)
     try:
         sides = choose_sides_of_arrays(arrays, validation=validation, reading=reading)

@@ -123,10 +123,44 @@ def _margins(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.asarray(own - others.max(axis=1))
 
 
+def noise_counts(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return how many images with each label are probably of each class, float64 `(classes, classes)` (equation 3).
+
+    That is the confident joint, its rows scaled to the images that there are with each label: what reaches no threshold
+    is taken to be like what does.
+    """
+    joint = confident_joint(probabilities, labels).astype(np.float64)
+    counted = joint.sum(axis=1, keepdims=True)
+    images = np.bincount(labels, minlength=len(joint))[:, None]
+    shares = np.divide(joint, counted, out=np.zeros_like(joint), where=counted > 0)
+    return np.asarray(shares * images)
+
+
+def prune_by_noise_rate(probabilities: np.ndarray, labels: np.ndarray) -> dict[int, int]:
+    """Return the images whose labels are to be looked at, and the class that each is probably of (section 3.2, PBNR).
+
+    Of the images labelled i that are probably of j there are as many as `noise_counts` says: those of which the
+    probability of j is the most above that of i. One of which it is not above is none of them.
+    """
+    counts = np.rint(noise_counts(probabilities, labels)).astype(int)
+    found: dict[int, int] = {}
+    for label, other in zip(*np.nonzero(counts), strict=True):
+        if label == other:
+            continue
+        images = np.flatnonzero(labels == label)
+        above = probabilities[images, other].astype(np.float64) - probabilities[images, label]
+        for position in np.argsort(-above, kind="stable")[: counts[label, other]]:
+            index = int(images[position])
+            known = found.get(index)
+            if above[position] > 0 and (known is None or probabilities[index, other] > probabilities[index, known]):
+                found[index] = int(other)
+    return found
+
+
 def find_in_probabilities(
     probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str], images: Sequence[str]
 ) -> list[LabelError]:
-    """Return the images off the diagonal of the confident joint, those whose labels are least likely first.
+    """Return the labels that are probably wrong, the least likely first.
 
     Args:
         probabilities: `(N, classes)`, of a model that had not seen the images.
@@ -134,18 +168,18 @@ def find_in_probabilities(
         class_names: of the columns.
         images: what each image is called.
     """
-    sure = confident_classes(probabilities, labels)
+    suggested = prune_by_noise_rate(probabilities, labels)
     return [
         LabelError(
             image=images[index],
             index=int(index),
             label=class_names[labels[index]],
-            suggested=class_names[sure[index]],
+            suggested=class_names[suggested[index]],
             label_probability=float(probabilities[index, labels[index]]),
-            suggested_probability=float(probabilities[index, sure[index]]),
+            suggested_probability=float(probabilities[index, suggested[index]]),
         )
         for index in rank_labels(probabilities, labels)
-        if sure[index] not in (-1, labels[index])
+        if int(index) in suggested
     ]
 
 

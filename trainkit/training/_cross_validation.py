@@ -120,9 +120,7 @@ def cross_validate(
                 log.warning(_what_is_there(runs, fold, folds))
                 raise
             if run.status != "finished":
-                raise TrainingError(
-                    f"{_what_is_there(runs, fold, folds)} `trainkit train --resume {run.name}` ends it."
-                )
+                raise TrainingError(_what_is_there(runs, fold, folds, run))
             runs.append(run)
     found = CrossValidation(data=_name_of(data, runs[0]), runs=runs)
     if predictions is not None:
@@ -138,10 +136,13 @@ def _check_options(folds: int, settings: Mapping[str, Any] | None, options: Mapp
         raise UsageError(f"`{HELD_OUT}` is what a cross-validation sets, for each of its runs: leave it out.")
 
 
-def _what_is_there(runs: list[Run], fold: int, folds: int) -> str:
-    there = f" Finished: {', '.join(run.name for run in runs)}." if runs else " None is finished."
-    rest = f"The others can be trained one by one: `trainkit train ... --set {HELD_OUT}={fold}/{folds}`."
-    return f"Fold {fold} of {folds} was interrupted.{there} {rest}"
+def _what_is_there(runs: list[Run], fold: int, folds: int, run: Run | None = None) -> str:
+    """Say how far it has come, and how to go on: by the run of the fold that was interrupted, where there is one."""
+    there = f"Finished: {', '.join(one.name for one in runs)}." if runs else "None is finished."
+    resumed = f" `trainkit train --resume {run.name}` ends this one." if run else ""
+    first = fold + (run is not None)
+    one_by_one = f" The others can be trained one by one: `trainkit train ... --set {HELD_OUT}={first}/{folds}`."
+    return f"Fold {fold} of {folds} was interrupted. {there}{resumed}{one_by_one if first <= folds else ''}"
 
 
 def _name_of(data: Any, run: Run) -> str:

@@ -37,8 +37,8 @@ def find_label_errors(
 ) -> LabelErrors:
     """Find the labels that are probably wrong, by confident learning (Northcutt et al. 2021, arXiv:1911.00068).
 
-    A label is named where a model that had not seen the image is surer of another class than it is, on average, of the
-    images that are labelled so. All images are looked at, on whatever side they are.
+    How many are named follows from how many images a model that had not seen them is surer to be of another class than
+    it is, on average, of the images with that label. All images are looked at, on whatever side they are.
 
     Args:
         data: as for `train`; its images have one label each.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from trainkit.data._arrays._npz import NAMES_EXPECTED, SHAPES, read_npz
 from trainkit.data._arrays._repeats import bind_arrays, warn_of_repeats
-from trainkit.data._binding import choose_bound
+from trainkit.data._binding import TESTS_STAY_OUT, choose_bound
 from trainkit.data._cores import all_cores
 from trainkit.data._dataset import Dataset, PackedPixels, Part, Pixels, to_images
 from trainkit.data._reading import AS_NAMED, Reading
@@ -236,7 +236,6 @@ def choose_sides_of_arrays(
     """
     chosen: dict[str, np.ndarray | None] = dict.fromkeys(arrays.images)
     if reading.held_out:
-        chosen.pop("test", None)
         labels = names_of(arrays.labels["train"], arrays.class_names)
         keys, there = bind_arrays(arrays), list(arrays.images)
         bound = choose_bound(keys, labels, chosen=there, validation=validation, reading=reading, pins={})
@@ -248,6 +247,14 @@ def choose_sides_of_arrays(
     return chosen
 
 
+def without_tests(arrays: LabelledArrays, reading: Reading) -> LabelledArrays:
+    """Leave the images for testing out where a fold takes their place."""
+    if reading.held_out is None or "test" not in arrays.images:
+        return arrays
+    images = {side: pixels for side, pixels in arrays.images.items() if side != "test"}
+    return replace(arrays, images=images, warnings=[*arrays.warnings, TESTS_STAY_OUT])
+
+
 def names_of(labels: np.ndarray, class_names: Sequence[str]) -> list[list[str]]:
     """Return the classes of each image, of `(N,)` numbers or `(N, classes)` of 0 and 1."""
     return [
@@ -256,10 +263,11 @@ def names_of(labels: np.ndarray, class_names: Sequence[str]) -> list[list[str]]:
 
 
 def _build(arrays: LabelledArrays, *, validation: float, reading: Reading, name: str, path: Path | None) -> Dataset:
+    arrays = without_tests(arrays, reading)
     chosen = choose_sides_of_arrays(arrays, validation=validation, reading=reading)
     parts: dict[str, Part] = {}
     for side, indices in chosen.items():
-        source = side if indices is None else "train"
+        source = side if side in arrays.images else "train"
         labels = arrays.labels[source]
         of_side = labels if indices is None else labels[indices]
         parts[side] = Part(to_images(arrays.images[source], indices), of_side)

@@ -39,7 +39,7 @@ def warn_of_repeats(arrays: LabelledArrays, chosen: Chosen, *, path: Path | None
     }
     copies = {}
     for side, indices in chosen.items():
-        source = side if indices is None else "train"
+        source = side if side in arrays.images else "train"
         copies[side] = repeated[source] if indices is None else np.intersect1d(indices, repeated[source])
     return warnings_of(_find(arrays, copies, path), path)
 
@@ -63,7 +63,7 @@ def _find(arrays: LabelledArrays, chosen: Chosen, path: Path | None) -> Duplicat
 def label_images(arrays: LabelledArrays, chosen: Chosen, *, path: Path | None) -> list[LabelledFile]:
     """Return what `find_duplicates` takes; an image is called by its array and its number in it."""
     places = [
-        (side if indices is None else "train", side, int(index))
+        (side if side in arrays.images else "train", side, int(index))
         for side, indices in chosen.items()
         for index in (range(len(arrays.images[side])) if indices is None else indices)
     ]
