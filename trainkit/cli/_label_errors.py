@@ -33,7 +33,7 @@ def errors(
     """Find the labels that are probably wrong, by confident learning.
 
     Every image is answered by a model that has not seen it. Without
-    --predictions these are models that learn quickly: a linear one on the
+    --predictions these are models that learn quickly: linear ones of the
     features of a pretrained MobileNet for photographs, small-cnn for others.
     How many are named follows from how often the model is surer of another
     class than it mostly is of the images with that label: look at each of them
