@@ -55,7 +55,7 @@ def cross_validate(
     experiments: Experiments = EXPERIMENTS,
     as_json: AsJson = False,
 ) -> None:
-    """Train a run for each fold of the data: figures with their deviation.
+    """Train a run for each fold: figures with their deviation.
 
     Each run is measured on the fold that it has not seen. --predictions writes
     down what it answered there: every image has a row. Images for testing that
