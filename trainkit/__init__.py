@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from trainkit.bundles._predict import predict
     from trainkit.data._augmentation._settings import Augmentation
     from trainkit.data._augmentation._transforms import apply_transform
+    from trainkit.data._label_errors import LabelError, LabelErrors
     from trainkit.deploy.python._values import Box, Detection, Prediction
     from trainkit.errors import (
         BundleError,
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from trainkit.reports._report import report
     from trainkit.runs._layer_table import Shapes, shapes
     from trainkit.runs._run import Run, find_run, list_runs
+    from trainkit.training._cross_validation import CrossValidation, cross_validate
+    from trainkit.training._label_errors import find_label_errors
     from trainkit.training._suggestion import LearningRates
     from trainkit.training._train import find_learning_rate, resume, train
 
@@ -65,12 +68,15 @@ __all__ = [
     "BundleError",
     "Classifier",
     "Comparison",
+    "CrossValidation",
     "DataError",
     "Detection",
     "Detector",
     "Difference",
     "Explanation",
     "ExportError",
+    "LabelError",
+    "LabelErrors",
     "LearningRates",
     "MissingPackageError",
     "ModelError",
@@ -91,12 +97,14 @@ __all__ = [
     "classify",
     "compare",
     "convolve",
+    "cross_validate",
     "detect",
     "evaluate",
     "explain",
     "export",
     "find_bundle",
     "find_faces",
+    "find_label_errors",
     "find_learning_rate",
     "find_run",
     "list_runs",
@@ -118,12 +126,15 @@ __getattr__, __dir__ = attach(
         "BundleError": "trainkit.errors",
         "Classifier": "trainkit.bundles._networks",
         "Comparison": "trainkit.reports._comparison",
+        "CrossValidation": "trainkit.training._cross_validation",
         "DataError": "trainkit.errors",
         "Detection": "trainkit.deploy.python._values",
         "Detector": "trainkit.bundles._networks",
         "Difference": "trainkit.bundles._agreement",
         "Explanation": "trainkit.explaining._explanation",
         "ExportError": "trainkit.errors",
+        "LabelError": "trainkit.data._label_errors",
+        "LabelErrors": "trainkit.data._label_errors",
         "LearningRates": "trainkit.training._suggestion",
         "ModelError": "trainkit.errors",
         "MissingPackageError": "trainkit.errors",
@@ -144,12 +155,14 @@ __getattr__, __dir__ = attach(
         "classify": "trainkit.lessons._imagenet",
         "compare": "trainkit.reports._comparison",
         "convolve": "trainkit.lessons._convolution",
+        "cross_validate": "trainkit.training._cross_validation",
         "detect": "trainkit.bundles._detect",
         "evaluate": "trainkit.bundles._evaluate",
         "explain": "trainkit.explaining._explain",
         "export": "trainkit.bundles._export",
         "find_bundle": "trainkit.bundles._folder",
         "find_faces": "trainkit.lessons._faces",
+        "find_label_errors": "trainkit.training._label_errors",
         "find_learning_rate": "trainkit.training._train",
         "find_run": "trainkit.runs._run",
         "list_runs": "trainkit.runs._run",

@@ -16,9 +16,11 @@ import typer
 
 from trainkit.cli import (
     _convolution,
+    _cross_validation,
     _data,
     _explaining,
     _exporting,
+    _label_errors,
     _networks,
     _prediction,
     _reports,
@@ -35,7 +37,19 @@ from trainkit.errors import TrainkitError, UsageError, naming_missing_packages
 
 __all__ = ["app", "main"]
 # Each adds its commands to `app` as it is imported.
-_MODULES = (_data, _training, _runs, _reports, _exporting, _prediction, _explaining, _networks, _convolution)
+_MODULES = (
+    _data,
+    _label_errors,
+    _training,
+    _cross_validation,
+    _runs,
+    _reports,
+    _exporting,
+    _prediction,
+    _explaining,
+    _networks,
+    _convolution,
+)
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ _OPTIONS: dict[str, Any] = {
     "images": _option("images", "DIR"),
     "separator": _option("separator", "SIGN"),
     "fold": _option("fold", "K", int),
+    "group_by": _option("group_by", "COLUMN|REGEX"),
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from trainkit.data._arrays._labelled import choose_sides_of_arrays, read_arrays
+from trainkit.data._arrays._labelled import choose_sides_of_arrays, read_arrays, without_tests
 from trainkit.data._arrays._repeats import label_images, show_image
 from trainkit.data._folders._listing import (
     check_listing,
@@ -24,6 +24,7 @@ from trainkit.data._folders._listing import (
     usable_images,
 )
 from trainkit.data._folders._tree import holds_pictures
+from trainkit.data._groups import warn_of_spread
 from trainkit.data._inspection import inspect_files, read_image
 from trainkit.data._kinds import kind_of
 from trainkit.data._reading import AS_NAMED, Reading, check_applies
@@ -156,7 +157,7 @@ def check_data(
     if kind == "table":
         return check_table(path, validation=validation, reading=reading)
     if kind == "arrays":
-        return check_arrays(path, validation=validation)
+        return check_arrays(path, validation=validation, reading=reading)
     return check_folder(path, validation=validation, reading=reading)
 
 
@@ -169,7 +170,8 @@ def check_table(path: Path, *, validation: float = VALIDATION, reading: Reading 
     files, warnings = read_files(path, reading)
     refusal, chosen = None, []
     try:
-        sides, _ = choose_sides_of_rows(path, files, validation=validation)
+        sides, bound = choose_sides_of_rows(path, files, validation=validation, reading=reading)
+        warnings += bound.warnings
         chosen = sorted(set(sides) - {"train"} - {str(labelled.side) for labelled in files})
         bad = [labelled for labelled in files if labelled.file.problem]
         files = [labelled for of_side in sides.values() for labelled in of_side] + bad
@@ -178,16 +180,16 @@ def check_table(path: Path, *, validation: float = VALIDATION, reading: Reading 
     return replace(check_images(files, data=path), chosen_sides=chosen, refusal=refusal, warnings=warnings)
 
 
-def check_arrays(path: Path, *, validation: float = VALIDATION) -> DataCheck:
+def check_arrays(path: Path, *, validation: float = VALIDATION, reading: Reading = AS_NAMED) -> DataCheck:
     """Report on the images of an `.npz` file as `train` sees them; each is called by its array and its number.
 
     Raises:
         DataError: they are no images, no classes, or do not go together.
     """
-    arrays = read_arrays(path)
+    arrays = without_tests(read_arrays(path), reading)
     refusal, sides = None, dict.fromkeys(arrays.images)
     try:
-        sides = choose_sides_of_arrays(arrays, validation=validation)
+        sides = choose_sides_of_arrays(arrays, validation=validation, reading=reading)
     except DataError as error:
         refusal = str(error)
     files = label_images(arrays, sides, path=path)
@@ -221,9 +223,12 @@ def check_folder(folder: Path, *, validation: float = VALIDATION, reading: Readi
         check_listing(listing)
         usable, _ = usable_images(listing, images)
         listing.warnings.extend(missing_classes(listing, usable))
-        sides, _ = choose_sides_of(listing, usable, validation=validation)
+        split = choose_sides_of(listing, usable, validation=validation, reading=reading)
+        sides = split.images
         chosen = [side for side in sides if side not in listing.files]
-        files = label(sides) + [labelled for labelled in files if labelled.file.problem]
+        usable_files = label(sides, group_by=reading.group_by, folder=folder)
+        listing.warnings.extend([*split.warnings, *warn_of_spread(usable_files)])
+        files = usable_files + [labelled for labelled in files if labelled.file.problem]
     except DataError as error:
         refusal = str(error)
         if not listing.layout.has_sides:

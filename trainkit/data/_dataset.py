@@ -151,6 +151,13 @@ class Part:
         return images.paths[index] if isinstance(images, FileImages) else None
 
 
+def choose_part(part: Part, numbers: np.ndarray) -> Part:
+    """Return some images of a part, in this order."""
+    if len(numbers) == len(part) and (numbers == np.arange(len(part))).all():
+        return part
+    return Part(ChosenImages([(part.images, int(number)) for number in numbers]), part.labels[numbers])
+
+
 def take_evenly(parts: Sequence[Part], count: int) -> Part:
     """Return at most `count` images: from the first part as long as it has any, spread over it, then from the next.
 
@@ -175,6 +182,8 @@ class Dataset:
     parts: dict[str, Part]  # train, and where there are any: val, test
     warnings: list[str] = field(default_factory=list)
     multi_label: bool = False  # whether an image may have several classes: labels are then (N, classes) of 0 and 1
+    image_names: list[str] = field(default_factory=list)  # of a whole one: paths, or side and number, `train[17]`
+    groups: list[str] | None = None  # of a whole one: of each image, where they were asked for
 
     @property
     def test_split(self) -> str | None:
@@ -192,11 +201,11 @@ def digest_of_images(part: Part, class_names: Sequence[str]) -> str:
     for index, label in enumerate(part.labels):
         numbers = np.flatnonzero(label) if part.labels.ndim == 2 else [label]
         names = [class_names[int(number)] for number in numbers]
-        digest.update(json.dumps([_content(part.images, index), names]).encode())
+        digest.update(json.dumps([content_of(part.images, index), names]).encode())
     return digest.hexdigest()
 
 
-def _content(images: Images, index: int) -> str:
+def content_of(images: Images, index: int) -> str:
     """Return the SHA-256 of an image: of its file where that was looked at, else of its pixels."""
     while isinstance(images, ChosenImages):
         images, index = images.chosen[index]

@@ -29,6 +29,8 @@ class Reading:
     images: str | None = None  # the folder that the paths of a table begin in
     separator: str | None = None  # between the labels of one image in a table
     fold: int | None = None  # the value of a table's column `fold` whose rows are for validation
+    group_by: str | None = None  # a table's column, or a regular expression: its first group, in a file's name
+    held_out: str | None = None  # `2/5`: of five folds the second is for testing, as `cross_validate` has it
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -65,11 +67,26 @@ class Reading:
         """Column by what is in it: `image`, `label`, `split`; those that are named."""
         return parse_pairs(self.columns, COLUMNS) if self.columns else {}
 
+    @property
+    def binds(self) -> bool:
+        """Whether pictures that belong together, or look alike, have to stay on one side."""
+        return self.group_by is not None or self.held_out is not None
+
+    @property
+    def fold_held_out(self) -> tuple[int, int] | None:
+        """The fold that is held out, from 1, and how many there are."""
+        if self.held_out is None:
+            return None
+        fold, _, folds = self.held_out.partition("/")
+        return int(fold), int(folds)
+
 
 AS_NAMED = Reading()
-_KINDS: dict[str, Kind] = {
-    **dict.fromkeys(("sides", "labels_from", "pattern"), "folder"),
-    **dict.fromkeys(("columns", "images", "separator", "fold"), "table"),
+_KINDS: dict[str, tuple[Kind, ...]] = {
+    **dict.fromkeys(("sides", "labels_from", "pattern"), ("folder",)),
+    **dict.fromkeys(("columns", "images", "separator", "fold"), ("table",)),
+    "group_by": ("folder", "table"),
+    "held_out": ("name", "folder", "table", "arrays"),
 }
 _WORDS = {"name": "a data set with a name", "folder": "a folder", "table": "a table", "arrays": "arrays"}
 
@@ -82,12 +99,34 @@ def check_applies(reading: Reading, kind: Kind, data: str) -> None:
     """
     for field in fields(reading):
         value, wanted = getattr(reading, field.name), _KINDS[field.name]
-        if value is not None and wanted != kind:
+        kinds = " or ".join(_WORDS[one] for one in wanted)
+        if value is not None and kind not in wanted:
             option = "--no-sides" if value == NO_SIDES and field.name == "sides" else f"--{field.name}"
             raise UsageError(
-                f"{option.replace('_', '-')} says how {_WORDS[wanted]} is read. It means nothing for {data} "
+                f"{option.replace('_', '-')} says how {kinds} is read. It means nothing for {data} "
                 f"({_WORDS[kind]}): leave it out."
             )
+
+
+def check_group_in_names(reading: Reading, data: str) -> None:
+    """Raise unless the groups are to be found in the names of files: a folder has no columns.
+
+    Raises:
+        UsageError: it is no regular expression with a group.
+    """
+    if reading.group_by is not None and not has_regex_group(reading.group_by):
+        raise UsageError(
+            f"--group-by takes a regular expression with a group for the names in a folder, such as (\\w+)_ for "
+            f"anna_01.jpg; a column is for tables, and {data} is a folder. Received: {reading.group_by}"
+        )
+
+
+def has_regex_group(text: str) -> bool:
+    """Tell whether a text is a regular expression with a group."""
+    try:
+        return re.compile(text).groups > 0
+    except (re.error, RecursionError, OverflowError):
+        return False
 
 
 def parse_pairs(text: str, keys: tuple[str, ...]) -> dict[str, str]:
@@ -172,6 +211,19 @@ def _fold(value: Any) -> int:
     return int(value)
 
 
+def _group_by(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(value)
+    return _text(value)
+
+
+def _held_out(value: Any) -> str:
+    match = re.fullmatch(r"(\d{1,4})/(\d{1,4})", value)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]) or int(match[2]) < 2:
+        raise ValueError(value)
+    return f"{int(match[1])}/{int(match[2])}"
+
+
 _CONVERT: dict[str, Callable[[Any], Any]] = {
     "sides": _sides,
     "labels_from": _labels_from,
@@ -180,6 +232,8 @@ _CONVERT: dict[str, Callable[[Any], Any]] = {
     "images": _text,
     "separator": _separator,
     "fold": _fold,
+    "group_by": _group_by,
+    "held_out": _held_out,
 }
 EXPECTED = {
     "sides": "`none`, or folders of the sides as train=Training,test=Testing",
@@ -189,6 +243,8 @@ EXPECTED = {
     "images": "a folder, in UTF-8",
     "separator": "one sign, or `space`",
     "fold": "a whole number from 0",
+    "group_by": "a table's column, or a regular expression with a group for the files' names, such as (\\w+)_",
+    "held_out": "a fold and their number, such as 2/5",
 }
 HELP = {
     "sides": "Which folders are the sides; none: every folder is a class.",
@@ -198,6 +254,8 @@ HELP = {
     "images": "The folder that the paths of a table begin in.",
     "separator": "What parts the labels of one image in a table.",
     "fold": "The fold, of a table's column `fold`, that is for validation.",
+    "group_by": "Whose pictures stay on one side: those of a person, say.",
+    "held_out": "The fold of a cross-validation that is for testing.",
 }
 DEFAULTS = {  # in words
     "sides": "as their names tell",
@@ -207,4 +265,6 @@ DEFAULTS = {  # in words
     "images": "the table's own",
     "separator": "|",
     "fold": "none",
+    "group_by": "each picture for itself",
+    "held_out": "none",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from trainkit.data._arrays._labelled import load_npz
+from trainkit.data._binding import choose_bound
 from trainkit.data._dataset import ArrayImages, ChosenImages, ColorImages, Dataset, FileImages, Images, Part
 from trainkit.data._folders._layout import recognize
 from trainkit.data._folders._listing import inspect_folder, read_class_folders
@@ -109,7 +111,7 @@ def load_dataset(data: str, *, validation: float = 0.1, reading: Reading = AS_NA
     """
     if data in SOURCES:
         check_applies(reading, "name", data)
-        return _from_source(data, validation)
+        return _from_source(data, validation, reading)
     folder = Path(data)
     if not os.path.exists(folder):  # unlike Path's, false for a name that is too long
         near = get_close_matches(folder.name.lower(), SOURCES, n=1)
@@ -119,7 +121,7 @@ def load_dataset(data: str, *, validation: float = 0.1, reading: Reading = AS_NA
     kind = kind_of(folder)
     check_applies(reading, kind, data)
     if kind == "arrays":
-        return load_npz(folder, validation=validation)
+        return load_npz(folder, validation=validation, reading=reading)
     if kind == "table":
         return _from_table(folder, validation, reading)
     return _from_folder(folder, validation, reading)
@@ -176,14 +178,30 @@ _PIECES = (
 )
 
 
-def _from_source(name: str, validation: float) -> Dataset:
+def _from_source(name: str, validation: float, reading: Reading) -> Dataset:
     class_names, arrays = SOURCES[name].load()
+    if reading.held_out:
+        return _hold_out_fold(name, class_names, *arrays["train"], validation, reading)
     if validation:
         images, labels = arrays["train"]
         rest, held_out = _hold_out(labels, validation)
         arrays = {"train": (images[rest], labels[rest]), "val": (images[held_out], labels[held_out]), **_others(arrays)}
     parts = {side: Part(ArrayImages(images), labels) for side, (images, labels) in arrays.items()}
     return Dataset(name=name, class_names=class_names, parts=parts)
+
+
+def _hold_out_fold(
+    name: str, class_names: list[str], images: np.ndarray, labels: np.ndarray, validation: float, reading: Reading
+) -> Dataset:
+    """Split the training images into folds; those for testing stay out."""
+    keys = [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in images]
+    of_images = [[class_names[int(number)]] for number in labels]
+    bound = choose_bound(keys, of_images, chosen=("test",), validation=validation, reading=reading, pins={})
+    parts = {}
+    for side in dict.fromkeys(("train", *bound.sides)):
+        numbers = np.flatnonzero([one == side for one in bound.sides])
+        parts[side] = Part(ArrayImages(images, numbers), labels[numbers])
+    return Dataset(name=name, class_names=class_names, parts=parts, warnings=bound.warnings)
 
 
 def _others(arrays: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:

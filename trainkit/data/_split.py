@@ -35,7 +35,11 @@ def shares_of(chosen: Collection[str], validation: float) -> dict[str, float]:
 
 
 def choose_sides(
-    contents: Mapping[str, list[str]], shares: Mapping[str, float], pins: Mapping[str, str]
+    contents: Mapping[str, list[str]],
+    shares: Mapping[str, float],
+    pins: Mapping[str, str],
+    *,
+    what: str = "different images",
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Choose a side for every content.
 
@@ -43,6 +47,7 @@ def choose_sides(
         contents: class name to the SHA-256 of its images; one image may be in several classes.
         shares: side to its share, 0 to 1; what is left is `train`.
         pins: SHA-256 to side, from earlier runs.
+        what: that is split, in words.
 
     Returns:
         SHA-256 to side, and the pins that had to be added.
@@ -61,7 +66,7 @@ def choose_sides(
     for class_name, hashes in contents.items():
         if len(set(hashes)) < len(wanted):
             raise DataError(
-                f"Class `{class_name}` has {len(set(hashes))} different images. Expected at least {len(wanted)}, one "
+                f"Class `{class_name}` has {len(set(hashes))} {what}. Expected at least {len(wanted)}, one "
                 f"for each of {', '.join(wanted)}. Add images, or choose the sides yourself: train/, val/ and test/ "
                 "folders, or a column `split`."
             )

@@ -128,7 +128,7 @@ def check_predictions_target(target: Path) -> None:
         check_new(target)
         return
     check_new(target / PARQUET_FILE if target.is_dir() else target)
-    _pyarrow()
+    import_pyarrow()
 
 
 def _is_folder(target: Path) -> bool:
@@ -142,7 +142,12 @@ def _is_folder(target: Path) -> bool:
     return not suffix
 
 
-def _pyarrow() -> Any:
+def import_pyarrow() -> Any:
+    """Return pyarrow, with its `parquet`.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
     try:
         import pyarrow.parquet
     except ModuleNotFoundError as error:
@@ -195,19 +200,19 @@ def _rows(predictions: Predictions) -> Iterator[list[str]]:
     answers = zip(predictions.files, predictions.truth, predictions.predicted, predictions.probability, strict=True)
     for (file, true, predicted, probability), row in zip(answers, predictions.probabilities, strict=True):
         least = "" if probability is None else str(np.float32(probability))
-        yield [_text(file), true or "", predicted or "", least, *map(str, row)]
+        yield [to_utf8(file), true or "", predicted or "", least, *map(str, row)]
 
 
-def _text(name: str) -> str:
+def to_utf8(name: str) -> str:
     """Return a file name as UTF-8, which a name need not be: other bytes are written out, as `repr` does."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _write_parquet(predictions: Predictions, path: Path) -> None:
-    arrow = _pyarrow()
+    arrow = import_pyarrow()
     text, number = arrow.string(), arrow.float32()
     arrays = [
-        arrow.array([_text(file) for file in predictions.files], text),
+        arrow.array([to_utf8(file) for file in predictions.files], text),
         arrow.array(predictions.truth, text),
         arrow.array(predictions.predicted, text),
         arrow.array(predictions.probability, number),

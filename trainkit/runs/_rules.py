@@ -27,7 +27,8 @@ SCHEDULES = ("constant", "cosine", "one-cycle", "plateau")
 MONITORS = ("auto", "accuracy", "balanced-accuracy", "loss", "mean-average-precision")
 MODEL_SUFFIX = ".keras"  # a model of the user's own is named by its file
 _OWN_MODEL = Builder(build=build_own_model, preprocessing="unit")
-_NAME = re.compile(r"[\w][\w.-]{0,99}")
+MOST_LETTERS = 100  # of a run's name
+_NAME = re.compile(rf"[\w][\w.-]{{0,{MOST_LETTERS - 1}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +266,8 @@ def _reading_rule(name: str, help: str) -> Rule:
     def convert(value: Any) -> Any:
         return getattr(Reading(**{name: value}), name)
 
-    return Rule(_reading.EXPECTED[name], convert, help, f"--{name.replace('_', '-')}")
+    option = None if name == "held_out" else f"--{name.replace('_', '-')}"
+    return Rule(_reading.EXPECTED[name], convert, help, option)
 
 
 def _with_prefix(section: str, rules: Mapping[str, Rule]) -> dict[str, Rule]:

@@ -105,7 +105,9 @@ def _without_objects(options: Options, copies: Copies, folder: Path) -> tuple[di
     if is_stream(data):
         gathered = gather(data, folder, class_names=options.class_names, reading=reading)
         copies["data"] = (_KEPT_DATA, partial(save_given, gathered.arrays, class_names=gathered.class_names))
-        kept = {key: value for key, value in arguments.items() if not key.startswith("reading.")}
+        kept = {
+            key: value for key, value in arguments.items() if not key.startswith("reading.") or key.endswith("held_out")
+        }
         return {**kept, "data": _KEPT_DATA}, partial(_load_gathered, gathered)
     if isinstance(data, tuple):
         check_applies(reading, "arrays", "`data`")
@@ -133,11 +135,13 @@ def _load(config: Config) -> Dataset | None:
 
 
 def _load_arrays(arrays: Any, class_names: Sequence[str] | None, config: Config) -> Dataset:
-    return load_arrays(arrays, validation=config.training.validation, class_names=class_names)
+    return load_arrays(arrays, validation=config.training.validation, class_names=class_names, reading=config.reading)
 
 
 def _load_gathered(gathered: Gathered, config: Config) -> Dataset:
-    dataset = load_given(gathered.arrays, gathered.class_names, validation=config.training.validation)
+    dataset = load_given(
+        gathered.arrays, gathered.class_names, validation=config.training.validation, reading=config.reading
+    )
     return replace(dataset, warnings=gathered.warnings + dataset.warnings)
 
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from trainkit._progress import showing_lines
 from trainkit.data._reading import Reading
 from trainkit.files import check_new
+from trainkit.runs._rules import MOST_LETTERS
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
+from trainkit.runs._sections import Config
 from trainkit.training._options import Options, resolve_settings
 
 if TYPE_CHECKING:
@@ -110,7 +112,16 @@ def train(
         if all_settings.training.mixed_precision == "auto":  # the run remembers what it came to
             precision = "bfloat16" if has_bfloat16() else "none"
             all_settings = all_settings.replace({"training.mixed_precision": precision})
+        all_settings = all_settings.replace({"name": _name_with_fold(all_settings)})
         return fit(all_settings, resolved.dataset, experiments=Path(experiments), copies=resolved.copies)
+
+
+def _name_with_fold(config: Config) -> str:
+    """Return a run's name, which says the fold that is held out, where one is."""
+    if config.reading.fold_held_out is None:
+        return config.name
+    end = "-fold-{}-of-{}".format(*config.reading.fold_held_out)
+    return config.name if config.name.endswith(end) else f"{config.name[: MOST_LETTERS - len(end)]}{end}"
 
 
 @showing_lines()

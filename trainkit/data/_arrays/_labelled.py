@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trainkit.data._arrays._npz import NAMES_EXPECTED, SHAPES, read_npz
-from trainkit.data._arrays._repeats import warn_of_repeats
+from trainkit.data._arrays._repeats import bind_arrays, warn_of_repeats
+from trainkit.data._binding import TESTS_STAY_OUT, choose_bound
 from trainkit.data._cores import all_cores
 from trainkit.data._dataset import Dataset, PackedPixels, Part, Pixels, to_images
+from trainkit.data._reading import AS_NAMED, Reading
 from trainkit.data._split import choose_sides, natural_side, shares_of
 from trainkit.data._tables._sheets import naming
 from trainkit.deploy.python._values import MAX_CLASSES, MAX_SIDE
@@ -47,7 +49,13 @@ class LabelledArrays:
     contents: dict[str, list[str]]  # side to the SHA-256 of each image
 
 
-def load_arrays(arrays: Arrays, *, validation: float = 0.1, class_names: Sequence[str] | None = None) -> Dataset:
+def load_arrays(
+    arrays: Arrays,
+    *,
+    validation: float = 0.1,
+    class_names: Sequence[str] | None = None,
+    reading: Reading = AS_NAMED,
+) -> Dataset:
     """Take images in memory for a data set; the arrays stay as they are.
 
     Args:
@@ -57,21 +65,24 @@ def load_arrays(arrays: Arrays, *, validation: float = 0.1, class_names: Sequenc
             1; where a row has not exactly one 1, an image may have several classes.
         validation: the share of the training images that is held out.
         class_names: of the classes, in the order of their numbers; without them a class is called by its number.
+        reading: which fold is held out.
 
     Raises:
         DataError: they are no images, or no classes.
     """
-    return load_given(name_arrays(arrays), class_names, validation=validation)
+    return load_given(name_arrays(arrays), class_names, validation=validation, reading=reading)
 
 
-def load_given(given: Given, class_names: Sequence[str] | None, *, validation: float) -> Dataset:
+def load_given(
+    given: Given, class_names: Sequence[str] | None, *, validation: float, reading: Reading = AS_NAMED
+) -> Dataset:
     """Take arrays that have our names.
 
     Raises:
         DataError: they are no images, or no classes.
     """
     names = None if class_names is None else to_class_names(np.asarray(class_names))
-    return _build(label_arrays(given, names), validation=validation, name="arrays", path=None)
+    return _build(label_arrays(given, names), validation=validation, reading=reading, name="arrays", path=None)
 
 
 def save_arrays(arrays: Arrays, path: Path, class_names: Sequence[str] | None = None) -> None:
@@ -96,13 +107,13 @@ def save_given(given: Given, path: Path, class_names: Sequence[str] | None = Non
         np.savez(file, allow_pickle=False, **named)
 
 
-def load_npz(path: Path, *, validation: float = 0.1) -> Dataset:
+def load_npz(path: Path, *, validation: float = 0.1, reading: Reading = AS_NAMED) -> Dataset:
     """Load the arrays of an `.npz` file; uint8 pixels that are not compressed are mapped rather than read.
 
     Raises:
         DataError: it is missing, damaged, holds something else, or is larger than the memory.
     """
-    return _build(read_arrays(path), validation=validation, name=path.stem, path=path)
+    return _build(read_arrays(path), validation=validation, reading=reading, name=path.stem, path=path)
 
 
 def read_arrays(path: Path, *, trained: bool = True) -> LabelledArrays:
@@ -215,20 +226,45 @@ def label_arrays(given: Given, class_names: list[str] | None, *, trained: bool =
     )
 
 
-def choose_sides_of_arrays(arrays: LabelledArrays, *, validation: float) -> dict[str, np.ndarray | None]:
+def choose_sides_of_arrays(
+    arrays: LabelledArrays, *, validation: float, reading: Reading = AS_NAMED
+) -> dict[str, np.ndarray | None]:
     """Return the numbers of the images of each side; `None` for an array that is a side as it stands.
 
     Raises:
         DataError: a class has too few images to be split.
     """
     chosen: dict[str, np.ndarray | None] = dict.fromkeys(arrays.images)
+    if reading.held_out:
+        labels = names_of(arrays.labels["train"], arrays.class_names)
+        keys, there = bind_arrays(arrays), list(arrays.images)
+        bound = choose_bound(keys, labels, chosen=there, validation=validation, reading=reading, pins={})
+        sides = np.array(bound.sides)
+        arrays.warnings.extend(bound.warnings)
+        return {**chosen, **{side: np.flatnonzero(sides == side) for side in dict.fromkeys(("train", *bound.sides))}}
     if shares := shares_of(arrays.images, validation):
         chosen.update(_split(arrays.contents["train"], arrays.labels["train"], arrays.class_names, shares))
     return chosen
 
 
-def _build(arrays: LabelledArrays, *, validation: float, name: str, path: Path | None) -> Dataset:
-    chosen = choose_sides_of_arrays(arrays, validation=validation)
+def without_tests(arrays: LabelledArrays, reading: Reading) -> LabelledArrays:
+    """Leave the images for testing out where a fold takes their place."""
+    if reading.held_out is None or "test" not in arrays.images:
+        return arrays
+    images = {side: pixels for side, pixels in arrays.images.items() if side != "test"}
+    return replace(arrays, images=images, warnings=[*arrays.warnings, TESTS_STAY_OUT])
+
+
+def names_of(labels: np.ndarray, class_names: Sequence[str]) -> list[list[str]]:
+    """Return the classes of each image, of `(N,)` numbers or `(N, classes)` of 0 and 1."""
+    return [
+        [class_names[int(number)] for number in (np.flatnonzero(row) if labels.ndim == 2 else (row,))] for row in labels
+    ]
+
+
+def _build(arrays: LabelledArrays, *, validation: float, reading: Reading, name: str, path: Path | None) -> Dataset:
+    arrays = without_tests(arrays, reading)
+    chosen = choose_sides_of_arrays(arrays, validation=validation, reading=reading)
     parts: dict[str, Part] = {}
     for side, indices in chosen.items():
         source = side if side in arrays.images else "train"

@@ -13,6 +13,7 @@ import numpy as np
 from trainkit._progress import doing
 from trainkit.data._cores import all_cores
 from trainkit.data._dataset import to_images
+from trainkit.data._groups import alike_contents, bind
 from trainkit.data._inspection import ImageFile
 from trainkit.data._repeats._duplicates import Duplicates, LabelledFile, find_duplicates, warnings_of
 from trainkit.data._repeats._fingerprints import compute_fingerprint
@@ -41,6 +42,18 @@ def warn_of_repeats(arrays: LabelledArrays, chosen: Chosen, *, path: Path | None
         source = side if side in arrays.images else "train"
         copies[side] = repeated[source] if indices is None else np.intersect1d(indices, repeated[source])
     return warnings_of(_find(arrays, copies, path), path)
+
+
+def bind_arrays(arrays: LabelledArrays) -> list[str]:
+    """Return a key for each image that is to be split: those that look alike have the same, among not too many."""
+    contents = arrays.contents["train"]
+    if len(contents) > _NEAR:
+        return contents
+    labelled = label_images(arrays, {"train": None}, path=None)
+    alike = alike_contents(find_duplicates(labelled, show=partial(show_image, arrays)))
+    own = [one.file.sha256 for one in labelled]
+    key_of = bind(own, [None] * len(own), alike)
+    return [key_of[content] for content in own]
 
 
 def _find(arrays: LabelledArrays, chosen: Chosen, path: Path | None) -> Duplicates:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
+from trainkit.data._binding import choose_bound_sides
 from trainkit.data._folders._labels import in_words, label_of
 from trainkit.data._folders._layout import Layout, recognize
 from trainkit.data._folders._names import judge_names
 from trainkit.data._folders._tree import Aside, entries, files_below, is_picture, is_within, walk
 from trainkit.data._folders._unclear import suggest
+from trainkit.data._groups import groups_in_names, warn_of_spread
 from trainkit.data._inspection import ImageFile, inspect_files
-from trainkit.data._reading import AS_NAMED, Reading
+from trainkit.data._reading import AS_NAMED, Reading, check_group_in_names
 from trainkit.data._repeats._duplicates import LabelledFile, find_duplicates, warnings_of
 from trainkit.data._sides import is_junk
 from trainkit.data._split import choose_sides, read_pins, shares_of, write_pins
@@ -63,11 +65,12 @@ def read_class_folders(folder: Path, *, validation: float, reading: Reading = AS
     check_listing(listing)
     images = inspect_listing(listing)
     usable, warnings = usable_images(listing, images)
-    sides, pins = choose_sides_of(listing, usable, validation=validation)
-    if pins:
-        contents = {name: [file.sha256 for file in files] for name, files in usable["train"].items()}
-        warnings.append(write_pins(folder, pins, contents))
-    warnings += warnings_of(find_duplicates(label(sides)), folder)
+    split = choose_sides_of(listing, usable, validation=validation, reading=reading)
+    sides = split.images
+    if split.pins:
+        warnings.append(write_pins(folder, split.pins, split.contents))
+    labelled = label(sides, group_by=reading.group_by, folder=folder)
+    warnings += [*split.warnings, *warn_of_spread(labelled), *warnings_of(find_duplicates(labelled), folder)]
     class_names = list(sides["train"])
     return ClassFolders(
         class_names=class_names,
@@ -79,14 +82,22 @@ def read_class_folders(folder: Path, *, validation: float, reading: Reading = AS
     )
 
 
-def label(images: Images) -> list[LabelledFile]:
-    """Return the images one by one, with class and side."""
-    return [
+def label(images: Images, *, group_by: str | None = None, folder: Path | None = None) -> list[LabelledFile]:
+    """Return the images one by one, with class and side, and with the group in their names where one is wanted.
+
+    Raises:
+        DataError: a name says nothing of a group.
+    """
+    labelled = [
         LabelledFile(file, labels, side)
         for side, of_class in images.items()
         for labels, files in (((name,), files) for name, files in of_class.items())  # one tuple for a whole class
         for file in files
     ]
+    if group_by is None or folder is None:
+        return labelled
+    groups = groups_in_names([one.file.path for one in labelled], group_by, folder=folder)
+    return [replace(one, group=group) for one, group in zip(labelled, groups, strict=True)]
 
 
 def list_folder(folder: Path, reading: Reading = AS_NAMED) -> Listing:
@@ -296,15 +307,27 @@ def _usable(folder: Path, files: list[ImageFile], side: str, warnings: list[str]
     return [file for file in files if not file.problem]
 
 
-def choose_sides_of(listing: Listing, images: Images, *, validation: float) -> tuple[Images, dict[str, str]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """The images of a folder on their sides, and what has to be written down for them to stay there."""
+
+    images: Images
+    pins: dict[str, str] = field(default_factory=dict)
+    contents: dict[str, list[str]] = field(default_factory=dict)  # class name to what was split, for the words of it
+    warnings: list[str] = field(default_factory=list)
+
+
+def choose_sides_of(listing: Listing, images: Images, *, validation: float, reading: Reading = AS_NAMED) -> Split:
     """Put the images on their sides, and say which pins have to be written for them to stay there.
 
     Raises:
         DataError: a class has too few images to be split.
     """
+    if reading.binds:
+        return _choose_bound(listing, images, validation, reading)
     shares = shares_of(images, validation)
     if not shares:
-        return images, {}
+        return Split(images=images)
     pins = read_pins(listing.folder)
     contents = {name: [file.sha256 for file in files] for name, files in images["train"].items()}
     sides, added = choose_sides(contents, shares, pins)
@@ -312,7 +335,20 @@ def choose_sides_of(listing: Listing, images: Images, *, validation: float) -> t
         side: {name: [file for file in files if sides[file.sha256] == side] for name, files in images["train"].items()}
         for side in (*shares, "train")
     }
-    return {**images, **chosen}, {**pins, **added} if added else {}
+    return Split(images={**images, **chosen}, pins={**pins, **added} if added else {}, contents=contents)
+
+
+def _choose_bound(listing: Listing, images: Images, validation: float, reading: Reading) -> Split:
+    """Split the training images so that what belongs together stays so; a fold takes the place of the test images."""
+    check_group_in_names(reading, str(listing.folder))
+    files = label({"train": images["train"]}, group_by=reading.group_by, folder=listing.folder)
+    pins = {} if reading.held_out else read_pins(listing.folder)
+    bound = choose_bound_sides(files, chosen=images, validation=validation, reading=reading, pins=pins)
+    sides: Images = {side: {name: [] for name in images["train"]} for side in dict.fromkeys(("train", *bound.sides))}
+    for labelled, side in zip(files, bound.sides, strict=True):
+        sides[side][labelled.labels[0]].append(labelled.file)
+    others = {side: of_class for side, of_class in images.items() if not (side == "test" and reading.held_out)}
+    return Split(images={**others, **sides}, pins=bound.pins, contents=bound.contents, warnings=bound.warnings)
 
 
 def inspect_folder(folder: Path) -> list[ImageFile]:

@@ -26,6 +26,7 @@ class LabelledFile:
     file: ImageFile
     labels: tuple[str, ...]  # one class; several of a multi-label table; none where there are no classes
     side: str | None  # train, val, test; `None` where nobody has chosen sides
+    group: str | None = None  # whose pictures stay on one side, where it was asked for
 
 
 Group = list[LabelledFile]  # of one picture, in the order of their paths

@@ -196,12 +196,13 @@ def _sign(cell: str) -> str | None:
 
 def _other_columns(sheet: Sheet, image: int, reading: Reading) -> list[int]:
     """Return the columns that are neither an image's name, nor a side, nor an index that pandas has written."""
+    grouped = (reading.group_by or "").strip().lower()
     return [
         index
         for index, name in enumerate(sheet.header)
         if index != image
         and name
-        and name.lower() != reading.column_names.get("split", "").strip().lower()
+        and name.lower() not in (reading.column_names.get("split", "").strip().lower(), grouped)
         and not re.fullmatch(r"unnamed: \d+", name.lower())
         and (plain(name) not in _IMAGES or _is_yes_or_no(sheet, index))  # a class may be called `photo`
         and not is_side_column(plain(name))

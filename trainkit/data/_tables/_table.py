@@ -6,11 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from trainkit.data._binding import Bound, choose_bound_sides
+from trainkit.data._groups import warn_of_spread
 from trainkit.data._inspection import inspect_files
 from trainkit.data._reading import AS_NAMED, Reading
 from trainkit.data._repeats._duplicates import LabelledFile, find_duplicates, warnings_of
 from trainkit.data._split import choose_sides, natural_side, read_pins, shares_of, write_pins
 from trainkit.data._tables._columns import choose_columns
+from trainkit.data._tables._groups import read_groups
 from trainkit.data._tables._images import ImageFinder, locate_images
 from trainkit.data._tables._labels import BETWEEN_LABELS, read_labels, warn_of_names
 from trainkit.data._tables._sheets import naming, read_sheet
@@ -26,6 +29,7 @@ class _Row:
     path: Path
     labels: tuple[str, ...]
     side: str | None  # train, val, test; `None` where the table has no column for it
+    group: str | None  # whose pictures stay on one side, where it was asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +56,12 @@ def read_table(path: Path, *, validation: float, reading: Reading = AS_NAMED) ->
         DataError: no such file, columns or images are missing, labels contradict, or a class cannot be on every side.
     """
     files, several, warnings = _read(path, reading)
-    usable = _usable(path, files, warnings)
-    sides, pins = choose_sides_of_rows(path, files, validation=validation)
+    _usable(path, files, warnings)
+    sides, split = choose_sides_of_rows(path, files, validation=validation, reading=reading)
     class_names = sorted(_labels_of(files))
-    if pins:
-        contents = {name: [one.file.sha256 for one in usable if name in one.labels] for name in class_names}
-        warnings.append(write_pins(path, pins, contents))
+    if split.pins:
+        warnings.append(write_pins(path, split.pins, split.contents))
+    warnings += split.warnings
     for side in ("val", "test"):
         if side in sides and (missing := set(class_names) - _labels_of(sides[side])):
             warnings.append(f"{path} has no {side} image of {naming(sorted(missing))}.")
@@ -71,8 +75,8 @@ def read_table(path: Path, *, validation: float, reading: Reading = AS_NAMED) ->
 
 
 def choose_sides_of_rows(
-    path: Path, files: Sequence[LabelledFile], *, validation: float
-) -> tuple[dict[str, list[LabelledFile]], dict[str, str]]:
+    path: Path, files: Sequence[LabelledFile], *, validation: float, reading: Reading = AS_NAMED
+) -> tuple[dict[str, list[LabelledFile]], Bound]:
     """Put the usable images of a table on their sides, and say which pins have to be written for them to stay there.
 
     Raises:
@@ -83,11 +87,16 @@ def choose_sides_of_rows(
     sides = {side: of_side for side, of_side in sides.items() if of_side}
     class_names = sorted(_labels_of(files))
     _check_training_classes(path, class_names, sides.get("train", []))
-    pins: dict[str, str] = {}
-    if shares := shares_of(sides, validation):
-        split, pins = _split(path, class_names, sides["train"], shares)
-        sides.update(split)
-    return {side: [replace(one, side=side) for one in of_side] for side, of_side in sides.items()}, pins
+    bound = _split(path, class_names, sides, validation, reading)
+    if bound.sides:
+        if reading.held_out:
+            sides.pop("test", None)
+        undecided = sides["train"]
+        for side in dict.fromkeys(("train", *bound.sides)):
+            sides[side] = [one for one, of_one in zip(undecided, bound.sides, strict=True) if of_one == side]
+    sides = {side: [replace(one, side=side) for one in of_side] for side, of_side in sides.items()}
+    spread = warn_of_spread(one for of_side in sides.values() for one in of_side)
+    return sides, replace(bound, warnings=[*bound.warnings, *spread])
 
 
 def read_files(path: Path, reading: Reading = AS_NAMED) -> tuple[list[LabelledFile], list[str]]:
@@ -120,7 +129,7 @@ def _read(path: Path, reading: Reading, *, trained: bool = True) -> tuple[list[L
     if trained:
         _check_names_of_classes(path, rows, several=several)
     looked_at = inspect_files([row.path for row in rows])
-    files = [LabelledFile(file, row.labels, row.side) for row, file in zip(rows, looked_at, strict=True)]
+    files = [LabelledFile(file, row.labels, row.side, row.group) for row, file in zip(rows, looked_at, strict=True)]
     return files, several, warnings
 
 
@@ -135,7 +144,8 @@ def _parse(path: Path, reading: Reading) -> tuple[list[_Row], bool, list[str]]:
     sides = read_sides(sheet, reading, taken=taken)
     labels = read_labels(sheet, columns, reading)
     paths = locate_images(sheet, columns.image, finder)
-    rows = [_Row(*of_row) for of_row in zip(sheet.lines, paths, labels.of_rows, sides.of_rows, strict=True)]
+    groups = read_groups(sheet, reading, paths)
+    rows = [_Row(*of_row) for of_row in zip(sheet.lines, paths, labels.of_rows, sides.of_rows, groups, strict=True)]
     names = warn_of_names(path, _labels_of(rows))
     return rows, labels.several, [*columns.warnings, *sides.warnings, *labels.warnings, *names, *finder.warnings(path)]
 
@@ -154,7 +164,7 @@ def _without_repeated(path: Path, rows: Sequence[_Row], warnings: list[str]) -> 
     repeated = []
     for row in rows:
         known = first.setdefault(row.path, row)
-        if (set(row.labels), row.side) != (set(known.labels), known.side):
+        if (set(row.labels), row.side, row.group) != (set(known.labels), known.side, known.group):
             raise DataError(
                 f"{path}, lines {known.line} and {row.line}: {row.path.name} is there twice, and they contradict. "
                 f"Expected one line for an image, with several labels as `cat{BETWEEN_LABELS}dog`."
@@ -211,12 +221,21 @@ def _check_training_classes(path: Path, class_names: Sequence[str], rows: Sequen
 
 
 def _split(
-    path: Path, class_names: Sequence[str], files: Sequence[LabelledFile], shares: Mapping[str, float]
-) -> tuple[dict[str, list[LabelledFile]], dict[str, str]]:
-    """Split images by their content; the pins of small classes lie in the folder of the table."""
+    path: Path,
+    class_names: Sequence[str],
+    sides: Mapping[str, Sequence[LabelledFile]],
+    validation: float,
+    reading: Reading,
+) -> Bound:
+    """Split the training images by their content; the pins of small classes lie in the folder of the table."""
+    files, shares = sides["train"], shares_of(sides, validation)
+    if reading.binds:
+        pins = {} if reading.held_out else read_pins(path.parent)
+        return choose_bound_sides(files, chosen=sides, validation=validation, reading=reading, pins=pins)
+    if not shares:
+        return Bound([])
     pins = read_pins(path.parent)
     contents = {name: [one.file.sha256 for one in files if name in one.labels] for name in class_names}
     chosen, added = choose_sides(contents, shares, pins)
-    side_of = {sha: chosen.get(sha) or natural_side(sha, shares, pins) for sha in {one.file.sha256 for one in files}}
-    split = {side: [one for one in files if side_of[one.file.sha256] == side] for side in (*shares, "train")}
-    return split, {**pins, **added} if added else {}
+    of_rows = [chosen.get(one.file.sha256) or natural_side(one.file.sha256, shares, pins) for one in files]
+    return Bound(of_rows, {**pins, **added} if added else {}, contents)
