@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainkit.reports._calibration import Reliability
+from trainkit.runs._calibration import Reliability
 
 if TYPE_CHECKING:
     from trainkit.models._summary import LayerShape

@@ -20,7 +20,6 @@ from trainkit.errors import DataError, OutputError, TrainkitError
 from trainkit.files import check_writable, remove_leftovers
 from trainkit.reports._answers import Answers, judge, name_classes
 from trainkit.reports._augmentations import tiles
-from trainkit.reports._calibration import measure_reliability
 from trainkit.reports._explanations import choose_right_answers, explain_mistakes, open_reasons
 from trainkit.reports._findings import ExportFigures, Findings, Mistake, Samples
 from trainkit.reports._page import write_report
@@ -34,6 +33,7 @@ from trainkit.reports._plots import (
     save_figure,
     shorten,
 )
+from trainkit.runs._calibration import measure_reliability
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
 
 _MOST_MISTAKES = 24
