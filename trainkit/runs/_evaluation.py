@@ -236,12 +236,12 @@ def evaluate_model(
     return answered.measure()
 
 
-def answer_run(run: Run) -> Answered:
-    """Let a run's best weights answer its images for testing.
+def load_measured(run: Run) -> Dataset:
+    """Load the data of a run, which has a side for testing: `test_split`.
 
     Raises:
         RunError: it is unfinished or damaged.
-        DataError: the data is not where it was, or has no test or validation part.
+        DataError: the data is not where it was, has other classes, or no test or validation part.
     """
     run.check_usable()
     dataset = run.load_data()
@@ -251,7 +251,19 @@ def answer_run(run: Run) -> Answered:
         )
     run.check_classes(dataset)
     warn_of_other_images(run, dataset)
-    return answer_as_run(run, dataset.parts[dataset.test_split], dataset.test_split, multi_label=dataset.multi_label)
+    return dataset
+
+
+def answer_run(run: Run) -> Answered:
+    """Let a run's best weights answer its images for testing.
+
+    Raises:
+        RunError: it is unfinished or damaged.
+        DataError: the data is not where it was, or has no test or validation part.
+    """
+    dataset = load_measured(run)
+    side = str(dataset.test_split)
+    return answer_as_run(run, dataset.parts[side], side, multi_label=dataset.multi_label)
 
 
 def warn_of_other_images(run: Run, dataset: Dataset) -> None:

@@ -11,12 +11,13 @@ import numpy as np
 
 from trainkit.runs._calibration import measure_reliability
 
-_MOST = 100.0  # and the least is its inverse
+_MOST = 100.0  # of the logits' deviation, and the least is its inverse of that
 _STEPS = 60  # of bisection, after which the interval is as narrow as float64
-# Few images do not prove a temperature, and one that is not proven makes matters worse as often as better. Both are
-# held to 95 %: twice the gain in log-likelihood as chi-squared of one degree (Wilks), and its mean beside its error.
-_LEAST_RATIO = 3.841
-_LEAST_MEAN = 1.645
+# Few images do not prove a temperature, and one that is not proven makes matters worse as often as better. It is held
+# to 99 %: by twice the gain in log-likelihood, chi-squared of one degree (Wilks), and by its own standard error.
+_LEAST_RATIO = 6.635
+_LEAST_ERRORS = 2.576
+_STEP = 1e-4  # of its logarithm, for the curvature
 _ADDED = 1.921  # right and wrong answers each, as in the middle of Wilson's interval of 95 %
 
 
@@ -49,13 +50,13 @@ class Scores:
         whole = most + np.log(np.exp(scaled - most[:, None]).sum(axis=1))
         return np.asarray(whole - scaled[np.arange(len(scaled)), self.labels])
 
-    def slope(self, temperature: float) -> float:
-        """Return the derivative of the mean loss by the inverse of the temperature, in which the loss is convex."""
+    def slopes(self, temperature: float) -> np.ndarray:
+        """Return the derivatives of `losses` by the inverse of the temperature, in which they are convex."""
         if self.kind == "sigmoid":
             margins = self._margins()
-            return float(-(margins * np.exp(-np.logaddexp(0.0, margins / temperature))).sum(axis=1).mean())
+            return np.asarray(-(margins * np.exp(-np.logaddexp(0.0, margins / temperature))).sum(axis=1))
         expected = (self.probabilities(temperature) * self.logits).sum(axis=1)
-        return float((expected - self.logits[np.arange(len(self.logits)), self.labels]).mean())
+        return np.asarray(expected - self.logits[np.arange(len(self.logits)), self.labels])
 
     def answers(self, temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
         """Return how sure each answer is and whether it is right: one an image, or one for each class of each image."""
@@ -80,24 +81,37 @@ class Scores:
 def fit_temperature(scores: Scores) -> float:
     """Return the temperature to divide logits by, of six digits; 1 where the images do not prove that it is another.
 
-    It is the one of the least cross-entropy (Guo et al. 2017), one for all classes, where that is better than 1 beyond
+    It is the one of the least cross-entropy (Guo et al. 2017), one for all classes, where that differs from 1 beyond
     chance. A network is never made surer, in the mean, than it is right with two more right and two more wrong answers:
     images that all come out right would make it infinitely sure.
     """
     best = _minimize(scores)
-    gains = scores.losses(1.0) - scores.losses(best)
-    error = gains.std() / np.sqrt(len(gains))
-    if 2 * gains.sum() < _LEAST_RATIO or gains.mean() < _LEAST_MEAN * error:
+    if best is None or not _is_proven(scores, best):
         return 1.0
     return float(f"{best if best > 1 else _not_surer_than_right(scores, best):.6g}")
 
 
-def _minimize(scores: Scores) -> float:
-    low, high = -np.log(_MOST), np.log(_MOST)
+def _minimize(scores: Scores) -> float | None:
+    """Return the temperature of the least loss; none where one is as good as another."""
+    spread = scores.logits.std()
+    if not spread > 0:
+        return None
+    low, high = np.log(spread / _MOST), np.log(spread * _MOST)
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        low, high = (low, middle) if scores.slope(float(np.exp(middle))) < 0 else (middle, high)
+        low, high = (low, middle) if scores.slopes(float(np.exp(middle))).mean() < 0 else (middle, high)
     return float(np.exp((low + high) / 2))
+
+
+def _is_proven(scores: Scores, best: float) -> bool:
+    """Whether the temperature of the least loss differs from 1 beyond chance."""
+    if len(scores.labels) < 2:
+        return False
+    gain = scores.losses(1.0).sum() - scores.losses(best).sum()
+    steps = [scores.slopes(best * float(np.exp(step))).mean() for step in (-_STEP, _STEP)]
+    curvature = (steps[0] - steps[1]) / (2 * _STEP)
+    error = scores.slopes(best).std(ddof=1) / np.sqrt(len(scores.labels))  # of the logarithm, times the curvature
+    return bool(2 * gain > _LEAST_RATIO and abs(np.log(best)) * curvature > _LEAST_ERRORS * error)
 
 
 def _not_surer_than_right(scores: Scores, least: float) -> float:
