@@ -12,6 +12,7 @@ import numpy as np
 
 from trainkit._progress import counting_chunks
 from trainkit.data._dataset import Dataset, Part
+from trainkit.deploy.python._schema import is_number
 from trainkit.deploy.python._values import PROBABILITY_TOLERANCE
 from trainkit.errors import BundleError, DataError, UsageError
 from trainkit.runs._evaluation import warn_of_other_images
@@ -27,6 +28,7 @@ _CHUNK = 256  # images held in memory at a time
 _MIDDLE = 0.5  # from which probability on an image has a class, where nothing is chosen
 _DIGITS = 6  # of a bound that is written
 _NAMED = 10  # classes, in a sentence
+_CALIBRATION = ("temperature", "images", "measured_images", "expected_error_before", "expected_error_after")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +226,7 @@ def temperature_of(manifest: dict[str, Any], folder: str | os.PathLike[str]) -> 
     if calibration is None:
         return 1.0
     temperature = calibration.get("temperature") if isinstance(calibration, dict) else calibration
-    if isinstance(temperature, bool) or not isinstance(temperature, (int, float)) or not 0 < temperature < math.inf:
+    if not is_number(temperature) or temperature <= 0:
         raise BundleError(
             f"The manifest of {folder} is damaged: `extra.calibration.temperature` must be a number above 0. Received: "
             f"{temperature!r}. Export it again."
@@ -233,11 +235,15 @@ def temperature_of(manifest: dict[str, Any], folder: str | os.PathLike[str]) -> 
 
 
 def choices_in_words(manifest: dict[str, Any]) -> list[str]:
-    """Return what was chosen on validation images for a bundle, in sentences; mostly nothing."""
+    """Return what was chosen on validation images for a bundle, in sentences; mostly nothing.
+
+    What `extra` of a manifest says otherwise than an export does is passed over.
+    """
     extra, output = manifest.get("extra", {}), manifest["output"]
-    lines = [_calibration_in_words(extra["calibration"])] if "calibration" in extra else []
-    if "rejection" in extra:
-        found = extra["rejection"]
+    lines = []
+    if _has_numbers(calibration := extra.get("calibration"), *_CALIBRATION):
+        lines.append(_calibration_in_words(calibration))
+    if "reject_below" in output and _has_numbers(found := extra.get("rejection"), "kept", "images"):
         lines.append(
             f"None of these below {output['reject_below']:g}: {found['kept']:.1%} of {found['images']:,} validation "
             "images keep their answer."
@@ -249,10 +255,14 @@ def choices_in_words(manifest: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _has_numbers(section: Any, *keys: str) -> bool:
+    return isinstance(section, dict) and all(is_number(section.get(key)) for key in keys)
+
+
 def _calibration_in_words(found: dict[str, Any]) -> str:
     images, seen = f"{found['images']:,} validation images", f"{found['measured_images']:,} test images"
-    where = seen if found["measured_on"] == "test" else "the same images"
-    before, after = (f"{found[f'expected_error_{when}']:.4f}" for when in ("before", "after"))
+    where = seen if found.get("measured_on") == "test" else "the same images"
+    before, after = f"{found['expected_error_before']:.4f}", f"{found['expected_error_after']:.4f}"
     if found["temperature"] == 1:
         return (
             f"Temperature 1: {images} do not prove that another is better. Expected calibration error {before} on "

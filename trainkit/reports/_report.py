@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from trainkit._progress import doing
+from trainkit.bundles._choices import choices_in_words
 from trainkit.bundles._find import EXPORTED
 from trainkit.bundles._manifest import read_manifest
 from trainkit.data._augmentation._settings import Augmentation
@@ -242,6 +243,7 @@ def _find_exports(run: Run, exported: Path, notes: list[str]) -> list[ExportFigu
             minimum=manifest["opencv"]["minimum"],
             verified=manifest["opencv"].get("verified", {}),
             milliseconds=_measure_latency(folder, run, _BENCH_SECONDS / len(found), notes),
+            choices=choices_in_words(manifest),
         )
         for folder, manifest in found
     ]
