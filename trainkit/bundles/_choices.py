@@ -198,6 +198,9 @@ def _best_threshold(probabilities: np.ndarray, truth: np.ndarray) -> float:
     hits, taken = np.cumsum(np.bincount(first, truth)), np.cumsum(counts)
     scores = 2 * hits / (taken + truth.sum())
     lower = np.append(upper[1:], np.float32(0))
+    scores = scores[upper > 0]  # no threshold takes what has the probability 0
+    if not len(scores):
+        return _MIDDLE
     best = np.flatnonzero(scores >= scores.max() - 1e-12)
     return min((_between(float(lower[at]), float(upper[at])) for at in best), key=_distance)
 
