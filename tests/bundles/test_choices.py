@@ -138,10 +138,10 @@ def test_nine_in_ten_validation_images_keep_their_answer(unsure_run: trainkit.Ru
 
 
 def test_what_was_chosen_is_said(unsure_run: trainkit.Run, chosen: trainkit.Bundle) -> None:
-    first, second = chosen.choices
+    first, error, second = chosen.choices
     count, tests = 60 * len(unsure_run.class_names), 100 * len(unsure_run.class_names)
-    assert first.startswith("Temperature ") and f", fitted on {count} validation images. " in first
-    assert f"Expected calibration error on {tests} test images: 0." in first and first.endswith(" after.")
+    assert first.startswith("Temperature 0.") and first.endswith(f", fitted on {count} validation images.")
+    assert error.startswith(f"Expected calibration error on {tests} test images: 0.") and error.endswith(" after.")
     bound = manifest_of(chosen)["output"]["reject_below"]
     assert second == f"None of these below {bound:g}: 90.0% of {count} validation images keep their answer."
     document = chosen.to_json()
@@ -158,7 +158,7 @@ def test_command_says_what_it_chose(unsure_run: trainkit.Run, tmp_path: Path) ->
     options = ("--calibrate", "--reject", "0.95", "--exported", str(tmp_path))
     command = [sys.executable, "-m", "trainkit", "export", str(unsure_run.path), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8")
-    assert "validation images. Expected calibration error on" in done.stdout
+    assert "validation images.\nExpected calibration error on" in done.stdout
     assert "None of these below 0." in done.stdout and "same label" in done.stdout
 
 
@@ -167,8 +167,9 @@ def test_temperature_that_is_not_proven_is_left_out(trained_run: trainkit.Run, t
     calibration = manifest_of(bundle)["extra"]["calibration"]
     assert calibration["temperature"] == 1
     assert calibration["expected_error_before"] == calibration["expected_error_after"]
-    (sentence,) = bundle.choices
-    assert sentence.startswith("Temperature 1: ") and "do not prove that another is better" in sentence
+    sentence, error = bundle.choices
+    assert sentence.startswith("Temperature 1: ") and sentence.endswith("do not prove that another is better.")
+    assert error.startswith("Expected calibration error on ") and "before" not in error
     assert manifest_of(bundle)["schema"] == "trainkit/1"
     assert trainkit.check(bundle, experiments=trained_run.path.parent).ok
 
@@ -266,7 +267,7 @@ def test_images_that_have_gone_are_asked_for(tmp_path: Path, caplog: pytest.LogC
     with caplog.at_level(logging.WARNING, "trainkit"):
         bundle = trainkit.export(run, calibrate=True, exported=tmp_path / "exported")
     assert "are no longer those that it was trained with" in caplog.text
-    assert bundle.choices[0].endswith("on the same images.")
+    assert " on the same images: " in bundle.choices[1]
     shutil.move(data, tmp_path / "elsewhere")
     with pytest.raises(DataError, match=r"--calibrate and --reject: chosen on the validation images of .* longer at"):
         trainkit.export(run, calibrate=True, reject=0.9, name="more", exported=tmp_path / "exported")

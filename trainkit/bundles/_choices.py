@@ -243,9 +243,9 @@ def choices_in_words(manifest: dict[str, Any]) -> list[str]:
     What `extra` of a manifest says otherwise than an export does is passed over.
     """
     extra, output = manifest.get("extra", {}), manifest["output"]
-    lines = []
+    lines: list[str] = []
     if _has_numbers(calibration := extra.get("calibration"), *_CALIBRATION):
-        lines.append(_calibration_in_words(calibration))
+        lines += _calibration_in_words(calibration)
     if "reject_below" in output and _has_numbers(found := extra.get("rejection"), "kept", "images"):
         lines.append(
             f"None of these below {output['reject_below']:g}: {found['kept']:.1%} of {found['images']:,} validation "
@@ -262,16 +262,11 @@ def _has_numbers(section: Any, *keys: str) -> bool:
     return isinstance(section, dict) and all(is_number(section.get(key)) for key in keys)
 
 
-def _calibration_in_words(found: dict[str, Any]) -> str:
+def _calibration_in_words(found: dict[str, Any]) -> list[str]:
     images, seen = f"{found['images']:,} validation images", f"{found['measured_images']:,} test images"
     where = seen if found.get("measured_on") == "test" else "the same images"
     before, after = f"{found['expected_error_before']:.4f}", f"{found['expected_error_after']:.4f}"
+    error = f"Expected calibration error on {where}: {before}"
     if found["temperature"] == 1:
-        return (
-            f"Temperature 1: {images} do not prove that another is better. Expected calibration error {before} on "
-            f"{where}."
-        )
-    return (
-        f"Temperature {found['temperature']:.4g}, fitted on {images}. Expected calibration error on {where}: {before} "
-        f"before, {after} after."
-    )
+        return [f"Temperature 1: {images} do not prove that another is better.", f"{error}."]
+    return [f"Temperature {found['temperature']:.4g}, fitted on {images}.", f"{error} before, {after} after."]

@@ -162,7 +162,8 @@ def _say_rejected(figures: dict[str, Any]) -> None:
     if "others" not in figures:
         return
     others = figures["others"]
-    say(f"Strangers: {others['images']:,} images, AUROC {others['auroc']:.4f}. {_turned_away(others)}")
+    say(f"Strangers: {others['images']:,} images, AUROC {others['auroc']:.4f}.")
+    say(_turned_away(others))
 
 
 def _turned_away(others: dict[str, Any]) -> str:
