@@ -168,7 +168,7 @@ def choose_bound(confidence: np.ndarray, share: float) -> float:
         confidence: of each answer, float32 `(N,)`.
         share: above 0 and at most 1.
     """
-    keep = math.ceil(share * len(confidence) - 1e-9)  # 0.07 * 100 is more than 7
+    keep = max(1, math.ceil(share * len(confidence) - 1e-9))  # 0.07 * 100 is more than 7
     least = float(np.sort(confidence)[len(confidence) - keep])
     scale = 10**_DIGITS
     return float(max(math.floor((least - PROBABILITY_TOLERANCE) * scale), 1) / scale)
@@ -228,7 +228,7 @@ def temperature_of(manifest: dict[str, Any], folder: str | os.PathLike[str]) -> 
     calibration = manifest.get("extra", {}).get("calibration")
     if calibration is None:
         return 1.0
-    temperature = calibration.get("temperature") if isinstance(calibration, dict) else calibration
+    temperature: Any = calibration.get("temperature") if isinstance(calibration, dict) else calibration
     if not is_number(temperature) or temperature <= 0:
         raise BundleError(
             f"The manifest of {folder} is damaged: `extra.calibration.temperature` must be a number above 0. Received: "

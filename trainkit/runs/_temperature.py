@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainkit.runs._calibration import measure_reliability
+from trainkit.runs._figures import wilson_interval
 
 _MOST = 100.0  # of the logits' deviation, and the least is its inverse of that
 _STEPS = 60  # of bisection, after which the interval is as narrow as float64
@@ -18,7 +19,6 @@ _STEPS = 60  # of bisection, after which the interval is as narrow as float64
 _LEAST_RATIO = 6.635
 _LEAST_ERRORS = 2.576
 _STEP = 1e-4  # of its logarithm, for the curvature
-_ADDED = 1.921  # right and wrong answers each, as in the middle of Wilson's interval of 95 %
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +82,13 @@ def fit_temperature(scores: Scores) -> float:
     """Return the temperature to divide logits by, of six digits; 1 where the images do not prove that it is another.
 
     It is the one of the least cross-entropy (Guo et al. 2017), one for all classes, where that differs from 1 beyond
-    chance. A network is never made surer, in the mean, than it is right with two more right and two more wrong answers:
-    images that all come out right would make it infinitely sure.
+    chance. A network is never made surer, in the mean, than its answers are right at least, by the 95 % interval of
+    that share: the images may have chosen the epoch, and if all came out right, it would become infinitely sure.
     """
     best = _minimize(scores)
     if best is None or not _is_proven(scores, best):
         return 1.0
-    return float(f"{best if best > 1 else _not_surer_than_right(scores, best):.6g}")
+    return float(f"{best if best > 1 else _no_surer_than_right(scores, best):.6g}")
 
 
 def _minimize(scores: Scores) -> float | None:
@@ -114,10 +114,10 @@ def _is_proven(scores: Scores, best: float) -> bool:
     return bool(2 * gain > _LEAST_RATIO and abs(np.log(best)) * curvature > _LEAST_ERRORS * error)
 
 
-def _not_surer_than_right(scores: Scores, least: float) -> float:
-    """Return the least temperature from `least` to 1 at which the mean confidence is within what was right."""
+def _no_surer_than_right(scores: Scores, least: float) -> float:
+    """Return the least temperature from `least` to 1 at which the mean confidence is within what is right at least."""
     count = len(scores.labels)
-    bound = (scores.answers()[1].mean() * count + _ADDED) / (count + 2 * _ADDED)
+    bound = wilson_interval(round(scores.answers()[1].mean() * count), count)[0]
     if scores.answers(least)[0].mean() <= bound:
         return least
     low, high = np.log(least), 0.0
