@@ -56,7 +56,7 @@ def export(
     reject: Annotated[
         float | None,
         typer.Option(
-            help="Of a run: say none of these where it is less sure than so large a share of its validation images is.",
+            help="Of a run: none of these if less sure; this share of its validation images keeps its answer.",
             metavar="SHARE",
         ),
     ] = None,
