@@ -141,7 +141,7 @@ _MOVED = {
     "trainkit.recognition": "trainkit.lessons._imagenet",
     "trainkit.reports.answers": "trainkit.reports._answers",
     "trainkit.reports.augmentations": "trainkit.reports._augmentations",
-    "trainkit.reports.calibration": "trainkit.reports._calibration",
+    "trainkit.reports.calibration": "trainkit.runs._calibration",
     "trainkit.reports.comparison": "trainkit.reports._comparison",
     "trainkit.reports.convolutions": "trainkit.lessons._kernel_pictures",
     "trainkit.reports.data_check": "trainkit.reports._data_check",

@@ -15,6 +15,7 @@ import numpy as np
 
 from trainkit._progress import doing
 from trainkit.bundles._agreement import Agreement
+from trainkit.bundles._choices import choose
 from trainkit.bundles._clients import copy_clients
 from trainkit.bundles._compare import compare, inputs_of
 from trainkit.bundles._exportable import Exportable
@@ -124,6 +125,7 @@ def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str, 
         after_blob=after_blob_in_graph(preprocessing),
         images=lambda: inputs_of(exportable.images, preprocessing),
     )
+    exportable, traced = choose(exportable, traced)
     manifest = _save_graph(folder, exportable, traced, model_format, opencv)
     traced.check_answers(inputs_of(exportable.selftest_images, preprocessing))
     _write_beside(folder, manifest, exportable)
@@ -160,7 +162,7 @@ def _save_graph(folder: Path, exportable: Exportable, traced: Traced, model_form
         output=_describe_output(traced, exportable),
         source=exportable.source,
         opencv={**READERS[model_format], "minimum": opencv},
-        extra=_present(training_pixels=exportable.training_pixels),
+        extra=_present(training_pixels=exportable.training_pixels, **exportable.chosen),
     )
     with doing(f"Writing {path.name}"):
         if is_onnx:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainkit.bundles._agreement import LOGIT_TOLERANCE, Agreement, Difference
+from trainkit.bundles._choices import temperature_of
 from trainkit.bundles._compare import compare, inputs_of
 from trainkit.bundles._find import EXPORTED, find_folder
 from trainkit.bundles._keras_model import find_keras_model, load_model, preprocessing_of
@@ -71,7 +72,8 @@ def check(
         after_blob=after_blob_in_graph(preprocessing),
         images=lambda: inputs_of(part, preprocessing),
     )
-    return compare(client, traced, part, preprocessing)
+    temperature = temperature_of(client.manifest, client.folder)
+    return compare(client, traced.calibrated(temperature), part, preprocessing)
 
 
 def _images_to_check(data: str | None, run: Run | None, source: dict[str, Any]) -> Part:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainkit.bundles._choices import Choices
 from trainkit.bundles._clients import check_clients
 from trainkit.bundles._find import EXPORTED, check_free
 from trainkit.deploy.python._values import OLDEST_OPENCV
@@ -47,6 +48,9 @@ def export(
     images: Sequence[np.ndarray] | None = None,
     from_logits: bool = False,
     output: str | None = None,
+    calibrate: bool = False,
+    reject: float | None = None,
+    thresholds: bool = False,
     opencv: str = OLDEST_OPENCV,
     clients: Sequence[str] | str = ("python",),
     originals: bool = True,
@@ -78,6 +82,11 @@ def export(
         from_logits: the model ends without its softmax or sigmoid; one that was compiled so says it itself. A sigmoid
             follows one unit, or several where the loss is a binary one; otherwise a softmax.
         output: of a model that has several, the name of the one that counts.
+        calibrate: of a run, scale the logits so that it is as sure as it is right on its validation images.
+        reject: of a run, the share of its validation images that keep their answer, 0.95 for one: the least sure of the
+            others sets the bound below which the answer is none of these.
+        thresholds: of a run with several labels an image, choose on its validation images from which probability on an
+            image has each class.
         opencv: the oldest version that must read the bundle.
         clients: the programs that the bundle carries: `python`, `cpp`, `node`, `web`.
         originals: put the files that the images of the self-test came from into the bundle, without their metadata.
@@ -91,12 +100,13 @@ def export(
         RunError: the run is missing, unfinished or damaged.
         ModelError: the file is missing, damaged or not safe, or holds no classifier of such images.
         WeightsError: the weights of `model` cannot be had.
-        DataError: the images or the class names cannot be read.
+        DataError: the images or the class names cannot be read; or there are no validation images to choose on.
         ExportError: the model cannot leave in this format, or its answers would differ.
     """
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
     oldest, carried = _check_opencv(opencv), check_clients(clients)
+    choices = Choices(calibrate=calibrate, reject=reject, thresholds=thresholds)
     options: dict[str, Any] = {
         "preprocessing": preprocessing,
         "size": size,
@@ -112,10 +122,11 @@ def export(
     options = {key: value for key, value in options.items() if value is not None}
     if model is not None:
         _refuse("With --model, a network of keras.applications leaves", source=source, unsafe=unsafe or None)
+        _refuse_choices(choices)
         stem, build = _application(model, weights, alpha, options)
     else:
         _refuse("Only a network of keras.applications (--model) has these", weights=weights, alpha=alpha)
-        stem, build = _source(source, options, unsafe, Path(experiments))
+        stem, build = _source(source, options, unsafe, Path(experiments), choices)
     bundle_name = name or f"{stem}-{format}"
     if not re.fullmatch(r"\w[\w.-]{0,199}", bundle_name):
         raise UsageError(f"`name` must be letters, digits, - _ and . without a folder. Received: {bundle_name!r}")
@@ -135,11 +146,12 @@ def export(
 
 
 def _source(
-    source: Any, options: dict[str, Any], unsafe: bool, experiments: Path
+    source: Any, options: dict[str, Any], unsafe: bool, experiments: Path, choices: Choices
 ) -> tuple[str, Callable[[], Exportable]]:
     """Return the first part of a bundle's name, and what makes the `Exportable` once TensorFlow may be loaded."""
     if _is_keras_model(source):
         _refuse("A model in memory has been loaded already", unsafe=unsafe or None)
+        _refuse_choices(choices)
         description = _describe(options)
         return _plain(source.name), lambda: _exportables().exportable_from_model(source, description)
     if not isinstance(source, (str, Path, Run)):
@@ -150,6 +162,7 @@ def _source(
     if not isinstance(source, Run) and Path(source).suffix.lower() in KERAS_SUFFIXES and not os.path.isdir(source):
         if not os.path.isfile(source):
             raise ModelError(f"No Keras model at {source}. Expected a .keras or .h5 file.")
+        _refuse_choices(choices)
         description = _describe(options)
         path = Path(source)
         return _plain(path.stem), lambda: _exportables().exportable_from_file(path, description, unsafe=unsafe)
@@ -162,7 +175,7 @@ def _source(
     _refuse("A run knows all this about itself", **options, unsafe=unsafe or None)
     run = find_run(source, experiments)
     run.check_usable()
-    return run.name, lambda: _exportables().exportable_from_run(run)
+    return run.name, lambda: _exportables().exportable_from_run(run, choices)
 
 
 def _application(
@@ -221,6 +234,14 @@ def _refuse(reason: str, **arguments: Any) -> None:
     if keys:
         listed = ", ".join("--labels" if key == "class_names" else f"--{key.replace('_', '-')}" for key in keys)
         raise UsageError(f"{reason}. Received: {listed}. Leave out what does not belong to it.")
+
+
+def _refuse_choices(choices: Choices) -> None:
+    if choices:
+        raise UsageError(
+            "Only a run has validation images, on which this is chosen. Received, with what is no run: "
+            f"{', '.join(choices.options())}. Train it with trainkit, or leave that out."
+        )
 
 
 def _check_opencv(version: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from trainkit.bundles._brightness import measure_training_pixels
+from trainkit.bundles._choices import Choices, held_out_for
 from trainkit.bundles._description import Description
 from trainkit.data._dataset import ChosenImages, Dataset, Part, take_evenly
 from trainkit.data._sources import SOURCES, load_sample_images
@@ -48,17 +49,27 @@ class Exportable:
     training_pixels: dict[str, Any] | None = None  # `extra.training_pixels` of the manifest
     reject_below: float | None = None  # `output.reject_below`, and so of trainkit/2
     thresholds: list[float] | None = None  # `output.thresholds`, likewise
+    choices: Choices = field(default_factory=Choices)  # what is chosen on the images that were held out
+    held_out: dict[str, Part] = field(default_factory=dict)  # for that: `val`, and `test` where there are such
+    chosen: dict[str, Any] = field(default_factory=dict)  # of `extra`: how it was chosen
 
 
-def exportable_from_run(run: Run) -> Exportable:
+def exportable_from_run(run: Run, choices: Choices | None = None) -> Exportable:
     """Take the best weights of a run, and its own images; where those are gone, photographs that scikit-learn has.
+
+    Args:
+        run: a finished one.
+        choices: what is chosen on its validation images.
 
     Raises:
         RunError: the run is unfinished or damaged.
-        DataError: its images are there, but cannot be used any more.
+        DataError: its images are there, but cannot be used any more; or something is chosen on them, and they are not.
+        UsageError: a choice means nothing for what the run tells apart.
     """
     run.check_usable()
-    dataset, model = _load_data_unless_gone(run), load_keras_model(run.model_path)
+    dataset = _load_data_unless_gone(run)
+    held_out = held_out_for(choices, run, dataset) if choices else {}
+    model = load_keras_model(run.model_path)
     check_outputs(model, run.class_names)
     images = _images_of(None) if dataset is None else _images_of_run(dataset)
     return Exportable(
@@ -67,6 +78,8 @@ def exportable_from_run(run: Run) -> Exportable:
         class_names=run.class_names,
         source={"run": run.name, "keras_sha256": sha256_of(run.model_path)},
         training_pixels=None if dataset is None else measure_training_pixels(dataset.parts["train"], run.preprocessing),
+        choices=choices or Choices(),
+        held_out=held_out,
         **images,
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainkit.bundles._check import Agreement
+from trainkit.bundles._choices import choices_in_words
 from trainkit.bundles._find import EXPORTED, find_folder
 from trainkit.deploy.python._manifest import read_manifest
 from trainkit.deploy.python._opencv import describe_needs
@@ -41,6 +42,11 @@ class Bundle:
         """What it asks of OpenCV beyond 4.5.5, in sentences; mostly nothing."""
         return describe_needs(read_manifest(self.path).get("opencv", {}))
 
+    @property
+    def choices(self) -> list[str]:
+        """What was chosen for it on the validation images of its run, in sentences; mostly nothing."""
+        return choices_in_words(read_manifest(self.path))
+
     def to_json(self) -> dict[str, Any]:
         """Return what `trainkit export --json` prints."""
         found = self.agreement
@@ -50,7 +56,18 @@ class Bundle:
             "max_abs_difference": found and found.max_abs_difference,
             "top1_agreement": found and found.top1_agreement,
             "images": found and found.images,
+            **self._chosen(),
         }
+
+    def _chosen(self) -> dict[str, Any]:
+        """Return what was chosen for it on validation images; nothing of one that has gone."""
+        try:
+            manifest = read_manifest(self.path)
+        except BundleError:
+            return {}
+        found = {key: manifest["output"][key] for key in ("reject_below", "thresholds") if key in manifest["output"]}
+        calibration = manifest.get("extra", {}).get("calibration")
+        return found if calibration is None else {"calibration": calibration, **found}
 
     def __repr__(self) -> str:
         """Return `Bundle(pets: onnx, 2 classes, 224x224 rgb, checked)`."""

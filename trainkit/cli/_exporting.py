@@ -50,6 +50,19 @@ def export(
         str | None, typer.Option(help="Of several outputs of a file: the one that counts.", metavar="NAME")
     ] = None,
     data: Annotated[str | None, typer.Option(help="Images to check on: a data set's name or a folder.")] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Of a run: make it as sure as it is right on its validation images.")
+    ] = False,
+    reject: Annotated[
+        float | None,
+        typer.Option(
+            help="Of a run: none of these if less sure; this share of its validation images keeps its answer.",
+            metavar="SHARE",
+        ),
+    ] = None,
+    thresholds: Annotated[
+        bool, typer.Option("--thresholds", help="Of a run with several labels: choose a threshold a class.")
+    ] = False,
     opencv: Annotated[str, typer.Option(help="The oldest OpenCV to serve.", metavar="VERSION")] = "4.5.5",
     clients: Annotated[
         str, typer.Option(help="Programs to put in: python, cpp, node, web.", metavar="NAME,NAME,...")
@@ -83,6 +96,9 @@ def export(
         size=size,
         color=color,
         resize=resize,
+        calibrate=calibrate,
+        reject=reject,
+        thresholds=thresholds,
         class_names=labels,
         from_logits=from_logits,
         output=output,
@@ -100,6 +116,8 @@ def export(
     say(f"Wrote {bundle.path} ({bundle.format}).")
     if bundle.needs:
         say(bundle.needs)
+    for sentence in bundle.choices:
+        say(sentence)
     _print_agreement(bundle.agreement)
 
 

@@ -100,12 +100,18 @@ def _short(name: str | None) -> str:
 def evaluate(
     run: Annotated[
         str,
-        typer.Argument(metavar="RUN|BUNDLE", help="A run's path or name, or `latest`; with --data also a bundle's."),
+        typer.Argument(
+            metavar="RUN|BUNDLE", help="A run's path or name, or `latest`; with --data or --others a bundle."
+        ),
     ],
     data: Annotated[
         str | None, typer.Option(help="All images of this instead: as for train.", metavar="DATA", show_default=False)
     ] = None,
     predictions: Predictions = None,
+    others: Annotated[
+        str | None,
+        typer.Option(help="Images of none of the classes: how many are turned away?", metavar="FOLDER"),
+    ] = None,
     reading: Any = None,
     experiments: Experiments = EXPERIMENTS,
     exported: Exported = EXPORTED,
@@ -115,12 +121,19 @@ def evaluate(
 
     With --data, a run or a bundle is measured on all images of new data,
     whose classes are found by their names; a bundle by OpenCV alone.
+    With --others also how well it tells strangers from what it knows.
     """
     from trainkit.bundles._evaluate import evaluate as evaluate_model
     from trainkit.runs._evaluation import has_several_labels
 
     figures = evaluate_model(
-        run, data=data, reading=reading, predictions=predictions, experiments=experiments, exported=exported
+        run,
+        data=data,
+        reading=reading,
+        predictions=predictions,
+        others=others,
+        experiments=experiments,
+        exported=exported,
     )
     if as_json:
         print_json(figures)
@@ -131,6 +144,7 @@ def evaluate(
     if several:
         shares = ("mean_average_precision", "subset_accuracy", "macro_f1", "micro_f1")
         say(", ".join(f"{key.replace('_', ' ').replace('f1', 'F1')} {to_text(figures[key])}" for key in shares))
+    _say_rejected(figures)
     if predictions is not None:
         say(f"Wrote {predictions}.")
     columns = ["precision", "recall", "f1", *(["average_precision"] if several else [])]
@@ -139,3 +153,27 @@ def evaluate(
         for row in figures["classes"]
     ]
     print_table(["class", *(column.replace("_", " ") for column in columns), "images"], rows)
+
+
+def _say_rejected(figures: dict[str, Any]) -> None:
+    if "rejected" in figures:
+        accepted = to_text(figures["accepted_accuracy"])
+        say(f"None of these: {figures['rejected']:.1%} of the images; accuracy on the others {accepted}.")
+    if "others" not in figures:
+        return
+    others = figures["others"]
+    say(f"Strangers: {others['images']:,} images, AUROC {others['auroc']:.4f}.")
+    say(_turned_away(others))
+
+
+def _turned_away(others: dict[str, Any]) -> str:
+    from trainkit.runs._figures import interval_in_words, wilson_interval
+
+    if others["rejected"] is None:
+        return "Each is given a class: a bundle turns some away by `trainkit export --reject 0.95`."
+    count = others["images"]
+    interval = interval_in_words(wilson_interval(round(others["rejected"] * count), count))
+    within = f"({INTERVAL} {interval})"
+    return (
+        f"Turned away: {others['rejected']:.1%} of them {within}, {others['known_rejected']:.1%} of the known images."
+    )

@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ _ADVICE_ON_VALUES = (  # for a single value that is a probability, and for sever
 )
 _KERAS_UPSAMPLE = keras.layers.UpSampling2D.call
 _KERAS_CONVOLVE = keras.layers.Conv2D.convolution_op
+_LEAST_PROBABILITY = 1e-7  # whose logarithm is taken in its place
 _PASSED = ("Identity", "Reshape", "Squeeze", "StopGradient")  # between the last activation and the output
 
 
@@ -74,6 +75,25 @@ class Traced:
             logits = np.hstack([-logits, logits])
         activation = getattr(tf.nn, self.activation)
         return {"logits": logits, "probabilities": np.asarray(activation(logits))}
+
+    def scores(self, answers: dict[str, np.ndarray]) -> np.ndarray:
+        """Return what a temperature divides, float64 `(N, classes)`: logits, or of mere probabilities their logarithm.
+
+        Args:
+            answers: as `predict` gives them.
+        """
+        logits = answers["logits"].astype(np.float64)
+        return np.log(logits + _LEAST_PROBABILITY) if self.activation == "relu" else logits
+
+    def calibrated(self, temperature: float) -> Traced:
+        """Return the same model with its logits divided by a temperature in the graph itself; by 1 it is the same."""
+        if temperature == 1:
+            return self
+        with self._function.graph.as_default():
+            mere = self.activation == "relu"
+            logits = tf.math.log(self._logits + _LEAST_PROBABILITY) if mere else self._logits
+            scaled = logits * tf.constant(1 / temperature, tf.float32)
+        return replace(self, activation="softmax" if mere else self.activation, _logits=scaled)
 
     def check_answers(self, inputs_nhwc: np.ndarray) -> None:
         """Raise unless the traced model answers as the model itself does, whatever was traced otherwise.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainkit.reports._calibration import Reliability
+from trainkit.runs._calibration import Reliability
 
 if TYPE_CHECKING:
     from trainkit.models._summary import LayerShape
@@ -54,6 +54,7 @@ class ExportFigures:
     minimum: str  # the oldest OpenCV it is for
     verified: Mapping[str, Mapping[str, Any]]  # by version of OpenCV: images, top1_agreement, max_abs_difference
     milliseconds: Mapping[str, float]  # by runtime, the median; empty where it could not be measured
+    choices: list[str] = field(default_factory=list)  # what was chosen on validation images, in sentences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from trainkit.deploy.python._showing import harmless
 from trainkit.files import replacing
-from trainkit.reports._calibration import Reliability
+from trainkit.runs._calibration import Reliability
 
 DPI = 150
 MAX_MARKED_EPOCHS = 30

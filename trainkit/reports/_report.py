@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from trainkit._progress import doing
+from trainkit.bundles._choices import choices_in_words
 from trainkit.bundles._find import EXPORTED
 from trainkit.bundles._manifest import read_manifest
 from trainkit.data._augmentation._settings import Augmentation
@@ -20,7 +21,6 @@ from trainkit.errors import DataError, OutputError, TrainkitError
 from trainkit.files import check_writable, remove_leftovers
 from trainkit.reports._answers import Answers, judge, name_classes
 from trainkit.reports._augmentations import tiles
-from trainkit.reports._calibration import measure_reliability
 from trainkit.reports._explanations import choose_right_answers, explain_mistakes, open_reasons
 from trainkit.reports._findings import ExportFigures, Findings, Mistake, Samples
 from trainkit.reports._page import write_report
@@ -34,6 +34,7 @@ from trainkit.reports._plots import (
     save_figure,
     shorten,
 )
+from trainkit.runs._calibration import measure_reliability
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
 
 _MOST_MISTAKES = 24
@@ -242,6 +243,7 @@ def _find_exports(run: Run, exported: Path, notes: list[str]) -> list[ExportFigu
             minimum=manifest["opencv"]["minimum"],
             verified=manifest["opencv"].get("verified", {}),
             milliseconds=_measure_latency(folder, run, _BENCH_SECONDS / len(found), notes),
+            choices=choices_in_words(manifest),
         )
         for folder, manifest in found
     ]

@@ -236,12 +236,12 @@ def evaluate_model(
     return answered.measure()
 
 
-def answer_run(run: Run) -> Answered:
-    """Let a run's best weights answer its images for testing.
+def load_measured(run: Run) -> Dataset:
+    """Load the data of a run, which has a side for testing: `test_split`.
 
     Raises:
         RunError: it is unfinished or damaged.
-        DataError: the data is not where it was, or has no test or validation part.
+        DataError: the data is not where it was, has other classes, or no test or validation part.
     """
     run.check_usable()
     dataset = run.load_data()
@@ -250,13 +250,30 @@ def answer_run(run: Run) -> Answered:
             f"The data of {run.name} has neither a test nor a validation part. Train with --validation 0.1."
         )
     run.check_classes(dataset)
+    warn_of_other_images(run, dataset)
+    return dataset
+
+
+def answer_run(run: Run) -> Answered:
+    """Let a run's best weights answer its images for testing.
+
+    Raises:
+        RunError: it is unfinished or damaged.
+        DataError: the data is not where it was, or has no test or validation part.
+    """
+    dataset = load_measured(run)
+    side = str(dataset.test_split)
+    return answer_as_run(run, dataset.parts[side], side, multi_label=dataset.multi_label)
+
+
+def warn_of_other_images(run: Run, dataset: Dataset) -> None:
+    """Say so where the images of a run are not those any more that it was trained with, or not on their sides."""
     if run.environment.get("data") not in (None, fingerprint(dataset)):
         log.warning(
             "The images of %s are no longer those that it was trained with, or on other sides: among those that are "
             "looked at may be some that it has learned by heart.",
             run.name,
         )
-    return answer_as_run(run, dataset.parts[dataset.test_split], dataset.test_split, multi_label=dataset.multi_label)
 
 
 def answer_as_run(run: Run, part: Part, side: str, *, multi_label: bool) -> Answered:

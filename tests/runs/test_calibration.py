@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from trainkit.reports._calibration import measure_reliability
+from trainkit.runs._calibration import measure_reliability
 
 
 def test_bins_hold_what_was_said_and_what_was_right() -> None:
