@@ -164,9 +164,8 @@ def _examples(check: DataCheck) -> list[dict[str, Any]]:
         files = sorted(of_class[name], key=lambda labelled: labelled.file.path)
         count = min(_EXAMPLES, len(files))
         chosen = [files[index * (len(files) - 1) // max(1, count - 1)] for index in range(count)]
-        examples.append(
-            {"name": name, "count": len(files), "pictures": [_picture(check, one, sized=False) for one in chosen]}
-        )
+        pictures = [_picture(check, one, sized=False) for one in chosen]
+        examples.append({"name": name, "count": len(files), "pictures": pictures})
     return examples
 
 
