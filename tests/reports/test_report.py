@@ -134,7 +134,7 @@ def test_mistakes_are_drawn_with_the_names_of_their_files(reported: Run, tmp_pat
 
 
 def test_layers_are_folded_where_there_are_many(reported: Run, tmp_path: Path) -> None:
-    assert page_of(reported).count('<details class="block" open>') == 4
+    assert page_of(reported).count('<details class="block" open>') == 3
     layers = trainkit.shapes("mobilenet").layers
     page = write_report(reported.path, Findings(layers=layers)).read_text(encoding="utf-8")
     assert page.count('<details class="block">') == 15
