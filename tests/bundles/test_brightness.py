@@ -77,7 +77,7 @@ def test_file_of_keras_says_nothing(trained_run: trainkit.Run, tmp_path: Path) -
     bundle = trainkit.export(
         model, preprocessing=trained_run.preprocessing, class_names=trained_run.class_names, exported=tmp_path
     )
-    assert "extra" not in manifest_of(bundle.path)
+    assert "training_pixels" not in manifest_of(bundle.path)["extra"]
 
 
 def test_run_whose_images_are_gone_leaves_without_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -87,7 +87,7 @@ def test_run_whose_images_are_gone_leaves_without_it(tmp_path: Path, caplog: pyt
     with caplog.at_level(logging.WARNING):
         bundle = trainkit.export(run, exported=tmp_path)
     assert f"The images of the run {run.name} are no longer at {folder}. The bundle is checked on other" in caplog.text
-    assert "extra" not in manifest_of(bundle.path)
+    assert "training_pixels" not in manifest_of(bundle.path)["extra"]
     assert selftest(bundle.path)["ok"]
 
 

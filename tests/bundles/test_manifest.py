@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -620,6 +621,12 @@ def test_class_names_that_pass_are_read_by_opencv(tmp_path_factory: pytest.TempP
     storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_READ)
     assert texts(storage.getNode("output").getNode("class_names")) == names
     storage.release()
+
+
+def test_bundle_keeps_its_name_outside_the_graph_file(tiny_bundle: Path) -> None:
+    assert read_manifest(tiny_bundle)["extra"]["name"] == tiny_bundle.name
+    properties = {one.key: one.value for one in onnx.load(tiny_bundle / "model.onnx").metadata_props}
+    assert "name" not in json.loads(properties["manifest"]).get("extra", {})
 
 
 def test_tiny_bundle_has_a_manifest_that_opencv_reads(tiny_bundle: Path) -> None:

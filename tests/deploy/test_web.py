@@ -378,11 +378,22 @@ def test_picture_unlike_the_training_images_is_warned_of_until_it_is_inverted(
     assert page.console() == []
 
 
+@pytest.mark.parametrize("extra", [{"name": None}, {"name": 7}, {"name": ""}])
+def test_page_of_a_bundle_without_a_name_says_where_it_came_from(
+    page: Page, site: Site, tiny_bundle: Path, tmp_path: Path, extra: dict[str, Any]
+) -> None:
+    copy = edited(tiny_bundle, tmp_path, extra=extra, source={"run": "20260101-000000-colours"})
+    page.open(site.url(site.add(copy)))
+    assert page.state() == "agreed", page.text("line") + page.alert()
+    assert page.text("about").startswith("colours · 3 classes")
+    assert page.run("return document.title") == "colours: What is in the picture?"
+
+
 def test_page_shows_what_a_browser_would_obey_written_out(
     page: Page, site: Site, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     names = ["bl\u202eue", "\u2066green", "red\u200f"]
-    copy = edited(tiny_bundle, tmp_path, output={"class_names": names}, source={"run": None, "keras": "a\u202e.keras"})
+    copy = edited(tiny_bundle, tmp_path, output={"class_names": names}, extra={"name": "a\u202e"})
     path = copy / "selftest" / "selftest.json"
     document = json.loads(path.read_text(encoding="utf-8"))
     for case in document["images"]:
@@ -395,7 +406,8 @@ def test_page_shows_what_a_browser_would_obey_written_out(
     page.choose(picture)
     found = page.answer(r"a\u202egnp.png")
     assert sorted(label for label, _ in found) == [r"\u2066green", r"bl\u202eue", r"red\u200f"]
-    assert page.text("about").startswith(r"a\u202e.keras · 3 classes")
+    assert page.text("about").startswith(r"a\u202e · 3 classes")
+    assert page.run("return document.title") == r"a\u202e: What is in the picture?"
     attributes = "[...document.querySelectorAll('[title], [alt]')].map(({title, alt}) => title + alt).join()"
     shown = page.run(f"return document.body.textContent + {attributes}")
     assert r"bl\u202eue" in shown

@@ -24,8 +24,8 @@ def notebook(request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
     return found
 
 
-def test_there_are_eleven_and_each_is_in_the_list() -> None:
-    assert [path.name[:3] for path in PATHS] == [f"{number:02}_" for number in range(1, 12)]
+def test_there_are_twelve_and_each_is_in_the_list() -> None:
+    assert [path.name[:3] for path in PATHS] == [f"{number:02}_" for number in range(1, 13)]
     listed = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
     assert re.findall(r"\]\((\w+\.ipynb)\)", listed) == [path.name for path in PATHS]
 

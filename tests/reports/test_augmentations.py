@@ -14,9 +14,9 @@ from trainkit.data._augmentation._settings import Augmentation
 from trainkit.data._sources import load_dataset
 from trainkit.errors import OutputError, UsageError
 from trainkit.preprocessing import build_preprocessing
-from trainkit.reports._augmentations import draw_augmentations, grid
+from trainkit.reports._augmentations import captions, draw_augmentations, grid
 
-GAP = 4
+GAP, LINE = 4, 18  # pixels: between tiles, and of the caption below each
 
 
 def test_original_comes_first_and_the_epochs_follow(tiny_dataset: Path) -> None:
@@ -26,7 +26,7 @@ def test_original_comes_first_and_the_epochs_follow(tiny_dataset: Path) -> None:
     assert sheet.dtype == np.uint8
     tiles = [
         sheet[top : top + 160, left : left + 192]
-        for top in range(GAP, sheet.shape[0] - 160, 160 + GAP)
+        for top in range(GAP, sheet.shape[0] - 160, 160 + LINE + GAP)
         for left in range(GAP, sheet.shape[1] - 192, 192 + GAP)
     ]
     original = preprocessing.to_pixels(part.images[3])
@@ -34,6 +34,20 @@ def test_original_comes_first_and_the_epochs_follow(tiny_dataset: Path) -> None:
     kinds = {"same" if np.array_equal(tile, original) else "mirrored" for tile in tiles[1:9]}
     assert kinds == {"same", "mirrored"}
     assert any(np.array_equal(tile, original[:, ::-1]) for tile in tiles[1:9])
+
+
+def test_each_tile_has_its_caption(tiny_dataset: Path) -> None:
+    part = load_dataset(str(tiny_dataset)).parts["train"]
+    preprocessing = build_preprocessing("none", height=160, width=192)
+    sheet = grid(part, preprocessing, Augmentation(), index=3, count=3)  # two columns and two rows
+    lines = [
+        sheet[top : top + LINE, left : left + 192]
+        for top in (GAP + 160, GAP + 160 + LINE + GAP + 160)
+        for left in (GAP, GAP + 192 + GAP)
+    ]
+    assert all((line < 128).any() and (line > 250).mean() > 0.8 for line in lines), "dark letters on white"
+    assert len({line.tobytes() for line in lines}) == 4
+    assert list(zip(range(3), captions(), strict=False)) == [(0, "original"), (1, "epoch 1"), (2, "epoch 2")]
 
 
 def test_command_writes_a_new_picture(tiny_dataset: Path, tmp_path: Path) -> None:

@@ -84,8 +84,40 @@ def test_page_shows_the_pictures_of_each_group(tmp_path: Path) -> None:
     assert "put right first" in page.text
     assert "seen before.png" in page.text and "is empty" in page.text
     shown = page.pictures
-    assert len(shown) == 2 * 3, "as a leak, as a contradiction, as a duplicate"
+    assert len(shown) == 2, "once, although it is a leak, a contradiction and a duplicate"
+    assert "Also in more than one class, the same file." in page.text
+    assert page.text.count("Shown above.") == 2
     assert {picture.size for picture in shown} == {(120, 90)}
+
+
+def test_page_shows_a_part_of_a_group_within_it(tmp_path: Path) -> None:
+    photos = add_scenes(tmp_path / "photos", ["cats", "dogs"], 5)
+    shutil.copy(photos / "cats" / "01.png", photos / "cats" / "copy.png")
+    large = cv2.resize(cv2.imread(str(photos / "cats" / "01.png")), None, fx=2, fy=2)
+    cv2.imwrite(str(photos / "cats" / "large.png"), large)
+    other = photos / "dogs" / "03.png"
+    shutil.copy(other, photos / "dogs" / "03 copy.png")
+    page = write(photos, tmp_path)
+    assert len(page.pictures) == 3 + 2
+    assert "Also 2 of them the same file." in page.text and "1 of them are shown above." in page.text
+
+
+def test_page_tells_sizes_once(tmp_path: Path) -> None:
+    photos = add_scenes(tmp_path / "photos", ["cats", "dogs"], 5)
+    assert write(photos, tmp_path).text.count("120x90") == 1, "in the list of sizes"
+    cv2.imwrite(str(photos / "dogs" / "l.png"), cv2.resize(cv2.imread(str(photos / "dogs" / "01.png")), (240, 180)))
+    text = write(photos, tmp_path).text
+    assert text.count("120x90") == text.count("240x180") == 2, "in the list, and where they differ in a group"
+
+
+def test_page_names_the_most_frequent_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_check, "_FACTS", 1)
+    photos = add_scenes(tmp_path / "photos", ["cats", "dogs"], 5)
+    for number, side in enumerate((40, 50, 50)):
+        cv2.imwrite(str(photos / "dogs" / f"small-{number}.png"), draw_scene(60 + number, side, side))
+    page = write(photos, tmp_path)
+    assert "120x90" in page.text and "40x40" not in page.text
+    assert page.text.count("2 others3") == 1, "so many sizes, so many images"
 
 
 def test_large_pictures_are_scaled_down(tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
 from trainkit.errors import OutputError, RunError
 from trainkit.reports import draw_confusion_matrix, draw_curves, write_report
-from trainkit.reports._plots import curve_figures, curves_figure
+from trainkit.reports._plots import curve_figures, curves_figure, reliability_figure
+from trainkit.runs._calibration import measure_reliability
 from trainkit.runs._run import Run
 
 ODD_NAMES = [
@@ -274,3 +276,14 @@ def test_the_kept_epoch_is_marked_in_every_chart_against_the_epoch(kept: int, si
         assert not figure.axes[0].texts, "an epoch that the rows do not have"
     labels = [line.get_label() for line in charts["balanced_accuracy"].axes[0].get_lines()]
     assert labels[:2] == ["validation", "with training images"]
+
+
+def test_bars_of_few_answers_are_pale() -> None:
+    confidence, right = np.repeat([0.3, 0.9], [3, 60]), np.arange(63) % 2 == 0
+    figure = reliability_figure(measure_reliability(confidence, right, bins=10))
+    bars = {round(bar.get_x(), 6): bar for bar in figure.axes[0].patches}
+    assert bars[0.2].get_alpha() is not None and bars[0.8].get_alpha() is None
+    legend = figure.axes[0].get_legend()
+    assert legend is not None and "few answers" in [text.get_text() for text in legend.get_texts()]
+    sure = reliability_figure(measure_reliability(confidence[3:], right[3:], bins=10)).axes[0].get_legend()
+    assert sure is not None and len(sure.get_texts()) == 3

@@ -15,9 +15,12 @@ from PIL import Image
 
 import trainkit
 from trainkit.errors import OutputError, RunError
-from trainkit.reports._report import find_out
+from trainkit.reports._findings import Findings
+from trainkit.reports._page import write_report
+from trainkit.reports._report import _draw, find_out
 from trainkit.runs._run import Run
 
+OLD_RUN = Path(__file__).parents[1] / "data" / "run-v1"
 AUGMENTATION = {"augmentation.rotation_range": 30, "augmentation.horizontal_flip": True}
 PICTURES = [
     "augmentation.png",
@@ -26,7 +29,9 @@ PICTURES = [
     "epoch_times.png",
     "filters.png",
     "mistakes.png",
+    "precision_recall.png",
     "reliability.png",
+    "roc.png",
     "samples.png",
 ]
 PICTURES_WITHOUT_IMAGES = ["confusion_matrix.png", "curves.png", "epoch_times.png", "filters.png"]
@@ -64,6 +69,7 @@ def test_page_tells_everything(reported: Run) -> None:
         "Confusion matrix",
         "Reliability",
         "Classes",
+        "What a threshold costs",
         "Most often confused",
         "Most confident mistakes",
         "Why it was right",
@@ -78,6 +84,69 @@ def test_page_tells_everything(reported: Run) -> None:
     assert "Time an epoch" in page and "Learning rate" in page
     assert '<th scope="row">classes</th><td class="text">Dense</td>' in page
     assert re.search(r"<dt>augmentation\.rotation_range</dt><dd[^>]*>30</dd>", page)
+    assert "<figcaption>original</figcaption>" in page and "<figcaption>epoch 11</figcaption>" in page
+
+
+def test_confused_pairs_have_their_pictures(reported: Run, tmp_path: Path) -> None:
+    findings = find_out(reported, tmp_path)
+    matrix, names = findings.figures["confusion_matrix"], reported.class_names
+    counts = [pair.count for pair in findings.confusions]
+    assert counts == sorted(counts, reverse=True)
+    for pair in findings.confusions:
+        row = matrix[names.index(pair.truth)]
+        assert pair.count == row[names.index(pair.predicted)] and pair.share == pair.count / sum(row)
+        assert len(pair.mistakes) == min(6, pair.count)
+        assert {(one.truth, one.predicted) for one in pair.mistakes} == {(pair.truth, pair.predicted)}
+        confidences = [one.confidence for one in pair.mistakes]
+        assert confidences == sorted(confidences, reverse=True)
+    assert sum(counts) == findings.mistakes_in_all, "of three classes all pairs"
+    page = page_of(reported)
+    for pair in findings.confusions:
+        assert f'{pair.truth}</span> → <span class="wrong" dir="auto">{pair.predicted}</span></h3>' in page
+
+
+def test_page_has_the_mean_of_the_classes(reported: Run) -> None:
+    figures = trainkit.evaluate(reported)
+    means = [sum(row[key] for row in figures["classes"]) / 3 for key in ("precision", "recall", "f1")]
+    written = r"\s*".join(f"<td>{mean:.1%}</td>" for mean in means)
+    page = page_of(reported)
+    assert re.search(rf"Mean of 3 classes</th>\s*{written}", page)
+    assert re.search(rf"<dt>Balanced accuracy</dt><dd>{means[1]:.1%}", page)
+    assert re.search(rf"<dt>Mean F1</dt><dd>{means[2]:.1%}", page)
+
+
+def test_class_without_images_is_not_in_the_mean(reported: Run, tmp_path: Path) -> None:
+    run = Run(shutil.copytree(reported.path, tmp_path / reported.name))
+    row = {"precision": 0.5, "recall": 1.0, "f1": 0.75, "images": 4}
+    classes = [{"label": "blue", **row}, {"label": "green", **row}, {"label": "red", **dict.fromkeys(row, 0)}]
+    run.set_result(classes=classes, confusion_matrix=[[4, 0, 0], [0, 4, 0], [0, 0, 0]])
+    page = write_report(run.path).read_text(encoding="utf-8")
+    assert re.search(r"Mean of 2 classes</th>\s*<td>50.0%</td><td>100.0%</td><td>75.0%</td>", page)
+    assert "1 without images are not in the mean" in page
+
+
+def test_mistakes_are_drawn_with_the_names_of_their_files(reported: Run, tmp_path: Path) -> None:
+    figures = dict(_draw(reported, find_out(reported, tmp_path)))
+    texts = [text.get_text() for text in figures["mistakes.png"].axes[0].texts]
+    assert texts and all(re.fullmatch(r"\w+\n→ \w+\n[\d.]+%\n\w+-\d+\.png", text) for text in texts), texts
+    captions = [text.get_text() for text in figures["augmentation.png"].axes[0].texts]
+    assert captions == ["original", *(f"epoch {number}" for number in range(1, 12))]
+
+
+def test_layers_are_folded_where_there_are_many(reported: Run, tmp_path: Path) -> None:
+    assert page_of(reported).count('<details class="block" open>') == 3
+    layers = trainkit.shapes("mobilenet").layers
+    page = write_report(reported.path, Findings(layers=layers)).read_text(encoding="utf-8")
+    assert page.count('<details class="block">') == 15
+    assert page.count('<th scope="row">conv_') == sum(one.name.startswith("conv_") for one in layers)
+
+
+def test_old_run_is_reported(tmp_path: Path) -> None:
+    run = Run(shutil.copytree(OLD_RUN, tmp_path / "20260101-000000-old"))
+    trainkit.report(run, exported=tmp_path)
+    page = page_of(run)
+    assert "What a threshold costs" in page and "Mean of 10 classes" in page and "more, as they come" in page
+    assert (run.path / "roc.png").is_file()
 
 
 def test_page_loads_nothing(reported: Run) -> None:
@@ -177,7 +246,7 @@ def test_report_of_images_with_several_labels(tmp_path: Path) -> None:
     trainkit.report(run, exported=tmp_path)
     page = page_of(run)
     assert "Confusion matrix" not in page and "Most often confused" not in page
-    assert "Reliability" in page and "Most confident mistakes" in page
+    assert "Reliability" in page and "Most confident mistakes" in page and "What a threshold costs" in page
     assert find_out(run, tmp_path).figures == trainkit.evaluate(run)
 
 

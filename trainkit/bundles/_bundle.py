@@ -81,7 +81,7 @@ def write_bundle(
     make_folder(exported)
     try:
         with building(exported) as temporary:
-            agreement = _fill(temporary, exportable, model_format, opencv, originals)
+            agreement = _fill(temporary, exportable, model_format, opencv, originals, name)
             copy_clients(temporary, clients)
             check_free(target)
             temporary.rename(target)
@@ -116,7 +116,9 @@ def check_reader(model_format: str) -> None:
         )
 
 
-def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str, originals: bool) -> Agreement:
+def _fill(
+    folder: Path, exportable: Exportable, model_format: str, opencv: str, originals: bool, name: str
+) -> Agreement:
     """Write all but the clients into a folder, and hold what is there against Keras."""
     preprocessing = exportable.preprocessing
     traced = trace(
@@ -144,6 +146,8 @@ def _fill(folder: Path, exportable: Exportable, model_format: str, opencv: str, 
             "max_abs_difference": agreement.max_abs_difference,
         }
     }
+    # Not in the graph file, which stays the same whatever the bundle is called.
+    manifest["extra"] = {"name": name, **manifest.get("extra", {})}
     save_manifest(folder / "manifest.json", manifest)
     return agreement
 

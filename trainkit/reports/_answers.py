@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,20 @@ class Answers:
         surest = np.where(self.right, -1.0, self.confidence).max(axis=1)
         order = np.argsort(-surest, kind="stable")[: int((surest >= 0).sum())]
         return order, surest[order]
+
+
+def most_confused(matrix: Sequence[Sequence[int]], most: int) -> list[tuple[int, int, int]]:
+    """Return (true class, predicted class, images) of the pairs that were most often taken for each other.
+
+    Args:
+        matrix: images by `[true class][predicted class]`.
+        most: how many pairs.
+    """
+    counts = np.array(matrix or [[0]])
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:most]
+    pairs = [divmod(int(place), len(counts)) for place in order]
+    return [(row, column, int(counts[row, column])) for row, column in pairs if counts[row, column]]
 
 
 def judge(probabilities: np.ndarray, labels: np.ndarray) -> Answers:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import count as counting_from
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from trainkit.data._augmentation._mixing import mix_batch
 from trainkit.data._augmentation._settings import Augmentation
@@ -32,6 +33,9 @@ DEFAULTS: dict[str, Any] = {
 }
 _LEAST_SIDE = 128  # pixels of a tile: smaller images are enlarged, pixel by pixel
 _GAP = 4  # pixels between tiles
+_LINE = 18  # pixels, of the caption under a tile
+_LETTER = 13  # pixels, its height
+_INK, _PAPER = (33, 33, 33), (255, 255, 255)
 _MOST = 400
 _FORMATS = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -90,9 +94,16 @@ def draw_augmentations(
 def grid(
     part: Part, preprocessing: Preprocessing, augmentation: Augmentation, *, index: int, count: int = 15, seed: int = 0
 ) -> np.ndarray:
-    """Put `tiles` side by side: uint8 `(height, width, 3)`, BGR; small ones are enlarged, pixel by pixel."""
+    """Put `tiles` side by side, each with its caption: uint8 `(height, width, 3)`, BGR; small ones are enlarged."""
     pictures = tiles(part, preprocessing, augmentation, index=index, count=count, seed=seed)
     return _tile([_enlarged(picture) for picture in pictures])
+
+
+def captions() -> Iterator[str]:
+    """Yield what is written below each of `tiles`."""
+    yield "original"
+    for epoch in counting_from(1):
+        yield f"epoch {epoch}"
 
 
 def tiles(
@@ -138,13 +149,15 @@ def _enlarged(picture: np.ndarray) -> np.ndarray:
 
 
 def _tile(pictures: list[np.ndarray]) -> np.ndarray:
-    """Put pictures of one size into a grid that is about square, on white."""
+    """Put pictures of one size, with their captions, into a grid that is about square, on white."""
     height, width, _ = pictures[0].shape
     columns = math.ceil(math.sqrt(len(pictures) * height / width))
-    rows = math.ceil(len(pictures) / columns)
-    sheet = np.full((rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, 3), 255, np.uint8)
-    for position, picture in enumerate(pictures):
-        top = _GAP + position // columns * (height + _GAP)
-        left = _GAP + position % columns * (width + _GAP)
-        sheet[top : top + height, left : left + width] = picture
-    return sheet
+    rows, high, wide = math.ceil(len(pictures) / columns), height + _LINE + _GAP, width + _GAP
+    sheet = Image.new("RGB", (columns * wide + _GAP, rows * high + _GAP), _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(_LETTER)
+    for position, (picture, caption) in enumerate(zip(pictures, captions(), strict=False)):
+        top, left = _GAP + position // columns * high, _GAP + position % columns * wide
+        sheet.paste(Image.fromarray(picture[..., ::-1]), (left, top))
+        pen.text((left + 1, top + height + 1), caption, _INK, font)
+    return np.asarray(sheet)[..., ::-1]

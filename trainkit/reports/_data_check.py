@@ -21,6 +21,7 @@ _PICTURES = 12  # of a group
 _CLASSES = 100  # with pictures
 _EXAMPLES = 6  # pictures of a class
 _ROWS = 200  # of a list
+_FACTS = 12  # sizes, modes and the like, the most frequent ones
 _THUMBNAIL = 224  # pixels, the longer side
 
 
@@ -37,7 +38,7 @@ def write_data_check(check: DataCheck, path: str | Path) -> None:
 def _content(check: DataCheck) -> dict[str, Any]:
     document = check.to_json()
     sides = [side for side in ("train", "val", "test") if side in check.sides]
-    kinds = [kind for kind in _kinds(check) if kind[-1]]
+    kinds = _draw_kinds(check)
     return {
         "name": Path(document["data"]).name or document["data"],
         "document": document,
@@ -48,14 +49,11 @@ def _content(check: DataCheck) -> dict[str, Any]:
             {"name": name, "count": count, "by_side": [check.sides[side].get(name, 0) for side in sides]}
             for name, count in check.classes.items()
         ],
-        "kinds": [
-            {"title": title, "meaning": meaning, "tone": tone, "count": len(groups), "groups": _draw(check, groups)}
-            for title, meaning, tone, groups in kinds
-        ],
+        "kinds": kinds,
         "examples": [] if kinds else _examples(check),
         "unreadable": [(_relative(check, file), file.file.problem) for file in check.unreadable[:_ROWS]],
         "facts_of": {
-            title: {key: document[name][key] for key in list(document[name])[:12]}
+            title: _most_frequent(document[name])
             for title, name in (
                 ("Sizes", "sizes"),
                 ("Modes", "modes"),
@@ -77,47 +75,80 @@ def _content(check: DataCheck) -> dict[str, Any]:
     }
 
 
-def _kinds(check: DataCheck) -> list[tuple[str, str, str, list[Group]]]:
+def _most_frequent(counts: dict[str, int]) -> dict[str, int]:
+    left = list(counts.items())[_FACTS:]
+    return dict(list(counts.items())[:_FACTS]) | ({f"{len(left)} others": sum(dict(left).values())} if left else {})
+
+
+def _kinds(check: DataCheck) -> list[tuple[str, str, str, str, list[Group]]]:
+    """Return for each kind of group its title, what it means, that in a few words, its colour and its groups."""
     repeats = check.repeats
     return [
         (
             "Leaks",
             "The same picture is on more than one side. A model that has learned it by heart is praised for it.",
+            "on more than one side",
             "red",
             repeats.leaks,
         ),
         (
             "Contradictions",
             "The same picture is in more than one class. No model can be right about both.",
+            "in more than one class",
             "red",
             repeats.contradictions,
         ),
         (
             "Near duplicates",
             "They look alike: encoded again, resized, cut or brightened.",
+            "not all of them byte for byte",
             "amber",
             repeats.near_duplicates,
         ),
-        ("Duplicates", "The same file, byte for byte.", "amber", repeats.duplicates),
+        ("Duplicates", "The same file, byte for byte.", "the same file", "amber", repeats.duplicates),
     ]
 
 
-def _draw(check: DataCheck, groups: list[Group]) -> list[dict[str, Any]]:
-    return [
-        {
-            "pictures": [_picture(check, labelled) for labelled in group[:_PICTURES]],
-            "more": len(group[_PICTURES:]),
-        }
-        for group in groups[:_GROUPS]
-    ]
+def _draw_kinds(check: DataCheck) -> list[dict[str, Any]]:
+    """Return the kinds of groups that there are; a group that is of several kinds is drawn with the first of them."""
+    drawn: dict[int, dict[str, Any]] = {}  # by the identity of a file, the group that it is drawn in
+    kinds = []
+    for title, meaning, brief, tone, groups in _kinds(check):
+        left = [group for group in groups if not _is_above(group, brief, drawn)]
+        new = [_draw(check, group) for group in left[:_GROUPS]]
+        for content, group in zip(new, left, strict=False):
+            drawn |= dict.fromkeys(map(id, group), content)
+        if groups:
+            counts = {"count": len(groups), "above": len(groups) - len(left), "more": len(left) - len(new)}
+            kinds.append({"title": title, "meaning": meaning, "tone": tone, "groups": new, **counts})
+    return kinds
 
 
-def _picture(check: DataCheck, labelled: LabelledFile) -> dict[str, Any]:
+def _is_above(group: Group, brief: str, drawn: dict[int, dict[str, Any]]) -> bool:
+    """Whether all files of a group are in one that is drawn; if so, say there what they are besides."""
+    before = drawn.get(id(group[0]))
+    if before is None or any(drawn.get(id(labelled)) is not before for labelled in group):
+        return False
+    before["also"].append(brief if len(group) == before["count"] else f"{len(group)} of them {brief}")
+    return True
+
+
+def _draw(check: DataCheck, group: Group) -> dict[str, Any]:
+    sizes = {(labelled.file.width, labelled.file.height) for labelled in group}
+    return {
+        "count": len(group),
+        "pictures": [_picture(check, labelled, sized=len(sizes) > 1) for labelled in group[:_PICTURES]],
+        "more": len(group[_PICTURES:]),
+        "also": [],
+    }
+
+
+def _picture(check: DataCheck, labelled: LabelledFile, *, sized: bool) -> dict[str, Any]:
     return {
         "path": _relative(check, labelled),
         "side": labelled.side,
         "labels": labelled.labels,
-        "size": f"{labelled.file.width}x{labelled.file.height}",
+        "size": f"{labelled.file.width}x{labelled.file.height}" if sized else "",
         "uri": _thumbnail(check, labelled.file.path),
     }
 
@@ -133,7 +164,8 @@ def _examples(check: DataCheck) -> list[dict[str, Any]]:
         files = sorted(of_class[name], key=lambda labelled: labelled.file.path)
         count = min(_EXAMPLES, len(files))
         chosen = [files[index * (len(files) - 1) // max(1, count - 1)] for index in range(count)]
-        examples.append({"name": name, "count": len(files), "pictures": [_picture(check, one) for one in chosen]})
+        pictures = [_picture(check, one, sized=False) for one in chosen]
+        examples.append({"name": name, "count": len(files), "pictures": pictures})
     return examples
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainkit.reports._trade_offs import TradeOff
 from trainkit.runs._calibration import Reliability
 
 if TYPE_CHECKING:
@@ -24,6 +25,17 @@ class Mistake:
     confidence: float  # of the wrong answer, 0 to 1
     file: str | None  # below the folder of the data; None where the image is not a file of its own
     heat: np.ndarray | None = None  # the picture under what spoke for the wrong answer, like it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confusion:
+    """A class that was taken for another one."""
+
+    truth: str
+    predicted: str
+    count: int  # of images
+    share: float  # of the images of the true class, 0 to 1
+    mistakes: list[Mistake] = field(default_factory=list)  # some of them, the surest first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +79,8 @@ class Findings:
     reliability: Reliability | None = None
     mistakes: list[Mistake] = field(default_factory=list)
     mistakes_in_all: int = 0
+    confusions: list[Confusion] = field(default_factory=list)  # the most frequent first
+    trade_offs: list[TradeOff] = field(default_factory=list)
     right_answers: list[RightAnswer] = field(default_factory=list)
     samples: list[Samples] = field(default_factory=list)
     augmentation: list[np.ndarray] = field(default_factory=list)  # uint8 (height, width, 3), BGR, the original first

@@ -8,26 +8,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 
 from trainkit.errors import RunError
 from trainkit.files import write_text
-from trainkit.reports._findings import Findings
+from trainkit.reports._answers import most_confused
+from trainkit.reports._blocks import fold
+from trainkit.reports._choices import by_choice
+from trainkit.reports._findings import Confusion, Findings
 from trainkit.reports._plots import (
+    SERIES,
     confusion_figure,
     curve_figures,
     epoch_times_figure,
     reliability_figure,
     to_svg,
+    trade_off_figures,
 )
 from trainkit.reports._templates import MISSING, render, to_words, without_folders
+from trainkit.reports._trade_offs import hardest
 from trainkit.runs._documents import parse_environment, parse_json_object, parse_result
 from trainkit.runs._evaluation import has_several_labels
 from trainkit.runs._figures import ALSO_CHOSE, SIDES, accuracy_interval, side_in_words
 from trainkit.runs._run import Run
 
-_MOST_CONFUSED = 10  # pairs of classes
+MOST_CONFUSED = 10  # pairs of classes
+_OPEN_LAYERS = 12  # so few are not folded
 _RESULT_KEYS = ("epochs", "best_epoch", "seconds", "test_split", "test_accuracy", "test_loss", "classes", "message")
 
 
@@ -54,6 +60,8 @@ def write_report(folder: Path, findings: Findings | None = None) -> Path:
 
 def _content(folder: Path, findings: Findings) -> dict[str, Any]:
     settings = dict(flatten(_read(folder / "config.toml", tomllib.loads)))
+    chosen, left = by_choice(settings)
+    blocks = fold(findings.layers)
     stored = dict.fromkeys(_RESULT_KEYS) | {"status": "unknown"} | _read(folder / "result.json", parse_result)
     result = stored | dict(findings.figures)
     if result["status"] == "running" and not Run(folder).is_training():
@@ -76,22 +84,28 @@ def _content(folder: Path, findings: Findings) -> dict[str, Any]:
         "interval": accuracy_interval(result),
         "also_chose": ALSO_CHOSE,
         "classes": classes,
+        "means": _means(classes, has_several_labels(result)),
         "several": has_several_labels(result),
         "images": {SIDES.get(side, side): count for side, count in findings.images.items()},
         "charts": _curves(rows, result["best_epoch"]),
         "confusion_matrix": chart(confusion_figure(matrix, names), "Images by true and predicted class")
         if matrix and len(matrix) == len(names)
         else None,
-        "confused": _most_confused(matrix, names),
+        "confused": findings.confusions or _confusions(matrix, names),
+        "trade_offs": _trade_offs(findings),
+        "hardest": hardest(findings.trade_offs, len(SERIES)),
         "reliability": chart(reliability_figure(findings.reliability), "How often right, by confidence")
         if findings.reliability
         else None,
         "findings": replace(findings, notes=[without_folders(note, *known) for note in findings.notes]),
+        "blocks": blocks,
+        "unfolded": len(findings.layers) <= _OPEN_LAYERS,
         "parameters": sum(layer.parameters for layer in findings.layers),
         "multiply_adds": sum(layer.multiply_adds or 0 for layer in findings.layers),
         "uncounted": sum(layer.multiply_adds is None for layer in findings.layers),
-        "most_multiply_adds": max((layer.multiply_adds or 0 for layer in findings.layers), default=0) or 1,
-        "settings": {key: without_folders(value) for key, value in settings.items()},
+        "most_multiply_adds": max((block.multiply_adds or 0 for block in blocks), default=0) or 1,
+        "chosen": {key: without_folders(value) for key, value in chosen.items()},
+        "settings": {key: without_folders(value) for key, value in left.items()},
         "preprocessing": dict(flatten(_read(folder / "preprocessing.json", parse_json_object))),
         "environment": {
             key: without_folders(value) for key, value in flatten(_read(folder / "environment.json", parse_environment))
@@ -115,13 +129,33 @@ def chart(figure: Any, description: str) -> Markup:
     return Markup(to_svg(figure, description))
 
 
-def _most_confused(matrix: list[list[int]], names: list[str]) -> list[tuple[str, str, int]]:
-    """Return (true class, predicted class, images) of the pairs that were most often taken for each other."""
-    counts = np.array(matrix or [[0]])
-    np.fill_diagonal(counts, 0)
-    order = np.argsort(-counts, axis=None, kind="stable")[:_MOST_CONFUSED]
-    pairs = [divmod(int(place), len(counts)) for place in order]
-    return [(names[row], names[column], int(counts[row, column])) for row, column in pairs if counts[row, column]]
+def _trade_offs(findings: Findings) -> list[tuple[str, Markup]]:
+    """Return the charts over all thresholds, each with its heading."""
+    if not findings.trade_offs:
+        return []
+    roc, precision_recall = trade_off_figures(findings.trade_offs)
+    return [
+        ("Receiver operating characteristic", chart(roc, "Recall by false positive rate")),
+        ("Precision and recall", chart(precision_recall, "Precision by recall")),
+    ]
+
+
+def _confusions(matrix: list[list[int]], names: list[str]) -> list[Confusion]:
+    return [
+        Confusion(truth=names[row], predicted=names[column], count=count, share=count / sum(matrix[row]))
+        for row, column, count in most_confused(matrix, MOST_CONFUSED)
+    ]
+
+
+def _means(classes: list[dict[str, Any]], several: bool) -> dict[str, Any]:
+    """Return the mean of each figure over the classes, each counting the same, and how many classes that were.
+
+    A class without images has no recall, and is left out; but not with several labels, because `macro_f1` counts it.
+    """
+    counted = [row for row in classes if several or row["images"]]
+    keys = ("precision", "recall", "f1", "average_precision")
+    known = {key: [row[key] for row in counted if row.get(key) is not None] for key in keys}
+    return {"classes": len(counted)} | {key: sum(v) / len(v) if v else None for key, v in known.items()}
 
 
 def _read(path: Path, parse: Callable[[str], dict[str, Any]]) -> dict[str, Any]:

@@ -22,10 +22,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font_names
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from trainkit.deploy.python._showing import harmless
 from trainkit.files import replacing
+from trainkit.reports._trade_offs import TradeOff, hardest
 from trainkit.runs._calibration import Reliability
 
 DPI = 150
@@ -35,6 +37,10 @@ MAX_NAMED_CLASSES = 50
 MAX_NAME = 20  # characters
 MAX_LEVEL_LETTERS = 26  # what fits below a matrix if every name is as long as the longest; otherwise they are turned
 MAX_SIDE = 11.0  # inches
+MAX_NUMBERED_CLASSES = 2  # whose curves have the thresholds written on them
+_STEPS = 100  # points of a curve; of more no step is seen
+_RELIABILITY = ("right", "too sure", "not sure enough")
+_PALE = 0.25  # the opacity of what few answers say
 
 # By day, and in the pictures. The page has a variable of its own for each, see `to_svg`.
 INK, SOFT, LINE = "#1c2128", "#59636e", "#d9dde3"
@@ -138,21 +144,28 @@ def epoch_times_figure(rows: Sequence[Row]) -> Figure:
 
 
 def reliability_figure(reliability: Reliability) -> Figure:
-    """Return the reliability diagram: how often the model was right by how sure it was, and how often it was so."""
+    """Return the reliability diagram: how often the model was right by how sure it was, and how often it was so.
+
+    A line is the 95% interval of how often it is right; where that says little, the bar is pale.
+    """
     figure = Figure(figsize=(4.8, 5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     edges = np.array(reliability.edges)
     left, width = edges[:-1], np.diff(edges)
     filled = np.array(reliability.counts) > 0
     held, said = np.array(reliability.accuracy)[filled], np.array(reliability.confidence)[filled]
+    low, high = np.array(reliability.low)[filled], np.array(reliability.high)[filled]
     style: dict[str, Any] = {"align": "edge"}
     place = (left[filled], width[filled])
-    upper.bar(place[0], np.minimum(held, said), place[1], color=SERIES[0], label="right", **style)
-    for color, label, gap in (
-        (SERIES[1], "too sure", said - held),
-        (SERIES[2], "not sure enough", held - said),
-    ):
-        upper.bar(place[0], np.maximum(gap, 0), place[1], np.minimum(held, said), color=color, label=label, **style)
+    upper.bar(place[0], np.minimum(held, said), place[1], color=SERIES[0], **style)
+    for color, gap in ((SERIES[1], said - held), (SERIES[2], held - said)):
+        upper.bar(place[0], np.maximum(gap, 0), place[1], np.minimum(held, said), color=color, **style)
+    unsure = np.array(reliability.unsure)[filled]
+    for bars in upper.containers:
+        for bar in np.array(bars)[unsure]:
+            bar.set_alpha(_PALE)
+    interval = {"fmt": "none", "ecolor": INK, "elinewidth": 1, "capsize": 2}
+    upper.errorbar(place[0] + place[1] / 2, held, np.maximum([held - low, high - held], 0), **interval)
     upper.plot([0, 1], [0, 1], "--", color=SOFT, linewidth=1)
     upper.set(ylabel="right", xlim=(0, 1), ylim=(0, 1.001))
     lower.bar(left, reliability.counts, width, color=SERIES[0], **style)
@@ -161,8 +174,47 @@ def reliability_figure(reliability: Reliability) -> Figure:
         _style(axes)
     upper.xaxis.set_major_formatter(PercentFormatter(xmax=1))
     upper.yaxis.set_major_formatter(PercentFormatter(xmax=1))
-    _legend(upper, loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=3, handlelength=1, columnspacing=1.2)
+    handles = [Patch(color=color, label=label) for color, label in zip(SERIES, _RELIABILITY, strict=False)]
+    if unsure.any():
+        handles.append(Patch(color=SOFT, alpha=_PALE, label="few answers"))
+    _legend(upper, handles=handles, loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=2, handlelength=1)
     return figure
+
+
+def trade_off_figures(trade_offs: Sequence[TradeOff]) -> tuple[Figure, Figure]:
+    """Return the ROC curves and precision over recall; of more classes than there are colours, the hardest ones.
+
+    A dot is the threshold 0.5; on the curves of two classes there are others, with their numbers.
+    """
+    roc, left = _panel(width=4.8, height=4.2)
+    precision_recall, right = _panel(width=4.8, height=4.2)
+    drawn = hardest(trade_offs, len(SERIES))
+    numbered = len(drawn) <= MAX_NUMBERED_CLASSES
+    for color, one in zip(SERIES, drawn, strict=False):
+        name = shorten(one.class_name)
+        left.plot(*one.roc.T, color=color, label=name)
+        steps = "steps-pre" if len(one.precision_recall) < _STEPS else "default"
+        right.plot(*one.precision_recall.T, color=color, drawstyle=steps, label=name)
+        for point in one.points:
+            if numbered or point.threshold == 0.5:
+                number = f"{point.threshold:g}" if numbered else ""
+                _dot(left, point.false_positive_rate, point.recall, number, color)
+                _dot(right, point.recall, point.precision, number, color)
+    left.plot([0, 1], [0, 1], "--", color=SOFT, linewidth=1)
+    left.set(xlabel="false positive rate", ylabel="recall")
+    right.set(xlabel="recall", ylabel="precision")
+    for axes, corner in ((left, "lower right"), (right, "lower left")):
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
+        axes.xaxis.set_major_formatter(PercentFormatter(xmax=1))
+        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+        _legend(axes, loc=corner)
+    return roc, precision_recall
+
+
+def _dot(axes: Axes, x: float, y: float | None, number: str, color: str) -> None:
+    if y is not None:
+        axes.plot([x], [y], "o", color=color, markersize=4)
+        axes.annotate(number, (x, y), xytext=(4, -4), textcoords="offset points", va="top", color=SOFT, fontsize=8)
 
 
 def confusion_figure(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> Figure:
@@ -244,11 +296,18 @@ def to_svg(figure: Figure, description: str) -> str:
     drawing = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", drawing)
     for color, variable in _VARIABLES.items():
         drawing = drawing.replace(color, variable)
-    drawing = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", drawing)  # the family is the page's
+    drawing = re.sub(r"<\w[^>]*>", lambda tag: _shortened(tag[0]), drawing)
     view = re.search(r'viewBox="[^"]*"', drawing)
     assert view is not None
     opening = f'<svg class="chart" role="img" aria-label="{_escaped(description)}" {view[0]}>'
     return re.sub(r"<svg[^>]*>", lambda _: opening, drawing, count=1).replace("xlink:href", "href").strip()
+
+
+def _shortened(tag: str) -> str:
+    """Leave out the font's family, which is the page's, and the thousandths of a point, which nobody sees."""
+    tag = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", tag)
+    tag = re.sub(r"; font-family: [^;\"]*", "", tag)
+    return re.sub(r"(\.\d\d)\d+", r"\1", tag)
 
 
 def _escaped(text: str) -> str:

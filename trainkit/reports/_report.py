@@ -19,12 +19,12 @@ from trainkit.data._augmentation._settings import Augmentation
 from trainkit.data._dataset import Dataset, Part
 from trainkit.errors import DataError, OutputError, TrainkitError
 from trainkit.files import check_writable, remove_leftovers
-from trainkit.reports._answers import Answers, judge, name_classes
-from trainkit.reports._augmentations import tiles
+from trainkit.reports._answers import Answers, judge, most_confused, name_classes
+from trainkit.reports._augmentations import captions, tiles
 from trainkit.reports._explanations import choose_right_answers, explain_mistakes, open_reasons
-from trainkit.reports._findings import ExportFigures, Findings, Mistake, Samples
-from trainkit.reports._page import write_report
-from trainkit.reports._pictures import compose, filter_pictures, thumbnail
+from trainkit.reports._findings import Confusion, ExportFigures, Findings, Mistake, Samples
+from trainkit.reports._page import MOST_CONFUSED, write_report
+from trainkit.reports._pictures import SIDE, compose, filter_pictures, thumbnail
 from trainkit.reports._plots import (
     confusion_figure,
     curves_figure,
@@ -33,11 +33,14 @@ from trainkit.reports._plots import (
     reliability_figure,
     save_figure,
     shorten,
+    trade_off_figures,
 )
+from trainkit.reports._trade_offs import measure_trade_offs
 from trainkit.runs._calibration import measure_reliability
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
 
 _MOST_MISTAKES = 24
+_MOST_OF_A_CONFUSION, _CONFUSED_SIDE = 6, 112  # pictures; pixels
 _MOST_SAMPLES, _MOST_OF_A_CLASS, _MOST_SAMPLED_CLASSES = 120, 8, 60
 _EPOCHS_SHOWN, _AUGMENTED_SIDE = 11, 256  # of one image; pixels
 _BENCH_SECONDS = 2.0  # of all bundles together
@@ -48,7 +51,9 @@ _PICTURES = (
     "epoch_times.png",
     "filters.png",
     "mistakes.png",
+    "precision_recall.png",
     "reliability.png",
+    "roc.png",
     "samples.png",
 )
 
@@ -161,9 +166,11 @@ def _predict(run: Run, model: Any, dataset: Dataset, notes: list[str]) -> dict[s
     found: dict[str, Any] = {
         "figures": {"test_split": side, **measure(probabilities, part.labels, names)},
         "reliability": measure_reliability(answers.confidence.ravel(), answers.right.ravel()),
+        "trade_offs": measure_trade_offs(probabilities, part.labels, names),
         "mistakes": _choose_mistakes(part, answers, names, Path(run.config["data"])),
         "mistakes_in_all": len(answers.mistakes()[0]),
     }
+    found["confusions"] = _choose_confusions(part, answers, names, found["figures"], Path(run.config["data"]))
     with _noting(notes):
         found |= _explain(run, model, part, answers, found["mistakes"])
     return found
@@ -182,16 +189,34 @@ def _explain(run: Run, model: Any, part: Part, answers: Answers, mistakes: list[
 
 
 def _choose_mistakes(part: Part, answers: Answers, class_names: list[str], data: Path) -> list[Mistake]:
-    return [
-        Mistake(
-            picture=thumbnail(part.images[int(index)]),
-            truth=name_classes(answers.truth[index], class_names),
-            predicted=name_classes(answers.predicted[index], class_names),
-            confidence=float(confidence),
-            file=_short(part.path(int(index)), data),
-        )
-        for index, confidence in list(zip(*answers.mistakes(), strict=True))[:_MOST_MISTAKES]
-    ]
+    positions = answers.mistakes()[0][:_MOST_MISTAKES]
+    return [_mistake(part, answers, int(position), class_names, data) for position in positions]
+
+
+def _mistake(
+    part: Part, answers: Answers, position: int, class_names: list[str], data: Path, side: int = SIDE
+) -> Mistake:
+    return Mistake(
+        picture=thumbnail(part.images[position], side),
+        truth=name_classes(answers.truth[position], class_names),
+        predicted=name_classes(answers.predicted[position], class_names),
+        confidence=float(np.where(answers.right[position], -1.0, answers.confidence[position]).max()),
+        file=_short(part.path(position), data),
+    )
+
+
+def _choose_confusions(
+    part: Part, answers: Answers, class_names: list[str], figures: dict[str, Any], data: Path
+) -> list[Confusion]:
+    """Return the pairs of classes that were most often taken for each other; none with several labels an image."""
+    matrix, surest = figures["confusion_matrix"], answers.mistakes()[0]
+    confusions = []
+    for row, column, count in most_confused(matrix, MOST_CONFUSED):
+        of_pair = surest[answers.truth[surest, row] & answers.predicted[surest, column]][:_MOST_OF_A_CONFUSION]
+        mistakes = [_mistake(part, answers, int(one), class_names, data, _CONFUSED_SIDE) for one in of_pair]
+        names = {"truth": class_names[row], "predicted": class_names[column]}
+        confusions.append(Confusion(**names, count=count, share=count / sum(matrix[row]), mistakes=mistakes))
+    return confusions
 
 
 def _short(path: Path | None, data: Path) -> str | None:
@@ -284,17 +309,16 @@ def _draw(run: Run, findings: Findings) -> Iterator[tuple[str, Figure]]:
         yield "confusion_matrix.png", confusion_figure(confusion_matrix, run.class_names)
     if findings.reliability:
         yield "reliability.png", reliability_figure(findings.reliability)
+    if findings.trade_offs:
+        yield from zip(("roc.png", "precision_recall.png"), trade_off_figures(findings.trade_offs), strict=True)
     if findings.mistakes:
-        captioned = [
-            (m.picture, f"{shorten(m.truth)}\n→ {shorten(m.predicted)}\n{m.confidence:.1%}") for m in findings.mistakes
-        ]
-        yield "mistakes.png", _mosaic(_in_rows(captioned, 6))
+        yield "mistakes.png", _mosaic(_in_rows([(one.picture, _caption(one)) for one in findings.mistakes], 6))
     if findings.samples:
         yield "samples.png", _mosaic([_captioned_once(one.pictures, one.class_name) for one in findings.samples])
     if findings.filters:
         yield "filters.png", _mosaic(_in_rows([(picture, "") for picture in findings.filters], 8), side=64)
     if findings.augmentation:
-        yield "augmentation.png", _mosaic(_in_rows(_captioned_once(findings.augmentation, "original"), 4))
+        yield "augmentation.png", _mosaic(_in_rows([*zip(findings.augmentation, captions(), strict=False)], 4))
 
 
 Captioned = tuple[np.ndarray, str]
@@ -302,6 +326,11 @@ Captioned = tuple[np.ndarray, str]
 
 def _in_rows(captioned: list[Captioned], columns: int) -> list[list[Captioned]]:
     return [captioned[start : start + columns] for start in range(0, len(captioned), columns)]
+
+
+def _caption(mistake: Mistake) -> str:
+    lines = [shorten(mistake.truth), f"→ {shorten(mistake.predicted)}", f"{mistake.confidence:.1%}"]
+    return "\n".join([*lines, shorten(Path(mistake.file).name)] if mistake.file else lines)
 
 
 def _captioned_once(pictures: list[np.ndarray], caption: str) -> list[Captioned]:

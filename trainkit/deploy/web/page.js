@@ -63,6 +63,7 @@ async function openBundle() {
   const { name, size, classes, version } = await Promise.race([ask("open", null, { progress }), broken]);
   const facts = [name, `${classes.toLocaleString("en")} classes`, `${size.join(" × ")} pixels`, `OpenCV ${version}`];
   $("about").textContent = facts.filter(Boolean).join(" · ");
+  if (name) document.title = `${name}: ${document.title}`;
   $("camera").disabled = false;
 }
 

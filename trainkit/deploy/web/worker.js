@@ -25,8 +25,9 @@ async function open(_, progress) {
   const { data, checked } = await readModel(manifest.model, progress);
   progress("Opening the network");
   network = { manifest, checked, net: readNet(data, graph, manifest.model, manifest.opencv?.engine) };
-  const { source: { application, keras, run } = {}, blob, output } = manifest;
-  const name = String(application ?? keras ?? run ?? "").replace(/^\d{8}-\d{6}-/, ""); // a run begins with its time
+  const { source: { application, keras, run } = {}, extra, blob, output } = manifest;
+  const origin = String(application ?? keras ?? run ?? "").replace(/^\d{8}-\d{6}-/, ""); // a run begins with its time
+  const name = isText(extra?.name) && extra.name ? extra.name : origin;
   return { name: harmless(name), size: blob.size, classes: output.class_names.length, version };
 }
 
