@@ -60,7 +60,7 @@ def test_image_that_the_model_does_not_take_for_another_class_is_not_named() -> 
     assert prune_by_noise_rate(probabilities, labels) == {3: 1}
 
 
-def test_errors_are_ranked_by_margin() -> None:
+def test_errors_are_ranked_by_self_confidence() -> None:
     probabilities = np.vstack([PROBABILITIES, [[0.95, 0.05]]])
     labels = np.append(LABELS, 1)
     found = find_in_probabilities(probabilities, labels, ["cat", "dog"], [f"{index}.jpg" for index in range(7)])
@@ -68,8 +68,14 @@ def test_errors_are_ranked_by_margin() -> None:
         ("6.jpg", "dog", "cat"),
         ("2.jpg", "cat", "dog"),
     ]
-    assert found[0].margin == pytest.approx(-0.9) and found[0].to_json()["label_probability"] == pytest.approx(0.05)
+    assert found[0].to_json()["label_probability"] == pytest.approx(0.05)
     assert rank_labels(probabilities, labels).tolist() == [6, 2, 5, 4, 1, 0, 3]
+
+
+def test_what_nothing_speaks_for_comes_before_what_is_taken_for_a_class_like_it() -> None:
+    """By its margin the shirt, surely taken for a blouse, would come before the shoe that is called a dress."""
+    probabilities = np.array([[0.96, 0.04, 0.0, 0.0], [0.0, 0.0, 0.10, 0.90], [0.0, 0.001, 0.099, 0.9]])
+    assert rank_labels(probabilities, np.array([1, 2, 1])).tolist() == [2, 0, 1]
 
 
 def test_noise_that_was_made_is_found_and_the_joint_says_how_much_there_is() -> None:

@@ -30,7 +30,7 @@ def test_labels_that_are_wrong_are_named_with_their_pictures(mislabelled: Path, 
     found = trainkit.find_label_errors(mislabelled, out=tmp_path / "page.html")
     named = {(Path(error.image).name, error.label, error.suggested) for error in found.errors}
     assert {("blue-003.png", "red", "blue"), ("blue-017.png", "red", "blue")} <= named and len(named) <= 4
-    assert found.images == 90 and len(found.ranked) == 90 and "small-cnn" in found.model
+    assert found.images == 90 and len(found.ranked) == 90 and "fashion-mnist" in found.model
     assert {Path(name).name for name in found.ranked[:2]} == {"blue-003.png", "blue-017.png"}
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert (

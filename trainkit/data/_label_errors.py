@@ -26,11 +26,6 @@ class LabelError:
     label_probability: float  # of its label, by a model that had not seen it
     suggested_probability: float
 
-    @property
-    def margin(self) -> float:
-        """The probability of the label less that of the suggestion: -1 where nothing speaks for the label."""
-        return self.label_probability - self.suggested_probability
-
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON has them."""
         return {
@@ -109,18 +104,12 @@ def confident_joint(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray
 
 
 def rank_labels(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the images with those first whose labels are least likely: by normalized margin (section 3.2).
+    """Return the images with those first whose labels are least likely: by self-confidence (section 3.2).
 
-    That is the probability of the label less the greatest of the others. Of equal ones, the earlier comes first.
+    That is the probability of the label. Of equal ones, the earlier comes first. The margin to the likeliest class,
+    which the section has too, would put first what is most surely of a class that is easily taken for the label.
     """
-    return np.argsort(_margins(probabilities, labels), kind="stable")
-
-
-def _margins(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    rows, others = np.arange(len(labels)), probabilities.astype(np.float64)
-    own = others[rows, labels].copy()
-    others[rows, labels] = -1
-    return np.asarray(own - others.max(axis=1))
+    return np.argsort(probabilities[np.arange(len(labels)), labels], kind="stable")
 
 
 def noise_counts(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ def find_label_errors(
         data: as for `train`; its images have one label each.
         predictions: what `cross_validate` wrote for this data, a `.csv` file or a folder with Parquet in it; the images
             that have no row in it are passed over. Without it a model is trained here for each fold, and not kept: a
-            linear one of the features of a pretrained MobileNet for photographs, small-cnn for other pictures.
+            linear one of the features of a pretrained MobileNet for photographs, `fashion-mnist` for other pictures.
         class_names: of arrays, in the order of their numbers.
         reading: as for `train`; what is of one group (`group_by`) is in one fold.
         folds: how many, from 2; without predictions.
