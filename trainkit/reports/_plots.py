@@ -63,30 +63,33 @@ _STAND_INS = (
 )
 
 Row = Mapping[str, Any]
+_ESTIMATE = "_estimate"  # how a column ends that is of training images too
 _SHARES = ("accuracy", "average_precision")  # how the columns end that are drawn in percent
 
 
-def curve_figures(rows: Sequence[Row], *, kept: int | None = None) -> dict[str, Figure]:
+def curve_figures(rows: Sequence[Row], *, kept: int | None = None, several: bool = False) -> dict[str, Figure]:
     """Return a chart against the epoch for each of loss, accuracy and learning rate that the rows have.
 
     Args:
         rows: an epoch each, as `Run.metrics` has them; what else is in them is left alone.
         kept: the epoch whose weights were kept, which is marked.
+        several: whether an image may have several labels: what is called `accuracy` is a share of answers then.
     """
     figures = {}
     for metric in _metrics_of(rows):
         figures[metric], axes = _panel()
-        _draw_metric(axes, rows, metric)
+        _draw_metric(axes, rows, metric, several)
         _mark_kept(axes, rows, kept)
     return figures
 
 
-def curves_figure(rows: Sequence[Row], *, kept: int | None = None) -> Figure:
+def curves_figure(rows: Sequence[Row], *, kept: int | None = None, several: bool = False) -> Figure:
     """Return loss and accuracy, of training and of validation where there is one, and the learning rate by epoch.
 
     Args:
         rows: an epoch each, as `Run.metrics` has them.
         kept: the epoch whose weights were kept, which is marked.
+        several: as for `curve_figures`.
     """
     metrics = _metrics_of(rows) or ["loss", "accuracy"]
     heights = [1 if metric == "learning_rate" else 2 for metric in metrics]
@@ -94,22 +97,34 @@ def curves_figure(rows: Sequence[Row], *, kept: int | None = None) -> Figure:
     panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False, height_ratios=heights)
     for (axes,), metric in zip(panels, metrics, strict=True):
         _style(axes)
-        _draw_metric(axes, rows, metric)
+        _draw_metric(axes, rows, metric, several)
         _mark_kept(axes, rows, kept)
         axes.tick_params(labelbottom=True)
     return figure
 
 
-def draw_curves(rows: Sequence[Row], path: Path, *, kept: int | None = None) -> None:
+def draw_curves(rows: Sequence[Row], path: Path, *, kept: int | None = None, several: bool = False) -> None:
     """Draw `curves_figure` into a file, whose suffix is the format."""
-    save_figure(curves_figure(rows, kept=kept), path)
+    save_figure(curves_figure(rows, kept=kept, several=several), path)
 
 
-def overlaid_figures(curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]) -> dict[str, Figure]:
+def metric_in_words(column: str, *, several: bool = False) -> str:
+    """Write the name of a column of `metrics.csv` for a person."""
+    metric = column.removeprefix("val_")
+    words = "right answers" if several and metric == "accuracy" else metric.replace("_", " ")
+    if metric.endswith(_ESTIMATE):
+        words = f"{words[: -len(_ESTIMATE)]} with training images"
+    return harmless(words if metric == column else f"validation {words}")
+
+
+def overlaid_figures(
+    curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], *, several: bool = False
+) -> dict[str, Figure]:
     """Return a chart for each metric with the curves of several runs in it.
 
     Args:
         curves: by metric and by the run's name: (epoch, value).
+        several: as for `curve_figures`.
     """
     figures = {}
     for metric, of_runs in curves.items():
@@ -122,7 +137,7 @@ def overlaid_figures(curves: Mapping[str, Mapping[str, Sequence[tuple[float, flo
                 axes.plot(
                     *zip(*points, strict=True), style, color=color, marker=marker, markersize=3, label=harmless(name)
                 )
-        _scale(axes, metric)
+        _scale(axes, metric, several)
     return figures
 
 
@@ -341,7 +356,7 @@ def _metrics_of(rows: Sequence[Row]) -> list[str]:
     return [key for key in ("loss", *accuracies, "learning_rate") if key in there]
 
 
-def _draw_metric(axes: Axes, rows: Sequence[Row], metric: str) -> None:
+def _draw_metric(axes: Axes, rows: Sequence[Row], metric: str, several: bool) -> None:
     marker = "o" if len(rows) <= MAX_MARKED_EPOCHS else None
     series = ((metric, "training"), (f"val_{metric}", "validation"), (f"{metric}_estimate", "with training images"))
     for number, (key, label) in enumerate(series):
@@ -351,13 +366,13 @@ def _draw_metric(axes: Axes, rows: Sequence[Row], metric: str) -> None:
     if rows:
         axes.set_xlim(rows[0]["epoch"] - 0.5, rows[-1]["epoch"] + 0.5)
         _show_phases(axes, rows)
-    _scale(axes, metric)
+    _scale(axes, metric, several)
 
 
-def _scale(axes: Axes, metric: str) -> None:
+def _scale(axes: Axes, metric: str, several: bool) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.set(xlabel="epoch", ylabel=harmless(metric.replace("_", " ")))
-    if metric.endswith(_SHARES):
+    axes.set(xlabel="epoch", ylabel=metric_in_words(metric, several=several))
+    if metric.removesuffix(_ESTIMATE).endswith(_SHARES):
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
         axes.set_ylim(top=min(1.01, axes.get_ylim()[1]))
     if metric == "learning_rate":
@@ -375,14 +390,29 @@ def _legend(axes: Axes, **place: Any) -> None:
 
 
 def _mark_kept(axes: Axes, rows: Sequence[Row], kept: int | None) -> None:
-    """Draw a line at the epoch whose weights were kept, and say so beside it, on the side that has more room."""
+    """Draw a line at the epoch whose weights were kept, and say so beside it, where the curves leave more room."""
     if kept is None or not any(row["epoch"] == kept for row in rows):
         return
-    axes.axvline(kept, color=SOFT, linewidth=1)
     late = kept - rows[0]["epoch"] > rows[-1]["epoch"] - kept
-    style: dict[str, Any] = {"textcoords": "offset points", "color": SOFT, "fontsize": 8, "va": "bottom"}
-    place, align = (-3, "right") if late else (3, "left")
-    axes.annotate("kept", (kept, 0), xytext=(place, 2), xycoords=("data", "axes fraction"), ha=align, **style)
+    high = _is_low(axes, (kept - 1, kept) if late else (kept, kept + 1))
+    axes.axvline(kept, color=SOFT, linewidth=1)
+    style: dict[str, Any] = {"textcoords": "offset points", "color": SOFT, "fontsize": 8}
+    style |= {"ha": "right" if late else "left", "va": "top" if high else "bottom"}
+    place = (-3 if late else 3, -2 if high else 2)
+    axes.annotate("kept", (kept, float(high)), xytext=place, xycoords=("data", "axes fraction"), **style)
+
+
+def _is_low(axes: Axes, between: tuple[float, float]) -> bool:
+    """Whether the curves come nearer to the bottom than to the top between two epochs."""
+    bottom, top = axes.get_ylim()
+    heights = [
+        (y - bottom) / (top - bottom)
+        for line in axes.get_lines()
+        if line.get_transform() == axes.transData  # not that between two phases
+        for x, y in np.asarray(line.get_xydata())
+        if between[0] <= x <= between[1] and np.isfinite(y)
+    ]
+    return bool(heights) and min(heights) < 1 - max(heights)
 
 
 def _show_phases(axes: Axes, rows: Sequence[Row]) -> None:

@@ -37,6 +37,7 @@ from trainkit.reports._plots import (
 )
 from trainkit.reports._trade_offs import measure_trade_offs
 from trainkit.runs._calibration import measure_reliability
+from trainkit.runs._figures import has_several_labels
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
 
 _MOST_MISTAKES = 24
@@ -303,7 +304,8 @@ def _draw(run: Run, findings: Findings) -> Iterator[tuple[str, Figure]]:
     """Yield names from `_PICTURES` and charts; of what there is nothing, none."""
     confusion_matrix = {**run.result, **findings.figures}["confusion_matrix"]
     if run.metrics:
-        yield "curves.png", curves_figure(run.metrics, kept=run.result["best_epoch"])
+        several = has_several_labels(run.result)
+        yield "curves.png", curves_figure(run.metrics, kept=run.result["best_epoch"], several=several)
         yield "epoch_times.png", epoch_times_figure(run.metrics)
     if confusion_matrix and len(confusion_matrix) == len(run.class_names):
         yield "confusion_matrix.png", confusion_figure(confusion_matrix, run.class_names)
