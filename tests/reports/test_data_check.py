@@ -82,6 +82,7 @@ def test_page_shows_the_pictures_of_each_group(tmp_path: Path) -> None:
     (photos / "train" / "dogs" / "broken.jpg").touch()
     page = write(photos, tmp_path)
     assert "put right first" in page.text
+    assert "cats/<wbr>01.png" in (tmp_path / "check.html").read_text(encoding="utf-8"), "a path breaks at its folders"
     assert "seen before.png" in page.text and "is empty" in page.text
     shown = page.pictures
     assert len(shown) == 2, "once, although it is a leak, a contradiction and a duplicate"
