@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import trainkit as command
 
+from trainkit.cli._runs import runs
 from trainkit.reports import write_report
 from trainkit.reports._comparison import compare
 from trainkit.runs._run import Run
@@ -73,15 +73,18 @@ def test_comparison_draws_what_chose_the_epoch(one: Run, several: Run, tmp_path:
     headings = re.findall("<h3>(.*?)</h3>", page)
     assert "Validation balanced accuracy" in headings and "Validation mean average precision" in headings
     assert "Balanced accuracy with training images" in headings and page.count("<svg") == len(headings) == 7
-    assert "60%" in page, "in percent"
+    assert "60.0%" in page, "in percent"
 
 
-def test_table_of_runs_calls_right_answers_just_that(one: Run, several: Run) -> None:
-    place = one.path.parent.parent
-    mixed = command("runs", cwd=place).stdout
-    assert "test right answers" in mixed.splitlines()[0]
+def test_table_of_runs_calls_right_answers_just_that(
+    one: Run, several: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    runs(experiments=one.path.parent)
+    assert "test right answers" in capsys.readouterr().out.splitlines()[0]
     shutil.rmtree(several.path)
-    assert "test accuracy" in command("runs", cwd=place).stdout.splitlines()[0]
+    runs(experiments=one.path.parent)
+    assert "test accuracy" in capsys.readouterr().out.splitlines()[0]
 
 
 def test_objects_call_right_answers_just_that(several: Run) -> None:
