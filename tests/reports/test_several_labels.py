@@ -73,7 +73,7 @@ def test_comparison_draws_what_chose_the_epoch(one: Run, several: Run, tmp_path:
     headings = re.findall("<h3>(.*?)</h3>", page)
     assert "Validation balanced accuracy" in headings and "Validation mean average precision" in headings
     assert "Balanced accuracy with training images" in headings and page.count("<svg") == len(headings) == 7
-    assert "60.0%" in page, "in percent"
+    assert "60%" in page, "in percent"
 
 
 def test_table_of_runs_calls_right_answers_just_that(

@@ -205,7 +205,7 @@ def trade_off_figures(trade_offs: Sequence[TradeOff]) -> tuple[Figure, Figure]:
     precision_recall, right = _panel(width=4.8, height=4.2)
     drawn = hardest(trade_offs, len(SERIES))
     numbered = len(drawn) <= MAX_NUMBERED_CLASSES
-    for color, one in zip(SERIES, drawn, strict=False):
+    for place, (color, one) in enumerate(zip(SERIES, drawn, strict=False)):
         name = shorten(one.class_name)
         left.plot(*one.roc.T, color=color, label=name)
         steps = "steps-pre" if len(one.precision_recall) < _STEPS else "default"
@@ -213,8 +213,9 @@ def trade_off_figures(trade_offs: Sequence[TradeOff]) -> tuple[Figure, Figure]:
         for point in one.points:
             if numbered or point.threshold == 0.5:
                 number = f"{point.threshold:g}" if numbered else ""
-                _dot(left, point.false_positive_rate, point.recall, number, color)
-                _dot(right, point.recall, point.precision, number, color)
+                # On either side of the curves, which for two classes often lie on each other.
+                _dot(left, point.false_positive_rate, point.recall, number, color, (1, -1) if place else (-1, 1))
+                _dot(right, point.recall, point.precision, number, color, (-1, -1) if place else (1, 1))
     left.plot([0, 1], [0, 1], "--", color=SOFT, linewidth=1)
     left.set(xlabel="false positive rate", ylabel="recall")
     right.set(xlabel="recall", ylabel="precision")
@@ -226,10 +227,14 @@ def trade_off_figures(trade_offs: Sequence[TradeOff]) -> tuple[Figure, Figure]:
     return roc, precision_recall
 
 
-def _dot(axes: Axes, x: float, y: float | None, number: str, color: str) -> None:
-    if y is not None:
-        axes.plot([x], [y], "o", color=color, markersize=4)
-        axes.annotate(number, (x, y), xytext=(4, -4), textcoords="offset points", va="top", color=SOFT, fontsize=8)
+def _dot(axes: Axes, x: float, y: float | None, number: str, color: str, away: tuple[int, int]) -> None:
+    """Draw a dot on a curve, and its number to the right (1) or left (-1) of it, above (1) or below (-1)."""
+    if y is None:
+        return
+    axes.plot([x], [y], "o", color=color, markersize=4)
+    place: dict[str, Any] = {"xytext": (3 * away[0], 3 * away[1]), "textcoords": "offset points"}
+    place |= {"ha": "left" if away[0] > 0 else "right", "va": "bottom" if away[1] > 0 else "top"}
+    axes.annotate(number, (x, y), color=SOFT, fontsize=8, **place)
 
 
 def confusion_figure(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> Figure:
@@ -373,7 +378,7 @@ def _scale(axes: Axes, metric: str, several: bool) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set(xlabel="epoch", ylabel=metric_in_words(metric, several=several))
     if metric.removesuffix(_ESTIMATE).endswith(_SHARES):
-        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}%"))
         axes.set_ylim(top=min(1.01, axes.get_ylim()[1]))
     if metric == "learning_rate":
         axes.set_ylim(bottom=0)
@@ -446,10 +451,10 @@ def _write_names(axes: Axes, class_names: Sequence[str]) -> None:
     axes.set_xticks(range(len(labels)), labels, **style)
 
 
-def shorten(name: str) -> str:
-    """Leave out the middle of a long name: class names often differ only at the end."""
-    name, half = harmless(name), MAX_NAME // 2
-    return name if len(name) <= MAX_NAME else f"{name[:half]}…{name[1 - half :]}"
+def shorten(name: str, most: int = MAX_NAME) -> str:
+    """Leave out the middle of a name of more letters: class names often differ only at the end."""
+    name, half = harmless(name), most // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[1 - half :]}"
 
 
 @cache

@@ -44,6 +44,7 @@ _MOST_MISTAKES = 24
 _MOST_OF_A_CONFUSION, _CONFUSED_SIDE = 6, 112  # pictures; pixels
 _MOST_SAMPLES, _MOST_OF_A_CLASS, _MOST_SAMPLED_CLASSES = 120, 8, 60
 _EPOCHS_SHOWN, _AUGMENTED_SIDE = 11, 256  # of one image; pixels
+_CAPTION = 17  # letters of a name below a picture: more would run into the next one's
 _BENCH_SECONDS = 2.0  # of all bundles together
 _PICTURES = (
     "augmentation.png",
@@ -331,8 +332,9 @@ def _in_rows(captioned: list[Captioned], columns: int) -> list[list[Captioned]]:
 
 
 def _caption(mistake: Mistake) -> str:
-    lines = [shorten(mistake.truth), f"→ {shorten(mistake.predicted)}", f"{mistake.confidence:.1%}"]
-    return "\n".join([*lines, shorten(Path(mistake.file).name)] if mistake.file else lines)
+    truth, predicted = shorten(mistake.truth, _CAPTION), shorten(mistake.predicted, _CAPTION)
+    lines = [truth, f"→ {predicted}", f"{mistake.confidence:.1%}"]
+    return "\n".join([*lines, shorten(Path(mistake.file).name, _CAPTION)] if mistake.file else lines)
 
 
 def _captioned_once(pictures: list[np.ndarray], caption: str) -> list[Captioned]:
