@@ -399,7 +399,7 @@ def _mark_kept(axes: Axes, rows: Sequence[Row], kept: int | None) -> None:
     if kept is None or not any(row["epoch"] == kept for row in rows):
         return
     late = kept - rows[0]["epoch"] > rows[-1]["epoch"] - kept
-    high = _is_low(axes, (kept - 1, kept) if late else (kept, kept + 1))
+    high = _is_low(axes, kept)
     axes.axvline(kept, color=SOFT, linewidth=1)
     style: dict[str, Any] = {"textcoords": "offset points", "color": SOFT, "fontsize": 8}
     style |= {"ha": "right" if late else "left", "va": "top" if high else "bottom"}
@@ -407,15 +407,15 @@ def _mark_kept(axes: Axes, rows: Sequence[Row], kept: int | None) -> None:
     axes.annotate("kept", (kept, float(high)), xytext=place, xycoords=("data", "axes fraction"), **style)
 
 
-def _is_low(axes: Axes, between: tuple[float, float]) -> bool:
-    """Whether the curves come nearer to the bottom than to the top between two epochs."""
+def _is_low(axes: Axes, epoch: int) -> bool:
+    """Whether the curves are nearer to the bottom than to the top at an epoch."""
     bottom, top = axes.get_ylim()
     heights = [
         (y - bottom) / (top - bottom)
         for line in axes.get_lines()
         if line.get_transform() == axes.transData  # not that between two phases
         for x, y in np.asarray(line.get_xydata())
-        if between[0] <= x <= between[1] and np.isfinite(y)
+        if x == epoch and np.isfinite(y)
     ]
     return bool(heights) and min(heights) < 1 - max(heights)
 
