@@ -78,6 +78,11 @@ class Run:
         return self.path.name
 
     @property
+    def argument(self) -> str:
+        """What a command takes for it, without --experiments: its name, or its path where that is elsewhere."""
+        return self.name if self.path.parent == Path(EXPERIMENTS) else str(self.path)
+
+    @property
     def config(self) -> Config:
         """The settings the run was made with."""
         self._check_file("config.toml")

@@ -159,7 +159,8 @@ def run_to_end(job: _Job) -> None:
         status = _fit_and_measure(job)
         job.run.set_result(status=status, keras_sha256=sha256_of(job.run.model_path))
         if status == "interrupted":
-            log.info("Interrupted: kept the best weights so far. `trainkit train --resume %s` goes on.", job.run.name)
+            resume = f"trainkit train --resume {job.run.argument}"
+            log.info("Interrupted: kept the best weights so far. `%s` goes on.", resume)
     except KeyboardInterrupt:
         saved = job.run.model_path.exists()
         job.run.set_result(status="interrupted", keras_sha256=sha256_of(job.run.model_path) if saved else None)
