@@ -113,7 +113,8 @@ def test_figures_of_a_run_are_described(executed: Executed) -> None:
     with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
         assert f"`{','.join(next(csv.reader(file)))}`" in text
     rows = rows_of(text, ["key of `result.json`", "meaning"])
-    several = {"mean_average_precision", "subset_accuracy", "macro_f1", "micro_f1"}  # of runs of several labels only
+    # Of runs of several labels only.
+    several = {"mean_average_precision", "subset_accuracy", "macro_f1", "micro_f1", "images"}
     described = {key for row in rows for key in codes(row[0])}
     assert several <= described
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))

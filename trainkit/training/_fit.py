@@ -23,6 +23,7 @@ from trainkit.models._outputs import load_best_weights
 from trainkit.reports import draw_confusion_matrix, draw_curves, write_report
 from trainkit.runs._answers import keep_answers
 from trainkit.runs._evaluation import Answered, evaluate_model
+from trainkit.runs._figures import has_several_labels
 from trainkit.runs._run import Run, create_run
 from trainkit.runs._settings import MODEL_SUFFIX, Config
 from trainkit.training._averaging import AveragedValidation
@@ -313,9 +314,11 @@ def _tensorboard(run: Run) -> Any:
 
 
 def _draw(run: Run) -> None:
+    result = run.result
     with doing("Drawing the report"):
         if rows := run.metrics:
-            draw_curves(rows, run.path / "curves.png", kept=run.result["best_epoch"])
-        if matrix := run.result["confusion_matrix"]:
+            kept, several = result["best_epoch"], has_several_labels(result)
+            draw_curves(rows, run.path / "curves.png", kept=kept, several=several)
+        if matrix := result["confusion_matrix"]:
             draw_confusion_matrix(matrix, run.class_names, run.path / "confusion_matrix.png")
         write_report(run.path)
