@@ -104,6 +104,7 @@ class Comparison:
             "runs": self.names,
             "settings": self.settings,
             "figures": self.figures,
+            "notes": self.notes,
             "mcnemar": [test.to_json() for test in self.tests],
             "curves": {name: [[list(point) for point in curve] for curve in of] for name, of in self.curves.items()},
         }
