@@ -180,13 +180,23 @@ def _several_in_words(figures: dict[str, Any]) -> str:
 
 def _say_rejected(figures: dict[str, Any]) -> None:
     if "rejected" in figures:
-        accepted = to_text(figures["accepted_accuracy"])
-        say(f"None of these: {figures['rejected']:.1%} of the images; accuracy on the others {accepted}.")
+        say(f"None of these: {figures['rejected']:.1%} of the images; {_accepted_in_words(figures)}.")
     if "others" not in figures:
         return
     others = figures["others"]
     say(f"Strangers: {others['images']:,} images, AUROC {others['auroc']:.4f}.")
     say(_turned_away(others))
+
+
+def _accepted_in_words(figures: dict[str, Any]) -> str:
+    from trainkit.runs._figures import interval_in_words, wilson_interval
+
+    accuracy, images = figures["accepted_accuracy"], sum(row["images"] for row in figures["classes"])
+    if accuracy is None:
+        return "no other is left"
+    count = images - round(figures["rejected"] * images)
+    interval = interval_in_words(wilson_interval(round(accuracy * count), count))
+    return f"accuracy on the others {to_text(accuracy)} ({INTERVAL} {interval})"
 
 
 def _turned_away(others: dict[str, Any]) -> str:
