@@ -32,13 +32,21 @@ def is_whole_jpeg(data: bytes) -> bool:
             scanned = True
             # A picture in one scan is decoded row by row: what stands behind it, not every decoder looks at.
             if frame[0] != _PROGRESSIVE and segment[2] == frame[1]:
-                last = _MARKER.search(data, position + len(segment))
-                return last is not None and last[1][0] == _END
+                return _ends_behind_scan(data, position + len(segment))
         elif marker not in _OTHERS:
             return False
         tables = tables or marker == _HUFFMAN
         position += len(segment)
     return False
+
+
+def _ends_behind_scan(data: bytes, start: int) -> bool:
+    """Whether the first marker behind a scan is that of the end: bytes are counted, which takes less than a search."""
+    end = data.find(b"\xff\xd9", start)
+    if end < 0:
+        return False
+    within = data.count(b"\xff", start, end) - data.count(b"\xff\0", start, end)
+    return within == 0 or within == sum(data.count(bytes((0xFF, number)), start, end) for number in range(0xD0, 0xD8))
 
 
 def _is_usual_frame(segment: bytes) -> bool:
