@@ -2,6 +2,7 @@
 //
 //     ./bare_loop MODEL WIDTH HEIGHT MEAN SCALE CROP FOLDER
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -9,10 +10,12 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
-#include <opencv2/core/utils/filesystem.hpp>
 #include <opencv2/dnn.hpp>
 #include <opencv2/imgcodecs.hpp>
+
+#include <opencv2/core/utils/filesystem.hpp>
 
 int main(int, char** arguments) {
     cv::dnn::Net net = cv::dnn::readNetFromONNX(arguments[1]);

@@ -57,7 +57,7 @@ def make_bundle(folder: Path, photographs: Path) -> Path:
     for path in photographs.rglob("*000?.jpg"):
         (few / path.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, few / path.parent.name)
-    settings = {"model.alpha": 0.25, "model.weights": "none", "data.validation_share": 0.2}
+    settings = {"model.alpha": 0.25, "model.weights": "none"}
     run = trainkit.train(few, model="mobilenet", epochs=1, settings=settings, experiments=folder / "experiments")
     bundle = trainkit.export(run, exported=folder / "exported")
     trainkit.add_clients(bundle, ["cpp", "node"])
