@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from trainkit._progress import doing
-from trainkit.cluster._engine import LOCAL, connected
+from trainkit.cluster._engine import LOCAL, connected, import_ray
 from trainkit.cluster._rows import Block
 from trainkit.cluster._spreading import Advance, Opened, Work
 from trainkit.errors import TrainkitError
@@ -32,7 +33,7 @@ class BlockActor:
 
 def spread_over_actors(
     work: Work[Result], blocks: Iterable[Block], *, address: str, actors: int | None, most: int, advance: Advance
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Do the work on a cluster, and yield what comes of each block, in no order.
 
     Args:
@@ -47,21 +48,21 @@ def spread_over_actors(
         TrainkitError: there is no cluster, or a block ended its actor again and again.
         MissingPackageError: Ray is not installed.
     """
-    with doing("Starting Ray" if address == LOCAL else "Joining the cluster"):
-        connection = connected(address, cpus=actors)
-        ray = connection.__enter__()
-    try:
+    with ExitStack() as stack:
+        with doing("Starting Ray" if address == LOCAL else "Joining the cluster"):
+            stack.enter_context(connected(address))
+        ray = import_ray()
         yield from _spread(ray, work, blocks, _count(ray, actors, most), advance)
-    finally:
-        connection.__exit__(None, None, None)
 
 
 def _count(ray: Any, actors: int | None, most: int) -> int:
     cpus = int(ray.cluster_resources().get("CPU", 0))
-    return max(1, min(actors or cpus, most))
+    return max(1, min(actors or cpus, cpus, most))
 
 
-def _spread(ray: Any, work: Work[Result], blocks: Iterable[Block], count: int, advance: Advance) -> Iterator[Result]:
+def _spread(
+    ray: Any, work: Work[Result], blocks: Iterable[Block], count: int, advance: Advance
+) -> Generator[Result, None, None]:
     """Give each actor the next block as soon as it has ended one; when there are none, others may need its CPU."""
     kind = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=_RETRIES)(BlockActor)
     idle: list[Any] = [kind.remote(work) for _ in range(count)]

@@ -6,7 +6,8 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -153,9 +154,10 @@ def _classify(
         warnings.simplefilter("ignore")  # what Pillow thinks of odd but readable files
         try:
             most = -(-missing // rows_a_file)
-            for part in _spread(work, blocks, step, workers=workers, cluster=cluster, most=most):
-                _check_is_there(work.folder, part)
-                new.append(part)
+            with closing(_spread(work, blocks, step, workers=workers, cluster=cluster, most=most)) as spread:
+                for part in spread:
+                    _check_is_there(work.folder, part)
+                    new.append(part)
         finally:
             if step.done:
                 log.info(describe_speed(step.done, time.perf_counter() - started))
@@ -164,7 +166,7 @@ def _classify(
 
 def _spread(
     work: Classification, blocks: Iterator[Block], step: Step, *, workers: int | None, cluster: str | None, most: int
-) -> Iterator[Part]:
+) -> Generator[Part, None, None]:
     if cluster is not None:
         return spread_over_actors(work, blocks, address=cluster, actors=workers, most=most, advance=step.advance)
     cores = count_cores()

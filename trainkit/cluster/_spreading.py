@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -47,7 +47,7 @@ class Work(Protocol[Result_co]):
 
 def spread_over_threads(
     work: Work[Result], blocks: Iterable[Block], *, threads: int, advance: Advance
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Do the work in this process, and yield what comes of each block, in no order."""
     opened, lock = work.open(threads), threading.Lock()
 
@@ -65,7 +65,7 @@ def spread_over_threads(
 
 def spread_over_processes(
     work: Work[Result], blocks: Iterable[Block], *, processes: int, threads: int, advance: Advance
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Do the work in several processes, and yield what comes of each block, in no order.
 
     Raises:
