@@ -201,6 +201,16 @@ def test_leftovers_of_a_killed_process_are_removed(listed: Path, tmp_path: Path)
     assert not left.exists()
 
 
+def test_a_list_of_which_nothing_can_be_classified_is_an_error(tmp_path: Path) -> None:
+    listed = write_list(tmp_path / "list.txt", ["none/1.jpg", "none/2.jpg"])
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"None of the images could .* The first: No such image: .*none/1\.jpg"):
+            predict(listed, tmp_path / "rows")
+    assert [row["error"] for row in rows_of(tmp_path / "rows")] == [
+        f"No such image: {tmp_path / 'none' / name}" for name in ("1.jpg", "2.jpg")
+    ]
+
+
 @pytest.mark.parametrize("several", [1, 4])
 def test_batches_answer_alike(several: int, listed: Path, tmp_path: Path) -> None:
     predict(listed, tmp_path / "one")

@@ -188,9 +188,10 @@ def _predict_blocks(manifest: str, inputs: list[str], folder: str, *, as_json: b
         return
     before = found.rows - found.classified
     say(f"Classified {found.classified:,} images{f'; {before:,} were there already' if before else ''}.")
+    files = "1 file" if found.files == 1 else f"{found.files:,} files"
     if found.errors:
         say(f"{found.errors:,} of {found.rows:,} rows have an error and no label.")
-    say(f"Rows are in {folder}: {found.rows:,} in {found.files:,} files.")
+    say(f"Rows are in {folder}: {found.rows:,} in {files}.")
 
 
 def _to_labels(result: dict[str, Any]) -> list[list[str]]:

@@ -23,13 +23,14 @@ from trainkit.cluster._rows import Block, Part, missing_blocks, missing_ranges, 
 from trainkit.cluster._spreading import count_cores, spread_over_processes, spread_over_threads
 from trainkit.deploy.python._classifier import Classifier
 from trainkit.deploy.python._prediction import describe_speed
-from trainkit.errors import OutputError, UsageError
+from trainkit.errors import DataError, OutputError, UsageError
 from trainkit.files import make_folder, remove_leftovers
 from trainkit.runs._predictions import check_predictions_target, import_pyarrow
 
 log = logging.getLogger("trainkit")
 
 ROWS_A_FILE = 1000
+_VISIBLE_SECONDS = 10  # after which every machine sees what one has written: NFS remembers what was not there
 Place = str | os.PathLike[str]
 
 
@@ -97,7 +98,7 @@ def predict_blocks(
 
     Raises:
         BundleError: the bundle is missing or damaged.
-        DataError: there are no images, or a list cannot be read.
+        DataError: there are no images, a list cannot be read, or not one image could be classified.
         OutputError: the folder holds something else, or cannot be written.
         UsageError: there is no such backend or target, or the folder is none.
         MissingPackageError: pyarrow, or for a cluster Ray, is not installed.
@@ -112,13 +113,17 @@ def predict_blocks(
     paths = list_paths([os.fspath(one) for one in given])
     parts = read_parts(place, paths, answers)
     new = _classify(work, paths, parts, workers=workers, cluster=cluster, rows_a_file=rows_a_file)
-    return Blocks(
+    errors = [part.first_error for part in [*parts, *new] if part.first_error is not None]
+    found = Blocks(
         folder=place,
         rows=len(paths),
         classified=sum(part.rows for part in new),
         errors=sum(part.errors for part in [*parts, *new]),
         files=len(parts) + len(new),
     )
+    if found.errors == found.rows:
+        raise DataError(f"None of the images could be classified, for reasons that {place} has. The first: {errors[0]}")
+    return found
 
 
 def _check_folder(folder: str) -> None:
@@ -178,8 +183,11 @@ def _spread(
 
 def _check_is_there(folder: str, part: Part) -> None:
     """Raise where another machine wrote a file that this one does not see."""
-    if not is_there(join(folder, part.name)):
-        raise OutputError(
-            f"{folder} is another folder on another machine of the cluster. Expected one that all machines see, or an "
-            "address such as s3://bucket/folder."
-        )
+    for _ in range(_VISIBLE_SECONDS):
+        if is_there(join(folder, part.name)):
+            return
+        time.sleep(1)
+    raise OutputError(
+        f"{folder} is another folder on another machine of the cluster. Expected one that all machines see, or an "
+        "address such as s3://bucket/folder."
+    )

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ class Part:
     first: int
     rows: int
     errors: int
+    first_error: str | None
     paths: str  # the SHA-256 of its paths
     answers: dict[str, Any]  # what decides them: see `trainkit.cluster._classifying`
 
@@ -81,10 +82,17 @@ def write_rows(
     Raises:
         OutputError: it cannot be written.
     """
-    errors = sum(one.error is not None for one in given)
-    digest = sha256_of_paths(block.paths)
-    part = Part(_NAME.format(block.first), block.first, len(block.paths), errors, digest, answers)
-    said = json.dumps({name: getattr(part, name) for name in ("first", "rows", "errors", "paths", "answers")})
+    errors = [to_utf8(one.error) for one in given if one.error is not None]
+    part = Part(
+        name=_NAME.format(block.first),
+        first=block.first,
+        rows=len(block.paths),
+        errors=len(errors),
+        first_error=errors[0] if errors else None,
+        paths=sha256_of_paths(block.paths),
+        answers=answers,
+    )
+    said = json.dumps({key: value for key, value in asdict(part).items() if key != "name"})
     table = _to_table(block, given, output, every_class=answers["all_probabilities"])
     _places.write_table(table.replace_schema_metadata({_KEY: said}), _places.join(folder, part.name))
     return part

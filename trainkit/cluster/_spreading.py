@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from trainkit.cluster._rows import Block
 from trainkit.errors import TrainkitError
@@ -111,19 +113,15 @@ def _ending_children() -> Iterator[None]:
             process.terminate()
 
 
-class _Process(Generic[Result]):
-    """What a process of several keeps between two blocks."""
-
-    opened: Opened[Any] | None = None
+_opened: list[Opened[Any]] = []  # in a process of several, what it keeps between two blocks
 
 
 def _begin(work: Work[Any], threads: int) -> None:
     """Make a process ready: Ctrl-C is the parent's to hear, and where the parent is killed, the child ends."""
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore")  # as the parent does
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
-    _Process.opened = work.open(threads)
+    _opened.append(work.open(threads))
 
 
 def _end_with_parent() -> None:
@@ -134,5 +132,4 @@ def _end_with_parent() -> None:
 
 
 def _run_in_process(block: Block) -> tuple[int, Any]:
-    assert _Process.opened is not None
-    return len(block.paths), _Process.opened.run(block)
+    return len(block.paths), _opened[0].run(block)
