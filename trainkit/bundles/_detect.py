@@ -120,8 +120,8 @@ def detect_inputs(
         Each picture with what `detect_files` returns for it, and for a frame its number, `frame`.
     """
     detector = opened(Detector, find_manifest(manifest, exported), backend=backend, target=target)
-    predict_many = partial(detector.predict_many, min_confidence=min_confidence)
-    for picture, found in answer(inputs, predict_many, _draw, text="Detecting"):
+    answer_blob = partial(detector.answer_blob, min_confidence=min_confidence)
+    for picture, (found, _) in answer(inputs, detector, answer_blob, _draw, text="Detecting"):
         yield picture, {**picture.to_json(), "detections": [_to_json(one) for one in found]}
 
 

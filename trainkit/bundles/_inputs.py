@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ import numpy as np
 
 from trainkit._progress import Step, counting, doing
 from trainkit.bundles._drawing import find_targets, save_picture
-from trainkit.data._inspection import check_image_file, read_image
+from trainkit.data._inspection import check_image_file, read_checked_image
 from trainkit.deploy.python import _media
+from trainkit.deploy.python._ahead import Complain
 from trainkit.deploy.python._media import is_video, list_inputs, read_pictures
-from trainkit.deploy.python._prediction import answer_pictures, describe_speed
+from trainkit.deploy.python._network import Network
+from trainkit.deploy.python._prediction import Ready, answer_pictures, describe_speed, read_ready
 from trainkit.errors import BundleError, DataError, UsageError
 from trainkit.files import check_new, make_folder
 
@@ -146,18 +149,21 @@ def refuse(problems: dict[Path, str], count: int) -> None:
 
 def answer(
     inputs: Inputs,
-    predict_many: Callable[[Sequence[np.ndarray]], Sequence[Any]],
+    network: Network,
+    answer_blob: Callable[[np.ndarray, Sequence[np.ndarray]], Sequence[Any]],
     draw: Callable[[np.ndarray, Any], np.ndarray],
     *,
     text: str = "Classifying",
-) -> Iterator[tuple[Picture, Any]]:
-    """Yield each picture with the answer to it, and log how many there were a second.
+) -> Iterator[tuple[Picture, tuple[Any, str | None]]]:
+    """Yield each picture with the answer to it and what it is to be warned of, and log how many there were a second.
 
-    All image files are looked at before the first is answered. What cannot be read is left out, and named at the end.
+    What cannot be read is left out, and named at the end. Pictures are read ahead in another thread, but for those of a
+    camera. Where they are drawn on, all image files are looked at before the first is answered.
 
     Args:
         inputs: what is to be looked at.
-        predict_many: answers several images, which are inverted before where `inputs` says so.
+        network: makes the pictures ready.
+        answer_blob: answers several images; see `answer_pictures`.
         draw: draws an answer on an image.
         text: what the progress shows.
 
@@ -165,31 +171,83 @@ def answer(
         DataError: something could not be read; raised after all that could be.
         OutputError: a picture exists already or cannot be written.
     """
-    problems: dict[Path, str] = {}
-
-    def complain(error: BundleError, source: str | Path) -> None:
-        problems[Path(source)] = str(error)
-
-    files = [Path(file) for file in list_inputs(map(str, inputs.paths), complain)]
-    problems |= find_problems([file for file in files if not is_video(str(file))])
-    usable = [file for file in files if file not in problems]
-    inputs_count = len(usable) + len(problems)  # a video turns out to be none only when it is read
-    targets = _targets(inputs, usable)
-    endless = inputs.camera is not None or any(is_video(str(file)) for file in usable)
-    pictures = read_pictures(usable, complain, camera=inputs.camera, every=inputs.every, read=read_image)
-    predict_many = inverting(predict_many, invert=inputs.invert)
-    started, step = time.perf_counter(), Step(text)
+    files = _list_files(inputs)
+    targets = _targets(inputs, files.usable)
+    started, count = time.perf_counter(), 0
     try:
-        with doing(text, total=None if endless else len(usable)) as step:
-            for picture, found in answer_pictures(pictures, predict_many, batch=inputs.batch):
+        with doing(text, total=files.total) as step, closing(_read(inputs, network, files, step)) as pictures:
+            for ready, found in answer_pictures(pictures, answer_blob, batch=inputs.batch):
+                picture = ready.picture
                 if inputs.annotate is not None:
                     save_picture(_target(inputs.annotate, targets, picture), draw(picture.image, found))
                 step.advance()
-                yield Picture(*picture), found
+                count += 1
+                yield Picture(*picture), (found, ready.warning)
     finally:
-        if step.done:
-            log.info(describe_speed(step.done, time.perf_counter() - started))
-    refuse(problems, inputs_count)
+        if count:
+            log.info(describe_speed(count, time.perf_counter() - started))
+    files.refuse_problems()
+
+
+@dataclass(slots=True)
+class _Files:
+    """The files that are to be answered, and why some are not."""
+
+    listed: list[Path]
+    unlisted: dict[Path, str]  # folders without an image, each with a sentence
+    unread: dict[Path, str]  # files
+    endless: bool  # whether nobody knows how many pictures there are
+
+    @property
+    def usable(self) -> list[Path]:
+        """All that nothing is known against."""
+        return [file for file in self.listed if file not in self.unread]
+
+    @property
+    def total(self) -> int | None:
+        """How many pictures there are, where that is known."""
+        return None if self.endless else len(self.usable)
+
+    def refuse_problems(self) -> None:
+        """Raise where something could not be read: folders, then images, then videos."""
+        images_first = sorted(self.unread, key=lambda file: is_video(str(file)))
+        problems = {**self.unlisted, **{file: self.unread[file] for file in images_first}}
+        refuse(problems, len(self.usable) + len(problems))
+
+
+def _list_files(inputs: Inputs) -> _Files:
+    """List what is to be answered; where it is to be drawn on, look at it before anything is written."""
+    unlisted: dict[Path, str] = {}
+
+    def complain(error: BundleError, source: str | Path) -> None:
+        unlisted[Path(source)] = str(error)
+
+    listed = [Path(file) for file in list_inputs(map(str, inputs.paths), complain)]
+    images = [file for file in listed if not is_video(str(file))]
+    unread = {} if inputs.annotate is None else find_problems(images)
+    endless = inputs.camera is not None or len(images) < len(listed)
+    return _Files(listed, unlisted, unread, endless)
+
+
+def _read(inputs: Inputs, network: Network, files: _Files, step: Step) -> Generator[Ready, None, None]:
+    """Return what is to be answered, and note what cannot be read."""
+    usable = files.usable
+
+    def complain(error: BundleError, source: str | Path) -> None:
+        files.unread[Path(source)] = str(error)
+        step.advance()
+
+    def read(complain: Complain) -> Iterator[_media.Picture]:
+        return read_pictures(usable, complain, camera=inputs.camera, every=inputs.every, read=_read_image)
+
+    return read_ready(read, network, complain, invert=inputs.invert, ahead=inputs.camera is None)
+
+
+def _read_image(path: Path) -> np.ndarray:
+    try:
+        return read_checked_image(path)
+    except DataError as error:
+        raise BundleError(str(error)) from error
 
 
 def _targets(inputs: Inputs, files: Sequence[Path]) -> dict[Path, Path]:

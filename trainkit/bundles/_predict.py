@@ -165,9 +165,8 @@ def classify_inputs(
     warned: set[Any] = set()  # of a film one line is enough
     recorder = Recorder(predictions)
     classifier = opened(recorder.open, find_manifest(manifest, exported), backend=backend, target=target)
-    predict_many = partial(classifier.predict_many, top=top, min_confidence=min_confidence)
-    for picture, found in recorder.watch(answer(inputs, predict_many, _draw_labels)):
-        warning = classifier.brightness_warning(picture.image, inverted=inputs.invert)
+    answer_blob = partial(classifier.answer_blob, top=top, min_confidence=min_confidence)
+    for picture, (found, warning) in recorder.watch(answer(inputs, classifier, answer_blob, _draw_labels)):
         if picture.frame is None or picture.source not in warned:
             _warn(picture.name, warning)
         if warning is not None:

@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from trainkit._progress import counting
 from trainkit.data._cores import all_cores
+from trainkit.data._jpeg import is_whole_jpeg
 from trainkit.data._repeats._fingerprints import SIDE, Fingerprint, compute_fingerprint
 from trainkit.data._repeats._same_picture import SIDE as THUMBNAIL
 from trainkit.data._repeats._same_picture import to_thumbnail
@@ -28,6 +29,7 @@ from trainkit.errors import DataError
 READABLE_FORMATS = ("BMP", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 _CHUNK = 1024  # files that wait for a core: each takes 2 kB meanwhile
 _BY_PILLOW = ("JPEG", "MPO", "WEBP")  # are decoded by it, the others by OpenCV
+_ISO_MEDIA = b"ftyp"
 _ORIENTATION = 0x0112  # the EXIF tag
 MAX_BYTES = 2**28  # a file is read whole, and a forgotten film would fill the memory
 
@@ -58,24 +60,31 @@ def inspect_files(paths: Sequence[Path]) -> list[ImageFile]:
 
 def inspect_file(path: Path) -> ImageFile:
     """Decode one file with Pillow, which unlike OpenCV reports a truncated JPEG, and say what is wrong with it."""
+    data = _read_bytes(path)
+    if isinstance(data, str):
+        return ImageFile(path, "", data)
+    return _examine(ImageFile(path, hashlib.sha256(data).hexdigest(), None), data)
+
+
+def _read_bytes(path: Path) -> bytes | str:
+    """Return what is in a file; or why it cannot be used, as the end of a sentence that begins with the path."""
     if not is_utf8(path):
-        return ImageFile(path, "", "has a name that is not UTF-8, on which OpenCV may crash: rename it")
+        return "has a name that is not UTF-8, on which OpenCV may crash: rename it"
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            return ImageFile(path, "", "is no regular file")
+            return "is no regular file"
         if status.st_size > MAX_BYTES:
-            return ImageFile(path, "", f"has more than {MAX_BYTES} bytes: no photograph")
-        data = path.read_bytes()
+            return f"has more than {MAX_BYTES} bytes: no photograph"
+        return path.read_bytes()
     except OSError as error:
-        return ImageFile(path, "", f"cannot be read ({error.strerror})")
-    return _examine(ImageFile(path, hashlib.sha256(data).hexdigest(), None), data)
+        return f"cannot be read ({error.strerror})"
 
 
 def _examine(file: ImageFile, data: bytes) -> ImageFile:
     if not data:
         return replace(file, problem="is empty")
-    if data[4:8] == b"ftyp":  # Pillow reads AVIF, and HEIC only with a plugin: both are named by their brand
+    if data[4:8] == _ISO_MEDIA:  # Pillow reads AVIF, and HEIC only with a plugin: both are named by their brand
         return replace(file, problem=_unreadable_everywhere("AVIF" if data[8:11] == b"avi" else "HEIC"))
     try:
         with Image.open(io.BytesIO(data)) as image:
@@ -197,3 +206,35 @@ def check_image_file(path: Path) -> None:
         looked_at = inspect_file(path)
     if looked_at.problem:
         raise DataError(f"{path} {looked_at.problem}")
+
+
+def read_checked_image(path: Path) -> np.ndarray:
+    """Read a file that nobody has looked at, decoding it once: as `check_image_file` and then `read_image`.
+
+    Raises:
+        DataError: as these two do.
+    """
+    data = _read_bytes(path) if os.path.isfile(path) else ""
+    image = decode_image(path) if isinstance(data, bytes) and _is_usable(data) else None
+    if image is None:
+        check_image_file(path)  # knows the reason
+        return read_image(path)
+    return image
+
+
+def _is_usable(data: bytes) -> bool:
+    """Whether there is no problem in a file, which takes a decoding for all but the usual JPEG."""
+    if data[4:8] == _ISO_MEDIA:
+        return False
+    try:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
+            warnings.simplefilter("ignore")  # as above
+            if _problem_of_header(image, len(data)):
+                return False
+            _orientation(image)  # raises where the EXIF is damaged
+            if image.format != "JPEG" or not is_whole_jpeg(data):
+                image.draft(image.mode, (SIDE, SIDE))
+                image.load()
+    except Exception:  # as above
+        return False
+    return True

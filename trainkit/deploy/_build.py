@@ -32,7 +32,7 @@ PARTS = (
         "_network",
         "_classifier",
     ),
-    *("_detector", "_headers", "_media", "_prediction", "_selftest", "_drawing", "_command"),
+    *("_detector", "_headers", "_media", "_ahead", "_prediction", "_selftest", "_drawing", "_command"),
 )
 _FOLDER = Path(__file__).parent / "python"
 _PACKAGE = "trainkit.deploy.python."

@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 
 from trainkit.deploy.python._media import Picture, read_pictures
-from trainkit.deploy.python._prediction import answer_pictures
+from trainkit.deploy.python._prediction import Ready, answer_pictures
 from trainkit.errors import BundleError
 
-PICTURES = [Picture(f"{number}.png", None, np.full((2, 2, 3), number, np.uint8)) for number in range(5)]
+PICTURES = [
+    Ready(Picture(f"{number}.png", None, np.full((2, 2, 3), number, np.uint8)), np.full((1, 3, 2, 2), number))
+    for number in range(5)
+]
 
 
-def levels_but_two(images: Sequence[np.ndarray]) -> list[int]:
+def levels_but_two(blob_nchw: np.ndarray, images: Sequence[np.ndarray]) -> list[int]:
     """Answer with the level of each image, and fail on a batch with the third one."""
+    assert blob_nchw[:, 0, 0, 0].tolist() == [image.max() for image in images]
     if any(image.max() == 2 for image in images):
         raise BundleError("no answer")
     return [int(image.max()) for image in images]
@@ -27,7 +31,7 @@ def test_batch_without_an_answer_is_complained_of_and_the_next_one_follows() -> 
     answers = answer_pictures(
         PICTURES, levels_but_two, batch=2, complain=lambda error, source: complaints.append((str(error), source))
     )
-    assert [(picture.name, found) for picture, found in answers] == [("0.png", 0), ("1.png", 1), ("4.png", 4)]
+    assert [(ready.picture.name, found) for ready, found in answers] == [("0.png", 0), ("1.png", 1), ("4.png", 4)]
     assert complaints == [("no answer", "2.png")]
 
 

@@ -40,10 +40,12 @@ class TrainingPixels(NamedTuple):
 
 def measure_brightness(planes_bgr: Sequence[np.ndarray]) -> Brightness:
     """Measure a picture: one grey plane, or blue, green and red, of uint8 levels."""
-    planes = [np.asarray(plane, np.int32) for plane in planes_bgr]
-    # In whole numbers, so that every language has the same.
-    grey = planes[0] if len(planes) == 1 else (114 * planes[0] + 587 * planes[1] + 299 * planes[2]) // 1000
-    counts = np.bincount(grey.ravel() // (256 // RANGES), minlength=RANGES)
+    planes = [np.asarray(plane, np.float32) for plane in planes_bgr]
+    # In whole numbers, so that every language has the same: float32 has them all up to 2^24, a sum is 255,000 at most,
+    # and what is cut off behind the point is right, because no quotient comes within a rounding of the next one.
+    exact = planes[0] if len(planes) == 1 else (114 * planes[0] + 587 * planes[1] + 299 * planes[2]) / np.float32(1000)
+    grey = exact.astype(np.uint8)
+    counts = np.bincount((grey // (256 // RANGES)).ravel(), minlength=RANGES)
     return Brightness(float(grey.mean()), [float(count) / grey.size for count in counts])
 
 

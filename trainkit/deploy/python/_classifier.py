@@ -68,12 +68,17 @@ class Classifier(Network):
 
         A network that takes one image only gets them one after the other.
         """
-        if top < 1:
-            raise ValueError(f"`top` must be at least 1. Received: {top}")
-        check_share(min_confidence)
+        _check_choices(top, min_confidence)
         if not images_bgr:
             return []
-        rows = np.concatenate(self._forward_many(self.to_blob(images_bgr)))
+        return self.answer_blob(self.to_blob(images_bgr), images_bgr, top=top, min_confidence=min_confidence)
+
+    def answer_blob(
+        self, blob_nchw: np.ndarray, images_bgr: Sequence[np.ndarray], *, top: int = 5, min_confidence: float = 0.0
+    ) -> List[List[Prediction]]:
+        """Return what `predict_many` returns for images of which `to_blob` has made a blob."""
+        _check_choices(top, min_confidence)
+        rows = np.concatenate(self._forward_many(blob_nchw))
         return [self._best(row, top, min_confidence) for row in rows]
 
     def _best(self, probabilities: np.ndarray, top: int, min_confidence: float) -> List[Prediction]:
@@ -87,6 +92,12 @@ class Classifier(Network):
         if found and found[0].probability < np.float32(output.get("reject_below", 0)):
             return [Prediction(None, found[0].probability)]
         return found
+
+
+def _check_choices(top: int, min_confidence: float) -> None:
+    if top < 1:
+        raise ValueError(f"`top` must be at least 1. Received: {top}")
+    check_share(min_confidence)
 
 
 def check_share(min_confidence: float) -> None:

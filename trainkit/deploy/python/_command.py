@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, List, NoReturn, Sequence, Set
+from typing import Any, Callable, Generator, Iterator, List, NoReturn, Sequence, Set
 
 import cv2
-import numpy as np
 
+from trainkit.deploy.python._ahead import Complain
 from trainkit.deploy.python._detector import Detector
 from trainkit.deploy.python._drawing import draw, save_picture
 from trainkit.deploy.python._manifest import read_manifest
 from trainkit.deploy.python._media import Picture, list_inputs, read_pictures
 from trainkit.deploy.python._opencv import has_engines
-from trainkit.deploy.python._prediction import answer_pictures, describe_speed, open_bundle
+from trainkit.deploy.python._prediction import Ready, answer_pictures, describe_speed, open_bundle, read_ready
 from trainkit.deploy.python._selftest import describe_file_check, selftest
 from trainkit.deploy.python._showing import harmless, named
 from trainkit.deploy.python._streams import open_streams
@@ -46,20 +47,19 @@ def _answer_inputs(network: Any, options: argparse.Namespace) -> int:
         problems.append(error)
         print(harmless(str(error)), file=sys.stderr, flush=True)
 
-    warn = _warner(network, inverted=options.invert)
-    files = list_inputs(options.inputs, complain)
-    pictures = read_pictures(files, complain, camera=options.camera, every=options.every)
+    warn = _warner()
     several = len(options.inputs) != 1 or os.path.isdir(options.inputs[0])
     started, count = time.perf_counter(), 0
     try:
-        for picture, found in answer_pictures(
-            pictures, _predict_many(network, options), batch=options.batch, complain=complain
-        ):
-            print(harmless(f"{picture.name}: {_describe(found)}"), flush=True)
-            warn(picture)
-            if options.annotate is not None:
-                save_picture(options.annotate, picture, draw(picture.image, found), several=several)
-            count += 1
+        with contextlib.closing(_read(network, options, complain)) as pictures:
+            answers = answer_pictures(pictures, _answer_blob(network, options), batch=options.batch, complain=complain)
+            for ready, found in answers:
+                picture = ready.picture
+                print(harmless(f"{picture.name}: {_describe(found)}"), flush=True)
+                warn(ready)
+                if options.annotate is not None:
+                    save_picture(options.annotate, picture, draw(picture.image, found), several=several)
+                count += 1
     except BundleError as error:  # no camera, or no place for a picture
         complain(error)
     except KeyboardInterrupt:
@@ -70,26 +70,36 @@ def _answer_inputs(network: Any, options: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def _warner(network: Any, *, inverted: bool) -> Callable[[Picture], None]:
+def _read(network: Any, options: argparse.Namespace, complain: Complain) -> Generator[Ready, None, None]:
+    """Return what is to be answered."""
+
+    def read(complain: Complain) -> Iterator[Picture]:
+        files = list_inputs(options.inputs, complain)
+        return read_pictures(files, complain, camera=options.camera, every=options.every)
+
+    return read_ready(read, network, complain, invert=options.invert, ahead=options.camera is None)
+
+
+def _warner() -> Callable[[Ready], None]:
     """Return what says, of each image or once of a film, that it is unlike the training images."""
     warned: Set[Any] = set()
 
-    def warn(picture: Picture) -> None:
-        warning = None if picture.source in warned else network.brightness_warning(picture.image, inverted=inverted)
-        if warning is not None:
-            print(harmless(f"{picture.name}: {warning}"), file=sys.stderr, flush=True)
-        if warning is not None and picture.frame is not None:
+    def warn(ready: Ready) -> None:
+        picture = ready.picture
+        if ready.warning is None or picture.source in warned:
+            return
+        print(harmless(f"{picture.name}: {ready.warning}"), file=sys.stderr, flush=True)
+        if picture.frame is not None:
             warned.add(picture.source)
 
     return warn
 
 
-def _predict_many(network: Any, options: argparse.Namespace) -> Callable[[Sequence[np.ndarray]], Sequence[Any]]:
+def _answer_blob(network: Any, options: argparse.Namespace) -> Callable[..., Sequence[Any]]:
     chosen = {} if isinstance(network, Detector) else {"top": options.top}
     if options.min_confidence is not None:
         chosen["min_confidence"] = options.min_confidence
-    predict_many = functools.partial(network.predict_many, **chosen)
-    return (lambda images: predict_many([255 - image for image in images])) if options.invert else predict_many
+    return functools.partial(network.answer_blob, **chosen)
 
 
 def _run_selftest(bundle: Path) -> int:

@@ -58,14 +58,25 @@ class Detector(Network):
             BundleError: the network fails, or its output is not that of an SSD.
             ValueError: `min_confidence` is not from 0 to 1, or an image is not one.
         """
-        if min_confidence is None:
-            min_confidence = self.manifest["output"].get("min_confidence", MIN_DETECTION)
-        check_share(min_confidence)
+        least = self._least_confidence(min_confidence)
         if not images_bgr:
             return []
-        rows = self._usable(self._rows_of(self.to_blob(images_bgr)), images=len(images_bgr))
-        rows = rows[rows[:, 2] >= np.float32(min_confidence)]
+        return self.answer_blob(self.to_blob(images_bgr), images_bgr, min_confidence=least)
+
+    def answer_blob(
+        self, blob_nchw: np.ndarray, images_bgr: Sequence[np.ndarray], *, min_confidence: float | None = None
+    ) -> List[List[Detection]]:
+        """Return what `predict_many` returns for images of which `to_blob` has made a blob."""
+        least = self._least_confidence(min_confidence)
+        rows = self._usable(self._rows_of(blob_nchw), images=len(images_bgr))
+        rows = rows[rows[:, 2] >= np.float32(least)]
         return [self._detections(rows[rows[:, 0] == i], image) for i, image in enumerate(images_bgr)]
+
+    def _least_confidence(self, min_confidence: float | None) -> float:
+        if min_confidence is None:
+            min_confidence = float(self.manifest["output"].get("min_confidence", MIN_DETECTION))
+        check_share(min_confidence)
+        return min_confidence
 
     def _rows_of(self, blob_nchw: np.ndarray) -> np.ndarray:
         answers = self._forward_many(blob_nchw)
