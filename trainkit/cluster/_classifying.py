@@ -17,7 +17,7 @@ import numpy as np
 
 from trainkit.cluster import _places
 from trainkit.cluster._rows import Answer, Block, Part, write_rows
-from trainkit.data._inspection import check_image_file, read_image
+from trainkit.data._inspection import read_checked_image
 from trainkit.deploy.python._classifier import Classifier
 from trainkit.deploy.python._manifest import read_manifest
 from trainkit.deploy.python._media import is_video
@@ -149,8 +149,7 @@ def _read(path: str) -> np.ndarray | str:
     try:
         with _places.local_copy(path) as file:
             try:
-                check_image_file(Path(file))
-                return read_image(Path(file))
+                return read_checked_image(Path(file))
             except (BundleError, DataError) as error:
                 return str(error).replace(file, path)
     except DataError as error:
