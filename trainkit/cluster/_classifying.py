@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from trainkit.cluster import _places
+from trainkit.cluster._plain_jpeg import read_plain_jpeg
 from trainkit.cluster._rows import Answer, Block, Part, write_rows
 from trainkit.data._inspection import read_checked_image
 from trainkit.deploy.python._classifier import Classifier
@@ -149,7 +150,8 @@ def _read(path: str) -> np.ndarray | str:
     try:
         with _places.local_copy(path) as file:
             try:
-                return read_checked_image(Path(file))
+                image = read_plain_jpeg(file)
+                return read_checked_image(Path(file)) if image is None else image
             except (BundleError, DataError) as error:
                 return str(error).replace(file, path)
     except DataError as error:
