@@ -19,7 +19,7 @@ import pytest
 from photographs import draw_photo
 
 import trainkit
-from trainkit.errors import DataError, MissingPackageError, TrainkitError
+from trainkit.errors import DataError, MissingPackageError
 
 BUNDLE = Path(__file__).parents[1] / "data" / "bundle-v1"
 COUNT = 600
@@ -121,15 +121,3 @@ def test_missing_ray_is_said_by_its_extra(listed: Path, tmp_path: Path, monkeypa
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingPackageError, match='ray, which is not installed: pip install "trainkit\\[cl'):
         trainkit.predict_blocks(BUNDLE, listed, tmp_path / "rows", cluster="local")
-
-
-@pytest.mark.cluster
-def test_no_cluster_is_said(listed: Path, tmp_path: Path) -> None:
-    code = (
-        "import sys, trainkit\ntry:\n    trainkit.predict_blocks(*sys.argv[1:4], cluster='127.0.0.1:9')\n"
-        "except trainkit.TrainkitError as error:\n    print(error)"
-    )
-    command = [sys.executable, "-c", code, str(BUNDLE), str(listed), str(tmp_path / "rows")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "no Ray cluster at 127.0.0.1:9" in done.stdout, done.stderr
-    assert issubclass(MissingPackageError, TrainkitError)

@@ -145,13 +145,15 @@ def _check_is_seen(block: Block) -> None:
 
 def _read(path: str) -> np.ndarray | str:
     """Return an image, or why there is none: the sentence that `predict` says of it."""
+    image = read_plain_jpeg(path)
+    if image is not None:
+        return image
     if is_video(path.partition("?")[0]):
         return f"{path} is a video, which has an answer a frame. Give it to `trainkit predict` by itself."
     try:
         with _places.local_copy(path) as file:
             try:
-                image = read_plain_jpeg(file)
-                return read_checked_image(Path(file)) if image is None else image
+                return read_checked_image(Path(file))
             except (BundleError, DataError) as error:
                 return str(error).replace(file, path)
     except DataError as error:
