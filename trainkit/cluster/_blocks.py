@@ -109,7 +109,15 @@ def predict_blocks(
     manifest = str(find_manifest(bundle, Path(exported)).absolute())
     opened(Classifier, Path(manifest), backend=backend, target=target)  # what is wrong with it is said at once
     answers = describe_answers(manifest, invert=invert, all_probabilities=all_probabilities)
-    work = Classification(manifest=manifest, folder=place, answers=answers, batch=batch, backend=backend, target=target)
+    work = Classification(
+        manifest=manifest,
+        folder=place,
+        answers=answers,
+        batch=batch,
+        backend=backend,
+        target=target,
+        shared=cluster is not None,
+    )
     paths = list_paths([os.fspath(one) for one in given])
     parts = read_parts(place, paths, answers)
     new = _classify(work, paths, parts, workers=workers, cluster=cluster, rows_a_file=rows_a_file)
