@@ -20,7 +20,15 @@ _SOURCES = Path(trainkit.deploy.__file__).parent
 CLIENTS: dict[str, tuple[str, ...]] = {
     "python": ("classify.py",),
     "cpp": (
-        *("cpp/classify.cpp", "cpp/trial.hpp", "cpp/network.hpp", "cpp/headers.hpp", "cpp/graph.hpp", "cpp/onnx.hpp"),
+        *(
+            "cpp/classify.cpp",
+            "cpp/ahead.hpp",
+            "cpp/trial.hpp",
+            "cpp/network.hpp",
+            "cpp/headers.hpp",
+            "cpp/graph.hpp",
+            "cpp/onnx.hpp",
+        ),
         *("cpp/manifest.hpp", "cpp/brightness.hpp", "cpp/schema.hpp", "cpp/json.hpp", "cpp/text.hpp"),
         "cpp/CMakeLists.txt",
     ),

@@ -7,7 +7,7 @@ import re
 _MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])", re.DOTALL)  # those that stand within a scan are passed over
 _MARKER_BEHIND = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)  # the same, searched 20 times as fast
 _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive: with Huffman's codes
-_HUFFMAN, _SCAN, _END = 0xC4, 0xDA, 0xD9
+_PROGRESSIVE, _HUFFMAN, _SCAN, _END = 0xC2, 0xC4, 0xDA, 0xD9
 _OTHERS = (_HUFFMAN, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0))  # tables, the restart interval, comments, applications
 
 
@@ -17,31 +17,33 @@ def is_whole_jpeg(data: bytes) -> bool:
     Only files as cameras and programs write them are: one frame of 8 bits with one or three components, and nothing
     that decoders may pass over in different ways. Of any other the answer is no, which says nothing of it.
     """
-    position, framed, tables, scans = 2, False, False, 0
     if data[:2] != b"\xff\xd8":
         return False
-    while found := _MARKER.match(data, position) if not scans else _MARKER_BEHIND.search(data, position):
+    position, frame, tables, scanned = 2, b"", False, False
+    while found := _MARKER_BEHIND.search(data, position) if scanned else _MARKER.match(data, position):
         marker, position = found[1][0], found.end()
+        segment = data[position : position + int.from_bytes(data[position : position + 2], "big")]
         if marker == _END:
-            return scans > 0
-        length = int.from_bytes(data[position : position + 2], "big")
-        if length < 2:
+            return scanned
+        if len(segment) < 3:
             return False
-        if marker in _FRAMES and not framed:
-            framed = _is_usual_frame(data[position : position + 8])
-            if not framed:
-                return False
-        elif marker == _SCAN and framed and tables:
-            scans += 1
+        if marker in _FRAMES and not frame and _is_usual_frame(segment):
+            frame = bytes((marker, segment[7]))
+        elif marker == _SCAN and frame and tables:
+            scanned = True
+            # A picture in one scan is decoded row by row: what stands behind it, not every decoder looks at.
+            if frame[0] != _PROGRESSIVE and segment[2] == frame[1]:
+                last = _MARKER_BEHIND.search(data, position + len(segment))
+                return last is not None and last[1][0] == _END
         elif marker not in _OTHERS:
             return False
         tables = tables or marker == _HUFFMAN
-        position += length
+        position += len(segment)
     return False
 
 
-def _is_usual_frame(header: bytes) -> bool:
+def _is_usual_frame(segment: bytes) -> bool:
     """Whether a frame has a size, 8 bits, and is grey or coloured."""
-    if len(header) < 8:
+    if len(segment) < 8:
         return False
-    return header[2] == 8 and any(header[3:5]) and any(header[5:7]) and header[7] in (1, 3)
+    return segment[2] == 8 and any(segment[3:5]) and any(segment[5:7]) and segment[7] in (1, 3)

@@ -9,6 +9,7 @@
 // standard error; the exit code is then 1, and 2 for wrong usage.
 
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <functional>
 #include <memory>
@@ -17,6 +18,7 @@
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/videoio.hpp>
 
+#include "ahead.hpp"
 #include "trial.hpp"
 
 namespace {
@@ -239,82 +241,132 @@ const char* const USAGE =
 
 volatile std::sig_atomic_t stopped = 0;
 
-// Prints a line for a picture, and draws on it where that is asked for; `frame` is -1 where it is no frame. Says on
-// standard error where it is unlike the training images, of a film once.
-void answer(Network& network, const Options& options, const string& source, int frame, const cv::Mat& image) {
-    const bool detects = network.manifest.isDetector();
-    static string warned;  // the last film of which that was said
+// A picture and all that can be made of it before the network is asked; or what could not be read, in its place.
+struct Ready {
+    string source, warning, problem;
+    size_t file;  // its number among all that is read
+    int frame;    // -1 where it is no frame
+    cv::Mat image, blob;
+};
+
+using Use = std::function<void(Ready, size_t)>;  // is told how many bytes it takes
+
+void hand(const Use& use, Ready ready) {
+    const size_t bytes = ready.image.total() * ready.image.elemSize() + ready.blob.total() * ready.blob.elemSize();
+    use(std::move(ready), bytes);
+}
+
+Ready makeReady(const Network& network, const Options& options, const string& source, size_t file, int frame,
+                const cv::Mat& image) {
     cv::Mat seen = image;
     if (options.invert) cv::bitwise_not(image, seen = cv::Mat());
-    const std::vector<Found> found = network.predict(seen, static_cast<size_t>(options.top), options.minConfidence);
-    string line;
-    for (const Found& one : found) {
-        line += (line.empty() ? "" : ", ") + one.label + cv::format(" %.4f", static_cast<double>(one.confidence));
-        if (detects) line += cv::format(" at %.0f %.0f %.0f %.0f", one.left, one.top, one.right, one.bottom);
+    return {source, network.brightnessWarning(seen, options.invert), "", file, frame, image, network.toInput(seen)};
+}
+
+// Does a part of the reading; what goes wrong is handed on as a problem.
+void attempt(const Use& use, size_t file, const std::function<void()>& work) {
+    try {
+        work();
+    } catch (const std::exception& error) {
+        use({"", "", reasonOf(error), file, -1, cv::Mat(), cv::Mat()}, 0);
     }
-    const string name = source + (frame < 0 ? "" : " frame " + std::to_string(frame));
-    std::printf("%s: %s\n", harmless(name).c_str(), found.empty() ? NOTHING_FOUND : harmless(line).c_str());
-    std::fflush(stdout);
-    const string warning = frame >= 0 && warned == source ? "" : network.brightnessWarning(seen, options.invert);
-    if (!warning.empty()) std::fprintf(stderr, "%s: %s\n", harmless(name).c_str(), warning.c_str());
-    if (!warning.empty() && frame >= 0) warned = source;
-    if (options.annotate.empty()) return;
-    string path = options.annotate;
-    if (frame >= 0 || options.inputs.size() > 1 || isFolder(options.inputs[0]) || isFolder(path)) {
-        const string base = source.substr(source.find_last_of("/\\") + 1);
-        const string number = frame < 0 ? "" : "-" + std::to_string(frame);
-        path = cv::utils::fs::join(path, base.substr(0, base.find_last_of('.')) + number + ".png");
-    }
-    writeImage(path, draw(image, found, detects));
 }
 
 // The bytes of the file are -1 for a camera.
-void answerFrames(Network& network, const Options& options, const string& name, std::int64_t bytes, cv::VideoCapture capture) {
+void readFrames(const Network& network, const Options& options, const string& name, size_t file, std::int64_t bytes,
+                cv::VideoCapture capture, const Use& use) {
     int number = 0;
-    cv::Mat frame;
     for (; !stopped && capture.isOpened(); ++number) {
         // Each time: the frames of some films change their size.
         const Sides sides{capture.get(cv::CAP_PROP_FRAME_WIDTH), capture.get(cv::CAP_PROP_FRAME_HEIGHT)};
         checkPixelCount(sides, name, bytes, VIDEO_BOMB_PIXELS);
         if (!capture.grab()) break;
         if (number % options.every) continue;
+        cv::Mat frame;  // one of its own: the last may be waiting
         if (!capture.retrieve(frame) || frame.empty()) break;
         if (frame.channels() == 1) cv::cvtColor(frame, frame, cv::COLOR_GRAY2BGR);
-        answer(network, options, name, number, frame);
+        hand(use, makeReady(network, options, name, file, number, frame));
     }
     if (!number && !stopped)
         throw Failure("OpenCV " + cv::getVersionString() + " gets no frame from " + name +
                       ". Try another file or camera.");
 }
 
-// Answers all inputs. What cannot be read is named, and the next goes on. Returns the exit code.
+void readFile(const Network& network, const Options& options, const string& name, size_t file, const Use& use) {
+    if (!endsWith(name, VIDEO_SUFFIXES)) return hand(use, makeReady(network, options, name, file, -1, readImage(name)));
+    if (!isFile(name)) throw Failure("No such video: " + name);
+    checkIsNoList(name);
+    readFrames(network, options, name, file, sizeOf(name), cv::VideoCapture(name), use);
+}
+
+// Reads all inputs. What cannot be read is a problem, and the next goes on.
+void readInputs(const Network& network, const Options& options, const Use& use) {
+    size_t count = 0;
+    if (options.camera >= 0) {
+        const string name = "camera " + std::to_string(options.camera);
+        attempt(use, count, [&] { readFrames(network, options, name, count, -1, cv::VideoCapture(options.camera), use); });
+    }
+    for (const string& input : options.inputs)
+        attempt(use, ++count, [&] {
+            for (const string& file : listFiles(input))
+                attempt(use, ++count, [&] { readFile(network, options, file, count, use); });
+        });
+}
+
+// Prints a line for a picture, and draws on it where that is asked for. Says on standard error where it is unlike the
+// training images, of a film once.
+void answer(Network& network, const Options& options, const Ready& ready) {
+    const bool detects = network.manifest.isDetector();
+    static string warned;  // the last film of which that was said
+    const std::vector<Found> found =
+        network.predictBlob(ready.blob, ready.image.size(), static_cast<size_t>(options.top), options.minConfidence);
+    string line;
+    for (const Found& one : found) {
+        line += (line.empty() ? "" : ", ") + one.label + cv::format(" %.4f", static_cast<double>(one.confidence));
+        if (detects) line += cv::format(" at %.0f %.0f %.0f %.0f", one.left, one.top, one.right, one.bottom);
+    }
+    const string& source = ready.source;
+    const string name = source + (ready.frame < 0 ? "" : " frame " + std::to_string(ready.frame));
+    std::printf("%s: %s\n", harmless(name).c_str(), found.empty() ? NOTHING_FOUND : harmless(line).c_str());
+    std::fflush(stdout);
+    if (!ready.warning.empty() && !(ready.frame >= 0 && warned == source)) {
+        std::fprintf(stderr, "%s: %s\n", harmless(name).c_str(), ready.warning.c_str());
+        if (ready.frame >= 0) warned = source;
+    }
+    if (options.annotate.empty()) return;
+    string path = options.annotate;
+    if (ready.frame >= 0 || options.inputs.size() > 1 || isFolder(options.inputs[0]) || isFolder(path)) {
+        const string base = source.substr(source.find_last_of("/\\") + 1);
+        const string number = ready.frame < 0 ? "" : "-" + std::to_string(ready.frame);
+        path = cv::utils::fs::join(path, base.substr(0, base.find_last_of('.')) + number + ".png");
+    }
+    writeImage(path, draw(ready.image, found, detects));
+}
+
+// Answers all inputs; those of files are read ahead, a camera shows what is now. Returns the exit code.
 int answerInputs(const Options& options) {
     tryNetwork(options.bundle);
     Network network(options.bundle);
     int code = 0;
-    const auto attempt = [&code](const std::function<void()>& work) {
+    size_t over = SIZE_MAX;  // the film of which the rest is passed over, because a frame of it had no answer
+    const std::function<void(Ready&)> use = [&](Ready& ready) {
+        if (ready.file == over) return;
         try {
-            work();
+            if (!ready.problem.empty()) throw Failure(ready.problem);
+            answer(network, options, ready);
         } catch (const std::exception& error) {
             std::fprintf(stderr, "%s\n", reasonOf(error).c_str());
             code = 1;
+            over = ready.file;
+            if (options.camera >= 0) stopped = 1;
         }
     };
     if (options.camera >= 0) {
         std::signal(SIGINT, [](int) { stopped = 1; });
-        const string name = "camera " + std::to_string(options.camera);
-        attempt([&] { answerFrames(network, options, name, -1, cv::VideoCapture(options.camera)); });
+        readInputs(network, options, [&](Ready ready, size_t) { use(ready); });
+    } else {
+        readAhead<Ready>([&](const Use& put) { readInputs(network, options, put); }, use);
     }
-    const auto answerFile = [&](const string& file) {
-        if (!endsWith(file, VIDEO_SUFFIXES)) return answer(network, options, file, -1, readImage(file));
-        if (!isFile(file)) throw Failure("No such video: " + file);
-        checkIsNoList(file);
-        answerFrames(network, options, file, sizeOf(file), cv::VideoCapture(file));
-    };
-    for (const string& input : options.inputs)
-        attempt([&] {
-            for (const string& file : listFiles(input)) attempt([&] { answerFile(file); });
-        });
     return code;
 }
 

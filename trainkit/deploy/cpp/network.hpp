@@ -126,9 +126,13 @@ struct Network {
         return compareBrightness(measureBrightness(pixels, manifest.swapRB), manifest.training, isInverted);
     }
 
+    // What the network gets for an image; another thread may make it meanwhile.
+    cv::Mat toInput(const cv::Mat& image) const { return toBlob(image, manifest.scalefactor, manifest.mean); }
+
     // What comes out of the network, as it is.
-    cv::Mat run(const cv::Mat& image) {
-        const cv::Mat blob = toBlob(image, manifest.scalefactor, manifest.mean);
+    cv::Mat run(const cv::Mat& image) { return runBlob(toInput(image)); }
+
+    cv::Mat runBlob(const cv::Mat& blob) {
         cv::Mat output;
         try {
             net.setInput(blob);
@@ -141,8 +145,9 @@ struct Network {
     }
 
     // The probability of each class.
-    std::vector<float> probabilities(const cv::Mat& image) {
-        const cv::Mat output = run(image);
+    std::vector<float> probabilities(const cv::Mat& image) { return probabilitiesOf(run(image)); }
+
+    std::vector<float> probabilitiesOf(const cv::Mat& output) const {
         const size_t classes = manifest.names.size();
         if (output.total() != classes)
             throw Failure("The model's output has the shape " + shapeOf(output) + "; the manifest's class names need (1, " +
@@ -161,7 +166,13 @@ struct Network {
 
     // What is in an image, the surest first; of a classifier at most `top`. A share below 0 is what the manifest says.
     std::vector<Found> predict(const cv::Mat& image, size_t top, double minConfidence) {
-        std::vector<Found> found = manifest.isDetector() ? detections(image) : labels(image);
+        return predictBlob(toInput(image), image.size(), top, minConfidence);
+    }
+
+    // The same for what `toInput` made of an image of that size.
+    std::vector<Found> predictBlob(const cv::Mat& blob, const cv::Size& size, size_t top, double minConfidence) {
+        const cv::Mat output = runBlob(blob);
+        std::vector<Found> found = manifest.isDetector() ? detections(output, size) : labels(output);
         std::stable_sort(found.begin(), found.end(),
                          [](const Found& one, const Found& other) { return one.confidence > other.confidence; });
         const double usual = manifest.isDetector() ? manifest.minConfidence : 0;
@@ -176,8 +187,8 @@ struct Network {
         return found;
     }
 
-    std::vector<Found> labels(const cv::Mat& image) {
-        const std::vector<float> values = probabilities(image);
+    std::vector<Found> labels(const cv::Mat& output) const {
+        const std::vector<float> values = probabilitiesOf(output);
         std::vector<Found> found;
         for (size_t i = 0; i < values.size(); ++i)
             if (manifest.thresholds.empty() || values[i] >= static_cast<float>(manifest.thresholds[i]))
@@ -187,8 +198,7 @@ struct Network {
 
     // An SSD answers rows of seven: the image's place in the batch, class, confidence, left, top, right, bottom as shares
     // of the blob. Rows that say nothing are left out. Boxes are cut at the image's edges.
-    std::vector<Found> detections(const cv::Mat& image) {
-        const cv::Mat output = run(image);
+    std::vector<Found> detections(const cv::Mat& output, const cv::Size& size) const {
         if (output.dims < 2 || output.size[output.dims - 1] != 7 ||
             output.total() != 7 * static_cast<size_t>(output.size[output.dims - 2]))
             throw Failure("The model's output has the shape " + shapeOf(output) + ". That of an SSD is (1, 1, N, 7).");
@@ -201,7 +211,7 @@ struct Network {
             if (!finite || !known || !(row[2] > 0 && row[2] <= 1 + MAX_TOLERANCE)) continue;
             const int number = static_cast<int>(row[1]);
             Found one{manifest.names[static_cast<size_t>(number)], std::min(row[2], 1.f), row[3], row[4], row[5], row[6]};
-            toPixels(one, image.size());
+            toPixels(one, size);
             if (number != manifest.background && one.left < one.right && one.top < one.bottom) found.push_back(one);
         }
         return found;

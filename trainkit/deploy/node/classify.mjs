@@ -30,7 +30,7 @@ import {
   readManifest,
 } from './manifest.mjs';
 import { MAX_TOLERANCE, describe, draw, exponent, hasEngines, largest, open, openCvVersion } from './network.mjs';
-import { decodeImage, isVideo, listFiles, pictureOf, readFrames, readImage, writeImage } from './pictures.mjs';
+import { decodeImage, isVideo, listFiles, pictureOf, readAhead, readFrames, readImage, writeImage } from './pictures.mjs';
 
 export { BundleError, open };
 
@@ -168,12 +168,16 @@ async function* readInputs({ inputs, camera, every }, complain) {
       return [];
     }
   };
-  for (const source of camera === undefined ? inputs.flatMap(list) : [camera]) {
+  const sources = camera === undefined ? inputs.flatMap(list) : [camera];
+  const isFilm = (source) => source === camera || isVideo(source);
+  const read = async (source, admit) => (isFilm(source) ? undefined : readImage(source, admit));
+  for await (const { source, image, error } of readAhead(sources, read)) {
     try {
-      if (source !== camera && !isVideo(source)) yield [source, await readImage(source)];
-      else yield* readFrames(source, every);
-    } catch (error) {
-      complain(error);
+      if (error) throw error;
+      if (isFilm(source)) yield* readFrames(source, every);
+      else yield [source, image];
+    } catch (problem) {
+      complain(problem);
     }
   }
 }
@@ -188,18 +192,15 @@ async function answerInputs(options) {
   };
   const network = await open(options.bundle);
   const warned = new Set(); // films, of which one warning is enough
-  const warn = async (name, image) => {
-    const film = / frame \d+$/.test(name) ? name.replace(/\d+$/, '') : undefined;
-    const warning = warned.has(film) ? undefined : await network.brightnessWarning(image, options);
-    if (warning === undefined) return;
-    console.error(harmless(`${name}: ${warning}`));
-    if (film !== undefined) warned.add(film);
-  };
   for await (const [name, image] of readInputs(options, complain)) {
     try {
-      const found = await network.predict(image, options);
+      const film = / frame \d+$/.test(name) ? name.replace(/\d+$/, '') : undefined;
+      const { found, warning } = await network.answer(image, { ...options, warn: !warned.has(film) });
       console.log(harmless(`${name}: ${describe(found)}`));
-      await warn(name, image);
+      if (warning !== undefined) {
+        console.error(harmless(`${name}: ${warning}`));
+        if (film !== undefined) warned.add(film);
+      }
       if (options.annotate === undefined) continue;
       await writeImage(pictureOf(options.annotate, options.inputs, name), draw(image, found));
     } catch (error) {

@@ -188,16 +188,29 @@ class Network {
    * @throws {BundleError} the image cannot be read, or the network fails
    * @throws {TypeError | RangeError} an argument is wrong
    */
-  async predict(image, { top = 5, minConfidence, invert = false } = {}) {
+  async predict(image, options = {}) {
+    return (await this.answer(image, { ...options, warn: false })).found;
+  }
+
+  /**
+   * Return what `predict` and `brightnessWarning` say of an image, `{ found, warning }`: the image is prepared for both
+   * at once. `warn`: whether there is a warning at all.
+   */
+  async answer(image, { top = 5, minConfidence, invert = false, warn = true } = {}) {
     if (!isCount(top)) throw new RangeError(`\`top\` must be at least 1. Received: ${top}`);
     if (minConfidence !== undefined && !(minConfidence >= 0 && minConfidence <= 1)) {
       throw new RangeError(`\`minConfidence\` must be from 0 to 1. Received: ${minConfidence}`);
     }
     return this.#next(async () => {
       const pixels = await toPixels(image, invert);
-      return this.isDetector
-        ? this.#detections(this.#run(pixels), pixels, minConfidence ?? this.#manifest.output.min_confidence ?? 0.5)
-        : this.#best(this.#toProbabilities(this.#run(pixels)), top, minConfidence ?? 0);
+      const [output, levels] = this.#withImage(pixels, (prepared, keep) => [
+        this.#run(prepared, keep),
+        warn && brightness.canWarn(this.#manifest) ? this.#levels(prepared, keep) : undefined,
+      ]);
+      const found = this.isDetector
+        ? this.#detections(output, pixels, minConfidence ?? this.#manifest.output.min_confidence ?? 0.5)
+        : this.#best(this.#toProbabilities(output), top, minConfidence ?? 0);
+      return { found, warning: levels && brightness.warningOf(this.#manifest, levels, invert) };
     });
   }
 
@@ -208,24 +221,28 @@ class Network {
   brightnessWarning(image, { invert = false } = {}) {
     if (!brightness.canWarn(this.#manifest)) return Promise.resolve(undefined);
     return this.#next(async () => {
-      const pixels = this.#levels(await toPixels(image, invert));
+      const pixels = this.#withImage(await toPixels(image, invert), (prepared, keep) => this.#levels(prepared, keep));
       return brightness.warningOf(this.#manifest, pixels, invert);
     });
   }
 
   /** Return the resized pixels, before mean and scale, one plane after the other. */
-  #levels(pixels) {
-    return this.#withBlob(pixels, { scalefactor: 1, mean: [0] }, (blob) => Uint8Array.from(blob.data32F));
+  #levels(prepared, keep) {
+    return Uint8Array.from(this.#blobOf(prepared, keep, { scalefactor: 1, mean: [0] }, cv.CV_8U).data);
   }
 
   /** Return the probability of each class. */
   probabilities(image) {
-    return this.#next(async () => this.#toProbabilities(this.#run(await toPixels(image))));
+    return this.#next(async () => {
+      const pixels = await toPixels(image);
+      return this.#toProbabilities(this.#withImage(pixels, (prepared, keep) => this.#run(prepared, keep)));
+    });
   }
 
   /** Return the checksum of the resized pixels, before mean and scale. */
   pixelSha256(pixels) {
-    return createHash('sha256').update(this.#levels(pixels)).digest('hex');
+    const levels = this.#withImage(pixels, (prepared, keep) => this.#levels(prepared, keep));
+    return createHash('sha256').update(levels).digest('hex');
   }
 
   /** Free the network, after the predictions that are under way. */
@@ -242,12 +259,10 @@ class Network {
     return result;
   }
 
-  /** Do what the manifest says before and in `blobFromImage`, and hand on the blob, float32 (1, C, H, W). */
-  #withBlob({ data, width, height }, changes, use) {
+  /** Do what the manifest says before `blobFromImage`, and hand on the image and what keeps a Mat until the end. */
+  #withImage({ data, width, height }, use) {
     if (!this.#net) throw new BundleError('This bundle is closed. Open it again.');
-    const { scalefactor, size, mean, swapRB, crop } = { ...this.#manifest.blob, ...changes };
-    // Of a grey image there is nothing to swap, but an OpenCV may swap the means even so.
-    const isSwapped = swapRB && this.#steps('gray').length === 0;
+    const { size } = this.#manifest.blob;
     const padding = this.#steps('pad').map(() => paddingToAspect(width, height, size));
     const describe = (reason) => `OpenCV cannot make a blob of this image (${reason}). Cut or scale it.`;
     return withOpenCv(describe, (keep) => {
@@ -263,12 +278,18 @@ class Network {
         }
         image = next;
       }
-      return use(
-        keep(
-          cv.blobFromImage(image, scalefactor, new cv.Size(...size), new cv.Scalar(...mean), isSwapped, crop, cv.CV_32F),
-        ),
-      );
+      return use(image, keep);
     });
+  }
+
+  /** Return the blob of an image, (1, C, H, W), as the manifest says or with changes. */
+  #blobOf(image, keep, changes, depth) {
+    const { scalefactor, size, mean, swapRB, crop } = { ...this.#manifest.blob, ...changes };
+    // Of a grey image there is nothing to swap, but an OpenCV may swap the means even so.
+    const isSwapped = swapRB && this.#steps('gray').length === 0;
+    return keep(
+      cv.blobFromImage(image, scalefactor, new cv.Size(...size), new cv.Scalar(...mean), isSwapped, crop, depth),
+    );
   }
 
   #steps(name) {
@@ -276,17 +297,16 @@ class Network {
   }
 
   /** Return what the network makes of an image: its numbers, a copy of their own, and their shape. */
-  #run(pixels) {
+  #run(image, keepOutside) {
     const describe = (reason) => `OpenCV ${version} cannot run the model (${reason}). Copy or export the bundle again.`;
-    return this.#withBlob(pixels, {}, (blob) =>
-      withOpenCv(describe, (keep) => {
-        this.#net.setInput(blob);
-        const output = keep(this.#net.forward());
-        const numbers = keep(new cv.Mat());
-        output.convertTo(numbers, cv.CV_32F);
-        return { numbers: Float32Array.from(numbers.data32F ?? []), shape: [...output.matSize] };
-      }),
-    );
+    const blob = this.#blobOf(image, keepOutside, {}, cv.CV_32F);
+    return withOpenCv(describe, (keep) => {
+      this.#net.setInput(blob);
+      const output = keep(this.#net.forward());
+      const numbers = keep(new cv.Mat());
+      output.convertTo(numbers, cv.CV_32F);
+      return { numbers: Float32Array.from(numbers.data32F ?? []), shape: [...output.matSize] };
+    });
   }
 
   #toProbabilities({ numbers, shape }) {

@@ -6,11 +6,14 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 import { BundleError, isFile, isFolder, reasonOf } from './manifest.mjs';
 
 export const MAX_PIXELS = 2 ** 28; // of an image, padded or not
+const AHEAD_BYTES = 2 ** 24; // of pixels that wait to be answered: some dozens of small photographs, or a large one
+const AHEAD_FILES = 6; // that are read at once or wait: between two answers each comes one step further
 const IMAGE_SUFFIXES = ['.bmp', '.jpe', '.jpeg', '.jpg', '.pgm', '.png', '.pnm', '.ppm', '.tif', '.tiff', '.webp'];
 const VIDEO_SUFFIXES = [
   ...['.3gp', '.avi', '.flv', '.m2ts', '.m4v', '.mjpeg', '.mjpg', '.mkv', '.mov'],
@@ -45,8 +48,8 @@ export function listFiles(source) {
   throw new BundleError(`No images in ${source}. Expected files that end in ${expected}, or a video.`);
 }
 
-/** Read and decode an image file. */
-export async function readImage(file) {
+/** Read and decode an image file; `admit`: see `decodeImage`. */
+export async function readImage(file, admit) {
   if (!isFile(file)) throw new BundleError(`No such image: ${file}`);
   let bytes;
   try {
@@ -54,7 +57,51 @@ export async function readImage(file) {
   } catch {
     throw unreadable(file);
   }
-  return decodeImage(bytes, file);
+  return decodeImage(bytes, file, admit);
+}
+
+/**
+ * Yield `{ source, image, error }` for each source, in their order, while the next ones are read and decoded by other
+ * threads. They are ahead by `AHEAD_BYTES` of pixels at most, or by one.
+ *
+ * @param {unknown[]} sources
+ * @param {(source: unknown, admit: (bytes: number) => Promise<void>) => Promise<object | undefined>} read reads a source;
+ *   it awaits `admit` before it makes room for its pixels
+ */
+export async function* readAhead(sources, read) {
+  const line = [];
+  let bytes = 0;
+  let next = 0;
+  let taken = deferred();
+  const begin = (source) => {
+    const place = { source, bytes: 0 };
+    const admit = async (size) => {
+      while (place !== line[0] && bytes + size > AHEAD_BYTES) await taken.promise;
+      place.bytes = size;
+      bytes += size;
+    };
+    line.push(place);
+    place.result = read(source, admit).then(
+      (image) => ({ source, image }),
+      (error) => ({ source, error }),
+    );
+  };
+  while (next < sources.length || line.length > 0) {
+    while (next < sources.length && line.length < AHEAD_FILES) begin(sources[next++]);
+    const result = await line[0].result;
+    bytes -= line.shift().bytes;
+    taken.resolve();
+    taken = deferred();
+    await setImmediate(); // whoever answers leaves the others no turn
+    yield result;
+  }
+}
+
+/** Return a promise and what fulfils it. */
+function deferred() {
+  let resolve;
+  const promise = new Promise((fulfil) => (resolve = fulfil));
+  return { promise, resolve };
 }
 
 const unreadable = (name) => new BundleError(`OpenCV cannot read ${name} as an image. Convert it to JPEG or PNG.`);
@@ -66,8 +113,9 @@ const unreadable = (name) => new BundleError(`OpenCV cannot read ${name} as an i
  *
  * @param {Uint8Array} bytes the file
  * @param {string} name what to call it in an error
+ * @param {(bytes: number) => Promise<void>} [admit] is told how many bytes the pixels will take, and awaited
  */
-export async function decodeImage(bytes, name = 'these bytes') {
+export async function decodeImage(bytes, name = 'these bytes', admit = undefined) {
   const sharp = load('sharp');
   if (!isKnown(bytes)) throw unreadable(name);
   const options = { limitInputPixels: false, ignoreIcc: true };
@@ -76,6 +124,7 @@ export async function decodeImage(bytes, name = 'these bytes') {
   try {
     const header = await sharp(bytes, options).metadata(); // decodes nothing yet
     if (header.width * header.height > MAX_PIXELS) throw tooLarge(name, header);
+    await admit?.(3 * header.width * header.height);
     const isPlain = !header.hasAlpha && header.depth === 'uchar' && header.space !== 'cmyk';
     if (['tiff', 'gif'].includes(header.format) && !isPlain) throw unreadable(name);
     isCmyk = header.space === 'cmyk';
