@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -287,21 +286,20 @@ trainkit.predict_blocks(sys.argv[1], sys.argv[2], sys.argv[3], rows_a_file=5, wo
 def test_killed_at_any_moment_it_goes_on(workers: int, photos: Path, listed: Path, tmp_path: Path) -> None:
     write_list(listed, [path for path in sorted(photos.iterdir()) for _ in range(20)])
     command = [sys.executable, "-c", KILLED, str(BUNDLE), str(listed), str(tmp_path / "rows"), str(workers)]
-    began = time.monotonic()
     assert subprocess.run(command, check=False).returncode == 0
-    seconds, expected = time.monotonic() - began, rows_of(tmp_path / "rows")
+    expected = rows_of(tmp_path / "rows")
     assert [row["row"] for row in expected] == list(range(500))
-    for seed in range(3):
-        folder = tmp_path / f"killed-{seed}"
+    for files in (0, 1, 7, 40):
+        folder = tmp_path / f"killed-{files}"
         process = subprocess.Popen([*command[:-2], str(folder), str(workers)])
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(random.Random(seed).uniform(0.3, 0.9) * seconds)
-            pytest.skip("it ended before it could be killed")
+        while not folder.is_dir() or len(list(folder.glob("rows-*"))) < files:
+            assert process.poll() is None
+            time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
         process.wait()
         there = rows_of(folder)
-        found = predict(listed, folder, rows_a_file=5)
-        assert found.classified == 500 - len(there)
+        assert files * 5 <= len(there) < 500
+        assert predict(listed, folder, rows_a_file=5).classified == 500 - len(there)
         assert rows_of(folder) == expected
         assert not list(folder.glob(".*"))
 
