@@ -19,6 +19,8 @@ import pytest
 from photographs import draw_photo
 
 import trainkit
+from trainkit.cluster._inspecting import inspecting_on
+from trainkit.data._check import check_data
 from trainkit.errors import DataError, MissingPackageError
 
 BUNDLE = Path(__file__).parents[1] / "data" / "bundle-v1"
@@ -98,8 +100,16 @@ def test_a_killed_actor_changes_nothing(cluster: Any, listed: Path, tmp_path: Pa
 @pytest.mark.cluster
 def test_an_error_of_an_actor_is_ours(cluster: Any, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("none/1.jpg\nnone/2.jpg\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"None of the images in the rows 0 to 1 is there on .*that all machines"):
+    with pytest.raises(DataError, match=r"None of the files in the rows 0 to 1 is there on .*that all machines"):
         trainkit.predict_blocks(BUNDLE, tmp_path / "list.txt", tmp_path / "rows", cluster=cluster.address)
+
+
+@pytest.mark.cluster
+def test_data_is_looked_at_on_a_cluster(cluster: Any, tiny_dataset: Path) -> None:
+    here = check_data(tiny_dataset)
+    with inspecting_on(cluster.address):
+        there = check_data(tiny_dataset)
+    assert there.to_json() == here.to_json()
 
 
 @pytest.mark.cluster

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from trainkit._progress import doing
+from trainkit.cluster import _places
 from trainkit.cluster._engine import LOCAL, connected, import_ray
 from trainkit.cluster._rows import Block
 from trainkit.cluster._spreading import Advance, Opened, Work
-from trainkit.errors import TrainkitError
+from trainkit.errors import DataError, TrainkitError
 
 Result = TypeVar("Result")
 
@@ -26,9 +28,20 @@ class BlockActor:
 
     def run(self, block: Block) -> Any:
         """Do the work with a block; what cannot be opened is raised here, where the driver is told of it."""
+        _check_is_seen(block)
         if self._opened is None:
             self._opened = self._work.open(1)
         return self._opened.run(block)
+
+
+def _check_is_seen(block: Block) -> None:
+    """Raise where a machine sees none of the files: then it is the machine that lacks something."""
+    if not any(_places.is_there(path) for path in block.paths):
+        rows = f"{block.first} to {block.first + len(block.paths) - 1}"
+        raise DataError(
+            f"None of the files in the rows {rows} is there on {socket.gethostname()}, such as {block.paths[0]}. "
+            "Expected paths that all machines of the cluster see, or addresses such as s3://bucket/folder."
+        )
 
 
 def spread_over_actors(
@@ -46,6 +59,7 @@ def spread_over_actors(
 
     Raises:
         TrainkitError: there is no cluster, or a block ended its actor again and again.
+        DataError: a machine sees none of the files of a block.
         MissingPackageError: Ray is not installed.
     """
     with ExitStack() as stack:

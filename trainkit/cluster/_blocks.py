@@ -116,7 +116,6 @@ def predict_blocks(
         batch=batch,
         backend=backend,
         target=target,
-        shared=cluster is not None,
     )
     paths = list_paths([os.fspath(one) for one in given])
     parts = read_parts(place, paths, answers)

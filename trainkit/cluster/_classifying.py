@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import socket
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +38,6 @@ class Classification:
         batch: images in one blob.
         backend: what computes, by OpenCV's name.
         target: on what, likewise.
-        shared: whether other machines do it, which may see other files.
     """
 
     manifest: str
@@ -48,7 +46,6 @@ class Classification:
     batch: int = 1
     backend: str | None = None
     target: str | None = None
-    shared: bool = False
 
     def open_network(self) -> Classifier:
         """Return a network for one thread."""
@@ -95,11 +92,8 @@ class BlockClassifier:
 
         Raises:
             BundleError: the network cannot be opened.
-            DataError: none of the images is there, on a machine of a cluster.
             OutputError: the rows cannot be written.
         """
-        if self._work.shared:
-            _check_is_seen(block)
         size = max(_AT_ONCE, self._work.batch)
         chunks = [block.paths[first : first + size] for first in range(0, len(block.paths), size)]
         given: list[Answer] = []
@@ -131,16 +125,6 @@ class BlockClassifier:
             self._local.network = self._work.open_network()
         network: Classifier = self._local.network
         return network
-
-
-def _check_is_seen(block: Block) -> None:
-    """Raise where a machine sees none of the images: then it is the machine that lacks something."""
-    if not any(_places.is_there(path) for path in block.paths):
-        rows = f"{block.first} to {block.first + len(block.paths) - 1}"
-        raise DataError(
-            f"None of the images in the rows {rows} is there on {socket.gethostname()}, such as {block.paths[0]}. "
-            "Expected paths that all machines of the cluster see, or addresses such as s3://bucket/folder."
-        )
 
 
 def _read(path: str) -> np.ndarray | str:
