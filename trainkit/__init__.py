@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trainkit.bundles._folder import Bundle, find_bundle
     from trainkit.bundles._networks import Classifier, Detector
     from trainkit.bundles._predict import predict
+    from trainkit.cluster._blocks import Blocks, predict_blocks
     from trainkit.data._augmentation._settings import Augmentation
     from trainkit.data._augmentation._transforms import apply_transform
     from trainkit.data._label_errors import LabelError, LabelErrors
@@ -63,6 +64,7 @@ __all__ = [
     "Agreement",
     "Augmentation",
     "Benchmark",
+    "Blocks",
     "Box",
     "Bundle",
     "BundleError",
@@ -109,6 +111,7 @@ __all__ = [
     "find_run",
     "list_runs",
     "predict",
+    "predict_blocks",
     "report",
     "resume",
     "shapes",
@@ -121,6 +124,7 @@ __getattr__, __dir__ = attach(
         "Agreement": "trainkit.bundles._agreement",
         "Augmentation": "trainkit.data._augmentation._settings",
         "Benchmark": "trainkit.bundles._bench",
+        "Blocks": "trainkit.cluster._blocks",
         "Box": "trainkit.deploy.python._values",
         "Bundle": "trainkit.bundles._folder",
         "BundleError": "trainkit.errors",
@@ -167,6 +171,7 @@ __getattr__, __dir__ = attach(
         "find_run": "trainkit.runs._run",
         "list_runs": "trainkit.runs._run",
         "predict": "trainkit.bundles._predict",
+        "predict_blocks": "trainkit.cluster._blocks",
         "report": "trainkit.reports._report",
         "resume": "trainkit.training._train",
         "shapes": "trainkit.runs._layer_table",

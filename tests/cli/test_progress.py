@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from terminals import Session, on_terminal, trainkit_on_terminal
+
+from trainkit._progress import Step
+from trainkit.cli._progress import render
 
 # A command whose library takes its time: its steps, and what it prints between and after them.
 SLOW = """
@@ -97,6 +103,16 @@ def test_a_terminal_shows_steps_and_leaves_only_the_result(tmp_path: Path) -> No
     assert "Loading what is slow" in session.raw
     assert re.search(r"Looking at the files .*\d/6 files, \d+ a second", session.raw)
     assert session.text == '{"files": 6}\n'
+
+
+@pytest.mark.parametrize(
+    ("done", "left"), [(999_000, "0 s left"), (700_000, "43 s left"), (123_456, "12 min left"), (5_000, "5.5 h left")]
+)
+def test_a_bar_says_how_long_it_will_take(done: int, left: str) -> None:
+    step = Step("Classifying", total=1_000_000, unit="images", done=done, began=time.monotonic() - 100)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(render(step))
+    assert re.search(rf"{done:,}/1,000,000 images, [\d,]+ a second, {left}\s*$", console.export_text())
 
 
 def test_an_error_finds_an_empty_line(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,6 +50,12 @@ def check(
         bool,
         typer.Option("--strict", help="End with 1 after leaks, contradictions, unreadable files or left-out images."),
     ] = False,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Look at the files on a Ray cluster whose machines see the same paths; or `local`.", metavar="ADDRESS"
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Report what is wrong in a folder of photographs.
@@ -57,12 +64,14 @@ def check(
     """
     from trainkit.data._check import check_data, keep_together
 
-    found = check_data(folder, validation=validation, reading=reading)
+    with _looking_on(cluster):
+        found = check_data(folder, validation=validation, reading=reading)
     if together and not found.can_pin:
         raise UsageError("--keep-together is for files. In arrays, choose the sides yourself: x_val, x_test.")
     if together and found.own_leaks:
         keep_together(found)
-        found = check_data(folder, validation=validation, reading=reading)
+        with _looking_on(cluster):
+            found = check_data(folder, validation=validation, reading=reading)
     if html:
         from trainkit.reports._data_check import write_data_check
 
@@ -75,6 +84,15 @@ def check(
             say(f"Wrote {html}.")
     if strict and found.spoiled_by:
         raise DataError(f"{folder} should be put right before it is trained on: {', '.join(_reasons(found))}.")
+
+
+def _looking_on(cluster: str | None) -> AbstractContextManager[None]:
+    """Return what looks at files on a cluster, where there is one."""
+    if cluster is None:
+        return nullcontext()
+    from trainkit.cluster._inspecting import inspecting_on
+
+    return inspecting_on(cluster)
 
 
 def _reasons(found: DataCheck) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,6 @@ from trainkit.cli._output import (
     AsJson,
     Exported,
     ManifestArgument,
-    Predictions,
     print_json,
     print_table,
     say,
@@ -25,6 +24,38 @@ from trainkit.errors import UsageError
 
 InputsArgument = Annotated[
     list[Path] | None, typer.Argument(metavar="INPUT...", help="Images, folders of them, videos.", show_default=False)
+]
+PredictInputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="INPUT...",
+        help="Images, folders of them, videos; for --predictions DIR lists of paths, too.",
+        show_default=False,
+    ),
+]
+PredictionsTarget = Annotated[
+    str | None,
+    typer.Option(
+        "--predictions",
+        help="Write a row an image: to a .csv file, or in blocks as Parquet into a folder, which can be gone on with.",
+        metavar="FILE.csv|DIR",
+    ),
+]
+AllProbabilities = Annotated[
+    bool, typer.Option("--all-probabilities", help="In a folder, write the probability of every class.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        help="For a folder, how many processes share the work; by default one that uses all cores, or one a CPU of the "
+        "cluster.",
+        min=1,
+        metavar="N",
+    ),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(help="For a folder, a Ray cluster whose machines see the same paths; or `local`.", metavar="ADDRESS"),
 ]
 Camera = Annotated[int | None, typer.Option(help="What camera N sees instead, until Ctrl-C.", min=0, metavar="N")]
 Every = Annotated[int, typer.Option(help="Of a video or a camera, each Nth frame.", min=1, metavar="N")]
@@ -41,13 +72,16 @@ Target = Annotated[
 @app.command(epilog="Example: trainkit predict digits photo.jpg --top 3")
 def predict(
     manifest: ManifestArgument,
-    inputs: InputsArgument = None,
+    inputs: PredictInputs = None,
     top: Annotated[int, typer.Option(help="Labels an image, at most.", min=1)] = 5,
     min_confidence: Annotated[float, typer.Option(help="Lowest probability to show.", min=0, max=1)] = 0.0,
     annotate: Annotated[
         Path | None, typer.Option(help="Draw the labels on the image; a folder for several.", metavar="OUT")
     ] = None,
-    predictions: Predictions = None,
+    predictions: PredictionsTarget = None,
+    all_probabilities: AllProbabilities = False,
+    workers: Workers = None,
+    cluster: Cluster = None,
     camera: Camera = None,
     every: Every = 1,
     batch: Batch = 1,
@@ -62,13 +96,21 @@ def predict(
     from trainkit.bundles._predict import classify_inputs
 
     _check_inputs(inputs, camera)
-    what = Inputs(paths=inputs or (), camera=camera, every=every, batch=batch, annotate=annotate, invert=invert)
+    if _is_for_blocks(inputs or [], predictions):
+        _check_no_annotate(annotate)
+        choices = {"batch": batch, "invert": invert, "backend": backend, "target": target, "exported": exported}
+        spread = {"all_probabilities": all_probabilities, "workers": workers, "cluster": cluster}
+        _predict_blocks(manifest, inputs or [], str(predictions), as_json=as_json, **choices, **spread)
+        return
+    _check_blocks_only(all_probabilities=all_probabilities, workers=workers, cluster=cluster)
+    paths = [Path(one) for one in inputs or ()]
+    what = Inputs(paths=paths, camera=camera, every=every, batch=batch, annotate=annotate, invert=invert)
     results = classify_inputs(
         manifest,
         what,
         top=top,
         min_confidence=min_confidence,
-        predictions=predictions,
+        predictions=None if predictions is None else Path(predictions),
         backend=backend,
         target=target,
         exported=exported,
@@ -112,9 +154,44 @@ def detect(
     _show(results, columns, _to_boxes, as_json=as_json, endless=camera is not None)
 
 
-def _check_inputs(inputs: list[Path] | None, camera: int | None) -> None:
+def _check_inputs(inputs: Sequence[Path | str] | None, camera: int | None) -> None:
     if bool(inputs) == (camera is not None):
         raise UsageError("Name images, folders or videos, or a camera with --camera N.")
+
+
+def _is_for_blocks(inputs: list[str], predictions: str | None) -> bool:
+    """Whether there is a folder for rows; a video has frames, whose rows stand in one file."""
+    from trainkit.deploy.python._media import is_video
+
+    if predictions is None or not inputs or any(is_video(one) for one in inputs):
+        return False
+    return not predictions.lower().endswith(".csv") or Path(predictions).is_dir()
+
+
+def _check_no_annotate(annotate: Path | None) -> None:
+    if annotate is not None:
+        raise UsageError("--annotate goes with --predictions FILE.csv. Received: a folder, which takes any number.")
+
+
+def _check_blocks_only(**options: Any) -> None:
+    """Raise where an option is there that only --predictions DIR obeys."""
+    if named := [f"--{name.replace('_', '-')}" for name, value in options.items() if value not in (None, False)]:
+        raise UsageError(f"{', '.join(named)} goes with images and --predictions DIR, a folder for Parquet.")
+
+
+def _predict_blocks(manifest: str, inputs: list[str], folder: str, *, as_json: bool, **options: Any) -> None:
+    from trainkit.cluster._blocks import predict_blocks
+
+    found = predict_blocks(manifest, inputs, folder, **options)
+    if as_json:
+        print_json(found.to_json())
+        return
+    before = found.rows - found.classified
+    say(f"Classified {found.classified:,} images{f'; {before:,} were there already' if before else ''}.")
+    files = "1 file" if found.files == 1 else f"{found.files:,} files"
+    if found.errors:
+        say(f"{found.errors:,} of {found.rows:,} rows have an error and no label.")
+    say(f"Rows are in {folder}: {found.rows:,} in {files}.")
 
 
 def _to_labels(result: dict[str, Any]) -> list[list[str]]:

@@ -21,6 +21,7 @@ _SILENT_SECONDS = 1.0  # on a terminal, without anything new, before the step is
 _TICK_SECONDS = 0.1
 _SPINNER, _PLAIN_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "-\\|/"
 _CLEAR_LINE = "\r\x1b[2K"
+_BAR_WIDTH = 12  # leaves room for the time left in 80 columns
 
 
 @contextmanager
@@ -169,7 +170,7 @@ def render(step: Step, *, ascii_only: bool = False) -> RenderableType:
     spinner = _PLAIN_SPINNER if ascii_only else _SPINNER
     cells: list[RenderableType] = [spinner[int(seconds / _TICK_SECONDS) % len(spinner)], Text(harmless(step.text))]
     if step.total:
-        cells += [ProgressBar(total=step.total, completed=step.done, width=16), Text(_far(step, seconds))]
+        cells += [ProgressBar(total=step.total, completed=step.done, width=_BAR_WIDTH), Text(_far(step, seconds))]
     elif not step.blocks:  # of which the clock would stand still
         cells.append(Text(f"{seconds:.0f} s"))
     line = Table.grid(padding=(0, 1))
@@ -181,7 +182,17 @@ def render(step: Step, *, ascii_only: bool = False) -> RenderableType:
 
 def _far(step: Step, seconds: float) -> str:
     far = f"{step.done:,}/{step.total:,} {step.unit}"
-    return f"{far}, {step.done / seconds:,.0f} a second" if step.done and seconds > 0 else far
+    if not step.done or seconds <= 0:
+        return far
+    left = seconds * ((step.total or 0) - step.done) / step.done
+    return f"{far}, {step.done / seconds:,.0f} a second, {_duration(left)} left"
+
+
+def _duration(seconds: float) -> str:
+    """Write how long something takes, in at most eight letters."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _moves(stream: TextIO) -> bool:

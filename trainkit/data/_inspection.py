@@ -7,7 +7,9 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -49,8 +51,24 @@ class ImageFile:
     fingerprint: Fingerprint | None = field(default=None, repr=False)  # `None` also where the picture is flat
 
 
+_inspect_elsewhere: ContextVar[Callable[[Sequence[Path]], list[ImageFile]] | None]
+_inspect_elsewhere = ContextVar("inspect_elsewhere", default=None)
+
+
+@contextmanager
+def inspecting_by(inspect: Callable[[Sequence[Path]], list[ImageFile]]) -> Iterator[None]:
+    """Let `inspect_files` of the block be done by something else, such as a cluster."""
+    token = _inspect_elsewhere.set(inspect)
+    try:
+        yield
+    finally:
+        _inspect_elsewhere.reset(token)
+
+
 def inspect_files(paths: Sequence[Path]) -> list[ImageFile]:
     """Look at files on all cores; the result has their order."""
+    if elsewhere := _inspect_elsewhere.get():
+        return elsewhere(paths)
     with warnings.catch_warnings(), all_cores() as pool:
         warnings.simplefilter("ignore")  # what Pillow thinks of odd but readable files
         chunks = (paths[first : first + _CHUNK] for first in range(0, len(paths), _CHUNK))

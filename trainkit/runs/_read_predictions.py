@@ -117,10 +117,16 @@ def _read_csv(path: Path) -> dict[str, list[str]]:
 
 
 def _read_parquet(folder: Path) -> dict[str, list[Any]]:
-    if not (folder / PARQUET_FILE).is_file():
+    """Return the columns of all files in a folder: of the one that most commands write, or of `predict`'s blocks."""
+    arrow = import_pyarrow()
+    files = sorted(folder.glob("[!.]*.parquet"))
+    if not files:
         raise ValueError(f"there is no {PARQUET_FILE} in it")
-    table = import_pyarrow().parquet.read_table(folder / PARQUET_FILE)
-    return {str(name): table.column(name).to_pylist() for name in table.column_names}
+    table = arrow.concat_tables([arrow.parquet.read_table(file) for file in files])
+    if "error" in table.column_names:  # of blocks: of what could not be read, nothing is known
+        table = table.filter(table.column("error").is_null())
+    names = {"path": "file"} if "file" not in table.column_names else {}
+    return {names.get(name, str(name)): table.column(name).to_pylist() for name in table.column_names}
 
 
 def _numbers(path: Path, name: str, values: Sequence[Any]) -> np.ndarray:

@@ -1,0 +1,17 @@
+"""More than one training at a time, more than one machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainkit._names import attach
+
+if TYPE_CHECKING:
+    from trainkit.cluster._blocks import Blocks, predict_blocks
+
+__all__ = ["Blocks", "predict_blocks"]
+
+__getattr__, __dir__ = attach(
+    __name__,
+    {"Blocks": "trainkit.cluster._blocks", "predict_blocks": "trainkit.cluster._blocks"},
+)
