@@ -41,6 +41,8 @@ _RESULT = {
     "confusion_matrix": "matrix",
     "test_images": "text?",
     "keras_sha256": "text?",
+    "study": "text?",
+    "trial": "count?",
 }
 _ENVIRONMENT = {
     "started": "text?",
