@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trainkit.bundles._folder import Bundle, find_bundle
     from trainkit.bundles._networks import Classifier, Detector
     from trainkit.bundles._predict import predict
+    from trainkit.cluster._sweep import Sweep, sweep
     from trainkit.data._augmentation._settings import Augmentation
     from trainkit.data._augmentation._transforms import apply_transform
     from trainkit.data._label_errors import LabelError, LabelErrors
@@ -86,6 +87,7 @@ __all__ = [
     "Run",
     "RunError",
     "Shapes",
+    "Sweep",
     "TrainingError",
     "TrainkitError",
     "UsageError",
@@ -112,6 +114,7 @@ __all__ = [
     "report",
     "resume",
     "shapes",
+    "sweep",
     "train",
 ]
 
@@ -144,6 +147,7 @@ __getattr__, __dir__ = attach(
         "Run": "trainkit.runs._run",
         "RunError": "trainkit.errors",
         "Shapes": "trainkit.runs._layer_table",
+        "Sweep": "trainkit.cluster._sweep",
         "TrainingError": "trainkit.errors",
         "TrainkitError": "trainkit.errors",
         "UsageError": "trainkit.errors",
@@ -170,6 +174,7 @@ __getattr__, __dir__ = attach(
         "report": "trainkit.reports._report",
         "resume": "trainkit.training._train",
         "shapes": "trainkit.runs._layer_table",
+        "sweep": "trainkit.cluster._sweep",
         "train": "trainkit.training._train",
     },
 )
