@@ -28,7 +28,9 @@ def sweep(
     ] = None,
     study: Annotated[
         str | None,
-        typer.Option(help="The study's database, for several machines. Default: a file beside the runs.", metavar="URL"),
+        typer.Option(
+            help="The study's database, for several machines. Default: a file beside the runs.", metavar="URL"
+        ),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="How many processes train at once. Default: this one.", min=1)
@@ -36,9 +38,7 @@ def sweep(
     cluster: Annotated[
         str | None, typer.Option(help="The Ray cluster that runs the workers, or `local`.", metavar="ADDRESS")
     ] = None,
-    time: Annotated[
-        str | None, typer.Option(help="No trial begins after that: 2h, 90m.", metavar="TIME")
-    ] = None,
+    time: Annotated[str | None, typer.Option(help="No trial begins after that: 2h, 90m.", metavar="TIME")] = None,
     pruning: Annotated[
         bool, typer.Option("--pruning/--no-pruning", help="Whether trials that promise little end early.")
     ] = True,

@@ -206,7 +206,11 @@ def _to_trial(attempts: Attempts, plan: Plan) -> SweepTrial:
         status=run.status if run and there else _status_without_run(attempts),
         value=None if attempts.failure else attempts.last.value if complete else best,
         epochs=max(attempts.last.intermediate_values, default=0),
-        settings={key: domain.read(attempts.last.params[key]) for key, domain in plan.domains.items() if key in attempts.last.params},
+        settings={
+            key: domain.read(attempts.last.params[key])
+            for key, domain in plan.domains.items()
+            if key in attempts.last.params
+        },
     )
 
 

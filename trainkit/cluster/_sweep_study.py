@@ -146,8 +146,8 @@ def _engine_options(url: str) -> dict[str, Any]:
 def _lock_for_reading_too(storage: RDBStorage) -> None:
     """Let each transaction on SQLite lock the database from its beginning.
 
-    Optuna looks at a trial's state and then changes it. Other databases lock the row that is looked at; SQLite would let
-    two processes see the same trial waiting, and both take it.
+    Optuna looks at a trial's state and then changes it. Other databases lock the row that is looked at; SQLite would
+    let two processes see the same trial waiting, and both take it.
     """
     from sqlalchemy import event
 
@@ -223,7 +223,9 @@ def open_study(plan: Plan) -> Study:
 
 def _pruner(plan: Plan) -> Any:
     optuna = import_optuna()
-    return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1) if plan.prunes else optuna.pruners.NopPruner()
+    return (
+        optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1) if plan.prunes else optuna.pruners.NopPruner()
+    )
 
 
 def _check_same(study: Study, plan: Plan) -> None:

@@ -198,5 +198,3 @@ def how_far(study: Study, plan: Plan) -> str:
     """Say how many trials have ended, and how to go on."""
     ended = sum(attempts.ended is not None for attempts in list_attempts(study))
     return f"{ended} of {plan.trials} trials of the study {plan.study} have ended: the same command goes on."
-
-

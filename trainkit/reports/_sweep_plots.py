@@ -101,8 +101,16 @@ def _write_axis(axes: Any, number: int, name: str, scale: _Scale) -> None:
     axes.text(number, -0.11, name, va="top", fontsize=9, color=INK, **style)
     for place, text in scale.ticks():
         axes.annotate(
-            text, (number, place), (4, 0), textcoords="offset points", fontsize=8, color=SOFT, va="center", ha="left",
-            parse_math=False, fontfamily=_font_families(),
+            text,
+            (number, place),
+            (4, 0),
+            textcoords="offset points",
+            fontsize=8,
+            color=SOFT,
+            va="center",
+            ha="left",
+            parse_math=False,
+            fontfamily=_font_families(),
         )
 
 

@@ -212,9 +212,7 @@ def _measure(job: _Job) -> dict[str, Any]:
     def keep(answered: Answered) -> None:
         kept["test_images"] = keep_answers(job.run, answered)
 
-    figures = evaluate_model(
-        prepared.model, dataset, prepared.preprocessing, callbacks=[job.interruption], keep=keep
-    )
+    figures = evaluate_model(prepared.model, dataset, prepared.preprocessing, callbacks=[job.interruption], keep=keep)
     return {**figures, **kept}
 
 
