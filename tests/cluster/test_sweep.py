@@ -74,14 +74,13 @@ def test_images_for_testing_see_the_winner_alone(swept: tuple[trainkit.Sweep, Pa
         assert trial.run is not None
         result = Run(trial.run).result
         assert result["test_split"] == ("test" if trial == found.best else "val")
-        assert sum(map(sum, result["confusion_matrix"])) == (30 if trial == found.best else 18)
+        assert (sum(map(sum, result["confusion_matrix"])) == 30) == (trial == found.best)
 
 
 def test_first_trial_is_the_training_without_a_sweep(swept: tuple[trainkit.Sweep, Path]) -> None:
     found, _ = swept
-    assert found.trials[0].settings == {"training.learning_rate": 0.001, "training.batch_size": 64} or (
-        found.trials[0].settings["training.learning_rate"] == 0.001  # 64 is not one of the choices
-    )
+    assert found.trials[0].settings["training.learning_rate"] == 0.001
+    assert found.trials[0].settings["training.batch_size"] in (16, 32)  # 64 is not among the choices
     assert len({trial.settings["training.learning_rate"] for trial in found.trials}) == 3
 
 
@@ -141,7 +140,7 @@ def test_what_promises_little_is_pruned_and_whole(tmp_path: Path, monkeypatch: p
 
 
 def test_last_epoch_is_not_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("optuna.trial.Trial.should_prune", lambda trial: len(trial.relative_params) < 0 or True)
+    monkeypatch.setattr("optuna.trial.Trial.should_prune", lambda trial: True)
     found = sweep(tmp_path, trials=1, epochs=1)
     assert found.trials[0].status == "finished"
 
