@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -147,20 +148,19 @@ def test_last_epoch_is_not_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_interrupted_trial_goes_on_in_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = sweep(tmp_path / "whole", trials=1)
-    train_phase = trainkit.training._fit._train_phase
+    judging = _sweep_trial._judging
 
-    def interrupt(job: Any, phase: Any, *, later: int) -> None:
-        trial = job.trial
+    def press_ctrl_c(plan: Any, trial: Any) -> Any:
+        judge = judging(plan, trial)
 
-        def judge(epoch: int, value: float) -> bool:
-            job.interruption.requested = True
-            return bool(trial.judge(epoch, value))
+        def told(epoch: int, value: float) -> bool:
+            signal.raise_signal(signal.SIGINT)
+            return judge(epoch, value)
 
-        object.__setattr__(job, "trial", _sweep_trial.Trial(**{**fields_of(trial), "judge": judge}))
-        train_phase(job, phase, later=later)
+        return told
 
     with monkeypatch.context() as patched:
-        patched.setattr("trainkit.training._fit._train_phase", interrupt)
+        patched.setattr(_sweep_trial, "_judging", press_ctrl_c)
         with pytest.raises(KeyboardInterrupt):
             sweep(tmp_path, trials=1)
     (run,) = list_runs(tmp_path / "runs")
@@ -171,10 +171,6 @@ def test_interrupted_trial_goes_on_in_its_run(tmp_path: Path, monkeypatch: pytes
         trial.value for trial in whole.trials
     ]
     assert [row["loss"] for row in run.metrics] == [row["loss"] for row in Run(whole.trials[0].run).metrics]  # type: ignore[arg-type]
-
-
-def fields_of(trial: Any) -> dict[str, Any]:
-    return {name: getattr(trial, name) for name in ("study", "number", "began", "judge")}
 
 
 def test_trial_that_fails_has_its_reason_and_the_sweep_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
