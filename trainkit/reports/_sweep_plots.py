@@ -85,7 +85,7 @@ def parallel_figure(
         places = [scale.place(one) for scale, one in zip(scales, values, strict=True)]
         points = [(number, place) for number, place in enumerate(places) if place is not None]
         share = 1 - rank / max(1, len(rows) - 1)
-        style = {"color": BEST, "linewidth": 2.0} if rank == 0 else {"color": OTHERS, "linewidth": 1.0}
+        style: dict[str, Any] = {"color": BEST, "linewidth": 2.0} if rank == 0 else {"color": OTHERS, "linewidth": 1.0}
         alpha = 1.0 if rank == 0 else _FAINTEST + (_STRONGEST - _FAINTEST) * share
         axes.plot(*zip(*points, strict=True), alpha=alpha, **style)
     for number, (name, scale) in enumerate(zip([*map(_named, keys), monitor], scales, strict=True)):
