@@ -100,7 +100,12 @@ def check_whole(document: dict[str, Any], experiments: Path, attempts: list[Any]
 def attempts_in(url: str) -> list[Any]:
     import optuna
 
-    return list_attempts(optuna.load_study(study_name="digits", storage=url))
+    storage = optuna.storages.RDBStorage(url)
+    try:
+        return list_attempts(optuna.load_study(study_name="digits", storage=storage))
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def test_trial_of_a_killed_worker_goes_on_in_another(tmp_path: Path) -> None:
