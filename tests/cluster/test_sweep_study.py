@@ -22,7 +22,6 @@ from trainkit.cluster._sweep_study import (
     SURPLUS,
     Plan,
     list_attempts,
-    open_study,
     retry,
     take_back_lost,
     with_driver,
@@ -47,6 +46,10 @@ def make_plan(folder: Path, **changes: Any) -> Plan:
         trials=3,
     )
     return replace(plan, **changes)
+
+
+def open_study(plan: Plan) -> optuna.Study:
+    return module.open_study(plan, module.open_storage(plan.url))
 
 
 def test_study_goes_on_where_it_is_opened_again(tmp_path: Path) -> None:
@@ -184,8 +187,7 @@ import sys, warnings
 warnings.simplefilter("ignore")
 from pathlib import Path
 sys.path[:0] = [sys.argv[2]]
-from test_sweep_study import make_plan
-from trainkit.cluster._sweep_study import open_study
+from test_sweep_study import make_plan, open_study
 study = open_study(make_plan(Path(sys.argv[1])))
 print("ready", flush=True)
 sys.stdin.readline()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainkit._progress import showing_lines
 from trainkit.cluster._sweep_plan import Request, plan_sweep
-from trainkit.cluster._sweep_study import Attempts, Plan, import_optuna, list_attempts, open_study
+from trainkit.cluster._sweep_study import Attempts, Plan, import_optuna, list_attempts, studying
 from trainkit.cluster._sweep_workers import how_far, work_here, work_in_processes, work_on_cluster
 from trainkit.errors import UsageError
 from trainkit.files import write_text
@@ -132,14 +132,14 @@ def sweep(
     plan, folder = plan_sweep(data, request, settings=settings, options=options)
     if seconds is not None:
         plan = Plan(**{**plan.to_json(), "until": clock.time() + seconds})
-    opened = open_study(plan)
-    if cluster is not None:
-        work_on_cluster(plan, opened, workers=workers, address=cluster)
-    elif workers is None or workers == 1:
-        work_here(plan, opened)
-    else:
-        work_in_processes(plan, opened, workers=workers, folder=folder)
-    return _conclude(plan, opened, folder)
+    with studying(plan) as opened:
+        if cluster is not None:
+            work_on_cluster(plan, opened, workers=workers, address=cluster)
+        elif workers is None or workers == 1:
+            work_here(plan, opened)
+        else:
+            work_in_processes(plan, opened, workers=workers, folder=folder)
+        return _conclude(plan, opened, folder)
 
 
 def _check_numbers(trials: int, workers: int | None) -> None:

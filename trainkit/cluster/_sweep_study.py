@@ -196,14 +196,30 @@ def without_password(url: str) -> str:
     return f"{scheme}{colon}{user.partition(':')[0]}:***{at}{host}" if ":" in user else url
 
 
-def open_study(plan: Plan) -> Study:
+@contextmanager
+def studying(plan: Plan) -> Iterator[Study]:
+    """Open the study of a plan while the block runs.
+
+    Raises:
+        MissingPackageError: Optuna or the driver of the database is not installed.
+        TrainkitError: the database cannot be used.
+        UsageError: it is no URL of a database, or there is a study of that name with other settings.
+    """
+    storage = open_storage(plan.url)
+    try:
+        yield open_study(plan, storage)
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def open_study(plan: Plan, storage: RDBStorage) -> Study:
     """Open the study of a plan, which begins where there is none of that name.
 
     Raises:
-        TrainkitError: the database cannot be used.
         UsageError: there is a study of that name with other settings.
     """
-    optuna, storage = import_optuna(), open_storage(plan.url)
+    optuna = import_optuna()
 
     def open_or_create() -> Study:
         study: Study = optuna.create_study(
