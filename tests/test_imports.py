@@ -35,6 +35,7 @@ LIGHT = [
     "trainkit.bundles._networks",
     "trainkit.bundles._folder",
     "trainkit.training._suggestion",
+    "trainkit.cluster._sweep",
 ]
 
 

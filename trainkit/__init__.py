@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from trainkit.bundles._networks import Classifier, Detector
     from trainkit.bundles._predict import predict
     from trainkit.cluster._blocks import Blocks, predict_blocks
+    from trainkit.cluster._sweep import Sweep, sweep
     from trainkit.data._augmentation._settings import Augmentation
     from trainkit.data._augmentation._transforms import apply_transform
     from trainkit.data._label_errors import LabelError, LabelErrors
@@ -88,6 +89,7 @@ __all__ = [
     "Run",
     "RunError",
     "Shapes",
+    "Sweep",
     "TrainingError",
     "TrainkitError",
     "UsageError",
@@ -115,6 +117,7 @@ __all__ = [
     "report",
     "resume",
     "shapes",
+    "sweep",
     "train",
 ]
 
@@ -148,6 +151,7 @@ __getattr__, __dir__ = attach(
         "Run": "trainkit.runs._run",
         "RunError": "trainkit.errors",
         "Shapes": "trainkit.runs._layer_table",
+        "Sweep": "trainkit.cluster._sweep",
         "TrainingError": "trainkit.errors",
         "TrainkitError": "trainkit.errors",
         "UsageError": "trainkit.errors",
@@ -175,6 +179,7 @@ __getattr__, __dir__ = attach(
         "report": "trainkit.reports._report",
         "resume": "trainkit.training._train",
         "shapes": "trainkit.runs._layer_table",
+        "sweep": "trainkit.cluster._sweep",
         "train": "trainkit.training._train",
     },
 )

@@ -42,6 +42,8 @@ _RESULT = {
     "confusion_matrix": "matrix",
     "test_images": "text?",
     "keras_sha256": "text?",
+    "study": "text?",
+    "trial": "count?",
 }
 _ENVIRONMENT = {
     "started": "text?",

@@ -117,10 +117,10 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`running`, `killed` where its process has gone, `finished`, `interrupted`, `failed`, or `damaged`.
+        """`running`, `killed` where its process has gone, `finished`, `interrupted`, `failed`, `pruned`, or `damaged`.
 
-        It is damaged where the model has gone or was cut off. That every byte is as it was saved, a table cannot wait
-        for: `check_usable` sees to it.
+        A trial of a study is pruned where others promised more. A run is damaged where the model has gone or was cut
+        off. That every byte is as it was saved, a table cannot wait for: `check_usable` sees to it.
         """
         status, model = str(self.result["status"]), self.result["keras_sha256"]
         if model and not zipfile.is_zipfile(self.model_path):  # looks at the end of the file only
@@ -243,7 +243,7 @@ class Run:
             RunError: it still runs, was killed, failed, or its model was changed.
         """
         result = self.result
-        if result["status"] not in ("finished", "interrupted"):
+        if result["status"] not in ("finished", "interrupted", "pruned"):
             raise RunError(
                 f"The run {self.name} is not finished (status: {self.status}). Expected a finished or interrupted one: "
                 "`trainkit runs` lists them, `trainkit train --resume` goes on with one that was killed."
@@ -266,6 +266,7 @@ class Run:
             "model": config["model.name"],
             **{key: result[key] for key in ("epochs", "test_accuracy", "test_split", "seconds")},
             "status": self.status,
+            "study": result["study"],
         }
         if row["status"] in ("running", "killed"):
             row["epochs"] = len(self.metrics)  # `result.json` is as old as the start of the training
@@ -309,6 +310,8 @@ _EMPTY_RESULT: dict[str, Any] = {
     "confusion_matrix": [],
     "test_images": None,
     "keras_sha256": None,
+    "study": None,
+    "trial": None,
 }
 
 
@@ -320,6 +323,7 @@ def create_run(
     class_names: list[str],
     environment: dict[str, Any],
     copies: Mapping[str, tuple[str, Callable[[Path], None]]] | None = None,
+    trial: tuple[str, int] | None = None,
 ) -> Run:
     """Make the folder of a new run, whole or not at all, with status `running`.
 
@@ -330,6 +334,7 @@ def create_run(
         class_names: in the order of the network's outputs.
         environment: what else the run depended on.
         copies: what to keep, by the setting that names it: the copy's name, and what writes it to a path.
+        trial: of a study, where it is one: the study's name, and its number there.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -344,7 +349,8 @@ def create_run(
             (temporary / "labels.txt").write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
             save_preprocessing(temporary, preprocessing)
             write_json(temporary / "environment.json", environment)
-            write_json(temporary / "result.json", _EMPTY_RESULT)
+            study, number = trial or (None, None)
+            write_json(temporary / "result.json", {**_EMPTY_RESULT, "study": study, "trial": number})
             return Run(_rename_to_free_name(temporary, experiments, config["name"]))
     except OSError as error:
         raise cannot_write(experiments, error) from error
@@ -414,7 +420,7 @@ def _given_name(run: Run) -> str | None:
         return None
 
 
-COLUMNS = ("run", "path", "data", "model", "epochs", "test_accuracy", "test_split", "seconds", "status")
+COLUMNS = ("run", "path", "data", "model", "epochs", "test_accuracy", "test_split", "seconds", "status", "study")
 _NUMBERS = ("epochs", "test_accuracy", "seconds")
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
@@ -464,7 +470,7 @@ def _row_of(run: Run) -> dict[str, Any]:
         return run.summary()
     except RunError:
         nothing = dict.fromkeys(("data", "model", "epochs", "test_accuracy", "test_split", "seconds"))
-        return {"run": run.name, "path": str(run.path.absolute()), **nothing, "status": "damaged"}
+        return {"run": run.name, "path": str(run.path.absolute()), **nothing, "status": "damaged", "study": None}
 
 
 def _column(name: str) -> str:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +37,7 @@ from trainkit.training._preparation import Prepared, build_fitted, prepare
 from trainkit.training._progress import ProgressBar
 from trainkit.training._recorder import Interrupted, Interruption, Recorder, catching_interrupt, write_rows
 from trainkit.training._state import STATE_FILE, Progress, load_progress, restore_variables
+from trainkit.training._trial import Judgement, Pruned, Trial, judge_last_epoch
 
 log = logging.getLogger("trainkit")
 
@@ -49,6 +50,7 @@ def fit(
     *,
     experiments: Path,
     copies: Mapping[str, tuple[str, Write]] | None = None,
+    trial: Trial | None = None,
 ) -> Run:
     """Train what the config says and return the run, finished or interrupted.
 
@@ -59,6 +61,7 @@ def fit(
         dataset: the config's data, where it is loaded already.
         experiments: the folder of runs.
         copies: what the run keeps a copy of, by the setting that names it: the copy's name, and what writes it.
+        trial: of a study, where it is one: its figures are those of validation images, and it may end as `pruned`.
 
     Raises:
         TrainkitError: the data, the weights or the folder cannot be used, or the loss is not finite.
@@ -78,15 +81,18 @@ def fit(
             class_names=dataset.class_names,
             environment=environment,
             copies=copies or {},
+            trial=(trial.study, trial.number) if trial else None,
         )
+        if trial:
+            trial.began(run)
         name, images = Path(config.model.name).stem, len(prepared.pixels["train"])
         log.info("Training %s on %d images: %s", name, images, run.path)
         with run.training():
-            run_to_end(_Job(run, prepared, interruption, Progress()))
+            run_to_end(_Job(run, prepared, interruption, Progress(), trial))
     return run
 
 
-def resume(run: Run) -> Run:
+def resume(run: Run, *, trial: Trial | None = None) -> Run:
     """Go on with a run that was killed or interrupted, from its last finished epoch, as if nothing had happened.
 
     Raises:
@@ -114,7 +120,7 @@ def resume(run: Run) -> Run:
             write_rows(run, progress.rows)  # a row may have been written whose state was not
         with catching_interrupt() as interruption:
             run.set_result(status="running", message=None)
-            run_to_end(_Job(run, prepared, interruption, progress))
+            run_to_end(_Job(run, prepared, interruption, progress, trial))
     return run
 
 
@@ -143,6 +149,7 @@ class _Job:
     prepared: Prepared
     interruption: Interruption
     progress: Progress
+    trial: Trial | None = None
 
     @property
     def config(self) -> Config:
@@ -158,7 +165,7 @@ def run_to_end(job: _Job) -> None:
     try:
         status = _fit_and_measure(job)
         job.run.set_result(status=status, keras_sha256=sha256_of(job.run.model_path))
-        if status == "interrupted":
+        if status == "interrupted" and job.trial is None:
             resume = f"trainkit train --resume {job.run.argument}"
             log.info("Interrupted: kept the best weights so far. `%s` goes on.", resume)
     except KeyboardInterrupt:
@@ -169,14 +176,17 @@ def run_to_end(job: _Job) -> None:
         message = str(error) if isinstance(error, TrainkitError) else f"{type(error).__name__}: {error}"
         with suppress(OutputError):  # where the disk is full, this cannot be written either
             job.run.set_result(status="failed", message=message)
-            _draw(job.run)
+            draw(job.run)
         raise
-    _draw(job.run)
+    draw(job.run)
 
 
-def _fit_and_measure(job: _Job) -> Literal["finished", "interrupted"]:
+def _fit_and_measure(job: _Job) -> Literal["finished", "interrupted", "pruned"]:
+    ended: Literal["finished", "pruned"] = "finished"
     try:
         _train_phases(job)
+    except Pruned:
+        ended = "pruned"
     except Interrupted:
         return "interrupted"
     finally:
@@ -189,28 +199,34 @@ def _fit_and_measure(job: _Job) -> Literal["finished", "interrupted"]:
                 seconds=round(progress.seconds, 3),
             )
     load_best_weights(job.model, job.run.model_path)
-    # The images for testing are touched here, once, and not before.
+    # The images for testing are touched here, once, and not before; of a study, by its winner alone.
     try:
         job.run.set_result(**_measure(job))
     except Interrupted:
         return "interrupted"
-    return "finished"
+    return ended
 
 
 def _measure(job: _Job) -> dict[str, Any]:
     prepared, kept = job.prepared, {}
+    dataset = without_tests(prepared.dataset) if job.trial else prepared.dataset
 
     def keep(answered: Answered) -> None:
         kept["test_images"] = keep_answers(job.run, answered)
 
-    figures = evaluate_model(
-        prepared.model, prepared.dataset, prepared.preprocessing, callbacks=[job.interruption], keep=keep
-    )
+    figures = evaluate_model(prepared.model, dataset, prepared.preprocessing, callbacks=[job.interruption], keep=keep)
     return {**figures, **kept}
+
+
+def without_tests(dataset: Dataset) -> Dataset:
+    """Return a data set without its images for testing."""
+    return replace(dataset, parts={side: part for side, part in dataset.parts.items() if side != "test"})
 
 
 def _train_phases(job: _Job) -> None:
     progress, phases = job.progress, plan_phases(job.config, job.model)
+    if job.trial and progress.rows:
+        judge_last_epoch(job.trial, progress, job.prepared.monitor)  # it may have been ended while that was done
     for index in range(progress.phase_index, len(phases)):
         if index > progress.phase_index:
             progress.phase_index, progress.phase_epochs, progress.stopped, progress.callbacks = index, 0, False, {}
@@ -256,6 +272,8 @@ def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
     bar = ProgressBar(last + later, images=len(feeds["train"].examples), batch_size=config.training.batch_size)
     figures = build_figures(job.prepared.monitor, job.prepared.dataset, feeds, job.interruption)
     callbacks = [EpochSetter(feeds["train"]), AveragedValidation(), *figures, *remembering, recorder, bar]
+    if job.trial:
+        callbacks.append(Judgement(job.trial, progress, job.prepared.monitor, epochs=last + later))
     if config.training.tensorboard:
         callbacks.append(_tensorboard(job.run))
     try:
@@ -313,7 +331,8 @@ def _tensorboard(run: Run) -> Any:
     return keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False)
 
 
-def _draw(run: Run) -> None:
+def draw(run: Run) -> None:
+    """Draw the charts of a run, and its page."""
     result = run.result
     with doing("Drawing the report"):
         if rows := run.metrics:
