@@ -1,0 +1,237 @@
+"""Several processes train like the devices of one, and like one device; what is lost goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from several_workers import (
+    end,
+    finish,
+    furthest,
+    losses,
+    start,
+    tf_configs,
+    train,
+    variables,
+    wait_for_epoch,
+)
+
+import trainkit
+
+pytestmark = pytest.mark.cluster
+
+# All that is particular about a training by several, in as few networks as can be; `backbone` is a file of weights.
+CASES: dict[str, dict[str, Any]] = {
+    "fashion": {"model": "fashion-mnist", "settings": {"training.ema": 0.9}},
+    "small-cnn": {"model": "small-cnn", "settings": {"model.filters": 8, "model.dropout": 0.4}},
+    "small-resnet": {
+        "model": "small-resnet",
+        "size": (16, 16),
+        "preprocessing": "standardize",
+        "class_weights": "balanced",
+        "settings": {
+            "model.width": 8,
+            "training.schedule": "plateau",
+            "training.early_stopping": 3,
+            "augmentation.rotation_range": 15,
+            "augmentation.mixup": 0.2,
+        },
+    },
+    "fine-tuned": {
+        "model": "mobilenet",
+        "alpha": 0.75,
+        "size": (32, 32),
+        "weights": "backbone",
+        "settings": {"fine_tuning.epochs": 1, "fine_tuning.layers": 4, "fine_tuning.learning_rate": 0.001},
+    },
+}
+TRAIN = """
+import json, sys
+from pathlib import Path
+experiments, devices, cases = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
+from trainkit.backend import tf
+if devices > 1:
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
+distribute = {0: "workers", 1: "none"}.get(devices, "mirrored")
+import trainkit
+for name, case in cases.items():
+    trainkit.train("digits", **case, epochs=2, name=name, experiments=experiments, distribute=distribute)
+"""
+
+
+def train_cases(experiments: Path, devices: int, cases: dict[str, Any], count: int = 1) -> None:
+    """Train the cases in a process of its own, on so many logical devices, or, for 0 devices, in several processes."""
+    command = ["-c", TRAIN, str(experiments), str(devices), json.dumps(cases)]
+    for code, output in finish(start(command, tf_configs(count) if devices == 0 else [""])):
+        assert code == 0, output
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    from trainkit.models._builders import BUILDERS
+
+    path = tmp_path_factory.mktemp("weights") / "backbone.weights.h5"
+    model = BUILDERS["mobilenet"].build((32, 32, 3), 10, alpha=0.75, weights="none", dropout=0.0)
+    backbone = model.layers[: [layer.name for layer in model.layers].index("features")]
+    trainkit.backend.keras.Model(model.input, backbone[-1].output).save_weights(path)
+    named = json.loads(json.dumps(CASES))
+    named["fine-tuned"]["weights"] = str(path)
+    return named
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, cases: dict[str, Any]) -> Path:
+    """Return a folder with the runs of two workers, of two devices, and of one."""
+    folder = tmp_path_factory.mktemp("trained")
+    train_cases(folder / "workers", 0, cases, count=2)
+    train_cases(folder / "devices", 2, cases)
+    train_cases(folder / "one", 1, {name: cases[name] for name in ("fashion", "small-cnn")})
+    return folder
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_workers_train_like_two_devices_of_one_process(trained: Path, name: str) -> None:
+    workers, devices = (trainkit.find_run(name, trained / kind) for kind in ("workers", "devices"))
+    np.testing.assert_allclose(losses(workers), losses(devices), rtol=0, atol=1e-6)
+    assert furthest(workers, devices) < 1e-6
+    assert workers.status == "finished" and workers.result["test_accuracy"] == devices.result["test_accuracy"]
+    assert workers.environment["machine"]["workers"] == 2
+    assert len(trainkit.list_runs(trained / "workers")) == len(CASES), "one run each"
+
+
+@pytest.mark.parametrize("name", ["fashion", "small-cnn"])
+def test_two_workers_train_like_one_process(trained: Path, name: str) -> None:
+    workers, one = (trainkit.find_run(name, trained / kind) for kind in ("workers", "one"))
+    np.testing.assert_allclose(losses(workers), losses(one), rtol=0, atol=1e-5)
+
+
+def test_three_workers_share_a_batch_that_they_do_not_divide(tmp_path: Path) -> None:
+    case = {"fashion": {**CASES["fashion"], "batch_size": 50, "class_weights": "balanced", "validation": 0.3}}
+    train_cases(tmp_path / "workers", 0, case, count=3)
+    train_cases(tmp_path / "one", 1, case)
+    workers, one = (trainkit.find_run("fashion", tmp_path / kind) for kind in ("workers", "one"))
+    np.testing.assert_allclose(losses(workers), losses(one), rtol=0, atol=1e-5)
+
+
+LONG = ["digits", "--model", "small-cnn", "--epochs", "4", "--set", "model.filters=8", "--set", "model.dropout=0.3"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> trainkit.Run:
+    experiments = tmp_path_factory.mktemp("uninterrupted")
+    for code, output in train([*LONG, "--experiments", str(experiments)], 2):
+        assert code == 0, output
+    return trainkit.find_run("latest", experiments)
+
+
+def go_on(experiments: Path) -> trainkit.Run:
+    """Let two workers resume the only run, by the same command."""
+    for code, output in train(["--resume", "latest", "--experiments", str(experiments)], 2):
+        assert code == 0, output
+    (run,) = trainkit.list_runs(experiments)
+    return run
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_what_ends_one_worker_ends_all_and_the_run_goes_on(
+    tmp_path: Path, uninterrupted: trainkit.Run, number: signal.Signals
+) -> None:
+    command = ["-m", "trainkit", "train", *LONG, "--experiments", str(tmp_path)]
+    processes = start(command, tf_configs(2))
+    run = wait_for_epoch(tmp_path, 1)
+    end(processes[1], number)
+    (code, output), _ = finish(processes)
+    if number == signal.SIGKILL:
+        assert code == 1 and "cannot go on, because another one has gone" in " ".join(output.split())
+        assert run.status == "failed"
+    else:
+        assert code == 0 and run.status == "interrupted", output
+    assert len(run.metrics) < 4
+    resumed = go_on(tmp_path)
+    assert resumed.status == "finished"
+    assert losses(resumed) == losses(uninterrupted)
+    mine, others = variables(resumed), variables(uninterrupted)
+    assert all(np.array_equal(mine[name], others[name]) for name in others), "bit for bit"
+
+
+def test_each_worker_decodes_its_own_images_only(tmp_path: Path, tiny_dataset: Path) -> None:
+    code = (
+        "import os, sys\nfrom pathlib import Path\nimport trainkit.data._dataset as dataset\n"
+        "read = dataset.read_image\nnoted = Path(sys.argv[2], str(os.getpid())).open('w', buffering=1)\n"
+        "def note(path):\n    noted.write(f'{path}\\n')\n    return read(path)\n"
+        "dataset.read_image = note\nimport trainkit\n"
+        "trainkit.train(sys.argv[1], model='small-cnn', size=(16, 16), epochs=1, distribute='workers',\n"
+        "    settings={'model.filters': 4}, experiments=sys.argv[3])"
+    )
+    (tmp_path / "noted").mkdir()
+    command = ["-c", code, str(tiny_dataset), str(tmp_path / "noted"), str(tmp_path / "experiments")]
+    for number, output in finish(start(command, tf_configs(2))):
+        assert number == 0, output
+    first, second = (set(path.read_text().split("\n")) - {""} for path in (tmp_path / "noted").iterdir())
+    assert first and second and not first & second
+    assert abs(len(first) - len(second)) <= 3  # sides whose images are an odd number
+
+
+def test_workers_of_a_slurm_step_find_each_other(tmp_path: Path) -> None:
+    where = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "localhost", "SLURM_STEP_TASKS_PER_NODE": "2"}
+    command = [sys.executable, "-m", "trainkit", "train", *LONG, "--epochs", "1", "--experiments", str(tmp_path)]
+    processes = [
+        subprocess.Popen(
+            command,
+            env={**os.environ, **where, "SLURM_PROCID": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    (code, output), (other, written) = finish(processes)
+    assert code == other == 0, output + written
+    assert "finished" in output and "Worker 1 of 2" in written
+    assert len(trainkit.list_runs(tmp_path)) == 1
+
+
+BARE = "import sys; sys.modules['ray'] = None; from trainkit.cli import main; main()"  # as where Ray is not installed
+
+
+def test_the_command_starts_workers_and_says_what_one_of_them_found_wrong(tmp_path: Path) -> None:
+    where = ["--experiments", str(tmp_path)]
+    command = [sys.executable, "-c", BARE, "train", "digits", "--workers", "2", *where]
+    done = subprocess.run([*command, "--model", "no-such"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "Unknown model `no-such`" in done.stderr
+    done = subprocess.run(
+        [*command, "--model", "fashion-mnist", "--epochs", "1", "--json"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    run = trainkit.find_run(json.loads(done.stdout)["run"])
+    assert run.status == "finished" and run.environment["machine"]["workers"] == 2
+    assert done.stderr.count("epoch 1/1") == 1, "one bar"
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_the_command_says_which_worker_was_killed_and_how_to_go_on(tmp_path: Path, uninterrupted: trainkit.Run) -> None:
+    where = ["--experiments", str(tmp_path)]
+    (process,) = start(["-c", BARE, "train", *LONG, "--workers", "2", *where], [""])
+    run = wait_for_epoch(tmp_path, 1)
+    os.kill(children(process)[1], signal.SIGKILL)
+    ((code, output),) = finish([process])
+    assert code == 1
+    said = " ".join(output.split())
+    assert "Worker 1 of 2 was killed by the signal 9." in said
+    assert f"`trainkit train --resume {run.name} --workers 2` goes on" in said
+    (process,) = start(["-c", BARE, "train", "--resume", run.name, "--workers", "2", *where], [""])
+    assert finish([process])[0][0] == 0
+    assert run.status == "finished" and losses(run) == losses(uninterrupted)
