@@ -10,6 +10,8 @@ HEADER = "| key | type | meaning |\n|---|---|---|\n"
 # Tables whose keys are names, sizes and the like.
 _MAPS = (
     "settings",
+    "best.settings",
+    "trials[].settings",
     "figures",
     "curves",
     "runtimes",

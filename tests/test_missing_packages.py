@@ -14,7 +14,8 @@ import pytest
 from trainkit.errors import MissingPackageError, TrainkitError, naming_missing_packages
 
 ROOT = Path(__file__).parents[1]
-OPTIONAL = {"IPython", "ipywidgets", "pyarrow", "tensorboard"}  # looked for, and done without
+# Looked for, and done without; or named with the extra that brings them.
+OPTIONAL = {"IPython", "ipywidgets", "optuna", "pyarrow", "ray", "sqlalchemy", "tensorboard"}
 SENTENCE = r"^This needs the package ([\w-]+), which is not installed\. .*: pip install \1\n?$"
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from trainkit.bundles._folder import Bundle, find_bundle
     from trainkit.bundles._networks import Classifier, Detector
     from trainkit.bundles._predict import predict
+    from trainkit.cluster._sweep import Sweep, sweep
+    from trainkit.cluster._workers import resume_on_workers, train_on_workers
     from trainkit.data._augmentation._settings import Augmentation
     from trainkit.data._augmentation._transforms import apply_transform
     from trainkit.data._label_errors import LabelError, LabelErrors
@@ -86,6 +88,7 @@ __all__ = [
     "Run",
     "RunError",
     "Shapes",
+    "Sweep",
     "TrainingError",
     "TrainkitError",
     "UsageError",
@@ -111,8 +114,11 @@ __all__ = [
     "predict",
     "report",
     "resume",
+    "resume_on_workers",
     "shapes",
+    "sweep",
     "train",
+    "train_on_workers",
 ]
 
 __getattr__, __dir__ = attach(
@@ -144,6 +150,7 @@ __getattr__, __dir__ = attach(
         "Run": "trainkit.runs._run",
         "RunError": "trainkit.errors",
         "Shapes": "trainkit.runs._layer_table",
+        "Sweep": "trainkit.cluster._sweep",
         "TrainingError": "trainkit.errors",
         "TrainkitError": "trainkit.errors",
         "UsageError": "trainkit.errors",
@@ -169,7 +176,10 @@ __getattr__, __dir__ = attach(
         "predict": "trainkit.bundles._predict",
         "report": "trainkit.reports._report",
         "resume": "trainkit.training._train",
+        "resume_on_workers": "trainkit.cluster._workers",
         "shapes": "trainkit.runs._layer_table",
+        "sweep": "trainkit.cluster._sweep",
         "train": "trainkit.training._train",
+        "train_on_workers": "trainkit.cluster._workers",
     },
 )

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 # The order of a person's work: train, look at it, let it out, use it; then the lessons.
 ORDER = (
     "train",
+    "sweep",
     "cross-validate",
     "data",
     "settings",

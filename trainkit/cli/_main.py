@@ -25,6 +25,7 @@ from trainkit.cli import (
     _prediction,
     _reports,
     _runs,
+    _sweeping,
     _training,
 )
 from trainkit.cli._app import app
@@ -41,6 +42,7 @@ _MODULES = (
     _data,
     _label_errors,
     _training,
+    _sweeping,
     _cross_validation,
     _runs,
     _reports,

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 from trainkit._names import attach
 
 if TYPE_CHECKING:
+    from trainkit.cluster._sweep import Sweep, sweep
     from trainkit.cluster._workers import resume_on_workers, train_on_workers
 
-__all__ = ["resume_on_workers", "train_on_workers"]
+__all__ = ["Sweep", "resume_on_workers", "sweep", "train_on_workers"]
 
 __getattr__, __dir__ = attach(
     __name__,
     {
+        "Sweep": "trainkit.cluster._sweep",
         "resume_on_workers": "trainkit.cluster._workers",
+        "sweep": "trainkit.cluster._sweep",
         "train_on_workers": "trainkit.cluster._workers",
     },
 )
