@@ -25,6 +25,7 @@ from several_workers import (
 )
 
 import trainkit
+from trainkit.backend import keras
 
 pytestmark = pytest.mark.cluster
 
@@ -77,15 +78,15 @@ def train_cases(experiments: Path, devices: int, cases: dict[str, Any], count: i
 
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    from trainkit.models._builders import BUILDERS
-
-    path = tmp_path_factory.mktemp("weights") / "backbone.weights.h5"
-    model = BUILDERS["mobilenet"].build((32, 32, 3), 10, alpha=0.75, weights="none", dropout=0.0)
-    backbone = model.layers[: [layer.name for layer in model.layers].index("features")]
-    trainkit.backend.keras.Model(model.input, backbone[-1].output).save_weights(path)
-    named = json.loads(json.dumps(CASES))
-    named["fine-tuned"]["weights"] = str(path)
-    return named
+    """Return the cases with a file of random weights in the place of a pretrained backbone."""
+    keras.utils.set_random_seed(0)
+    body = keras.applications.MobileNet(include_top=False, weights=None, alpha=0.75, input_shape=(32, 32, 3))
+    for weight in body.weights:
+        if "kernel" in weight.path:  # else nothing of an image would be left at the end, and no gradient
+            weight.assign(weight * 3)
+    path = tmp_path_factory.mktemp("backbone") / "mobilenet.weights.h5"
+    body.save_weights(path)
+    return {name: {**case, "weights": str(path)} if "weights" in case else case for name, case in CASES.items()}
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 from types import FrameType
 
+from trainkit.cluster._bare_workers import INTERRUPTED
 from trainkit.errors import TrainkitError
 from trainkit.files import write_json, write_text
 from trainkit.runs._run import Run
@@ -30,7 +31,7 @@ def main(folder: Path, rank: int) -> int:
         write_json(folder / f"outcome-{rank}.json", {"error": type(error).__name__, "message": str(error)})
         return 1
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     write_json(folder / f"outcome-{rank}.json", {"ended": True})
     return 0
 
@@ -65,6 +66,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    code = main(Path(sys.argv[1]), int(sys.argv[2]))
-    sys.stderr.flush()
-    os._exit(code)  # without the end of TensorFlow's server, which waits for the others'
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

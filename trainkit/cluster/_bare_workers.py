@@ -25,6 +25,7 @@ from trainkit.training._tasks import LOST, VARIABLE
 
 _GRACE_SECONDS = 60.0  # in which the others notice that one has gone
 _TICK_SECONDS = 0.1
+INTERRUPTED = 130  # as shells count
 
 
 def run_bare(work: Work, workers: int) -> Run:
@@ -32,6 +33,7 @@ def run_bare(work: Work, workers: int) -> Run:
 
     Raises:
         TrainkitError: what one of them raised; or one was lost, and how to go on.
+        KeyboardInterrupt: they were asked twice to end, or before there was a run.
     """
     with scratch_folder() as folder:
         asked = {"work": work, "level": logging.getLogger("trainkit").getEffectiveLevel()}
@@ -105,6 +107,8 @@ def _result(folder: Path, processes: Sequence[subprocess.Popen[bytes]], outcomes
     failed = [outcome for outcome in outcomes if "error" in outcome and LOST not in outcome["message"]]
     if failed:
         raise getattr(errors, failed[0]["error"])(failed[0]["message"])
+    if any(processes[rank].returncode == INTERRUPTED for rank in lost):
+        raise KeyboardInterrupt
     if lost:
         raise TrainingError(_lost_in_words(folder, lost[0], processes[lost[0]].returncode, run, len(processes)))
     if run is None or any("error" in outcome for outcome in outcomes):

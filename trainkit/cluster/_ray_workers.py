@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -9,7 +10,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from trainkit import errors
 from trainkit.cluster._engine import LOCAL, connected, count_machines, import_ray
@@ -90,7 +91,12 @@ def _build_trainer(work: Work, board: Any, workers: int, storage: Path) -> Any:
     gpus = import_ray().cluster_resources().get("GPU", 0) >= workers
     return TensorflowTrainer(
         train_loop,
-        train_loop_config={"work": work, "board": board},
+        train_loop_config={
+            "work": work,
+            "board": board,
+            "folder": str(Path.cwd()),
+            "level": logging.getLogger("trainkit").getEffectiveLevel(),
+        },
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus, resources_per_worker={"CPU": 1}),
         run_config=RunConfig(storage_path=str(storage), failure_config=FailureConfig(max_failures=_MOST_FAILURES)),
     )
@@ -133,8 +139,10 @@ def train_loop(asked: dict[str, Any]) -> None:
     run, _ = ray.get(board.state.remote())
     over = threading.Event()
     threading.Thread(target=_listen, args=(ray, board, over), daemon=True).start()
+    with suppress(OSError):  # a machine that does not have it; names that are relative to it are not found there
+        os.chdir(asked["folder"])
     if leads:
-        sys.stderr = _Screen(board)
+        _show_on(board, asked["level"])
     watch = Watch(began=lambda run: ray.get(board.begin.remote(str(run.path.absolute()))), is_over=over.is_set)
     try:
         asked["work"].going_on_with(run).do(watch)
@@ -143,6 +151,15 @@ def train_loop(asked: dict[str, Any]) -> None:
             ray.get(board.fail.remote(type(error).__name__, str(error)))
             return
         raise
+
+
+def _show_on(board: Any, level: int) -> None:
+    """Leave what would be seen on a screen on the board."""
+    sys.stderr = cast(TextIO, _Screen(board))
+    library = logging.getLogger("trainkit")
+    library.setLevel(level)
+    library.addHandler(logging.StreamHandler(sys.stderr))
+    library.propagate = False
 
 
 def _is_loss(error: TrainkitError) -> bool:

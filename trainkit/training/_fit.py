@@ -107,7 +107,9 @@ def fit(
 
 def _lead(team: Team, make: Callable[[], Run]) -> Run:
     """Return the run that is made; of several processes, that which the first one makes."""
-    return Run(Path(team.tell(str(make().path.absolute()) if team.leads else None))) if team.count > 1 else make()
+    run = make() if team.leads else None
+    told = team.tell(str(run.path.absolute()) if run else None)
+    return run or Run(Path(told))
 
 
 def _holding(run: Run, team: Team) -> AbstractContextManager[None]:
