@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +237,57 @@ def test_the_command_says_which_worker_was_killed_and_how_to_go_on(tmp_path: Pat
     (process,) = start(["-c", BARE, "train", "--resume", run.name, "--workers", "2", *where], [""])
     assert finish([process])[0][0] == 0
     assert run.status == "finished" and losses(run) == losses(uninterrupted)
+
+
+@pytest.fixture
+def cluster() -> Iterator[str]:
+    """Give the address of a Ray cluster of two nodes of one CPU each."""
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        nodes.add_node(num_cpus=1)
+        yield nodes.address
+    finally:
+        nodes.shutdown()
+
+
+def training_processes(run: trainkit.Run) -> tuple[list[int], list[int]]:
+    """Return the processes of Ray that train: the one that holds the run's lock, and the others."""
+    holding, others = [], []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"RayTrainWorker" in (folder / "cmdline").read_bytes():
+                files = {os.path.realpath(file) for file in (folder / "fd").iterdir()}
+                (holding if str(run.path.resolve() / ".lock") in files else others).append(int(folder.name))
+        except OSError:  # it has gone, or is another user's
+            continue
+    return holding, others
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_ray_starts_a_killed_worker_again(tmp_path: Path, cluster: str, uninterrupted: trainkit.Run) -> None:
+    where = ["--workers", "2", "--cluster", cluster, "--experiments", str(tmp_path)]
+    (process,) = start(["-m", "trainkit", "train", *LONG, *where], [""])
+    run = wait_for_epoch(tmp_path, 1)
+    (_,), (other,) = training_processes(run)
+    os.kill(other, signal.SIGKILL)
+    ((code, output),) = finish([process])
+    assert code == 0, output
+    assert trainkit.list_runs(tmp_path) == [run] and run.status == "finished"
+    assert losses(run) == losses(uninterrupted)
+    mine, others = variables(run), variables(uninterrupted)
+    assert all(np.array_equal(mine[name], others[name]) for name in others), "bit for bit"
+
+
+def test_ctrl_c_ends_what_runs_on_ray(tmp_path: Path, cluster: str, uninterrupted: trainkit.Run) -> None:
+    where = ["--workers", "2", "--cluster", cluster, "--experiments", str(tmp_path)]
+    (process,) = start(["-m", "trainkit", "train", *LONG, *where], [""])
+    run = wait_for_epoch(tmp_path, 1)
+    end(process, signal.SIGINT)
+    ((code, output),) = finish([process])
+    assert code == 0 and run.status == "interrupted", output
+    (process,) = start(["-m", "trainkit", "train", "--resume", run.name, *where], [""])
+    ((code, output),) = finish([process])
+    assert code == 0 and losses(run) == losses(uninterrupted), output

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trainkit
-from trainkit.backend import keras
+from trainkit.backend import keras, tf
 from trainkit.data._dataset import FileImages, Part
 from trainkit.data._share import Share, share_of_part
 from trainkit.training._compilation import training_copy
 from trainkit.training._feeding import Feed
+from trainkit.training._sharing import shared_kind, working_on
 
 CASES = {
     "small": {
@@ -148,6 +149,23 @@ def test_a_share_of_files_keeps_their_contents(tmp_path: Path) -> None:
     assert isinstance(own.images, FileImages)
     assert [path.name for path in own.images.paths] == ["1", "3"] and own.images.contents == ["sum 1", "sum 3"]
     assert own.labels.tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("devices", [2, 3])
+@pytest.mark.parametrize("kind", ["Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout"])
+def test_an_image_gets_the_same_draws_whoever_shares_the_batch(kind: str, devices: int) -> None:
+    batch = np.random.default_rng(0).normal(size=(13, 4, 4, 8)).astype(np.float32)
+    plain = getattr(keras.layers, kind)(0.4, seed=7)
+    expected = np.asarray(plain(batch, training=True))
+    found = np.zeros_like(expected)
+    order = np.random.default_rng(1).permutation(100)[:13]  # examples of a data set, as an epoch brings them
+    for device in range(devices):
+        places = np.flatnonzero(order % devices == device)
+        layer = shared_kind(type(plain))(0.4, seed=7)
+        shared = np.stack([np.ones(len(places)), places, np.full(len(places), 13)], axis=1).astype(np.float32)
+        with working_on(tf.constant(shared)):
+            found[places] = np.asarray(layer(batch[places], training=True))
+    assert np.array_equal(found, expected)
 
 
 def test_layers_of_nested_models_are_shared_and_stay_frozen() -> None:

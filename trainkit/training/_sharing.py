@@ -56,12 +56,12 @@ class SharingModel(keras.Model):  # type: ignore[misc]
 
     def train_step(self, data: tuple[Any, Any, Any]) -> Any:
         """Make a step, as Keras does."""
-        with _working_on(data[2]):
+        with working_on(data[2]):
             return super().train_step(data)
 
     def test_step(self, data: tuple[Any, Any, Any]) -> Any:
         """Measure a batch, as Keras does."""
-        with _working_on(data[2]):
+        with working_on(data[2]):
             return super().test_step(data)
 
     def compute_loss(
@@ -80,7 +80,8 @@ def _weights_in(shared: Any) -> Any:
 
 
 @contextmanager
-def _working_on(shared: Any) -> Iterator[None]:
+def working_on(shared: Any) -> Iterator[None]:
+    """Let the layers of the block know which examples of a batch they are given, by the third input of the model."""
     places, whole = tf.cast(shared[:, 1], tf.int32), tf.cast(shared[0, 2], tf.int32)
     _current.part = _Part(shared[:, 0], places, whole)
     try:

@@ -43,7 +43,8 @@ def find_task() -> Task | None:
 def _from_json(text: str) -> Task | None:
     try:
         values = json.loads(text)
-        addresses = {kind: _addresses(kind, found) for kind, found in (values.get("cluster") or {}).items()}
+        cluster = values.get("cluster")
+        addresses = {kind: _addresses(kind, found) for kind, found in ({} if cluster is None else cluster).items()}
         task = values.get("task") or {}
         kind, index = str(task.get("type", "worker")), int(task.get("index", 0))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
