@@ -35,6 +35,8 @@ LIGHT = [
     "trainkit.bundles._networks",
     "trainkit.bundles._folder",
     "trainkit.training._suggestion",
+    "trainkit.training._tasks",
+    "trainkit.cluster._workers",
 ]
 
 

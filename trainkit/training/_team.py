@@ -166,11 +166,20 @@ def build_team(config: Config) -> Team:
     """
     if config.training.distribute == "mirrored":
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        return Team(0, 1, _mirrored(tuple(device.name for device in devices)))
+        several = len(devices) > 1
+        return Team(0, 1, _mirrored(tuple(one.name for one in devices)) if several else tf.distribute.get_strategy())
     task = find_task() if config.training.distribute == "workers" else None
     if task is None:
+        if config.training.distribute == "workers":
+            log.info("Neither TF_CONFIG nor Slurm names other workers: this one trains alone")
         return Team(0, 1, tf.distribute.get_strategy())
-    return Team(task.rank, task.count, _several_machines(task))
+    team = Team(task.rank, task.count, _several_machines(task))
+    if team.devices % team.count:
+        raise TrainkitError(
+            f"{team.count} workers have {team.devices} devices together. Expected as many GPUs in each of them: set "
+            "CUDA_VISIBLE_DEVICES where some have more."
+        )
+    return team
 
 
 @cache
