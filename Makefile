@@ -45,10 +45,10 @@ test-no-onednn: $(VENV)/installed ## the exporter's tests once more, as on a CPU
 	TF_ENABLE_ONEDNN_OPTS=0 $(TESTS) -m "not slow and not timing and not cluster" $(NO_ONEDNN)
 
 test-slow: $(VENV)/installed ## the slow ones: every network is trained, every example of the manual run
-	$(TESTS) -m "slow and not timing and not cluster"
+	$(TESTS) -m "slow and not timing"
 
 test-cluster: $(VENV)/installed ## several processes and Ray: trainings, sweeps and blocks of images past one machine
-	$(BIN)/python -m pytest -m cluster
+	$(BIN)/python -m pytest -m "cluster and not slow and not timing"
 
 test-timing: $(VENV)/installed ## those that a clock decides, one at a time: on an idle machine
 	$(BIN)/python -m pytest -m timing

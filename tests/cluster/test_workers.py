@@ -77,9 +77,12 @@ def train_cases(experiments: Path, devices: int, cases: dict[str, Any], count: i
         assert code == 0, output
 
 
+QUICK = ("fashion", "small-cnn")
+
+
 @pytest.fixture(scope="module")
-def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Return the cases with a file of random weights in the place of a pretrained backbone."""
+def large(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return the larger cases, with a file of random weights in the place of a pretrained backbone."""
     keras.utils.set_random_seed(0)
     body = keras.applications.MobileNet(include_top=False, weights=None, alpha=0.75, input_shape=(32, 32, 3))
     for weight in body.weights:
@@ -87,35 +90,49 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             weight.assign(weight * 3)
     path = tmp_path_factory.mktemp("backbone") / "mobilenet.weights.h5"
     body.save_weights(path)
-    return {name: {**case, "weights": str(path)} if "weights" in case else case for name, case in CASES.items()}
+    cases = {name: case for name, case in CASES.items() if name not in QUICK}
+    return {name: {**case, "weights": str(path)} if "weights" in case else case for name, case in cases.items()}
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, cases: dict[str, Any]) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the runs of two workers, of two devices, and of one."""
-    folder = tmp_path_factory.mktemp("trained")
+    folder, cases = tmp_path_factory.mktemp("trained"), {name: CASES[name] for name in QUICK}
     train_cases(folder / "workers", 0, cases, count=2)
     train_cases(folder / "devices", 2, cases)
-    train_cases(folder / "one", 1, {name: cases[name] for name in ("fashion", "small-cnn")})
+    train_cases(folder / "one", 1, cases)
     return folder
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_two_workers_train_like_two_devices_of_one_process(trained: Path, name: str) -> None:
-    workers, devices = (trainkit.find_run(name, trained / kind) for kind in ("workers", "devices"))
+def check_same(folder: Path, name: str) -> None:
+    workers, devices = (trainkit.find_run(name, folder / kind) for kind in ("workers", "devices"))
     np.testing.assert_allclose(losses(workers), losses(devices), rtol=0, atol=1e-6)
     assert furthest(workers, devices) < 1e-6
     assert workers.status == "finished" and workers.result["test_accuracy"] == devices.result["test_accuracy"]
     assert workers.environment["machine"]["workers"] == 2
-    assert len(trainkit.list_runs(trained / "workers")) == len(CASES), "one run each"
 
 
-@pytest.mark.parametrize("name", ["fashion", "small-cnn"])
+@pytest.mark.parametrize("name", QUICK)
+def test_two_workers_train_like_two_devices_of_one_process(trained: Path, name: str) -> None:
+    check_same(trained, name)
+    assert len(trainkit.list_runs(trained / "workers")) == len(QUICK), "one run each"
+
+
+@pytest.mark.slow
+def test_two_workers_train_larger_networks_like_two_devices(tmp_path: Path, large: dict[str, Any]) -> None:
+    train_cases(tmp_path / "workers", 0, large, count=2)
+    train_cases(tmp_path / "devices", 2, large)
+    for name in large:
+        check_same(tmp_path, name)
+
+
+@pytest.mark.parametrize("name", QUICK)
 def test_two_workers_train_like_one_process(trained: Path, name: str) -> None:
     workers, one = (trainkit.find_run(name, trained / kind) for kind in ("workers", "one"))
     np.testing.assert_allclose(losses(workers), losses(one), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_three_workers_share_a_batch_that_they_do_not_divide(tmp_path: Path) -> None:
     case = {"fashion": {**CASES["fashion"], "batch_size": 50, "class_weights": "balanced", "validation": 0.3}}
     train_cases(tmp_path / "workers", 0, case, count=3)
@@ -143,7 +160,7 @@ def go_on(experiments: Path) -> trainkit.Run:
     return run
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_what_ends_one_worker_ends_all_and_the_run_goes_on(
     tmp_path: Path, uninterrupted: trainkit.Run, number: signal.Signals
 ) -> None:
@@ -183,6 +200,7 @@ def test_each_worker_decodes_its_own_images_only(tmp_path: Path, tiny_dataset: P
     assert abs(len(first) - len(second)) <= 3  # sides whose images are an odd number
 
 
+@pytest.mark.slow
 def test_workers_of_a_slurm_step_find_each_other(tmp_path: Path) -> None:
     where = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "localhost", "SLURM_STEP_TASKS_PER_NODE": "2"}
     command = [sys.executable, "-m", "trainkit", "train", *LONG, "--epochs", "1", "--experiments", str(tmp_path)]
@@ -223,6 +241,7 @@ def children(process: subprocess.Popen[str]) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 def test_the_command_says_which_worker_was_killed_and_how_to_go_on(tmp_path: Path, uninterrupted: trainkit.Run) -> None:
     where = ["--experiments", str(tmp_path)]
@@ -281,6 +300,7 @@ def test_ray_starts_a_killed_worker_again(tmp_path: Path, cluster: str, uninterr
     assert all(np.array_equal(mine[name], others[name]) for name in others), "bit for bit"
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_what_runs_on_ray(tmp_path: Path, cluster: str, uninterrupted: trainkit.Run) -> None:
     where = ["--workers", "2", "--cluster", cluster, "--experiments", str(tmp_path)]
     (process,) = start(["-m", "trainkit", "train", *LONG, *where], [""])

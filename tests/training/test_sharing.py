@@ -104,7 +104,9 @@ def test_one_device_is_enough_to_be_mirrored(tmp_path: Path, class_weights: str)
 
 
 @given(st.integers(1, 70), st.integers(1, 32), st.integers(2, 5), st.booleans())
-def test_the_mean_of_the_devices_means_is_that_of_all(count: int, batch_size: int, devices: int, weighed: bool) -> None:
+def test_the_sum_of_the_devices_parts_is_the_mean_of_all(
+    count: int, batch_size: int, devices: int, weighed: bool
+) -> None:
     values = np.random.default_rng(0).normal(size=count).astype(np.float32)
     own = np.random.default_rng(1).uniform(0.5, 2, count).astype(np.float32) if weighed else None
     feed = Feed(
@@ -124,13 +126,13 @@ def test_the_mean_of_the_devices_means_is_that_of_all(count: int, batch_size: in
         found = []
         for device, (inputs, targets, shared) in enumerate(parts[number * devices : (number + 1) * devices]):
             weights, places, whole = shared.T
-            found.append(np.mean(inputs[:, 0] * weights))
+            found.append(np.sum(inputs[:, 0] * weights))
             assert (whole == len(real)).all()
             there = weights > 0
             assert there.all() or (len(there) == 1 and not inputs.any()), "what fills a part up is no image"
             assert targets[there].tolist() == [index for index in real if index % devices == device]
             assert real[places[there].astype(int)].tolist() == targets[there].tolist()
-        assert np.mean(found) == pytest.approx(expected, abs=1e-5)
+        assert np.sum(found) == pytest.approx(expected, abs=1e-5)
 
 
 @given(st.integers(1, 60), st.integers(1, 5), st.integers(1, 3))

@@ -95,8 +95,9 @@ class Feed:
     def _part(self, chosen: np.ndarray, epoch: int, device: int) -> tuple[np.ndarray, ...]:
         """Return a device's part of a batch: as one device has it in its place, with what tells how much it counts.
 
-        Keras takes the mean of each device's own examples, and the mean of these means: with 7 and 6 examples, those of
-        the second one would weigh more. A device that has none gets one that is no image, of weight 0.
+        Of the mean over the batch each device adds up its own part: the weights are divided by the size of the batch,
+        so that each example has the gradient that it has on one device, to the last bit. A device that has none gets
+        one that is no image, of weight 0.
 
         Returns:
             Inputs; targets; and float32 `(n, 3)`: weights, places in the batch, and how many the batch has.
@@ -107,7 +108,7 @@ class Feed:
             return nothing, np.zeros_like(self.targets[:1]), np.array([[0, 0, len(chosen)]], np.float32)
         inputs, targets, *weights = self._batch(chosen[places], epoch)
         shared = np.empty((len(places), 3), np.float32)
-        shared[:, 0] = len(places) * self.share.of / len(chosen)
+        shared[:, 0] = np.float32(1) / np.float32(len(chosen))
         if weights:
             shared[:, 0] *= weights[0]
         shared[:, 1], shared[:, 2] = places, len(chosen)

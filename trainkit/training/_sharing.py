@@ -191,18 +191,13 @@ class SharedLoss(keras.metrics.Mean):  # type: ignore[misc]
     """The mean loss of the examples, as Keras reports it for one device: weighed, and with what regularizers add."""
 
     def __init__(self, loss: Any, model: Any) -> None:
-        """Measure a loss of Keras, or one by its name, of a model."""
+        """Measure a loss of Keras, of a model."""
         super().__init__(name="loss")
-        self._of_each = keras.losses.get(loss) if isinstance(loss, str) else loss.call
-        self._model = model
+        self._of_each, self._model = loss.call, model
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Add the examples of a device: targets, outputs, and weights as `trainkit.training._feeding` has them."""
-        losses, real, context, part = self._of_each(y_true, y_pred), _is_real(sample_weight), _context(), _current.part
-        if real is not None:
-            losses *= sample_weight
-        if context is not None and part is not None:
-            # The weights hold the device's share of the batch, which is not the examples' own.
-            own = tf.shape(losses)[0] * context.num_replicas_in_sync
-            losses *= tf.cast(part.whole, tf.float32) / tf.cast(own, tf.float32)
-        return super().update_state(losses + sum(self._model.losses), real)
+        losses, part = self._of_each(y_true, y_pred), _current.part
+        if part is not None:
+            losses *= sample_weight * tf.cast(part.whole, tf.float32)
+        return super().update_state(losses + sum(self._model.losses), _is_real(sample_weight))
