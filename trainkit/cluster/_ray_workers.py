@@ -16,6 +16,7 @@ from trainkit import errors
 from trainkit.cluster._engine import LOCAL, connected, count_machines, import_ray
 from trainkit.cluster._work import Work
 from trainkit.errors import TrainingError, TrainkitError
+from trainkit.files import make_folder
 from trainkit.runs._run import Run
 from trainkit.training._watching import Watch
 
@@ -73,7 +74,9 @@ def run_on_ray(work: Work, workers: int | None, cluster: str | None) -> Run:
         count = count or count_machines()
         ray = import_ray()
         board = ray.remote(num_cpus=0)(Board).remote()
-        with tempfile.TemporaryDirectory() as storage:
+        make_folder(Path(work.experiments))
+        # Ray Train wants a place that all machines see, though nothing of ours is kept there.
+        with tempfile.TemporaryDirectory(prefix=".ray-", dir=work.experiments, ignore_cleanup_errors=True) as storage:
             trainer = _build_trainer(work, board, count, Path(storage))
             failure = _follow(trainer, board, ray)
         run, error = ray.get(board.state.remote())
@@ -114,13 +117,17 @@ def _follow(trainer: Any, board: Any, ray: Any) -> Exception | None:
 
     thread = threading.Thread(target=fit, daemon=True)
     thread.start()
+    asked = False
     while thread.is_alive():
         try:
             thread.join(_TICK_SECONDS)
+            sys.stderr.write("".join(ray.get(board.read.remote())))
         except KeyboardInterrupt:
-            ray.get(board.end.remote())
-        for text in ray.get(board.read.remote()):
-            sys.stderr.write(text)
+            if asked:
+                raise
+            board.end.remote()
+            asked = True
+    sys.stderr.write("".join(ray.get(board.read.remote())))
     return failures[0] if failures else None
 
 
@@ -130,13 +137,18 @@ def _last_line(failure: Exception | None) -> str:
 
 
 def train_loop(asked: dict[str, Any]) -> None:
-    """Do the work in a process that Ray has started; where a run has begun, go on with it."""
+    """Do the work in a process that Ray has started; where a run has begun, go on with it.
+
+    Whatever one of them raises must end its process, for which the others wait; Ray then starts all of them again.
+    """
     os.environ.pop("TF_USE_LEGACY_KERAS", None)  # Ray sets it, and Keras 2 would be looked for
     import ray
     import ray.train
 
     board, leads = asked["board"], ray.train.get_context().get_world_rank() == 0
-    run, _ = ray.get(board.state.remote())
+    run, wrong = ray.get(board.state.remote())
+    if wrong is not None:  # another beginning would end in the same way
+        return
     over = threading.Event()
     threading.Thread(target=_listen, args=(ray, board, over), daemon=True).start()
     with suppress(OSError):  # a machine that does not have it; names that are relative to it are not found there
@@ -147,9 +159,8 @@ def train_loop(asked: dict[str, Any]) -> None:
     try:
         asked["work"].going_on_with(run).do(watch)
     except TrainkitError as error:
-        if not _is_loss(error):  # of which Ray makes another beginning
+        if not _is_loss(error):
             ray.get(board.fail.remote(type(error).__name__, str(error)))
-            return
         raise
 
 

@@ -303,20 +303,8 @@ def _train_phases(job: _Job) -> None:
 def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
     """Train a phase, after which there are up to `later` epochs of others."""
     config, progress, began = job.config, job.progress, time.monotonic()
-    with doing("Preparing the training"):
-        fitted = build_fitted(job.prepared, job.interruption)
-        model, feeds = fitted.model, fitted.feeds
-        with job.team.strategy.scope():
-            reseed(model, config.training.seed, progress.phase_index)
-            compile_model(
-                model,
-                config,
-                phase,
-                steps=feeds["train"].steps,
-                multi_label=job.prepared.dataset.multi_label,
-                smooth=feeds["train"].targets.ndim > 1,
-                shared=job.team.devices > 1,
-            )
+    fitted = _build_compiled(job, phase)
+    model, feeds = fitted.model, fitted.feeds
     if progress.phase_epochs:
         restore_variables(job.run.path / STATE_FILE, model)
     remembering = _schedule_callbacks(job, phase, feeds)
@@ -362,6 +350,24 @@ def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
         raise
     finally:
         bar.close()
+
+
+def _build_compiled(job: _Job, phase: Phase) -> Fitted:
+    """Return what a phase really trains, compiled."""
+    with doing("Preparing the training"):
+        fitted = build_fitted(job.prepared, job.interruption)
+        with job.team.strategy.scope():
+            reseed(fitted.model, job.config.training.seed, job.progress.phase_index)
+            compile_model(
+                fitted.model,
+                job.config,
+                phase,
+                steps=fitted.feeds["train"].steps,
+                multi_label=job.prepared.dataset.multi_label,
+                smooth=fitted.feeds["train"].targets.ndim > 1,
+                shared=job.team.devices > 1,
+            )
+    return fitted
 
 
 def _inputs(feeds: Mapping[str, Feed], team: Team, epoch: int) -> dict[str, Any]:
