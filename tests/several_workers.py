@@ -17,7 +17,7 @@ import numpy as np
 
 from trainkit.runs._run import Run, list_runs
 
-SECONDS = 400  # after which a process hangs
+SECONDS = 1200  # after which a process hangs
 
 
 def free_addresses(count: int) -> list[str]:

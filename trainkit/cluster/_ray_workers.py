@@ -15,7 +15,7 @@ from typing import Any, TextIO, cast
 from trainkit import errors
 from trainkit.cluster._engine import LOCAL, connected, count_machines, import_ray
 from trainkit.cluster._work import Work
-from trainkit.errors import TrainingError, TrainkitError
+from trainkit.errors import MissingPackageError, TrainingError, TrainkitError
 from trainkit.files import make_folder
 from trainkit.runs._run import Run
 from trainkit.training._watching import Watch
@@ -88,9 +88,13 @@ def run_on_ray(work: Work, workers: int | None, cluster: str | None) -> Run:
 
 
 def _build_trainer(work: Work, board: Any, workers: int, storage: Path) -> Any:
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.tensorflow import TensorflowTrainer
-
+    try:
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.tensorflow import TensorflowTrainer
+    except ImportError as error:
+        raise MissingPackageError(
+            'Training on a cluster needs packages that are not installed: pip install "trainkit[cluster]".'
+        ) from error
     gpus = import_ray().cluster_resources().get("GPU", 0) >= workers
     return TensorflowTrainer(
         train_loop,

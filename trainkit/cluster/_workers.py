@@ -12,7 +12,7 @@ from trainkit.data._sources import SOURCES
 from trainkit.errors import UsageError
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
 
-_SETTING = "training.distribute"
+_RAY_TRAIN = ("ray", "fsspec", "pandas", "pyarrow", "pydantic", "requests")  # what `import ray.train` needs
 
 
 def train_on_workers(
@@ -77,7 +77,7 @@ def resume_on_workers(
 def _run(work: Work, workers: int | None, cluster: str | None) -> Run:
     if workers is not None and workers < 1:
         raise UsageError(f"--workers must be a whole number from 1 on. Received: {workers}")
-    if cluster is None and importlib.util.find_spec("ray") is None:
+    if cluster is None and not all(map(importlib.util.find_spec, _RAY_TRAIN)):
         from trainkit.cluster._bare_workers import run_bare
 
         return run_bare(work, workers or 2)
