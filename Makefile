@@ -10,7 +10,7 @@ WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cor
 SHARE := --numprocesses $(WORKERS) --dist worksteal
 TESTS := $(BIN)/python -m pytest $(SHARE)
 
-.PHONY: help demo test test-no-onednn test-slow test-timing test-opencv4 test-wheel mutants lint compat compat-quick compat-all notebooks clients clients-quick keras-files bench fuzz docs clean
+.PHONY: help demo test test-no-onednn test-slow test-cluster test-timing test-opencv4 test-wheel mutants lint compat compat-quick compat-all notebooks clients clients-quick keras-files bench fuzz docs clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(call RUNS,$(PYTHON))" || { echo "trainkit needs Python 3.11 to 3.13. Install one, or name it: make PYTHON=python3.12" >&2; exit 1; }
@@ -29,11 +29,11 @@ demo: $(VENV)/installed ## the whole way on the digits that scikit-learn carries
 test: $(VENV)/installed ## the tests, but for the slow ones and those that a clock decides; COVERAGE=1 measures, with a floor
 ifdef COVERAGE
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest $(SHARE) -m "not slow and not timing"
+	$(BIN)/python -m coverage run -m pytest $(SHARE) -m "not slow and not timing and not cluster"
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 else
-	$(TESTS) -m "not slow and not timing"
+	$(TESTS) -m "not slow and not timing and not cluster"
 endif
 
 # What TensorFlow traces or runs for an export.
@@ -42,10 +42,13 @@ NO_ONEDNN := tests/test_backend.py tests/exporting tests/bundles/test_check.py t
 	tests/runs/test_layer_table.py tests/runs/test_evaluation.py
 
 test-no-onednn: $(VENV)/installed ## the exporter's tests once more, as on a CPU for which TensorFlow has no oneDNN
-	TF_ENABLE_ONEDNN_OPTS=0 $(TESTS) -m "not slow and not timing" $(NO_ONEDNN)
+	TF_ENABLE_ONEDNN_OPTS=0 $(TESTS) -m "not slow and not timing and not cluster" $(NO_ONEDNN)
 
 test-slow: $(VENV)/installed ## the slow ones: every network is trained, every example of the manual run
 	$(TESTS) -m "slow and not timing"
+
+test-cluster: $(VENV)/installed ## several processes and Ray: trainings, sweeps and blocks of images past one machine
+	$(BIN)/python -m pytest -m "cluster and not slow and not timing"
 
 test-timing: $(VENV)/installed ## those that a clock decides, one at a time: on an idle machine
 	$(BIN)/python -m pytest -m timing
@@ -67,7 +70,7 @@ OPENCV4_TESTS := tests/exporting tests/bundles tests/test_preprocessing.py tests
 	@touch $@
 
 test-opencv4: .venv.opencv4/$(OPENCV4) ## export, checks, preprocessing, prediction and transforms once more, with OpenCV 4.10
-	.venv.opencv4/bin/python -m pytest $(SHARE) -m "not slow and not timing" $(OPENCV4_TESTS)
+	.venv.opencv4/bin/python -m pytest $(SHARE) -m "not slow and not timing and not cluster" $(OPENCV4_TESTS)
 
 test-wheel: $(VENV)/installed ## the wheel in environments of its own, unpinned, with little beside it and with everything
 	$(BIN)/python tests/wheel

@@ -36,6 +36,8 @@ LIGHT = [
     "trainkit.bundles._folder",
     "trainkit.training._suggestion",
     "trainkit.cluster._sweep",
+    "trainkit.training._tasks",
+    "trainkit.cluster._workers",
 ]
 
 

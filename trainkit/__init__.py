@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from trainkit.bundles._predict import predict
     from trainkit.cluster._blocks import Blocks, predict_blocks
     from trainkit.cluster._sweep import Sweep, sweep
+    from trainkit.cluster._workers import resume_on_workers, train_on_workers
     from trainkit.data._augmentation._settings import Augmentation
     from trainkit.data._augmentation._transforms import apply_transform
     from trainkit.data._label_errors import LabelError, LabelErrors
@@ -116,9 +117,11 @@ __all__ = [
     "predict_blocks",
     "report",
     "resume",
+    "resume_on_workers",
     "shapes",
     "sweep",
     "train",
+    "train_on_workers",
 ]
 
 __getattr__, __dir__ = attach(
@@ -178,8 +181,10 @@ __getattr__, __dir__ = attach(
         "predict_blocks": "trainkit.cluster._blocks",
         "report": "trainkit.reports._report",
         "resume": "trainkit.training._train",
+        "resume_on_workers": "trainkit.cluster._workers",
         "shapes": "trainkit.runs._layer_table",
         "sweep": "trainkit.cluster._sweep",
         "train": "trainkit.training._train",
+        "train_on_workers": "trainkit.cluster._workers",
     },
 )

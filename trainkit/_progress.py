@@ -168,6 +168,29 @@ def listening(listener: Listener) -> Iterator[None]:
         _listeners.remove(listener)
 
 
+class _Nobody:
+    """Is told of steps, and shows nothing."""
+
+    def began(self, step: Step) -> None:
+        pass
+
+    def ended(self, step: Step) -> None:
+        pass
+
+
+@contextmanager
+def showing_nothing() -> Iterator[None]:
+    """Show nothing of what the block does, because another process shows the same."""
+    library = logging.getLogger("trainkit")
+    before = library.level
+    library.setLevel(logging.ERROR)
+    try:
+        with listening(_Nobody()):
+            yield
+    finally:
+        library.setLevel(before)
+
+
 @contextmanager
 def showing_lines() -> Iterator[None]:
     """Write the steps of the block that take long on standard error, unless somebody sees them already."""

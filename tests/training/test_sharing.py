@@ -12,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trainkit
-from trainkit.backend import keras
+from trainkit.backend import keras, tf
+from trainkit.data._dataset import FileImages, Part
+from trainkit.data._share import Share, share_of_part
 from trainkit.training._compilation import training_copy
 from trainkit.training._feeding import Feed
+from trainkit.training._sharing import shared_kind, working_on
 
 CASES = {
     "small": {
@@ -101,7 +104,9 @@ def test_one_device_is_enough_to_be_mirrored(tmp_path: Path, class_weights: str)
 
 
 @given(st.integers(1, 70), st.integers(1, 32), st.integers(2, 5), st.booleans())
-def test_the_mean_of_the_devices_means_is_that_of_all(count: int, batch_size: int, devices: int, weighed: bool) -> None:
+def test_the_sum_of_the_devices_parts_is_the_mean_of_all(
+    count: int, batch_size: int, devices: int, weighed: bool
+) -> None:
     values = np.random.default_rng(0).normal(size=count).astype(np.float32)
     own = np.random.default_rng(1).uniform(0.5, 2, count).astype(np.float32) if weighed else None
     feed = Feed(
@@ -111,17 +116,58 @@ def test_the_mean_of_the_devices_means_is_that_of_all(count: int, batch_size: in
         input_shape=(1,),
         batch_size=batch_size,
         weights=own,
-        replicas=devices,
+        share=Share(0, devices, devices),
     )
-    for number, (inputs, targets, weights) in enumerate(feed.batches()):
-        real = slice(number * batch_size, (number + 1) * batch_size)
+    parts = list(feed.batches())
+    assert len(parts) == feed.steps * devices
+    for number in range(feed.steps):
+        real = np.arange(count)[number * batch_size : (number + 1) * batch_size]
         expected = np.mean(values[real] * (1 if own is None else own[real]))
-        of_each = -(-len(inputs) // devices)  # as TensorFlow parts a batch
-        parts = [slice(start, start + of_each) for start in range(0, of_each * devices, of_each)]
-        found = np.mean([np.mean(inputs[part, 0] * weights[part]) for part in parts])
-        assert found == pytest.approx(expected, abs=1e-5)
-        assert set(targets) == set(range(*real.indices(count)))
-        assert len({len(inputs[part]) for part in parts}) == 1 or number, "Keras adds up the first batch"
+        found = []
+        for device, (inputs, targets, shared) in enumerate(parts[number * devices : (number + 1) * devices]):
+            weights, places, whole = shared.T
+            found.append(np.sum(inputs[:, 0] * weights))
+            assert (whole == len(real)).all()
+            there = weights > 0
+            assert there.all() or (len(there) == 1 and not inputs.any()), "what fills a part up is no image"
+            assert targets[there].tolist() == [index for index in real if index % devices == device]
+            assert real[places[there].astype(int)].tolist() == targets[there].tolist()
+        assert np.sum(found) == pytest.approx(expected, abs=1e-5)
+
+
+@given(st.integers(1, 60), st.integers(1, 5), st.integers(1, 3))
+def test_every_example_is_in_one_share(count: int, workers: int, devices: int) -> None:
+    of = workers * devices
+    shares = [Share(worker * devices, devices, of) for worker in range(workers)]
+    assert sorted(index for share in shares for index in share.indices(count)) == list(range(count))
+    for share in shares:
+        own = share.indices(count)
+        assert share.rows(own).tolist() == list(range(len(own)))
+
+
+def test_a_share_of_files_keeps_their_contents(tmp_path: Path) -> None:
+    part = Part(FileImages([tmp_path / f"{n}" for n in range(5)], [f"sum {n}" for n in range(5)]), np.arange(5))
+    own = share_of_part(part, Share(1, 1, 2))
+    assert isinstance(own.images, FileImages)
+    assert [path.name for path in own.images.paths] == ["1", "3"] and own.images.contents == ["sum 1", "sum 3"]
+    assert own.labels.tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("devices", [2, 3])
+@pytest.mark.parametrize("kind", ["Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout"])
+def test_an_image_gets_the_same_draws_whoever_shares_the_batch(kind: str, devices: int) -> None:
+    batch = np.random.default_rng(0).normal(size=(13, 4, 4, 8)).astype(np.float32)
+    plain = getattr(keras.layers, kind)(0.4, seed=7)
+    expected = np.asarray(plain(batch, training=True))
+    found = np.zeros_like(expected)
+    order = np.random.default_rng(1).permutation(100)[:13]  # examples of a data set, as an epoch brings them
+    for device in range(devices):
+        places = np.flatnonzero(order % devices == device)
+        layer = shared_kind(type(plain))(0.4, seed=7)
+        shared = np.stack([np.ones(len(places)), places, np.full(len(places), 13)], axis=1).astype(np.float32)
+        with working_on(tf.constant(shared)):
+            found[places] = np.asarray(layer(batch[places], training=True))
+    assert np.array_equal(found, expected)
 
 
 def test_layers_of_nested_models_are_shared_and_stay_frozen() -> None:

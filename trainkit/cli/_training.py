@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,6 +67,12 @@ def train(
     resume: Annotated[
         str | None, typer.Option(help="Go on with a run that was killed or interrupted.", metavar="RUN")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that train together, each with its share of the images.", metavar="N")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="The Ray cluster that trains, by the address of its head.", metavar="ADDRESS")
+    ] = None,
     experiments: Experiments = EXPERIMENTS,
     as_json: AsJson = False,
 ) -> None:
@@ -81,16 +88,28 @@ def train(
 
     `trainkit settings` lists every setting for --set with its default, and
     `trainkit settings --model M` those of one model.
+
+    Where TF_CONFIG is set, or srun has started several tasks, this is one of
+    the processes that train together.
     """
+    from trainkit.cluster._workers import resume_on_workers, train_on_workers
     from trainkit.runs._config_file import parse_assignment
+    from trainkit.training._tasks import find_task
     from trainkit.training._train import resume as resume_run
     from trainkit.training._train import train as train_run
 
+    starts_workers = workers is not None or cluster is not None
+    task = None if starts_workers else find_task()
     if resume is not None:
         _refuse_settings(context)
-        _print_run(resume_run(resume, experiments=experiments), experiments, as_json)
+        if starts_workers:
+            run = resume_on_workers(resume, workers=workers, cluster=cluster, experiments=experiments)
+        else:
+            run = resume_run(resume, experiments=experiments, distribute="workers" if task else None)
+        _print_run(run, experiments, as_json, task)
         return
-    run = train_run(
+    start = partial(train_on_workers, workers=workers, cluster=cluster) if starts_workers else train_run
+    run = start(
         data,
         model=model,
         recipe=recipe,
@@ -107,7 +126,7 @@ def train(
         alpha=alpha,
         class_weights=class_weights,
         augment_engine=augment_engine,
-        distribute=distribute,
+        distribute=distribute or ("workers" if task else None),
         tensorboard=tensorboard or None,
         name=name,
         reading=reading,
@@ -115,7 +134,7 @@ def train(
         config=config,
         experiments=experiments,
     )
-    _print_run(run, experiments, as_json)
+    _print_run(run, experiments, as_json, task)
 
 
 def _refuse_settings(context: typer.Context) -> None:
@@ -123,7 +142,7 @@ def _refuse_settings(context: typer.Context) -> None:
     options = [
         name
         for name in context.params
-        if name not in ("resume", "experiments", "as_json")
+        if name not in ("resume", "workers", "cluster", "experiments", "as_json")
         and getattr(context.get_parameter_source(name), "name", None) == "COMMANDLINE"
     ]
     if options:
@@ -131,7 +150,10 @@ def _refuse_settings(context: typer.Context) -> None:
         raise UsageError(f"--resume takes the settings of the run. Received: {shown}. Leave it out, or train anew.")
 
 
-def _print_run(run: Any, experiments: Path, as_json: bool) -> None:
+def _print_run(run: Any, experiments: Path, as_json: bool, task: Any) -> None:
+    """Print a run; of several processes, the one that writes it prints it."""
+    if task is not None and task.rank:
+        return
     from trainkit.runs._figures import accuracy_in_words, accuracy_interval, interval_in_words, side_in_words
 
     result = run.result

@@ -9,8 +9,9 @@ from trainkit._names import attach
 if TYPE_CHECKING:
     from trainkit.cluster._blocks import Blocks, predict_blocks
     from trainkit.cluster._sweep import Sweep, sweep
+    from trainkit.cluster._workers import resume_on_workers, train_on_workers
 
-__all__ = ["Blocks", "Sweep", "predict_blocks", "sweep"]
+__all__ = ["Blocks", "Sweep", "predict_blocks", "resume_on_workers", "sweep", "train_on_workers"]
 
 __getattr__, __dir__ = attach(
     __name__,
@@ -18,6 +19,8 @@ __getattr__, __dir__ = attach(
         "Blocks": "trainkit.cluster._blocks",
         "Sweep": "trainkit.cluster._sweep",
         "predict_blocks": "trainkit.cluster._blocks",
+        "resume_on_workers": "trainkit.cluster._workers",
         "sweep": "trainkit.cluster._sweep",
+        "train_on_workers": "trainkit.cluster._workers",
     },
 )

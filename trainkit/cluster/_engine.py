@@ -29,8 +29,12 @@ def import_ray() -> Any:
 
 
 @contextmanager
-def connected(address: str) -> Iterator[None]:
+def connected(address: str, *, cpus: int | None = None) -> Iterator[None]:
     """Be a driver of a cluster while the block runs; one that was connected before stays so.
+
+    Args:
+        address: of its head, or `local`.
+        cpus: how many tasks of one CPU each may run on this machine, where it is `local`; `None` for one a core.
 
     Raises:
         MissingPackageError: Ray is not installed.
@@ -43,6 +47,7 @@ def connected(address: str) -> Iterator[None]:
     try:
         ray.init(
             address=None if address == LOCAL else address,
+            num_cpus=cpus if address == LOCAL else None,
             include_dashboard=False if address == LOCAL else None,
             log_to_driver=False,
             logging_level=logging.ERROR,

@@ -17,6 +17,7 @@ from trainkit.errors import DataError
 from trainkit.preprocessing import Color, Preprocessing
 
 _BLOCK = 64  # images that one thread takes at a time
+AddUp = Callable[[np.ndarray], np.ndarray]
 _MOST_COUNTED = 2**24  # pixels: cv2.calcHist counts in float32, which has no odd whole numbers beyond
 
 
@@ -65,35 +66,46 @@ def _pixels_of(image_bgr: np.ndarray, color: Color, preprocessing: Preprocessing
     return np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2GRAY))[..., None] if color == "gray" else image_bgr
 
 
-def channel_statistics(pixels: np.ndarray, color: Color) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_statistics(
+    pixels: np.ndarray, color: Color, add_up: AddUp = lambda sums: sums
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the mean and the standard deviation of each channel, exactly: the sums are whole numbers.
 
     Args:
         pixels: uint8 `(N, height, width, channels)`, colour in the order B, G, R; in memory or mapped.
         color: the order of the result.
+        add_up: is given int64 sums and returns those of all pixels, where these are a part of them.
     """
-    found = _measure_pixels(pixels, color, with_image=False)
+    found = _measure_pixels(pixels, color, add_up, with_image=False)
     return found.mean, found.std
 
 
-def mean_image(pixels: np.ndarray, color: Color) -> np.ndarray:
+def mean_image(pixels: np.ndarray, color: Color, add_up: AddUp = lambda sums: sums) -> np.ndarray:
     """Return the mean of all images, pixel by pixel, from sums that are whole numbers.
 
     Args:
         pixels: uint8 `(N, height, width, channels)`, colour in the order B, G, R; in memory or mapped.
         color: the order of the result.
+        add_up: as for `channel_statistics`.
 
     Returns:
         float32 `(height, width, channels)`, 0-255.
     """
-    return np.asarray(_measure_pixels(pixels, color, with_image=True).mean_image)
+    return np.asarray(_measure_pixels(pixels, color, add_up, with_image=True).mean_image)
 
 
-def _measure_pixels(pixels: np.ndarray, color: Color, *, with_image: bool) -> Statistics:
-    return _measure(lambda first: [pixels[first : first + _BLOCK]], len(pixels), color, with_image=with_image)
+def _measure_pixels(pixels: np.ndarray, color: Color, add_up: AddUp, *, with_image: bool) -> Statistics:
+    return _measure(lambda first: [pixels[first : first + _BLOCK]], len(pixels), color, add_up, with_image=with_image)
 
 
-def _measure(read: Callable[[int], Iterable[np.ndarray]], count: int, color: Color, *, with_image: bool) -> Statistics:
+def _measure(
+    read: Callable[[int], Iterable[np.ndarray]],
+    count: int,
+    color: Color,
+    add_up: AddUp = lambda sums: sums,
+    *,
+    with_image: bool,
+) -> Statistics:
     """Add up what `read` gives for the number of each block's first image: uint8 `(n, height, width, channels)`."""
 
     def add(first: int) -> tuple[Any, Any]:
@@ -114,13 +126,15 @@ def _measure(read: Callable[[int], Iterable[np.ndarray]], count: int, color: Col
             histograms = histograms + of_block
             total = total + total_of_block.astype(np.int64) if with_image else None
     order = slice(None, None, -1 if color == "rgb" else 1)
+    histograms, images = add_up(histograms), int(add_up(np.array(count)))
+    total = add_up(total) if with_image else None
     mean, std = _moments(histograms[order])
     return Statistics(
-        images=count,
+        images=images,
         pixels=int(histograms[0].sum()),
         mean=mean,
         std=std,
-        mean_image=np.ascontiguousarray((total / count)[..., order], np.float32) if with_image else None,
+        mean_image=np.ascontiguousarray((total / images)[..., order], np.float32) if with_image else None,
     )
 
 

@@ -20,7 +20,7 @@ from trainkit.runs._run import EXPERIMENTS, Run, find_run
 
 log = logging.getLogger("trainkit")
 
-_BATCH_SIZE = 64
+PREDICTED_AT_ONCE = 64  # images
 _EPSILON = 1e-7  # as Keras clips probabilities before their logarithm
 _THRESHOLD = 0.5  # from which probability on an image has a class, where it may have several
 
@@ -46,16 +46,16 @@ def predict_pixels(
     from trainkit.data._pipeline import stream
     from trainkit.models._calling import calling
 
-    starts = range(0, len(pixels), _BATCH_SIZE)
+    starts = range(0, len(pixels), PREDICTED_AT_ONCE)
 
     def batches() -> Iterator[tuple[np.ndarray, ...]]:
-        return ((preprocessing.to_input(pixels[start : start + _BATCH_SIZE]),) for start in starts)
+        return ((preprocessing.to_input(pixels[start : start + PREDICTED_AT_ONCE]),) for start in starts)
 
     inputs = stream(batches, (tf.TensorSpec((None, *preprocessing.shape), tf.float32),), steps=len(starts))
     with doing(text, total=len(pixels)) as step, calling(model, "run"):
 
         def advance(batch: int, logs: Any = None) -> None:
-            step.done = min((batch + 1) * _BATCH_SIZE, len(pixels))
+            step.done = min((batch + 1) * PREDICTED_AT_ONCE, len(pixels))
 
         counted = keras.callbacks.LambdaCallback(on_predict_batch_end=advance)
         return np.asarray(model.predict(inputs, verbose=0, callbacks=[*callbacks, counted]))
@@ -177,14 +177,13 @@ def answer_part(
     class_names: list[str],
     multi_label: bool,
     preprocessing: Preprocessing,
-    callbacks: Sequence[Any] = (),
+    predict: Predict | None = None,
 ) -> Answered:
-    """Let a Keras model answer every image of a part."""
-    from trainkit.data._pipeline import read_pixels
+    """Let a Keras model answer every image of a part, by `predict` where that is given."""
     from trainkit.models._outputs import class_probabilities
 
-    pixels, text = read_pixels(part, preprocessing), f"Evaluating on the {side_in_words(side)} images"
-    output = predict_pixels(model, pixels, preprocessing, callbacks, text=text)
+    text = f"Evaluating on the {side_in_words(side)} images"
+    output = (predict or predict_part)(model, part, preprocessing, text=text)
     return Answered(
         side=side,
         part=part,
@@ -194,12 +193,24 @@ def answer_part(
     )
 
 
+def predict_part(
+    model: Any, part: Part, preprocessing: Preprocessing, callbacks: Sequence[Any] = (), *, text: str = "Predicting"
+) -> np.ndarray:
+    """Return the outputs of a Keras model for every image of a part; the rest is as for `predict_pixels`."""
+    from trainkit.data._pipeline import read_pixels
+
+    return predict_pixels(model, read_pixels(part, preprocessing), preprocessing, callbacks, text=text)
+
+
+Predict = Callable[..., np.ndarray]  # as `predict_part`, without callbacks
+
+
 def evaluate_model(
     model: Any,
     dataset: Dataset,
     preprocessing: Preprocessing,
-    callbacks: Sequence[Any] = (),
     *,
+    predict: Predict | None = None,
     keep: Callable[[Answered], None] = lambda answered: None,
 ) -> dict[str, Any]:
     """Return the figures of a data set's part for testing; where there is none, only that `test_split` is `None`.
@@ -208,7 +219,7 @@ def evaluate_model(
         model: of Keras.
         dataset: with the classes of the model.
         preprocessing: makes images its input.
-        callbacks: of Keras.
+        predict: how the model is asked, where it is not alone.
         keep: is given the answers that the figures are of.
     """
     side = dataset.test_split
@@ -221,7 +232,7 @@ def evaluate_model(
         class_names=dataset.class_names,
         multi_label=dataset.multi_label,
         preprocessing=preprocessing,
-        callbacks=callbacks,
+        predict=predict,
     )
     keep(answered)
     return answered.measure()

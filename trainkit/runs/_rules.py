@@ -218,7 +218,9 @@ _TRAINING: dict[str, Rule] = {
     ),
     "steps_per_execution": _rule(_integer(0), "Steps that Keras makes at once; 0: by the network's size."),
     "distribute": _rule(
-        _choice("distribution", ("none", "mirrored")), "mirrored: on all GPUs of this machine.", "--distribute"
+        _choice("distribution", ("none", "mirrored", "workers")),
+        "mirrored: on all GPUs of this machine; workers: on all processes that TF_CONFIG or Slurm names.",
+        "--distribute",
     ),
     "tensorboard": _rule(_SWITCH, "Whether TensorBoard's logs are written into the run.", "--tensorboard"),
     "seed": _rule(_integer(0, 2**31 - 1), "The seed of every random draw.", "--seed"),

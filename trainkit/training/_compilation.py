@@ -14,7 +14,7 @@ from trainkit.runs._settings import Config
 from trainkit.training._normalization import FusedBatchNormalization, can_be_fused
 from trainkit.training._phases import Phase
 from trainkit.training._schedules import build_optimizer, build_schedule
-from trainkit.training._sharing import SharedLoss, counting_once, shared_kind
+from trainkit.training._sharing import SharedLoss, SharingModel, counting_once, shared_kind
 
 # Multiply-adds of the forward passes that Keras makes between two looks at the clock, the progress bar and Ctrl-C: some
 # tenths of a second on two cores. Between two steps of a small network Keras spends more time than in them.
@@ -22,7 +22,9 @@ _WORK_PER_EXECUTION = 5e9
 _MOST_STEPS = 200
 
 
-def compile_model(model: Any, config: Config, phase: Phase, *, steps: int, multi_label: bool, smooth: bool) -> None:
+def compile_model(
+    model: Any, config: Config, phase: Phase, *, steps: int, multi_label: bool, smooth: bool, shared: bool = False
+) -> None:
     """Compile a model for a phase and build its optimizer.
 
     Args:
@@ -32,6 +34,7 @@ def compile_model(model: Any, config: Config, phase: Phase, *, steps: int, multi
         steps: batches an epoch.
         multi_label: whether an image may have several classes.
         smooth: whether the targets are shares of the classes rather than the number of one.
+        shared: whether several devices share a batch.
     """
     schedule = build_schedule(
         config.training.schedule,
@@ -40,7 +43,6 @@ def compile_model(model: Any, config: Config, phase: Phase, *, steps: int, multi
         epochs=phase.epochs,
         warmup=config.training.warmup,
     )
-    shared = config.training.distribute != "none"
     optimizer = build_optimizer(
         config.training.optimizer,
         schedule,
@@ -54,12 +56,7 @@ def compile_model(model: Any, config: Config, phase: Phase, *, steps: int, multi
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)  # small gradients are 0 in float16
         optimizer.build(model.trainable_variables)
     binary = multi_label or model.output_shape[-1] == 1
-    smoothing = config.training.label_smoothing
-    loss: Any = "sparse_categorical_crossentropy"
-    if binary:
-        loss = keras.losses.BinaryCrossentropy(label_smoothing=smoothing)
-    elif smooth:
-        loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+    loss = _build_loss(config.training.label_smoothing, binary=binary, smooth=smooth, shared=shared)
     accuracy = "binary_accuracy" if binary else "categorical_accuracy" if smooth else "sparse_categorical_accuracy"
     at_once = config.training.steps_per_execution or choose_steps(model, config.training.batch_size)
     if shared:
@@ -79,6 +76,16 @@ def compile_model(model: Any, config: Config, phase: Phase, *, steps: int, multi
         auto_scale_loss=False,
         jit_compile=False,  # two to three times slower on a CPU
     )
+
+
+def _build_loss(smoothing: float, *, binary: bool, smooth: bool, shared: bool) -> Any:
+    """Return the loss; where a batch is shared, of which the weights hold its size, the sum of a device's examples."""
+    reduction = "sum" if shared else "sum_over_batch_size"
+    if binary:
+        return keras.losses.BinaryCrossentropy(label_smoothing=smoothing, reduction=reduction)
+    if smooth:
+        return keras.losses.CategoricalCrossentropy(label_smoothing=smoothing, reduction=reduction)
+    return keras.losses.SparseCategoricalCrossentropy(reduction=reduction)
 
 
 _METRICS = {
@@ -119,7 +126,7 @@ def training_copy(model: Any, precision: str, *, shared: bool = False) -> Any:
 
     Returns:
         A model with the same weights, float32, and layers trained where they were. Batch normalisation is fused;
-        where a batch is shared, batch normalisation, dropout and noise see the whole of it.
+        where a batch is shared, it is a `SharingModel`, and batch normalisation, dropout and noise see the whole of it.
     """
     if precision == "none" and not shared and not any(map(can_be_fused, _flatten(model))):
         return keras.Model(model.inputs, model.outputs)  # a second one, so that what is saved carries no optimizer
@@ -138,7 +145,7 @@ def training_copy(model: Any, precision: str, *, shared: bool = False) -> Any:
     with calling(model, "built again for the training"):
         clone = keras.models.clone_model(model, clone_function=copy, recursive=True)
         clone.set_weights(model.get_weights())
-    return clone
+    return SharingModel(clone.inputs, clone.outputs) if shared else clone
 
 
 def class_weights(labels: np.ndarray, class_count: int) -> np.ndarray:

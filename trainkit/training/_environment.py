@@ -14,8 +14,14 @@ from typing import Any
 _PACKAGES = ("trainkit", "tensorflow", "keras", "numpy", "opencv-python-headless", "scikit-learn", "pillow")
 
 
-def describe_environment(*, seed: int, data: str | None = None) -> dict[str, Any]:
-    """Return versions, seed, commit, machine and the data's fingerprint, as JSON has them."""
+def describe_environment(*, seed: int, data: str | None = None, workers: int = 1) -> dict[str, Any]:
+    """Return versions, seed, commit, machine and the data's fingerprint, as JSON has them.
+
+    Args:
+        seed: of the training.
+        data: the fingerprint.
+        workers: processes that train together.
+    """
     from trainkit.backend import onednn_is_on, tf
 
     return {
@@ -31,6 +37,7 @@ def describe_environment(*, seed: int, data: str | None = None) -> dict[str, Any
             "gpus": len(tf.config.list_physical_devices("GPU")),
             "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),  # 0: as many as cores
             "onednn": str(int(onednn_is_on())),
+            **({"workers": workers} if workers > 1 else {}),
         },
     }
 
@@ -56,10 +63,12 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         "the number of GPUs": ("machine", "gpus"),
         "the number of threads": ("machine", "intra_op_threads"),
         "oneDNN": ("machine", "onednn"),
+        "the number of workers": ("machine", "workers"),
     }
     found = []
     for what, (section, key) in kept.items():
-        old, new = before.get(section, {}).get(key), now[section][key]
+        alone = 1 if key == "workers" else None
+        old, new = before.get(section, {}).get(key, alone), now[section].get(key, alone)
         if old != new and not (key == "onednn" and old == "default"):  # an old run's: on or off, nobody wrote it down
             found.append(f"This training began with {what} {old}, and goes on with {new}")
     return found

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ from trainkit.runs._evaluation import Answered, evaluate_model
 from trainkit.runs._figures import has_several_labels
 from trainkit.runs._run import Run, create_run
 from trainkit.runs._settings import MODEL_SUFFIX, Config
+from trainkit.training._answering import answer_feed, answer_part
 from trainkit.training._averaging import AveragedValidation
 from trainkit.training._compilation import compile_model
 from trainkit.training._environment import describe_environment, differences
@@ -33,11 +35,13 @@ from trainkit.training._feeding import EpochSetter, Feed
 from trainkit.training._monitor import build_figures
 from trainkit.training._phases import Phase, plan_phases, unfreeze_top
 from trainkit.training._plateau import PlateauSchedule
-from trainkit.training._preparation import Prepared, build_fitted, prepare
+from trainkit.training._preparation import Fitted, Prepared, build_fitted, prepare
 from trainkit.training._progress import ProgressBar
 from trainkit.training._recorder import Interrupted, Interruption, Recorder, catching_interrupt, write_rows
 from trainkit.training._state import STATE_FILE, Progress, load_progress, restore_variables
+from trainkit.training._team import Team, build_team, naming_lost_workers, working_together
 from trainkit.training._trial import Judgement, Pruned, Trial, judge_last_epoch
+from trainkit.training._watching import watch
 
 log = logging.getLogger("trainkit")
 
@@ -67,44 +71,73 @@ def fit(
         TrainkitError: the data, the weights or the folder cannot be used, or the loss is not finite.
         UsageError: the settings do not go together.
     """
-    check_writable(experiments)
-    dataset = dataset or load_dataset(config.data, validation=config.training.validation, reading=config.reading)
-    for warning in dataset.warnings:
-        log.warning(warning)
-    prepared = prepare(config, dataset)
-    environment = describe_environment(seed=config.training.seed, data=fingerprint(dataset))
-    with catching_interrupt() as interruption:
-        run = create_run(
-            experiments,
-            config=config,
-            preprocessing=prepared.preprocessing,
-            class_names=dataset.class_names,
-            environment=environment,
-            copies=copies or {},
-            trial=(trial.study, trial.number) if trial else None,
-        )
-        if trial:
-            trial.began(run)
-        name, images = Path(config.model.name).stem, len(prepared.pixels["train"])
-        log.info("Training %s on %d images: %s", name, images, run.path)
-        with run.training():
-            run_to_end(_Job(run, prepared, interruption, Progress(), trial))
+    team = build_team(config)  # several processes meet before TensorFlow computes anything
+    with working_together(team):
+        if team.leads:
+            check_writable(experiments)
+        dataset = dataset or load_dataset(config.data, validation=config.training.validation, reading=config.reading)
+        for warning in dataset.warnings:
+            log.warning(warning)
+        data = fingerprint(dataset)
+        team.check_same(data)
+        prepared = prepare(config, dataset, team=team)
+        environment = describe_environment(seed=config.training.seed, data=data, workers=team.count)
+        with catching_interrupt(team.agree) as interruption:
+            run = _lead(
+                team,
+                lambda: create_run(
+                    experiments,
+                    config=config,
+                    preprocessing=prepared.preprocessing,
+                    class_names=dataset.class_names,
+                    environment=environment,
+                    copies=copies or {},
+                    trial=(trial.study, trial.number) if trial else None,
+                ),
+            )
+            if trial:
+                trial.began(run)
+            name, images = Path(config.model.name).stem, len(dataset.parts["train"])
+            log.info("Training %s on %d images%s: %s", name, images, team.in_words, run.path)
+            if team.leads:
+                watch().began(run)
+            with _holding(run, team):
+                run_to_end(_Job(run, prepared, interruption, Progress(), trial))
     return run
 
 
-def resume(run: Run, *, trial: Trial | None = None) -> Run:
+def _lead(team: Team, make: Callable[[], Run]) -> Run:
+    """Return the run that is made; of several processes, that which the first one makes."""
+    run = make() if team.leads else None
+    told = team.tell(str(run.path.absolute()) if run else None)
+    return run or Run(Path(told))
+
+
+def _holding(run: Run, team: Team) -> AbstractContextManager[None]:
+    """Return what holds the run's lock; of several processes, the first one holds it."""
+    return run.training() if team.leads else nullcontext()
+
+
+def resume(run: Run, *, trial: Trial | None = None, distribute: str | None = None) -> Run:
     """Go on with a run that was killed or interrupted, from its last finished epoch, as if nothing had happened.
+
+    Args:
+        run: that was killed or interrupted.
+        trial: as for `fit`.
+        distribute: over what the work is spread now, where that is not what it was.
 
     Raises:
         RunError: it is finished, it is being trained by another process, or its state is damaged.
         TrainkitError: the data has gone or was changed.
     """
-    config = run.config
-    with run.training():
+    config = run.config if distribute is None else run.config.replace({"training.distribute": distribute})
+    team = build_team(config)
+    with working_together(team), _holding(run, team):
         run.check_resumable()
-        remove_leftovers(run.path)
+        if team.leads:
+            remove_leftovers(run.path)
         dataset, before = run.load_data(), run.environment
-        now = describe_environment(seed=config.training.seed, data=fingerprint(dataset))
+        now = describe_environment(seed=config.training.seed, data=fingerprint(dataset), workers=team.count)
         run.check_classes(dataset)
         if before.get("data") not in (None, now["data"]):
             raise DataError(
@@ -114,13 +147,16 @@ def resume(run: Run, *, trial: Trial | None = None) -> Run:
             log.warning("%s. The weights will not be those of a training without a break.", difference)
         state = run.path / STATE_FILE
         progress = load_progress(state) if state.exists() else Progress()
-        prepared = prepare(config, dataset, run.preprocessing)
-        log.info("Going on with %s after epoch %d", run.path, progress.epochs)
-        if progress.rows:
-            write_rows(run, progress.rows)  # a row may have been written whose state was not
-        with catching_interrupt() as interruption:
-            run.set_result(status="running", message=None)
-            run_to_end(_Job(run, prepared, interruption, progress, trial))
+        prepared = prepare(config, dataset, run.preprocessing, team)
+        log.info("Going on with %s after epoch %d%s", run.path, progress.epochs, team.in_words)
+        with catching_interrupt(team.agree) as interruption:
+            job = _Job(run, prepared, interruption, progress, trial)
+            if progress.rows and team.leads:
+                write_rows(run, progress.rows)  # a row may have been written whose state was not
+            job.record(status="running", message=None)
+            if team.leads:
+                watch().began(run)
+            run_to_end(job)
     return run
 
 
@@ -159,26 +195,49 @@ class _Job:
     def model(self) -> Any:
         return self.prepared.model
 
+    @property
+    def team(self) -> Team:
+        return self.prepared.team
+
+    def record(self, **values: Any) -> None:
+        """Write some values of `result.json`; of several processes, the first one writes."""
+        if self.team.leads:
+            self.run.set_result(**values)
+
+    def load_best(self) -> None:
+        """Give the model the weights of the best epoch."""
+        if self.team.leads:
+            load_best_weights(self.model, self.run.model_path)
+        self.team.share_weights(self.model)
+
+    def checksum(self) -> str | None:
+        """Return that of the model that is saved, `None` where there is none, or another process writes the run."""
+        return sha256_of(self.run.model_path) if self.team.leads and self.run.model_path.exists() else None
+
 
 def run_to_end(job: _Job) -> None:
     """Train and measure; however that ends, the run says so."""
     try:
-        status = _fit_and_measure(job)
-        job.run.set_result(status=status, keras_sha256=sha256_of(job.run.model_path))
+        with naming_lost_workers(job.team):
+            status = _fit_and_measure(job)
+        job.record(status=status, keras_sha256=job.checksum())
         if status == "interrupted" and job.trial is None:
             resume = f"trainkit train --resume {job.run.argument}"
             log.info("Interrupted: kept the best weights so far. `%s` goes on.", resume)
     except KeyboardInterrupt:
-        saved = job.run.model_path.exists()
-        job.run.set_result(status="interrupted", keras_sha256=sha256_of(job.run.model_path) if saved else None)
+        job.record(status="interrupted", keras_sha256=job.checksum())
         raise
     except Exception as error:
         message = str(error) if isinstance(error, TrainkitError) else f"{type(error).__name__}: {error}"
         with suppress(OutputError):  # where the disk is full, this cannot be written either
-            job.run.set_result(status="failed", message=message)
-            draw(job.run)
+            job.record(status="failed", message=message)
+            if job.team.leads:
+                draw(job.run)
         raise
-    draw(job.run)
+    if job.team.leads:
+        draw(job.run)
+    with naming_lost_workers(job.team):
+        job.team.wait()  # who ends early looks lost
 
 
 def _fit_and_measure(job: _Job) -> Literal["finished", "interrupted", "pruned"]:
@@ -192,16 +251,16 @@ def _fit_and_measure(job: _Job) -> Literal["finished", "interrupted", "pruned"]:
     finally:
         progress = job.progress
         with suppress(OutputError):
-            job.run.set_result(
+            job.record(
                 epochs=progress.epochs,
                 best_epoch=progress.best_epoch,
                 monitor=job.prepared.monitor,
                 seconds=round(progress.seconds, 3),
             )
-    load_best_weights(job.model, job.run.model_path)
+    job.load_best()
     # The images for testing are touched here, once, and not before; of a study, by its winner alone.
     try:
-        job.run.set_result(**_measure(job))
+        job.record(**_measure(job))
     except Interrupted:
         return "interrupted"
     return ended
@@ -212,9 +271,11 @@ def _measure(job: _Job) -> dict[str, Any]:
     dataset = without_tests(prepared.dataset) if job.trial else prepared.dataset
 
     def keep(answered: Answered) -> None:
-        kept["test_images"] = keep_answers(job.run, answered)
+        if job.team.leads:
+            kept["test_images"] = keep_answers(job.run, answered)
 
-    figures = evaluate_model(prepared.model, dataset, prepared.preprocessing, callbacks=[job.interruption], keep=keep)
+    predict = partial(answer_part, job.team, job.interruption)
+    figures = evaluate_model(prepared.model, dataset, prepared.preprocessing, predict=predict, keep=keep)
     return {**figures, **kept}
 
 
@@ -234,7 +295,7 @@ def _train_phases(job: _Job) -> None:
         if progress.stopped or progress.phase_epochs >= phases[index].epochs:
             continue  # it was over when the training was ended
         if index:
-            load_best_weights(job.model, job.run.model_path)  # go on from the best head
+            job.load_best()  # go on from the best head
             layers, rate = phases[index].layers, phases[index].learning_rate
             log.info("Fine-tuning the backbone's last %d layers, at a learning rate of %g", layers, rate)
             unfreeze_top(job.model, layers)
@@ -244,18 +305,8 @@ def _train_phases(job: _Job) -> None:
 def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
     """Train a phase, after which there are up to `later` epochs of others."""
     config, progress, began = job.config, job.progress, time.monotonic()
-    with doing("Preparing the training"), job.prepared.strategy.scope():
-        fitted = build_fitted(job.prepared, [job.interruption])
-        model, feeds = fitted.model, fitted.feeds
-        reseed(model, config.training.seed, progress.phase_index)
-        compile_model(
-            model,
-            config,
-            phase,
-            steps=feeds["train"].steps,
-            multi_label=job.prepared.dataset.multi_label,
-            smooth=feeds["train"].targets.ndim > 1,
-        )
+    fitted = _build_compiled(job, phase)
+    model, feeds = fitted.model, fitted.feeds
     if progress.phase_epochs:
         restore_variables(job.run.path / STATE_FILE, model)
     remembering = _schedule_callbacks(job, phase, feeds)
@@ -263,24 +314,27 @@ def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
         job.run,
         progress,
         monitor=job.prepared.monitor,
-        model_to_save=lambda: _model_to_save(job.model, model),
-        images=len(feeds["train"].examples),
+        model_to_save=lambda: _model_to_save(job.model, fitted),
+        images=len(feeds["train"].targets),
         remembering=remembering,
         began=began,
+        writes=job.team.leads,
     )
     last = progress.epochs + phase.epochs - progress.phase_epochs
-    bar = ProgressBar(last + later, images=len(feeds["train"].examples), batch_size=config.training.batch_size)
-    figures = build_figures(job.prepared.monitor, job.prepared.dataset, feeds, job.interruption)
-    callbacks = [EpochSetter(feeds["train"]), AveragedValidation(), *figures, *remembering, recorder, bar]
+    bar = ProgressBar(last + later, images=len(feeds["train"].targets), batch_size=config.training.batch_size)
+    answer = partial(answer_feed, job.team, job.interruption, fitted)
+    figures = build_figures(job.prepared.monitor, job.prepared.dataset, feeds, answer)
+    callbacks = [EpochSetter(feeds["train"]), AveragedValidation(), *figures, *remembering, recorder]
+    if job.team.leads:
+        callbacks.append(bar)
     if job.trial:
         callbacks.append(Judgement(job.trial, progress, job.prepared.monitor, epochs=last + later))
-    if config.training.tensorboard:
+    if config.training.tensorboard and job.team.leads:
         callbacks.append(_tensorboard(job.run))
     try:
         with calling(job.model, "trained", kind=TrainingError):
             model.fit(
-                feeds["train"].dataset(),
-                validation_data=feeds["val"].dataset() if "val" in feeds else None,
+                **_inputs(feeds, job.team, progress.epochs),
                 initial_epoch=progress.epochs,
                 epochs=last,
                 shuffle=False,
@@ -300,10 +354,39 @@ def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
         bar.close()
 
 
-def _model_to_save(model: Any, fitted: Any) -> Any:
-    """Return the model to save, with the weights of the one that is fitted, where they are not the same ones."""
-    if fitted.layers[-1] is not model.layers[-1]:
-        model.set_weights(fitted.get_weights())
+def _build_compiled(job: _Job, phase: Phase) -> Fitted:
+    """Return what a phase really trains, compiled."""
+    with doing("Preparing the training"):
+        fitted = build_fitted(job.prepared, job.interruption)
+        with job.team.strategy.scope():
+            reseed(fitted.model, job.config.training.seed, job.progress.phase_index)
+            compile_model(
+                fitted.model,
+                job.config,
+                phase,
+                steps=fitted.feeds["train"].steps,
+                multi_label=job.prepared.dataset.multi_label,
+                smooth=fitted.feeds["train"].targets.ndim > 1,
+                shared=job.team.devices > 1,
+            )
+    return fitted
+
+
+def _inputs(feeds: Mapping[str, Feed], team: Team, epoch: int) -> dict[str, Any]:
+    """Return what Keras' `fit` is fed with, from an epoch on."""
+    if team.devices == 1:
+        return {"x": feeds["train"].dataset(), "validation_data": feeds["val"].dataset() if "val" in feeds else None}
+    feeds["train"].epoch = epoch
+    inputs = {"x": feeds["train"].shared_dataset(team.strategy), "steps_per_epoch": feeds["train"].steps}
+    if "val" in feeds:
+        validation = feeds["val"]
+        inputs |= {"validation_data": validation.shared_dataset(team.strategy), "validation_steps": validation.steps}
+    return inputs
+
+
+def _model_to_save(model: Any, fitted: Fitted) -> Any:
+    """Return the model to save, with the weights of the one that is fitted."""
+    fitted.copy_back()
     return model
 
 

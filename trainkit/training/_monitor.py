@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any
+from functools import partial
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from trainkit.models._outputs import class_probabilities
 from trainkit.runs._evaluation import mean_average_precision
 from trainkit.runs._sections import TrainingSettings
 from trainkit.training._averaging import averaged
-from trainkit.training._feeding import NO_AUGMENTATION, Feed
+from trainkit.training._feeding import Feed
 
 # Of a class with fewer validation images, training images are looked at as well, up to so many in all: the recall of
 # three images is 0, 0.33, 0.67 or 1, which chooses an epoch by luck.
@@ -27,6 +26,7 @@ _COLUMNS = {
     "loss": "val_loss",
     "mean-average-precision": "val_mean_average_precision",
 }
+Answer = Callable[[Feed, np.ndarray | None], np.ndarray]  # outputs for some examples of a feed, or for all
 FIGURES = ("val_balanced_accuracy", "val_mean_average_precision")  # the columns that are taken here
 
 
@@ -90,56 +90,57 @@ def _finite_loss(loss: float) -> float:
 class EpochFigures(keras.callbacks.Callback):  # type: ignore[misc]
     """Takes the figures of an epoch that look at all its answers together; it stands before who wants to know them."""
 
-    def __init__(self, measure: Callable[[Callable[[Feed], np.ndarray]], dict[str, float]], interruption: Any) -> None:
-        """Take what `measure` returns by its column; it is given what returns the model's outputs for a feed."""
+    def __init__(self, measure: Callable[[Answer], dict[str, float]], answer: Callable[..., np.ndarray]) -> None:
+        """Take what `measure` returns by its column; it is given what returns the model's outputs for a feed.
+
+        Args:
+            measure: is given `answer`, without the model.
+            answer: returns the outputs of a model for examples of a feed, or for all: a row each.
+        """
         super().__init__()
-        self._measure, self._interruption = measure, interruption
+        self._measure, self._answer = measure, answer
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Add the figures to those of the epoch."""
         if logs is not None:
             with averaged(self.model):
-                logs.update(self._measure(self._predict))
-
-    def _predict(self, feed: Feed) -> np.ndarray:
-        return np.asarray(self.model.predict(feed.dataset(), verbose=0, callbacks=[self._interruption]))
+                logs.update(self._measure(partial(self._answer, self.model)))
 
 
 def build_figures(
-    monitor: str | None, dataset: Dataset, feeds: Mapping[str, Feed], interruption: Any
+    monitor: str | None, dataset: Dataset, feeds: Mapping[str, Feed], answer: Callable[..., np.ndarray]
 ) -> list[EpochFigures]:
-    """Return the callback that takes what is monitored; none where Keras does, so that nothing is computed twice."""
+    """Return the callback that takes what is monitored; none where Keras does, so that nothing is computed twice.
+
+    Args:
+        monitor: as `choose_monitor` returns it.
+        dataset: whose labels are the right ones.
+        feeds: by side.
+        answer: returns the outputs of a model for examples of a feed, or for all.
+    """
     if monitor == "mean-average-precision":
-        labels, answers = dataset.parts["val"].labels, _answering(feeds["val"])
+        labels = dataset.parts["val"].labels
 
-        def measure(predict: Callable[[Feed], np.ndarray]) -> dict[str, float]:
-            return {_COLUMNS[monitor]: mean_average_precision(predict(answers), labels) or 0.0}
+        def measure(answer: Answer) -> dict[str, float]:
+            return {_COLUMNS[monitor]: mean_average_precision(answer(feeds["val"], None), labels) or 0.0}
 
-        return [EpochFigures(measure, interruption)]
+        return [EpochFigures(measure, answer)]
     if monitor == "balanced-accuracy":
-        return [EpochFigures(_balanced(dataset, feeds), interruption)]
+        return [EpochFigures(_balanced(dataset, feeds), answer)]
     return []
 
 
-def _answering(feed: Feed, chosen: np.ndarray | None = None) -> Feed:
-    """Return a feed of some examples, or of all, as they are, each once and in order."""
-    return replace(feed, chosen=chosen, shuffle_seed=None, weights=None, augmentation=NO_AUGMENTATION, replicas=1)
-
-
-def _balanced(
-    dataset: Dataset, feeds: Mapping[str, Feed]
-) -> Callable[[Callable[[Feed], np.ndarray]], dict[str, float]]:
+def _balanced(dataset: Dataset, feeds: Mapping[str, Feed]) -> Callable[[Answer], dict[str, float]]:
     """Return what measures the mean recall of the classes."""
     count = len(dataset.class_names)
     labels, training = dataset.parts["val"].labels, dataset.parts["train"].labels
     chosen = choose_more(labels, training, count)
-    answers, more = _answering(feeds["val"]), _answering(feeds["train"], chosen)
 
-    def measure(predict: Callable[[Feed], np.ndarray]) -> dict[str, float]:
-        held = _count_right(predict(answers), labels, count)
+    def measure(answer: Answer) -> dict[str, float]:
+        held = _count_right(answer(feeds["val"], None), labels, count)
         figures = {_COLUMNS["balanced-accuracy"]: balanced_accuracy(*held)}
         if len(chosen):
-            right, images = _count_right(predict(more), training[chosen], count)
+            right, images = _count_right(answer(feeds["train"], chosen), training[chosen], count)
             figures[ESTIMATE] = float(np.mean(estimate_recalls(held, (right, images))))
         return figures
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -13,18 +13,21 @@ import numpy as np
 
 from trainkit._progress import doing
 from trainkit.backend import keras, tf
-from trainkit.data._dataset import Dataset
+from trainkit.data._dataset import Dataset, Part
 from trainkit.data._pipeline import read_pixels
+from trainkit.data._share import WHOLE, share_of_part
 from trainkit.data._statistics import channel_statistics, mean_image
 from trainkit.errors import DataError, TrainkitError, UsageError
 from trainkit.preprocessing import Preprocessing, build_preprocessing, needs_mean_image, needs_statistics
-from trainkit.runs._evaluation import predict_pixels
+from trainkit.runs._evaluation import PREDICTED_AT_ONCE, predict_pixels
 from trainkit.runs._settings import MODEL_SUFFIX, Config, builder_of
 from trainkit.training._compilation import class_weights, training_copy
 from trainkit.training._feeding import Feed
 from trainkit.training._monitor import check_monitor, choose_monitor
 from trainkit.training._phases import compute_features, is_frozen
+from trainkit.training._recorder import Interruption
 from trainkit.training._sharing import share_noise
+from trainkit.training._team import Team, build_team
 
 _LEAST_DEVIATION = 1e-3  # grey levels
 
@@ -38,9 +41,10 @@ class Prepared:
     config: Config
     dataset: Dataset
     preprocessing: Preprocessing
-    pixels: dict[str, np.ndarray]  # uint8 (N, height, width, channels), of the training and the validation part
+    pixels: dict[str, np.ndarray]  # uint8 (N, height, width, channels), of the training and the validation part; or of
+    # what this process has of them
     model: Any  # float32, never compiled: what is saved
-    strategy: Any  # of tf.distribute: how the work is spread
+    team: Team  # who trains
 
     @property
     def monitor(self) -> str | None:
@@ -48,30 +52,53 @@ class Prepared:
         return choose_monitor(self.config.training, self.dataset)
 
 
-def prepare(config: Config, dataset: Dataset, preprocessing: Preprocessing | None = None) -> Prepared:
+def prepare(
+    config: Config, dataset: Dataset, preprocessing: Preprocessing | None = None, team: Team | None = None
+) -> Prepared:
     """Check that settings, data, weights and network go together, and read the pixels.
 
     Args:
         config: every setting.
         dataset: the config's data.
         preprocessing: that of a run, where there is one; else it is made from the config and the training images.
+        team: the processes that train, where they are known already.
 
     Raises:
         TrainkitError: the data or the weights cannot be used.
         UsageError: the settings do not go together.
     """
+    team = team or build_team(config)
     _check_settings(config, dataset)
-    strategy = _strategy(config)
+    parts = _own_parts(config, dataset, team)
     pixels: dict[str, np.ndarray] = {}
     if preprocessing is None:
-        preprocessing, pixels["train"] = _build_preprocessing(config, dataset)
-    for side in ("train", "val"):
-        if side in dataset.parts and side not in pixels:
-            pixels[side] = read_pixels(dataset.parts[side], preprocessing)
+        preprocessing, pixels["train"] = _build_preprocessing(config, parts["train"], team)
+    for side in parts.keys() - pixels.keys():
+        pixels[side] = read_pixels(parts[side], preprocessing)
     keras.utils.set_random_seed(config.training.seed)
-    with doing("Building the network"), strategy.scope():
+    with doing("Building the network"), team.scope_of_saved():
         model = _build_model(config, preprocessing, dataset)
-    return Prepared(config, dataset, preprocessing, pixels, model, strategy)
+    team.share_weights(model)
+    return Prepared(config, dataset, preprocessing, pixels, model, team)
+
+
+def _own_parts(config: Config, dataset: Dataset, team: Team) -> dict[str, Part]:
+    """Return what this process reads of the training and the validation images.
+
+    Where images are mixed, the partner of one may be any other: then each process has them all.
+
+    Raises:
+        DataError: there are fewer images than processes.
+    """
+    parts = {side: dataset.parts[side] for side in ("train", "val") if side in dataset.parts}
+    fewest = min(len(part) for part in parts.values())
+    if fewest < team.count:
+        raise DataError(
+            f"{team.count} workers need as many training images and as many validation images at least. Received: "
+            f"{fewest}. Take fewer workers."
+        )
+    mixes = config.augmentation.mixes
+    return {side: share_of_part(part, WHOLE if mixes else team.share) for side, part in parts.items()}
 
 
 def _check_settings(config: Config, dataset: Dataset) -> None:
@@ -87,37 +114,24 @@ def _check_settings(config: Config, dataset: Dataset) -> None:
             raise TrainkitError("TensorBoard is not installed. Install it: pip install tensorboard") from error
 
 
-def _strategy(config: Config) -> Any:
-    """Return how the work is spread: over all GPUs of this machine for `mirrored`, else not at all."""
-    if config.training.distribute == "none":
-        return tf.distribute.get_strategy()
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    return _mirrored(tuple(device.name for device in devices))
+def _build_preprocessing(config: Config, part: Part, team: Team) -> tuple[Preprocessing, np.ndarray]:
+    """Return the preprocessing and the training pixels, from which its statistics may have to be taken.
 
-
-@cache
-def _mirrored(devices: tuple[str, ...]) -> Any:
-    """Return the strategy of these devices: one a process, because those of a second one take the first one's keys.
-
-    The devices then wait for sums of other shapes: "Shape mismatch in the collective instance" (TensorFlow 2.21).
+    Those of several processes are of what each of them has, added up.
     """
-    return tf.distribute.MirroredStrategy(list(devices))
-
-
-def _build_preprocessing(config: Config, dataset: Dataset) -> tuple[Preprocessing, np.ndarray]:
-    """Return the preprocessing and the training pixels, from which its statistics may have to be taken."""
+    add_up = (lambda sums: sums) if config.augmentation.mixes else team.total
     settings = config.preprocessing
     name, (width, height) = settings.name, settings.size
     build = partial(build_preprocessing, height=height, width=width, resize=settings.resize, color=settings.color)
     plain = build("none")
-    pixels = read_pixels(dataset.parts["train"], plain)
-    statistics = channel_statistics(pixels, settings.color) if needs_statistics(name) else None
+    pixels = read_pixels(part, plain)
+    statistics = channel_statistics(pixels, settings.color, add_up) if needs_statistics(name) else None
     if statistics and name == "standardize" and min(statistics[1]) < _LEAST_DEVIATION:
         raise DataError(
             "All training images have one and the same colour in a channel, so there is no deviation to divide by. "
             "Expected images with something on them, or --preprocessing unit."
         )
-    mean = mean_image(pixels, settings.color) if needs_mean_image(name) else None
+    mean = mean_image(pixels, settings.color, add_up) if needs_mean_image(name) else None
     return build(name, statistics=statistics, mean_image=mean), pixels
 
 
@@ -135,10 +149,16 @@ class Fitted:
     """What is really trained, and what it is fed with."""
 
     model: Any  # not compiled
+    source: Any  # what the model is a copy of, or shares its layers with: the model that is saved, or a part of it
     feeds: dict[str, Feed]  # of the training part, and of the validation part where there is one
 
+    def copy_back(self) -> None:
+        """Give the model that is saved the weights of the one that is trained, where they are not the same ones."""
+        if self.model.layers[-1] is not self.source.layers[-1]:
+            self.source.set_weights(self.model.get_weights())
 
-def build_fitted(prepared: Prepared, callbacks: list[Any] | None = None) -> Fitted:
+
+def build_fitted(prepared: Prepared, interruption: Interruption | None = None) -> Fitted:
     """Return what is really trained.
 
     That is the head on the features of a frozen backbone, where these are the same in every epoch; else the whole
@@ -146,21 +166,31 @@ def build_fitted(prepared: Prepared, callbacks: list[Any] | None = None) -> Fitt
 
     Args:
         prepared: all that is needed.
-        callbacks: of Keras, for the computing of features.
+        interruption: ends the computing of features.
     """
-    config, pixels, to_input = prepared.config, prepared.pixels, prepared.preprocessing.to_input
-    augmentation, shared = config.augmentation, config.training.distribute != "none"
+    config, pixels, to_input, team = prepared.config, prepared.pixels, prepared.preprocessing.to_input, prepared.team
+    augmentation, shared = config.augmentation, team.devices > 1
     if is_frozen(prepared.model) and not (augmentation.moves_pixels or augmentation.mixes):
 
         def predict(backbone: Any, side: str) -> np.ndarray:
             text = f"Features of the {'training' if side == 'train' else 'validation'} images"
-            return predict_pixels(backbone, pixels[side], prepared.preprocessing, callbacks or [], text=text)
+            fewest = team.fewest(np.arange(len(prepared.dataset.parts[side])))
+            callbacks = [interruption.among(fewest, at_once=PREDICTED_AT_ONCE)] if interruption else []
+            return predict_pixels(backbone, pixels[side], prepared.preprocessing, callbacks, text=text)
 
-        head = compute_features(prepared.model, predict, {side: len(of_side) for side, of_side in pixels.items()})
-        model = share_noise(head.model) if shared else head.model
-        return Fitted(model, _build_feeds(prepared, head.features, np.asarray, model))
-    model = training_copy(prepared.model, config.training.mixed_precision, shared=shared)
-    return Fitted(model, _build_feeds(prepared, pixels, to_input, model))
+        with team.scope_of_saved():
+            head = compute_features(prepared.model, predict, {side: len(of_side) for side, of_side in pixels.items()})
+        with team.strategy.scope():
+            model = _shared_head(head.model, team) if shared else head.model
+        return Fitted(model, head.model, _build_feeds(prepared, head.features, np.asarray, model))
+    with team.strategy.scope():
+        model = training_copy(prepared.model, config.training.mixed_precision, shared=shared)
+    return Fitted(model, prepared.model, _build_feeds(prepared, pixels, to_input, model))
+
+
+def _shared_head(head: Any, team: Team) -> Any:
+    """Return a head that several devices train: on the same layers, or on those of this process alone."""
+    return share_noise(head) if team.count == 1 else training_copy(head, "none", shared=True)
 
 
 def _build_feeds(
@@ -178,7 +208,7 @@ def _build_feeds(
             to_input=to_input,
             input_shape=tuple(model.input_shape[1:]),
             batch_size=config.training.batch_size,
-            replicas=prepared.strategy.num_replicas_in_sync,
+            share=prepared.team.share,
         )
     feeds["train"].shuffle_seed = config.training.seed
     feeds["train"].augmentation = augmentation

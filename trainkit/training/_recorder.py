@@ -15,11 +15,12 @@ from typing import Any
 
 from trainkit.backend import keras
 from trainkit.errors import TrainingError
-from trainkit.files import make_folder, replacing, write_text
+from trainkit.files import make_folder, replacing, write_bytes, write_text
 from trainkit.runs._run import Run
 from trainkit.training._averaging import averaged
 from trainkit.training._monitor import score_epoch
-from trainkit.training._state import STATE_FILE, Progress, save_state
+from trainkit.training._state import STATE_FILE, Progress, pack_state
+from trainkit.training._watching import watch
 
 
 class Interrupted(Exception):  # noqa: N818 - no error: the user wants it
@@ -43,6 +44,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         images: int,
         remembering: list[Any],
         began: float,
+        writes: bool = True,
     ) -> None:
         """Record into `run`.
 
@@ -54,11 +56,13 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             images: trained on in an epoch.
             remembering: the callbacks whose state belongs to that of the training.
             began: when the time of the phase began to count, by `time.monotonic`.
+            writes: whether this process writes the run; of several that train it, one does.
         """
         super().__init__()
         self._run, self._progress, self._monitor, self._model_to_save = run, progress, monitor, model_to_save
         self._images, self._remembering = images, remembering
         self._began = self._started = began
+        self._writes = writes
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Let the other callbacks, which have just forgotten everything, go on where they were."""
@@ -100,19 +104,25 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
                 "images_per_second": round(self._images / max(self._trained, 1e-6), 1),
             }
         )
-        write_rows(self._run, progress.rows)
+        if self._writes:
+            write_rows(self._run, progress.rows)
         score = score_epoch(self._monitor, figures, epoch)
         if not progress.best_score or score > progress.best_score:
             progress.best_score, progress.best_epoch = score, epoch + 1
             self.save_best()
         progress.callbacks = {type(callback).__name__: _memory(callback) for callback in self._remembering}
-        make_folder((self._run.path / STATE_FILE).parent)
-        save_state(self._run.path / STATE_FILE, progress, self.model)
+        state = pack_state(progress, self.model)
+        if self._writes:
+            make_folder((self._run.path / STATE_FILE).parent)
+            write_bytes(self._run.path / STATE_FILE, state)
 
     def save_best(self) -> None:
         """Save the whole model, with the averages of its weights where there are any, as the run's `model.keras`."""
-        with averaged(self.model), replacing(self._run.model_path) as path:
-            self._model_to_save().save(path)
+        with averaged(self.model):
+            model = self._model_to_save()
+            if self._writes:
+                with replacing(self._run.model_path) as path:
+                    model.save(path)
 
 
 def _memory(callback: Any) -> dict[str, Any]:
@@ -131,23 +141,46 @@ def write_rows(run: Run, rows: list[dict[str, Any]]) -> None:
 
 
 class Interruption(keras.callbacks.Callback):  # type: ignore[misc]
-    """Ends whatever Keras does after the running batch, once it was asked to."""
+    """Ends whatever Keras does after the running batch, once it was asked to.
 
-    def __init__(self) -> None:
+    Several processes that train together agree on it after each batch: asked in one, all end.
+    """
+
+    def __init__(self, agree: Callable[[bool], bool] | None = None) -> None:
+        """End by oneself, or, where `agree` tells whether one of several was asked to, together with them."""
         super().__init__()
         self.requested = False
+        self._agree = agree
+        self._in_common = 0
+
+    def among(self, fewest: int, *, at_once: int) -> Interruption:
+        """Return this, for a prediction of own images, of which each process has so many at least."""
+        self._in_common = math.ceil(fewest / at_once)
+        return self
 
     def _end_if_requested(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self.requested = self.requested or watch().is_over()
+        if self._agree is not None:
+            self.requested = self._agree(self.requested)
         if self.requested:
             raise Interrupted
 
-    on_train_batch_end = on_test_batch_end = on_predict_batch_end = _end_if_requested
+    on_train_batch_end = on_test_batch_end = _end_if_requested
+
+    def on_predict_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """End after the batch; where a process has more of them than others, these are no longer asked."""
+        if self._agree is None or batch < self._in_common:
+            self._end_if_requested(batch)
 
 
 @contextmanager
-def catching_interrupt() -> Iterator[Interruption]:
-    """Let the first Ctrl-C request the end after the running batch; the second one ends it at once."""
-    interruption = Interruption()
+def catching_interrupt(agree: Callable[[bool], bool] | None = None) -> Iterator[Interruption]:
+    """Let the first Ctrl-C request the end after the running batch; the second one ends it at once.
+
+    Args:
+        agree: as for `Interruption`.
+    """
+    interruption = Interruption(agree)
     if threading.current_thread() is not threading.main_thread():
         yield interruption  # only the main thread may set a handler
         return

@@ -5,6 +5,10 @@ Keras lets each of them draw the same noise, clip its own gradients, and count w
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -21,6 +25,71 @@ _NOISE = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A device's part of a batch, as tensors."""
+
+    weights: Any  # float32 (n,), of its examples in the loss; 0 of what only fills the part up
+    places: Any  # int32 (n,), theirs in the whole batch
+    whole: Any  # int32: how many the whole batch has
+
+    @property
+    def real(self) -> Any:
+        """Which examples are images: float32 `(n,)`, 1 or 0."""
+        return tf.cast(self.weights > 0, tf.float32)
+
+
+class _Current(threading.local):
+    """What a device works on: each has a thread of its own."""
+
+    part: _Part | None = None
+
+
+_current = _Current()
+
+
+class SharingModel(keras.Model):  # type: ignore[misc]
+    """A functional model that several devices train, and that knows which examples of a batch a device has.
+
+    Its third input is that of `Feed.shared_dataset`: weights, places and the size of the batch, `(n, 3)`.
+    """
+
+    def train_step(self, data: tuple[Any, Any, Any]) -> Any:
+        """Make a step, as Keras does."""
+        with working_on(data[2]):
+            return super().train_step(data)
+
+    def test_step(self, data: tuple[Any, Any, Any]) -> Any:
+        """Measure a batch, as Keras does."""
+        with working_on(data[2]):
+            return super().test_step(data)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """Compute the loss, as Keras does, by the weights alone."""
+        return super().compute_loss(x, y, y_pred, _weights_in(sample_weight), training)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Compute the metrics, as Keras does, by the weights alone."""
+        return super().compute_metrics(x, y, y_pred, _weights_in(sample_weight))
+
+
+def _weights_in(shared: Any) -> Any:
+    return shared if shared is None or len(shared.shape) == 1 else shared[:, 0]
+
+
+@contextmanager
+def working_on(shared: Any) -> Iterator[None]:
+    """Let the layers of the block know which examples of a batch they are given, by the third input of the model."""
+    places, whole = tf.cast(shared[:, 1], tf.int32), tf.cast(shared[0, 2], tf.int32)
+    _current.part = _Part(shared[:, 0], places, whole)
+    try:
+        yield
+    finally:
+        _current.part = None
+
+
 def shared_kind(kind: Any) -> Any:
     """Return the class of layers that see the whole of a shared batch in the place of `kind`, which may be itself."""
     if kind is keras.layers.BatchNormalization:
@@ -35,23 +104,27 @@ def share_noise(model: Any) -> Any:
         kind: Any = type(layer)
         return _for_whole_batch(kind).from_config(layer.get_config()) if kind in _NOISE else layer
 
-    return keras.models.clone_model(model, clone_function=share)
+    clone = keras.models.clone_model(model, clone_function=share)
+    return SharingModel(clone.inputs, clone.outputs)
 
 
 @cache
 def _for_whole_batch(kind: Any) -> Any:
-    """Return a layer that is given a part of the batch and does to it what `kind` would do to the whole."""
+    """Return a layer that is given a part of the batch and does to it what `kind` would do to the whole.
+
+    Each example stands in its place in the batch, and gets the draws of that place, whoever else shares the batch.
+    """
 
     class ForWholeBatch(kind):  # type: ignore[misc]
         def call(self, inputs: Any, training: bool = False) -> Any:
-            context = _context()
-            if not training or context is None:
+            part = _current.part
+            if not training or part is None:
                 return super().call(inputs, training=training)
-            counts = tf.cast(_gather_counts(context, inputs), tf.int32)
-            number, count = context.replica_id_in_sync_group, tf.shape(inputs)[0]
-            before, behind = tf.reduce_sum(counts[:number]), tf.reduce_sum(counts[number + 1 :])
-            whole = tf.pad(inputs, [[before, behind], *[[0, 0]] * (len(inputs.shape) - 1)])
-            return super().call(whole, training=training)[before : before + count]
+            real = tf.reshape(tf.cast(part.real, inputs.dtype), [-1, *[1] * (len(inputs.shape) - 1)])
+            shape = tf.concat([part.whole[None], tf.shape(inputs)[1:]], axis=0)
+            whole = tf.scatter_nd(part.places[:, None], inputs * real, shape)
+            whole.set_shape([None, *inputs.shape[1:]])
+            return tf.gather(super().call(whole, training=training), part.places)
 
     return ForWholeBatch
 
@@ -62,12 +135,6 @@ def _context() -> Any:
     return context if context is not None and context.num_replicas_in_sync > 1 else None
 
 
-def _gather_counts(context: Any, inputs: Any) -> Any:
-    """Return float32 `(devices,)`: how many examples each has. (A GPU keeps integers where it cannot sum them.)"""
-    own = tf.one_hot(context.replica_id_in_sync_group, context.num_replicas_in_sync)
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, own * tf.cast(tf.shape(inputs)[0], tf.float32))
-
-
 class SharedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
     """Keras' layer, its statistics those of the whole batch.
 
@@ -76,15 +143,16 @@ class SharedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore
     """
 
     def _moments(self, inputs: Any, mask: Any) -> tuple[Any, Any]:
-        context = _context()
-        if mask is not None or context is None:
+        part, context = _current.part, _context()
+        if mask is not None or part is None or context is None:
             return super()._moments(inputs, mask)  # type: ignore[no-any-return]
-        count = tf.cast(tf.shape(inputs)[0], tf.float32)
-        share = count / tf.reduce_sum(_gather_counts(context, inputs))
+        real = tf.reshape(tf.cast(part.real, inputs.dtype), [-1, *[1] * (len(inputs.shape) - 1)])
+        of_each = tf.size(inputs[0]) // tf.shape(inputs)[self.axis]  # values of a channel in an example
+        count = tf.cast(part.whole * of_each, inputs.dtype)
 
         def mean_of(values: Any) -> Any:
-            mean = tf.reduce_mean(values, axis=self._reduction_axes, keepdims=True)
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, mean * share)
+            total = tf.reduce_sum(values * real, axis=self._reduction_axes, keepdims=True)
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, total) / count
 
         mean = mean_of(inputs)
         variance = mean_of(tf.square(inputs - mean))
@@ -123,18 +191,13 @@ class SharedLoss(keras.metrics.Mean):  # type: ignore[misc]
     """The mean loss of the examples, as Keras reports it for one device: weighed, and with what regularizers add."""
 
     def __init__(self, loss: Any, model: Any) -> None:
-        """Measure a loss of Keras, or one by its name, of a model."""
+        """Measure a loss of Keras, of a model."""
         super().__init__(name="loss")
-        self._of_each = keras.losses.get(loss) if isinstance(loss, str) else loss.call
-        self._model = model
+        self._of_each, self._model = loss.call, model
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Add the examples of a device: targets, outputs, and weights as `trainkit.training._feeding` has them."""
-        losses, real, context = self._of_each(y_true, y_pred), _is_real(sample_weight), _context()
-        if real is not None:
-            losses *= sample_weight
-        if context is not None and real is not None:
-            # The weights hold the device's share of the batch, which is not the examples' own.
-            count = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.reduce_sum(real))
-            losses *= count / (tf.cast(tf.shape(real)[0], tf.float32) * context.num_replicas_in_sync)
-        return super().update_state(losses + sum(self._model.losses), real)
+        losses, part = self._of_each(y_true, y_pred), _current.part
+        if part is not None:
+            losses *= sample_weight * tf.cast(part.whole, tf.float32)
+        return super().update_state(losses + sum(self._model.losses), _is_real(sample_weight))

@@ -51,6 +51,11 @@ def save_state(path: Path, progress: Progress, model: Any) -> None:
     Raises:
         OutputError: it cannot be written.
     """
+    write_bytes(path, pack_state(progress, model))
+
+
+def pack_state(progress: Progress, model: Any) -> bytes:
+    """Return the state of a compiled model as the bytes of its file."""
     arrays: dict[str, Any] = {
         f"variable_{index:05}": np.asarray(keras.ops.convert_to_numpy(variable))
         for index, variable in enumerate(variables_of(model))
@@ -60,7 +65,7 @@ def save_state(path: Path, progress: Progress, model: Any) -> None:
     text = np.frombuffer(json.dumps(asdict(progress)).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, progress=text, **arrays)
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def load_progress(path: Path) -> Progress:

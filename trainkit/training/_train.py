@@ -70,7 +70,8 @@ def train(
         alpha: the width of mobilenet, mobilenet-v2 or mobilenet-v3-small.
         class_weights: `none`, or `balanced` for classes that weigh the same.
         augment_engine: `opencv`, or `keras` for Keras' own warp.
-        distribute: `none`, or `mirrored` for all GPUs of this machine.
+        distribute: `none`; `mirrored` for all GPUs of this machine; `workers` for all processes that TF_CONFIG or
+            Slurm names, of which this is one. `trainkit.train_on_workers` starts some.
         tensorboard: whether to write TensorBoard's logs into the run.
         name: the end of the run's name.
         reading: how a folder or a table is read, where its names do not tell.
@@ -125,12 +126,13 @@ def _name_with_fold(config: Config) -> str:
 
 
 @showing_lines()
-def resume(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS) -> Run:
+def resume(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS, distribute: str | None = None) -> Run:
     """Go on with a run that was killed or interrupted, from its last finished epoch, as if nothing had happened.
 
     Args:
         run: a `Run`, its path, its name, or `latest`.
         experiments: the folder of runs.
+        distribute: as for `train`, where the work is spread otherwise than it was.
 
     Raises:
         RunError: there is no such run, it is finished, damaged, or being trained by another process.
@@ -141,7 +143,7 @@ def resume(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS) -> R
 
     from trainkit.training._fit import resume as go_on
 
-    return go_on(found)
+    return go_on(found, distribute=distribute)
 
 
 @showing_lines()

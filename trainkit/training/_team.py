@@ -1,0 +1,244 @@
+"""The processes that train one network together, and what they tell each other."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from trainkit._progress import showing_nothing
+from trainkit.backend import tf
+from trainkit.data._share import Share
+from trainkit.errors import DataError, TrainingError, TrainkitError
+from trainkit.runs._settings import Config
+from trainkit.training._tasks import LOST, Task, find_task
+
+log = logging.getLogger("trainkit")
+
+_LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.InternalError,
+)
+
+
+class _AsKerasNeedsIt:
+    """What Keras' `fit` asks of a strategy (3.15)."""
+
+    def reduce(self, reduce_op: Any, value: Any, axis: Any) -> Any:
+        """Reduce as ever; but a batch, of which only the shapes are looked at, to what one device has of it.
+
+        Keras adds a batch up over the devices, which may have parts of several sizes; and of several machines it wants
+        the mean of a number over an axis that a number does not have.
+        """
+        if isinstance(value, tuple):
+            return tf.nest.map_structure(lambda one: self.experimental_local_results(one)[0], value)  # type: ignore[attr-defined]
+        return super().reduce(reduce_op, value, axis=None if _is_number(value) else axis)  # type: ignore[misc]
+
+
+def _is_number(value: Any) -> bool:
+    return getattr(value, "shape", None) is not None and value.shape.rank == 0
+
+
+class SeveralDevices(_AsKerasNeedsIt, tf.distribute.MirroredStrategy):  # type: ignore[misc]
+    """All devices of this machine."""
+
+
+class SeveralMachines(_AsKerasNeedsIt, tf.distribute.MultiWorkerMirroredStrategy):  # type: ignore[misc]
+    """All devices of all processes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """The processes of a training; most often it is this one alone."""
+
+    rank: int  # of this one; that of rank 0 writes the run
+    count: int
+    strategy: Any  # of tf.distribute: how a batch is spread
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes the run and shows the progress."""
+        return self.rank == 0
+
+    @property
+    def devices(self) -> int:
+        """How many devices share a batch."""
+        return int(self.strategy.num_replicas_in_sync)
+
+    @property
+    def share(self) -> Share:
+        """The examples of this process."""
+        own = self.devices // self.count
+        return Share(self.rank * own, own, self.devices)
+
+    def scope_of_saved(self) -> AbstractContextManager[Any]:
+        """Return where the model is built that is saved: several processes have one each, which they ask."""
+        return nullcontext() if self.count > 1 else self.strategy.scope()
+
+    def total(self, array: np.ndarray) -> np.ndarray:
+        """Return the sum of an array, of the same shape everywhere, over the processes."""
+        if self.count == 1:
+            return array
+        # Each device adds something; all but the first one of a process add nothing.
+        own = self.share.first
+
+        def value_of(context: Any) -> Any:
+            return tf.constant(array if context.replica_id_in_sync_group == own else np.zeros_like(array))
+
+        values = self.strategy.experimental_distribute_values_from_function(value_of)
+        return np.asarray(self.strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None))
+
+    @property
+    def in_words(self) -> str:
+        """How many processes train, where they are several: `, with 2 workers`."""
+        return f", with {self.count} workers" if self.count > 1 else ""
+
+    @property
+    def agree(self) -> Callable[[bool], bool] | None:
+        """What tells whether one of several processes says so, `None` where there is one."""
+        return self.any if self.count > 1 else None
+
+    def check_same(self, data: str) -> None:
+        """Raise unless all processes have the same data, by its fingerprint.
+
+        Raises:
+            DataError: they have not.
+        """
+        if self.tell(data) != data:
+            raise DataError(
+                f"The images of worker {self.rank} are not those of worker 0, or not on the same sides. Every worker "
+                "needs the same folder or file, under the same names."
+            )
+
+    def any(self, flag: bool) -> bool:
+        """Whether a process says so; all ask at the same time."""
+        return bool(self.total(np.array(flag, np.int32)) > 0) if self.count > 1 else flag
+
+    def wait(self) -> None:
+        """Wait for all others."""
+        self.any(False)
+
+    def tell(self, value: Any) -> Any:
+        """Return what the process of rank 0 calls this with, as JSON has it."""
+        if self.count == 1:
+            return value
+        data = np.frombuffer(json.dumps(value).encode(), np.uint8).astype(np.int32)
+        length = int(self.total(np.array(len(data) if self.leads else 0, np.int32)))
+        told = self.total(data if self.leads else np.zeros(length, np.int32))
+        return json.loads(told.astype(np.uint8).tobytes())
+
+    def share_weights(self, model: Any) -> None:
+        """Give a model the weights that it has in the process of rank 0."""
+        if self.count == 1:
+            return
+        weights = model.get_weights()
+        model.set_weights([self.total(one if self.leads else np.zeros_like(one)) for one in weights])
+
+    def gather(self, rows: np.ndarray, examples: np.ndarray) -> np.ndarray:
+        """Return the rows of examples, by their numbers, from what each process has of its own."""
+        if self.count == 1:
+            return rows
+        every = np.zeros((len(examples), *rows.shape[1:]), rows.dtype)
+        every[self.share.has(examples)] = rows
+        return self.total(every)
+
+    def fewest(self, examples: np.ndarray) -> int:
+        """Return how many of some examples the process has that has the fewest of them."""
+        whose = examples % self.devices // (self.devices // self.count)
+        return int(np.bincount(whose, minlength=self.count).min())
+
+
+def build_team(config: Config) -> Team:
+    """Return the processes of a training; before TensorFlow computes anything, where they are several.
+
+    Raises:
+        TrainkitError: TensorFlow has computed before in this process, or the others cannot be reached.
+    """
+    if config.training.distribute == "mirrored":
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        several = len(devices) > 1
+        return Team(0, 1, _mirrored(tuple(one.name for one in devices)) if several else tf.distribute.get_strategy())
+    task = find_task() if config.training.distribute == "workers" else None
+    if task is None:
+        if config.training.distribute == "workers":
+            log.info("Neither TF_CONFIG nor Slurm names other workers: this one trains alone")
+        return Team(0, 1, tf.distribute.get_strategy())
+    team = Team(task.rank, task.count, _several_machines(task))
+    if team.devices % team.count:
+        raise TrainkitError(
+            f"{team.count} workers have {team.devices} devices together. Expected as many GPUs in each of them: set "
+            "CUDA_VISIBLE_DEVICES where some have more."
+        )
+    return team
+
+
+@cache
+def _mirrored(devices: tuple[str, ...]) -> Any:
+    """Return the strategy of these devices: one a process, because those of a second one take the first one's keys.
+
+    The devices then wait for sums of other shapes: "Shape mismatch in the collective instance" (TensorFlow 2.21).
+    """
+    return SeveralDevices(list(devices))
+
+
+@cache
+def _several_machines(task: Task) -> Any:
+    """Return the strategy of all processes: one a process, which TensorFlow lets begin but once."""
+    try:
+        return SeveralMachines(cluster_resolver=_resolver(task))
+    except RuntimeError as error:
+        raise TrainkitError(
+            f"This process cannot be one of several workers ({str(error).strip():.150}). A training by several is the "
+            "first thing that a process does with TensorFlow: start it by the command, or in a Python of its own."
+        ) from error
+
+
+def _resolver(task: Task) -> Any:
+    resolvers = tf.distribute.cluster_resolver
+    if task.addresses is None:
+        # Which GPUs a task sees is Slurm's to say; TensorFlow would ask nvidia-smi, and fail where there is none.
+        slurm = resolvers.SlurmClusterResolver(gpus_per_node=task.count, gpus_per_task=1, auto_set_gpu=False)
+        cluster = slurm.cluster_spec()
+    else:
+        cluster = tf.train.ClusterSpec({kind: list(addresses) for kind, addresses in task.addresses})
+    return resolvers.SimpleClusterResolver(cluster, task_type=task.kind, task_id=task.index, rpc_layer="grpc")
+
+
+@contextmanager
+def working_together(team: Team) -> Iterator[None]:
+    """Let the process of rank 0 show what is done; the others show nothing while the block runs."""
+    if team.leads:
+        yield
+        return
+    log.info("Worker %d of %d: worker 0 writes the run, and shows how far it is", team.rank, team.count)
+    with showing_nothing():
+        yield
+
+
+@contextmanager
+def naming_lost_workers(team: Team) -> Iterator[None]:
+    """Say so where the training cannot go on because another process of it has gone.
+
+    Raises:
+        TrainingError: it has.
+    """
+    try:
+        yield
+    except Exception as error:
+        causes = (error, error.__cause__)
+        if team.count == 1 or not any(isinstance(one, _LOST) for one in causes):
+            raise
+        raise TrainingError(
+            f"Worker {team.rank} of {team.count} cannot go on, {LOST}. Look at what that one "
+            "says, and start all of them again with --resume."
+        ) from error
