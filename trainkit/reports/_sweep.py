@@ -16,7 +16,7 @@ from trainkit.files import write_text
 from trainkit.reports._page import chart
 from trainkit.reports._sweep_plots import history_figure, importance_figure, parallel_figure
 from trainkit.reports._templates import MISSING, render, to_words, without_folders
-from trainkit.runs._figures import accuracy_interval, side_in_words
+from trainkit.runs._figures import accuracy_in_words, accuracy_interval, side_in_words
 
 _SHOWN = 10  # of the best trials
 _MOST_LINES = 200  # of parallel coordinates, the best ones
@@ -73,6 +73,7 @@ def _content(page: StudyPage) -> dict[str, Any]:
         "counts": Counter(row.status for row in page.rows),
         "epochs": sum(row.epochs for row in page.rows),
         "winner": winner,
+        "share": accuracy_in_words(page.result),
         "side": side_in_words(page.result["test_split"]) if page.result.get("test_split") else "",
         "interval": accuracy_interval(page.result) if page.result.get("classes") else None,
         "charts": _charts(page),

@@ -9,11 +9,13 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 from trainkit.deploy.python._showing import harmless
 
 Curves = Mapping[str, Sequence[tuple[float, float]]]
 
+_SIDES = {"training": "", "validation": "val_"}  # by what a curve is called, the beginning of its column
 _COLORS = ("#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#8b5cf6", "#6b7280")  # seen on white and on black
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _LINE = 320, 170, 52, 34, 22, 16  # pixels
 _MOST_POINTS = 400  # of a curve; a line is no finer on the screen
@@ -59,6 +61,26 @@ def _are_numbers(texts: Sequence[str]) -> bool:
     """Whether a column holds numbers, and else words without a digit, such as `shared`."""
     with_digits = [text for text in texts if any(map(str.isdigit, text))]
     return bool(with_digits) and all(re.fullmatch(r"-?[\d,.]+(e[-+]\d+)?%?", text) for text in with_digits)
+
+
+def epochs_html(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> str:
+    """Return a picture for each of some figures, with its curves by epoch.
+
+    Args:
+        rows: an epoch each, as `Run.metrics` has them.
+        names: what each column is called.
+    """
+    return "".join(
+        curves_html(
+            f"{words} by epoch",
+            {
+                side: [(row["epoch"], row[column]) for row in rows if isinstance(row.get(column), float)]
+                for side, prefix in _SIDES.items()
+                if (column := f"{prefix}{name}")
+            },
+        )
+        for name, words in names.items()
+    )
 
 
 def curves_html(title: str, curves: Curves, *, logarithmic: bool = False, mark: float | None = None) -> str:

@@ -24,7 +24,7 @@ from trainkit.files import building, cannot_write, make_folder, sha256_of, write
 from trainkit.preprocessing import PREPROCESSING_FILE, Preprocessing, load_preprocessing, save_preprocessing
 from trainkit.runs._documents import MAX_BYTES, parse_environment, parse_metrics, parse_result
 from trainkit.runs._figures import ALSO_CHOSE, accuracy_in_words, accuracy_interval, interval_in_words, side_in_words
-from trainkit.runs._notebook import curves_html, figures_html
+from trainkit.runs._notebook import epochs_html, figures_html
 from trainkit.runs._settings import Config, build_config, read_config
 
 EXPERIMENTS = Path("experiments")
@@ -274,26 +274,14 @@ class Run:
 
 
 _SHOWN = ("model", "data", "status", "epochs")
-_SIDES = {"training": "", "validation": "val_"}  # by what a curve is called, the beginning of its column
 
 
 def _curves_html(run: Run) -> str:
     """Return loss and accuracy of each epoch; nothing where they cannot be read."""
     try:
-        rows, names = run.metrics, {"loss": "loss", "accuracy": accuracy_in_words(run.result)}
+        return epochs_html(run.metrics, {"loss": "loss", "accuracy": accuracy_in_words(run.result)})
     except RunError:
         return ""
-    return "".join(
-        curves_html(
-            f"{words} by epoch",
-            {
-                side: [(row["epoch"], row[column]) for row in rows if isinstance(row.get(column), float)]
-                for side, prefix in _SIDES.items()
-                if (column := f"{prefix}{name}")
-            },
-        )
-        for name, words in names.items()
-    )
 
 
 _EMPTY_RESULT: dict[str, Any] = {
