@@ -34,7 +34,7 @@ def test_check_names_it_in_its_document_and_on_its_page(intel: Path, tmp_path: P
     assert document["left_out"] == [str(intel / "seg_pred")]
     assert f"{intel}: {SAID}" in document["warnings"]
     assert document["classes"] == {"cat": 9, "dog": 9}
-    page = (tmp_path / "check.html").read_text(encoding="utf-8")
+    page = (tmp_path / "check.html").read_text(encoding="utf-8").replace("<wbr>", "")
     assert "Folders left out" in page and str(intel / "seg_pred") in page and SAID in page
 
 

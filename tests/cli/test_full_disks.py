@@ -13,6 +13,8 @@ from commands import without_coverage
 
 from trainkit.runs._run import Run
 
+pytestmark = pytest.mark.slow  # each starts the command, or a training, by itself
+
 
 def on_full_disk(*arguments: object, cwd: Path, room: int, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command where no file can have more than `room` bytes, and hold that it ends with a sentence."""

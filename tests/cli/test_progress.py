@@ -65,6 +65,8 @@ from trainkit import cli
 from trainkit._progress import doing
 from trainkit.cli._app import app
 
+pytestmark = pytest.mark.slow  # each starts the command, or a training, by itself
+
 @app.command("slow")
 def slow() -> None:
     with doing("Loading TensorFlow", blocks=True):
@@ -140,7 +142,6 @@ def test_a_terminal_that_knows_no_movement_gets_lines(tmp_path: Path) -> None:
     assert "\x1b" not in raw
 
 
-@pytest.mark.slow
 @pytest.mark.timing
 def test_no_command_is_silent_for_long(tmp_path: Path) -> None:
     """Two seconds on an idle machine: Python holds everything up while it opens TensorFlow's library."""

@@ -17,6 +17,8 @@ from photographs import write_class_folders
 import trainkit
 from trainkit.cli._signals import taking_termination
 
+pytestmark = pytest.mark.slow  # each starts the command, or a training, by itself
+
 SETTINGS = ("--epochs", "40", "--set=model.dropout=0.3", "--set=augmentation.rotation_range=10", "--name", "long")
 
 
@@ -33,7 +35,6 @@ def wait_until(happened: Callable[[], object], process: subprocess.Popen[str]) -
     assert process.poll() is None, process.communicate()
 
 
-@pytest.mark.slow
 def test_sigterm_ends_training_within_the_batch_and_it_goes_on_bit_for_bit(tmp_path: Path) -> None:
     process = start("train", "digits", *SETTINGS, "--json", cwd=tmp_path)
     wait_until(lambda: list(tmp_path.glob("experiments/*-long/metrics.csv")), process)

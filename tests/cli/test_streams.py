@@ -12,6 +12,8 @@ import pytest
 
 import trainkit
 
+pytestmark = pytest.mark.slow  # each starts the command, or a training, by itself
+
 LOST = "The answer cannot be written to standard output: "
 COMMANDS = ("--version", "train --help", "data check photos --json", "predict b p.png")
 
@@ -72,7 +74,6 @@ def test_training_is_not_ended_by_a_broken_progress_stream(tmp_path: Path, strea
     assert json.loads(ended.stdout)["status"] == "finished"
 
 
-@pytest.mark.slow
 def test_training_in_python_is_not_ended_by_a_broken_progress_stream(tmp_path: Path) -> None:
     code = "import trainkit; print(trainkit.train('digits', epochs=1).status)"
     for streams in ("2>&-", "2> >(true)"):

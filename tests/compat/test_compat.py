@@ -26,6 +26,8 @@ import networks  # noqa: E402
 import table  # noqa: E402
 import worker  # noqa: E402
 
+pytestmark = pytest.mark.slow  # each exports many networks
+
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:

@@ -172,3 +172,19 @@ def test_what_is_bound_by_any_way_has_one_key() -> None:
     keys = bind(["a", "b", "c", "d", "e"], ["anna", "anna", None, "ben", None], [["b", "c"], ["d", "c"]])
     assert keys["a"] == keys["b"] == keys["c"] == keys["d"] != keys["e"] == "e"
     assert keys["a"] == bind(["x"], ["anna"])["x"], "a key is that of the group's name, the first of several"
+
+
+def test_few_large_groups_leave_little_for_training_and_that_is_said(tmp_path: Path) -> None:
+    """Whose pictures are on which side follows from their names alone: anna's many are for testing."""
+    for index, name in enumerate(["left", "right"]):
+        (tmp_path / name).mkdir()
+        for place, (person, count) in enumerate((("anna", 12), ("bob", 2), ("carl", 2))):
+            for number in range(count):
+                picture = draw_scene(1000 * index + 100 * place + number, 40, 50)
+                cv2.imwrite(str(tmp_path / name / f"{person}_{index}{number:02}.png"), picture)
+    dataset = load_dataset(str(tmp_path), reading=Reading(group_by=r"([a-z]+)_"))
+    counts = {side: len(part) for side, part in dataset.parts.items()}
+    assert counts["train"] == 4 and sum(counts.values()) == 32
+    (said,) = [warning for warning in dataset.warnings if warning.startswith("Only")]
+    assert said.startswith("Only 4 of 32 images are for training: they are 3 groups that stay together, the largest")
+    assert not [warning for warning in load_dataset(str(tmp_path)).warnings if warning.startswith("Only")]

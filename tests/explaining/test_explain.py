@@ -150,6 +150,17 @@ def test_a_bundle_and_a_run_of_one_name_are_told_apart(
     assert trainkit.explain(tiny_bundle.name, street_image, **places) == trainkit.explain(tiny_bundle, street_image)
 
 
+def test_a_folder_of_the_same_name_hides_no_run(
+    trained_run: trainkit.Run, street_image: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as the photographs that it was trained on."""
+    (tmp_path / trained_run.name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    places = {"experiments": trained_run.path.parent, "method": "grad-cam"}
+    found = trainkit.explain(trained_run.name, street_image, **places)
+    assert found == trainkit.explain(trained_run.path, street_image, **places)
+
+
 def test_a_bundle_is_explained_without_tensorflow(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
     code = (
         "import sys, trainkit; "

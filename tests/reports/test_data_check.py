@@ -82,10 +82,11 @@ def test_page_shows_the_pictures_of_each_group(tmp_path: Path) -> None:
     (photos / "train" / "dogs" / "broken.jpg").touch()
     page = write(photos, tmp_path)
     assert "put right first" in page.text
+    assert "cats/<wbr>01.png" in (tmp_path / "check.html").read_text(encoding="utf-8"), "a path breaks at its folders"
     assert "seen before.png" in page.text and "is empty" in page.text
     shown = page.pictures
     assert len(shown) == 2, "once, although it is a leak, a contradiction and a duplicate"
-    assert "Also in more than one class, the same file." in page.text
+    assert "Also among the contradictions and the duplicates." in page.text
     assert page.text.count("Shown above.") == 2
     assert {picture.size for picture in shown} == {(120, 90)}
 
@@ -99,7 +100,7 @@ def test_page_shows_a_part_of_a_group_within_it(tmp_path: Path) -> None:
     shutil.copy(other, photos / "dogs" / "03 copy.png")
     page = write(photos, tmp_path)
     assert len(page.pictures) == 3 + 2
-    assert "Also 2 of them the same file." in page.text and "1 of them are shown above." in page.text
+    assert "Also among the duplicates (2 of them)." in page.text and "1 of them is shown above." in page.text
 
 
 def test_page_tells_sizes_once(tmp_path: Path) -> None:

@@ -262,6 +262,15 @@ def test_report_of_a_damaged_run(tmp_path: Path) -> None:
         write_report(folder)
 
 
+def test_the_kept_epoch_is_named_where_no_curve_is() -> None:
+    rows = [{**row, "phase": "head" if row["epoch"] < 5 else "fine-tuning"} for row in metrics(10)]
+    heights = {
+        metric: [text.xy[1] for text in figure.axes[0].texts if text.get_text() == "kept"]
+        for metric, figure in curve_figures(rows, kept=9).items()
+    }
+    assert heights == {"loss": [1.0], "accuracy": [0.0], "learning_rate": [0.0]}
+
+
 @pytest.mark.parametrize(("kept", "side"), [(2, "left"), (9, "right")])
 def test_the_kept_epoch_is_marked_in_every_chart_against_the_epoch(kept: int, side: str) -> None:
     rows = [{**row, "val_balanced_accuracy": 0.5, "balanced_accuracy_estimate": 0.6} for row in metrics(10)]

@@ -112,9 +112,11 @@ def test_table_of_several_labels_goes_the_whole_way(tiny_dataset: Path, tmp_path
     assert figures["mean_average_precision"] > 0.9
     assert run.result["subset_accuracy"] == figures["subset_accuracy"]
     printed = command("evaluate", run.name, cwd=tmp_path).stdout
-    assert re.search(r"^test right answers [01]\.\d{4}, loss ", printed)
+    assert re.search(r"^test right answers [01]\.\d{4} \(95% interval [\d.]+ to [\d.]+, \d+ images\), loss ", printed)
     assert re.search(
-        r"mean average precision [\d.]+, subset accuracy [\d.]+, macro F1 [\d.]+, micro F1 [\d.]+", printed
+        r"mean average precision [\d.]+, subset accuracy [\d.]+ \(95% interval [\d.]+ to [\d.]+\), "
+        r"macro F1 [\d.]+, micro F1 [\d.]+",
+        printed,
     )
     page = (run.path / "report.html").read_text(encoding="utf-8")
     for words in ("Right answers", "Mean average precision", "Subset accuracy", "Average precision</th>"):

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from trainkit.runs._figures import accuracy_interval, count_right, interval_in_words, mcnemar, wilson_interval
+from trainkit.runs._figures import (
+    accuracy_interval,
+    balanced_accuracy,
+    count_right,
+    interval_in_words,
+    mcnemar,
+    share_interval,
+    wilson_interval,
+)
 
 
 def test_interval_of_91_5_percent_of_153() -> None:
@@ -71,3 +79,16 @@ def test_accuracy_interval_is_that_of_the_matrix() -> None:
     assert accuracy_interval({"confusion_matrix": []}) is None and accuracy_interval({}) is None
     assert interval_in_words(accuracy_interval(figures)) == "0.860 to 0.950"
     assert interval_in_words(None) == "-"
+
+
+def test_interval_of_several_labels_counts_an_image_once() -> None:
+    figures = {"test_accuracy": 0.95, "subset_accuracy": 0.85, "images": 20, "confusion_matrix": []}
+    assert accuracy_interval(figures) == wilson_interval(19, 20)
+    assert share_interval(figures, "subset_accuracy") == wilson_interval(17, 20)
+    assert accuracy_interval({**figures, "images": None}) is None, "a run of an earlier version"
+
+
+def test_balanced_accuracy_leaves_out_classes_without_images() -> None:
+    classes = [{"recall": 0.5, "images": 2}, {"recall": 1.0, "images": 1}, {"recall": 0.0, "images": 0}]
+    assert balanced_accuracy({"classes": classes, "confusion_matrix": [[1, 1, 0], [0, 1, 0], [0, 0, 0]]}) == 0.75
+    assert balanced_accuracy({"classes": classes, "confusion_matrix": []}) is None

@@ -102,7 +102,7 @@ def test_interruption_says_what_is_there(tiny_dataset: Path, tmp_path: Path, mon
     monkeypatch.setattr(module, "train", train)
     with pytest.raises(TrainingError, match=r"Fold 2 of 3 was interrupted\. Finished: \S+-fold-1-of-3\.") as raised:
         trainkit.cross_validate(tiny_dataset, folds=3, experiments=tmp_path / "runs", **QUICK)
-    assert f"`trainkit train --resume {trained[1].name}` ends this one" in str(raised.value)
+    assert f"`trainkit train --resume {trained[1].path}` ends this one" in str(raised.value)
     assert "--set reading.held_out=3/3" in str(raised.value)
 
 

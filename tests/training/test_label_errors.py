@@ -14,7 +14,7 @@ from photographs import COLORS_BGR, draw_photo, write_class_folders
 
 import trainkit
 from trainkit.data._sources import SOURCES
-from trainkit.errors import DataError, UsageError
+from trainkit.errors import DataError, OutputError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def test_labels_that_are_wrong_are_named_with_their_pictures(mislabelled: Path, 
     found = trainkit.find_label_errors(mislabelled, out=tmp_path / "page.html")
     named = {(Path(error.image).name, error.label, error.suggested) for error in found.errors}
     assert {("blue-003.png", "red", "blue"), ("blue-017.png", "red", "blue")} <= named and len(named) <= 4
-    assert found.images == 90 and len(found.ranked) == 90 and "small-cnn" in found.model
+    assert found.images == 90 and len(found.ranked) == 90 and "fashion-mnist" in found.model
     assert {Path(name).name for name in found.ranked[:2]} == {"blue-003.png", "blue-017.png"}
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert (
@@ -48,7 +48,10 @@ def test_command_prints_the_same_as_json(mislabelled: Path, tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def write_predictions(path: Path, rows: list[str], header: str = "file,true,predicted,probability,p:a,p:b") -> Path:
+HEADER = "file,true,predicted,probability,p:a,p:b"
+
+
+def write_predictions(path: Path, rows: list[str], header: str = HEADER) -> Path:
     path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
     return path
 
@@ -77,8 +80,21 @@ def test_predictions_of_a_file_are_taken(arrays: Path, tmp_path: Path, caplog: p
         (["other.jpg,a,a,0.9,0.9,0.1"], None, r"no row for any image of few: it begins with `other\.jpg`"),
         (["train[0],a,a,0.9,0.9,x"], None, "the column `p:b` must have probabilities"),
         (["train[0],a,a,0.9,1.9,0.1"], None, "the column `p:a` must have probabilities, from 0 to 1"),
-        (["train[0],a,a"], None, "its rows are not all as long as its header"),
-        (["0.9,0.1"], "p:a,p:b", "Expected a column `file`"),
+        (["train[0],a,a"], None, "row 2 has 3 values, and its header 6"),
+        (["0.9,0.1"], "p:a,p:b", "Expected a column `file`, the columns parted by commas. Received: `p:a`, `p:b`"),
+        (
+            ["train[0];a;a;0,9"],
+            "file;true;predicted;probability",
+            "row 2 has 2 values, and its header 1. Expected commas",
+        ),
+        (["train[0],a,a,0.9,nan,0.1"], None, r"from 0 to 1. Received in row 2: 'nan'"),
+        (["train[0],a,a,0.9,0.9,0.1"] * 2, None, r"has several rows for `train\[0\]`"),
+        (["train[0],a,a,0.9,0.9,0.1,0"], f"{HEADER},p:c", "has a column `p:c`, and few has no such class"),
+        (
+            [f"train[{index}],{'ba'[index > 2]},a,0.9,0.9,0.1" for index in range(6)],
+            None,
+            r"other labels than few for 6 of 6 images: `train\[0\]` is `b` there and `a` here. Expected",
+        ),
     ],
 )
 def test_file_that_does_not_fit_is_a_sentence(
@@ -87,6 +103,25 @@ def test_file_that_does_not_fit_is_a_sentence(
     path = write_predictions(tmp_path / "p.csv", rows, *([header] if header else []))
     with pytest.raises(DataError, match=sentence):
         trainkit.find_label_errors(arrays, predictions=path)
+
+
+def test_labels_that_were_put_right_since_are_said_and_others_are_not_read_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = np.repeat([0, 1], 10)
+    np.savez(tmp_path / "many.npz", x=np.zeros((20, 8, 8), np.uint8), y=labels, class_names=np.array(["a", "b"]))
+    rows = [f"train[{index}],{'ab'[index > 10]},a,0.9,0.9,0.1" for index in range(20)]
+    path = write_predictions(tmp_path / "p.csv", rows)
+    assert trainkit.find_label_errors(tmp_path / "many.npz", predictions=path).images == 20
+    assert "1 labels of many are not those of" in caplog.text and "`train[10]` is `a` there and `b` here" in caplog.text
+
+
+def test_page_that_is_there_is_not_overwritten(arrays: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("mine")
+    with pytest.raises(OutputError, match=r"page\.html exists already, and nothing is overwritten"):
+        trainkit.find_label_errors(arrays, out=page)
+    assert page.read_text() == "mine"
 
 
 def test_what_cannot_be_asked_is_a_sentence(arrays: Path, tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from trainkit.training._progress import ProgressBar
 TRAINING = """
 from trainkit.training._progress import ProgressBar
 
+pytestmark = pytest.mark.slow  # each starts the command, or a training, by itself
+
 def train(last_epoch):
     bar = ProgressBar(3, images=64, batch_size=32)
     bar.set_params({"steps": 2})

@@ -65,6 +65,7 @@ def cross_validate(
     fold: those of one person, say.
     """
     from trainkit.runs._config_file import parse_assignment
+    from trainkit.runs._figures import accuracy_interval, interval_in_words
     from trainkit.training._cross_validation import cross_validate as validate
 
     found = validate(
@@ -97,10 +98,16 @@ def cross_validate(
         print_json(found.to_json())
         return
     rows = [
-        [run.name, to_text(run.result["test_accuracy"]), to_text(run.result["test_loss"]), str(run.result["epochs"])]
+        [
+            run.name,
+            to_text(run.result["test_accuracy"]),
+            interval_in_words(accuracy_interval(run.result)),
+            to_text(run.result["test_loss"]),
+            str(run.result["epochs"]),
+        ]
         for run in found.runs
     ]
-    print_table(["run", "accuracy", "loss", "epochs"], rows)
+    print_table(["run", "accuracy", "95% interval", "loss", "epochs"], rows)
     say()
     spread = [
         [_SHOWN[key], f"{value['mean']:.4f}", f"{value['deviation']:.4f}"] for key, value in found.figures.items()

@@ -34,7 +34,7 @@ def errors(
 
     Every image is answered by a model that has not seen it. Without
     --predictions these are models that learn quickly: linear ones of the
-    features of a pretrained MobileNet for photographs, small-cnn for others.
+    features of a pretrained MobileNet for photographs, fashion-mnist for others.
     How many are named follows from how often the model is surer of another
     class than it mostly is of the images with that label: look at each of them
     before you change it.

@@ -74,7 +74,8 @@ def compare(
     rows = [[key, *map(to_words, values)] for key, values in {**found.shown_figures(), **found.settings}.items()]
     for key, curves in found.curves.items():
         shown = [[value for _, value in curve] for curve in curves]
-        rows.append([key, *(f"{sparkline(one)} {_last(key, one)}" if one else "" for one in shown)])
+        name = found.curve_in_words(key) if key.endswith("accuracy") and any(found.several) else key
+        rows.append([name, *(f"{sparkline(one)} {_last(key, one)}" if one else "" for one in shown)])
     _print_comparison(found.names, rows)
     for test in found.tests:
         print(wrapped(str(test), sys.stdout))

@@ -45,16 +45,32 @@ def runs(
         print_json(rows)
         return
     sides = {row["test_split"] for row in rows if row["test_accuracy"] is not None}
-    accuracy = "accuracy" if sides - {"test"} else "test accuracy"
+    results = [_result_of(row) for row in rows]
+    accuracy = _name_of_shares(results, "" if sides - {"test"} else "test ")
     columns = ["run", "data", "model", "epochs", accuracy, INTERVAL, "split", "seconds", "status"]
     # Which images a figure is of may only be left out where the column's name says it.
-    optional = ["split", "seconds", INTERVAL] if accuracy == "test accuracy" else ["seconds", INTERVAL]
-    print_table(columns, [_run_row(row) for row in rows], optional=optional)
+    optional = ["seconds", INTERVAL] if sides - {"test"} else ["split", "seconds", INTERVAL]
+    shown = [_run_row(row, result) for row, result in zip(rows, results, strict=True)]
+    print_table(columns, shown, optional=optional)
     say_what_chose(*sides)
 
 
-def _run_row(row: dict[str, Any]) -> list[str]:
-    from trainkit.runs._figures import interval_in_words, side_in_words
+def _result_of(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures of a run that was measured; nothing of another."""
+    from trainkit.runs._run import Run
+
+    return {} if row["test_accuracy"] is None else Run(Path(row["path"])).result
+
+
+def _name_of_shares(results: list[dict[str, Any]], of: str) -> str:
+    """Return what a column of `test_accuracy` is called: an accuracy is a share of right answers too."""
+    from trainkit.runs._figures import accuracy_in_words, has_several_labels
+
+    return of + accuracy_in_words(next(filter(has_several_labels, results), {}))
+
+
+def _run_row(row: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    from trainkit.runs._figures import accuracy_interval, interval_in_words, side_in_words
 
     return [
         row["run"],
@@ -62,7 +78,7 @@ def _run_row(row: dict[str, Any]) -> list[str]:
         _short(row["model"]),
         to_text(row["epochs"], "{}"),
         to_text(row["test_accuracy"]),
-        interval_in_words(_interval_of(row)),
+        interval_in_words(accuracy_interval(result)),
         side_in_words(row["test_split"]),
         to_text(row["seconds"], "{:.1f}"),
         str(row["status"]),
@@ -71,21 +87,20 @@ def _run_row(row: dict[str, Any]) -> list[str]:
 
 def _headline(figures: dict[str, Any], data: str | None) -> str:
     """Return the accuracy with its interval, and of what it is."""
-    from trainkit.runs._evaluation import accuracy_in_words
-    from trainkit.runs._figures import accuracy_interval, count_right, interval_in_words, side_in_words
+    from trainkit.runs._figures import (
+        accuracy_in_words,
+        accuracy_interval,
+        count_right,
+        interval_in_words,
+        side_in_words,
+    )
 
     counts, of = count_right(figures), "" if data is not None else f"{side_in_words(figures['test_split'])} "
-    within = f" ({INTERVAL} {interval_in_words(accuracy_interval(figures))}, {counts[1]} images)" if counts else ""
+    images = counts[1] if counts else figures.get("images")
+    within = f" ({INTERVAL} {interval_in_words(accuracy_interval(figures))}, {images} images)" if images else ""
     where = f" on {_short(data)}" if data is not None else ""
     share = f"{of}{accuracy_in_words(figures)} {figures['test_accuracy']:.4f}"
     return f"{share}{within}, loss {figures['test_loss']:.4f}{where}"
-
-
-def _interval_of(row: dict[str, Any]) -> tuple[float, float] | None:
-    from trainkit.runs._figures import accuracy_interval
-    from trainkit.runs._run import Run
-
-    return None if row["test_accuracy"] is None else accuracy_interval(Run(Path(row["path"])).result)
 
 
 def _short(name: str | None) -> str:
@@ -124,7 +139,7 @@ def evaluate(
     With --others also how well it tells strangers from what it knows.
     """
     from trainkit.bundles._evaluate import evaluate as evaluate_model
-    from trainkit.runs._evaluation import has_several_labels
+    from trainkit.runs._figures import has_several_labels
 
     figures = evaluate_model(
         run,
@@ -142,8 +157,7 @@ def evaluate(
     say_what_chose(figures["test_split"])
     several = has_several_labels(figures)
     if several:
-        shares = ("mean_average_precision", "subset_accuracy", "macro_f1", "micro_f1")
-        say(", ".join(f"{key.replace('_', ' ').replace('f1', 'F1')} {to_text(figures[key])}" for key in shares))
+        say(_several_in_words(figures))
     _say_rejected(figures)
     if predictions is not None:
         say(f"Wrote {predictions}.")
@@ -155,15 +169,34 @@ def evaluate(
     print_table(["class", *(column.replace("_", " ") for column in columns), "images"], rows)
 
 
+def _several_in_words(figures: dict[str, Any]) -> str:
+    from trainkit.runs._figures import interval_in_words, share_interval
+
+    subset = f"{to_text(figures['subset_accuracy'])} ({INTERVAL} "
+    subset += f"{interval_in_words(share_interval(figures, 'subset_accuracy'))})"
+    precision, macro, micro = (to_text(figures[key]) for key in ("mean_average_precision", "macro_f1", "micro_f1"))
+    return f"mean average precision {precision}, subset accuracy {subset}, macro F1 {macro}, micro F1 {micro}"
+
+
 def _say_rejected(figures: dict[str, Any]) -> None:
     if "rejected" in figures:
-        accepted = to_text(figures["accepted_accuracy"])
-        say(f"None of these: {figures['rejected']:.1%} of the images; accuracy on the others {accepted}.")
+        say(f"None of these: {figures['rejected']:.1%} of the images; {_accepted_in_words(figures)}.")
     if "others" not in figures:
         return
     others = figures["others"]
     say(f"Strangers: {others['images']:,} images, AUROC {others['auroc']:.4f}.")
     say(_turned_away(others))
+
+
+def _accepted_in_words(figures: dict[str, Any]) -> str:
+    from trainkit.runs._figures import interval_in_words, wilson_interval
+
+    accuracy, images = figures["accepted_accuracy"], sum(row["images"] for row in figures["classes"])
+    if accuracy is None:
+        return "no other is left"
+    count = images - round(figures["rejected"] * images)
+    interval = interval_in_words(wilson_interval(round(accuracy * count), count))
+    return f"accuracy on the others {to_text(accuracy)} ({INTERVAL} {interval})"
 
 
 def _turned_away(others: dict[str, Any]) -> str:

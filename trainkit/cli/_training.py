@@ -132,8 +132,7 @@ def _refuse_settings(context: typer.Context) -> None:
 
 
 def _print_run(run: Any, experiments: Path, as_json: bool) -> None:
-    from trainkit.runs._evaluation import accuracy_in_words
-    from trainkit.runs._figures import accuracy_interval, interval_in_words, side_in_words
+    from trainkit.runs._figures import accuracy_in_words, accuracy_interval, interval_in_words, side_in_words
 
     result = run.result
     if as_json:

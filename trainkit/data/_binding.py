@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -77,4 +78,17 @@ def choose_bound(
         return Bound(["train"] * len(keys))
     side_of, added = choose_sides(of_class, shares, pins, what=WHAT)
     sides = [side_of.get(key) or natural_side(key, shares, pins) for key in keys]
-    return Bound(sides, {**pins, **added} if added else {}, of_class)
+    return Bound(sides, {**pins, **added} if added else {}, of_class, _warn_of_few(keys, sides))
+
+
+def _warn_of_few(keys: Sequence[str], sides: Sequence[str]) -> list[str]:
+    """Say so where little is left to learn from: a side follows from a group's name alone, however large it is."""
+    left = sides.count("train")
+    if 2 * left >= len(sides):
+        return []
+    key, most = Counter(keys).most_common(1)[0]
+    return [
+        f"Only {left:,} of {len(sides):,} images are for training: they are {len(set(keys))} groups that stay "
+        f"together, the largest of {most:,} images for {sides[keys.index(key)]}. Choose the sides yourself (train/, "
+        "val/ and test/ folders, or a column `split`), or use `trainkit cross-validate`."
+    ]

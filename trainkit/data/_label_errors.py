@@ -26,11 +26,6 @@ class LabelError:
     label_probability: float  # of its label, by a model that had not seen it
     suggested_probability: float
 
-    @property
-    def margin(self) -> float:
-        """The probability of the label less that of the suggestion: -1 where nothing speaks for the label."""
-        return self.label_probability - self.suggested_probability
-
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON has them."""
         return {
@@ -109,18 +104,12 @@ def confident_joint(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray
 
 
 def rank_labels(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the images with those first whose labels are least likely: by normalized margin (section 3.2).
+    """Return the images with those first whose labels are least likely: by self-confidence (section 3.2).
 
-    That is the probability of the label less the greatest of the others. Of equal ones, the earlier comes first.
+    That is the probability of the label. Of equal ones, the earlier comes first. The margin to the likeliest class,
+    which the section has too, would put first what is most surely of a class that is easily taken for the label.
     """
-    return np.argsort(_margins(probabilities, labels), kind="stable")
-
-
-def _margins(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    rows, others = np.arange(len(labels)), probabilities.astype(np.float64)
-    own = others[rows, labels].copy()
-    others[rows, labels] = -1
-    return np.asarray(own - others.max(axis=1))
+    return np.argsort(probabilities[np.arange(len(labels)), labels], kind="stable")
 
 
 def noise_counts(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -136,24 +125,22 @@ def noise_counts(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.asarray(shares * images)
 
 
-def prune_by_noise_rate(probabilities: np.ndarray, labels: np.ndarray) -> dict[int, int]:
-    """Return the images whose labels are to be looked at, and the class that each is probably of (section 3.2, PBNR).
+def prune_by_class(probabilities: np.ndarray, labels: np.ndarray) -> dict[int, int]:
+    """Return the images whose labels are to be looked at, and the class that each is probably of (section 3.2, PBC).
 
-    Of the images labelled i that are probably of j there are as many as `noise_counts` says: those of which the
-    probability of j is the most above that of i. One of which it is not above is none of them.
+    Of each label there are as many as `noise_counts` says that are of other classes: those whose label is least likely.
+    One of which nothing is likelier than its label is none of them. The section's other way, by noise rate, passes over
+    a wrong label where the two classes are rarely taken for each other.
     """
-    counts = np.rint(noise_counts(probabilities, labels)).astype(int)
+    counts = noise_counts(probabilities, labels)
+    wrong = np.rint(counts.sum(axis=1) - counts.diagonal()).astype(int)
     found: dict[int, int] = {}
-    for label, other in zip(*np.nonzero(counts), strict=True):
-        if label == other:
-            continue
+    for label in np.flatnonzero(wrong):
         images = np.flatnonzero(labels == label)
-        above = probabilities[images, other].astype(np.float64) - probabilities[images, label]
-        for position in np.argsort(-above, kind="stable")[: counts[label, other]]:
-            index = int(images[position])
-            known = found.get(index)
-            if above[position] > 0 and (known is None or probabilities[index, other] > probabilities[index, known]):
-                found[index] = int(other)
+        for index in images[np.argsort(probabilities[images, label], kind="stable")[: wrong[label]]]:
+            likeliest = int(probabilities[index].argmax())
+            if probabilities[index, likeliest] > probabilities[index, label]:
+                found[int(index)] = likeliest
     return found
 
 
@@ -168,7 +155,7 @@ def find_in_probabilities(
         class_names: of the columns.
         images: what each image is called.
     """
-    suggested = prune_by_noise_rate(probabilities, labels)
+    suggested = prune_by_class(probabilities, labels)
     return [
         LabelError(
             image=images[index],

@@ -60,8 +60,9 @@ def _find(question: Question) -> Path | Run:
     if isinstance(question.network, Run):
         return question.network
     here = Path(question.network)
-    run = None if os.path.lexists(here) and not os.path.isfile(here / "config.toml") else _run(question)
     bundle = _bundle(question)
+    at_the_path = os.path.lexists(here) and not isinstance(bundle, BundleError)
+    run = None if at_the_path and not os.path.isfile(here / "config.toml") else _run(question)
     if run is not None and (isinstance(bundle, BundleError) or question.method != "occlusion"):
         return run
     if isinstance(bundle, BundleError):

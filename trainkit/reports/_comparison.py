@@ -16,15 +16,26 @@ from trainkit.errors import TrainkitError, UsageError
 from trainkit.files import check_new, write_text
 from trainkit.reports._page import chart
 from trainkit.reports._paired import PairedTest, compare_pairs
-from trainkit.reports._plots import overlaid_figures
+from trainkit.reports._plots import metric_in_words, overlaid_figures
 from trainkit.reports._templates import render
-from trainkit.runs._figures import ALSO_CHOSE, accuracy_interval, interval_in_words, side_in_words
+from trainkit.runs._figures import ALSO_CHOSE, accuracy_interval, balanced_accuracy, interval_in_words, side_in_words
 from trainkit.runs._notebook import curves_html, heading_html, table_html
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
 
-_FIGURES = ("status", "epochs", "best_epoch", "seconds", "test_split", "test_accuracy", "test_loss")
-_MEASURED = {"test_accuracy": "accuracy", "test_interval": "accuracy, 95% interval", "test_loss": "loss"}
-_CURVES = ("loss", "val_loss", "accuracy", "val_accuracy", "learning_rate")
+_FIGURES = ("status", "epochs", "best_epoch", "monitor", "seconds", "test_split", "test_accuracy", "test_loss")
+_MEASURED: dict[str, tuple[str | None, str | None]] = {  # what they are called of one label an image, and of several
+    "test_accuracy": ("accuracy", "right answers"),
+    "test_interval": ("accuracy, 95% interval", "right answers, 95% interval"),
+    "balanced_accuracy": ("balanced accuracy", None),
+    "mean_average_precision": (None, "mean average precision"),
+    "subset_accuracy": (None, "subset accuracy"),
+    "test_loss": ("loss", "loss"),
+}
+_COLUMNS = [
+    f"{before}{metric}{after}"
+    for metric in ("loss", "accuracy", "balanced_accuracy", "mean_average_precision", "learning_rate")
+    for before, after in (("", ""), ("val_", ""), ("", "_estimate"))
+]
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
@@ -47,21 +58,45 @@ class Comparison:
         rows = [[name, *values] for name, values in self.settings.items()]
         rows += [[name, *values] for name, values in self.shown_figures().items()]
         shown = {name: dict(zip(_numbered(self.names), lines, strict=True)) for name, lines in self.curves.items()}
-        charts = [curves_html(f"{name.replace('_', ' ')} by epoch", lines) for name, lines in shown.items()]
+        charts = [curves_html(f"{self.curve_in_words(name)} by epoch", lines) for name, lines in shown.items()]
         heading = heading_html(f"{len(self.names)} runs: {_count(len(self.settings), 'setting')}")
         sentences = "".join(f"<div>{escape(harmless(str(one)))}</div>" for one in (*self.notes, *self.tests))
         return heading + table_html(("", *self.names), rows) + sentences + "".join(charts)
 
     def shown_figures(self) -> dict[str, list[Any]]:
-        """Return the figures as a person reads them: those of test images and those of others in rows of their own."""
-        sides = self.figures["test_split"]
-        shown = {key.replace("_", " "): self.figures[key] for key in ("status", "epochs", "best_epoch", "seconds")}
+        """Return the figures as a person reads them.
+
+        Those of test images, of other images, and of several labels stand in rows of their own.
+        """
+        figures, sides = self.figures, self.figures["test_split"]
+        shown = {key.replace("_", " "): figures[key] for key in ("status", "epochs", "best_epoch")}
+        if any(figures["monitor"]):
+            shown["best epoch by"] = [name and name.replace("-", " ") for name in figures["monitor"]]
+        shown["seconds"] = figures["seconds"]
         shown["measured on"] = [ALSO_CHOSE if side == "val" else side and side_in_words(side) for side in sides]
         for side in dict.fromkeys(side for side in sides if side is not None):
-            for key, word in _MEASURED.items():
-                row = zip(self.figures[key], sides, strict=True)
-                shown[f"{side_in_words(side)} {word}"] = [_shown(value) if of == side else None for value, of in row]
+            for key, words in _MEASURED.items():
+                shown |= self._rows(key, words, side)
         return shown
+
+    def _rows(self, key: str, words: tuple[str | None, str | None], side: str) -> dict[str, list[Any]]:
+        """Return a figure of the runs that were measured on a side, by what it is called of them."""
+        runs = list(zip(self.figures[key], self.figures["test_split"], self.several, strict=True))
+        rows = {}
+        for name in dict.fromkeys(filter(None, words)):
+            values = [_shown(value) if of == side and words[several] == name else None for value, of, several in runs]
+            if any(value is not None for value in values):
+                rows[f"{side_in_words(side)} {name}"] = values
+        return rows
+
+    @property
+    def several(self) -> list[bool]:
+        """Whether an image may have several labels, for each run."""
+        return [value is not None for value in self.figures["subset_accuracy"]]
+
+    def curve_in_words(self, column: str) -> str:
+        """Return what a column of `metrics.csv` is called: an accuracy is a share of right answers too."""
+        return metric_in_words(column, several=any(self.several))
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON has them."""
@@ -69,6 +104,7 @@ class Comparison:
             "runs": self.names,
             "settings": self.settings,
             "figures": self.figures,
+            "notes": self.notes,
             "mcnemar": [test.to_json() for test in self.tests],
             "curves": {name: [[list(point) for point in curve] for curve in of] for name, of in self.curves.items()},
         }
@@ -121,8 +157,8 @@ def compare(
         names=names,
         tests=tests,
         settings={key: [one.get(key) for one in settings] for key in differing},
-        figures={key: [result.get(key) for _, result, _ in read] for key in (*_FIGURES, "test_interval")},
-        curves={name: curves for name in _CURVES if any(curves := [_curve(rows, name) for _, _, rows in read])},
+        figures={key: [result.get(key) for _, result, _ in read] for key in dict.fromkeys((*_FIGURES, *_MEASURED))},
+        curves={name: curves for name in _COLUMNS if any(curves := [_curve(rows, name) for _, _, rows in read])},
         notes=notes,
     )
     if html is not None:
@@ -141,6 +177,7 @@ def _read(run: Run, notes: list[str]) -> tuple[dict[str, Any], dict[str, Any], l
         result = {**run.result, "status": run.status}
         rows = run.metrics
         result["test_interval"] = accuracy_interval(result)
+        result["balanced_accuracy"] = balanced_accuracy(result)
         result["epochs"] = result["epochs"] or len(rows)  # `result.json` may be as old as the start of the run
     except TrainkitError as error:
         notes.append(str(error))
@@ -170,13 +207,11 @@ def sparkline(values: Sequence[float], width: int = 24) -> str:
 
 def _page(comparison: Comparison) -> str:
     charts = []
-    for metric in ("loss", "accuracy", "learning_rate"):
-        for key, heading in ((metric, metric), (f"val_{metric}", f"validation {metric}")):
-            if key in comparison.curves:
-                lines = dict(zip(_numbered(comparison.names), comparison.curves[key], strict=True))
-                (figure,) = overlaid_figures({key: lines}).values()
-                words = heading.replace("_", " ").capitalize()
-                charts.append((words, chart(figure, f"{words} against the epoch")))
+    for column, curves in comparison.curves.items():
+        lines = dict(zip(_numbered(comparison.names), curves, strict=True))
+        (figure,) = overlaid_figures({column: lines}, several=any(comparison.several)).values()
+        heading = comparison.curve_in_words(column).capitalize()
+        charts.append((heading, chart(figure, f"{heading} against the epoch")))
     return render("comparison.html", comparison=comparison, charts=charts)
 
 

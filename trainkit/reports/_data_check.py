@@ -80,32 +80,29 @@ def _most_frequent(counts: dict[str, int]) -> dict[str, int]:
     return dict(list(counts.items())[:_FACTS]) | ({f"{len(left)} others": sum(dict(left).values())} if left else {})
 
 
-def _kinds(check: DataCheck) -> list[tuple[str, str, str, str, list[Group]]]:
-    """Return for each kind of group its title, what it means, that in a few words, its colour and its groups."""
+def _kinds(check: DataCheck) -> list[tuple[str, str, str, list[Group]]]:
+    """Return for each kind of group its title, what it means, its colour and its groups."""
     repeats = check.repeats
     return [
         (
             "Leaks",
             "The same picture is on more than one side. A model that has learned it by heart is praised for it.",
-            "on more than one side",
             "red",
             repeats.leaks,
         ),
         (
             "Contradictions",
             "The same picture is in more than one class. No model can be right about both.",
-            "in more than one class",
             "red",
             repeats.contradictions,
         ),
         (
             "Near duplicates",
             "They look alike: encoded again, resized, cut or brightened.",
-            "not all of them byte for byte",
             "amber",
             repeats.near_duplicates,
         ),
-        ("Duplicates", "The same file, byte for byte.", "the same file", "amber", repeats.duplicates),
+        ("Duplicates", "The same file, byte for byte.", "amber", repeats.duplicates),
     ]
 
 
@@ -113,8 +110,8 @@ def _draw_kinds(check: DataCheck) -> list[dict[str, Any]]:
     """Return the kinds of groups that there are; a group that is of several kinds is drawn with the first of them."""
     drawn: dict[int, dict[str, Any]] = {}  # by the identity of a file, the group that it is drawn in
     kinds = []
-    for title, meaning, brief, tone, groups in _kinds(check):
-        left = [group for group in groups if not _is_above(group, brief, drawn)]
+    for title, meaning, tone, groups in _kinds(check):
+        left = [group for group in groups if not _is_above(group, title, drawn)]
         new = [_draw(check, group) for group in left[:_GROUPS]]
         for content, group in zip(new, left, strict=False):
             drawn |= dict.fromkeys(map(id, group), content)
@@ -124,12 +121,13 @@ def _draw_kinds(check: DataCheck) -> list[dict[str, Any]]:
     return kinds
 
 
-def _is_above(group: Group, brief: str, drawn: dict[int, dict[str, Any]]) -> bool:
-    """Whether all files of a group are in one that is drawn; if so, say there what they are besides."""
+def _is_above(group: Group, title: str, drawn: dict[int, dict[str, Any]]) -> bool:
+    """Whether all files of a group are in one that is drawn; if so, say there among what else they are."""
     before = drawn.get(id(group[0]))
     if before is None or any(drawn.get(id(labelled)) is not before for labelled in group):
         return False
-    before["also"].append(brief if len(group) == before["count"] else f"{len(group)} of them {brief}")
+    some = "" if len(group) == before["count"] else f" ({len(group)} of them)"
+    before["also"].append(f"the {title.lower()}{some}")
     return True
 
 

@@ -21,6 +21,7 @@ from trainkit.reports._plots import (
     confusion_figure,
     curve_figures,
     epoch_times_figure,
+    metric_in_words,
     reliability_figure,
     to_svg,
     trade_off_figures,
@@ -28,8 +29,14 @@ from trainkit.reports._plots import (
 from trainkit.reports._templates import MISSING, render, to_words, without_folders
 from trainkit.reports._trade_offs import hardest
 from trainkit.runs._documents import parse_environment, parse_json_object, parse_result
-from trainkit.runs._evaluation import has_several_labels
-from trainkit.runs._figures import ALSO_CHOSE, SIDES, accuracy_interval, side_in_words
+from trainkit.runs._figures import (
+    ALSO_CHOSE,
+    SIDES,
+    accuracy_interval,
+    has_several_labels,
+    share_interval,
+    side_in_words,
+)
 from trainkit.runs._run import Run
 
 MOST_CONFUSED = 10  # pairs of classes
@@ -74,6 +81,7 @@ def _content(folder: Path, findings: Findings) -> dict[str, Any]:
         result["epochs"] = len(rows)
     classes, matrix = result["classes"] or [], result.get("confusion_matrix") or []
     names = [row["label"] for row in classes]
+    several = has_several_labels(result)
     return {
         "name": settings.get("name", folder.name),
         "run": folder.name,
@@ -82,12 +90,13 @@ def _content(folder: Path, findings: Findings) -> dict[str, Any]:
         "result": result,
         "side": side_in_words(result["test_split"]) if result["test_split"] else "",
         "interval": accuracy_interval(result),
+        "subset_interval": share_interval(result, "subset_accuracy"),
         "also_chose": ALSO_CHOSE,
         "classes": classes,
-        "means": _means(classes, has_several_labels(result)),
-        "several": has_several_labels(result),
+        "means": _means(classes, several),
+        "several": several,
         "images": {SIDES.get(side, side): count for side, count in findings.images.items()},
-        "charts": _curves(rows, result["best_epoch"]),
+        "charts": _curves(rows, result["best_epoch"], several),
         "confusion_matrix": chart(confusion_figure(matrix, names), "Images by true and predicted class")
         if matrix and len(matrix) == len(names)
         else None,
@@ -113,11 +122,11 @@ def _content(folder: Path, findings: Findings) -> dict[str, Any]:
     }
 
 
-def _curves(rows: list[dict[str, Any]], kept: int | None) -> list[tuple[str, Markup]]:
+def _curves(rows: list[dict[str, Any]], kept: int | None, several: bool) -> list[tuple[str, Markup]]:
     """Return the charts against the epoch, each with its heading."""
     charts = []
-    for metric, figure in curve_figures(rows, kept=kept).items():
-        heading = metric.replace("_", " ").capitalize()
+    for metric, figure in curve_figures(rows, kept=kept, several=several).items():
+        heading = metric_in_words(metric, several=several).capitalize()
         charts.append((heading, chart(figure, f"{heading} against the epoch")))
     if any("seconds" in row for row in rows):
         charts.append(("Time an epoch", chart(epoch_times_figure(rows), "Seconds of each epoch")))

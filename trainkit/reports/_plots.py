@@ -63,30 +63,33 @@ _STAND_INS = (
 )
 
 Row = Mapping[str, Any]
+_ESTIMATE = "_estimate"  # how a column ends that is of training images too
 _SHARES = ("accuracy", "average_precision")  # how the columns end that are drawn in percent
 
 
-def curve_figures(rows: Sequence[Row], *, kept: int | None = None) -> dict[str, Figure]:
+def curve_figures(rows: Sequence[Row], *, kept: int | None = None, several: bool = False) -> dict[str, Figure]:
     """Return a chart against the epoch for each of loss, accuracy and learning rate that the rows have.
 
     Args:
         rows: an epoch each, as `Run.metrics` has them; what else is in them is left alone.
         kept: the epoch whose weights were kept, which is marked.
+        several: whether an image may have several labels: what is called `accuracy` is a share of answers then.
     """
     figures = {}
     for metric in _metrics_of(rows):
         figures[metric], axes = _panel()
-        _draw_metric(axes, rows, metric)
+        _draw_metric(axes, rows, metric, several)
         _mark_kept(axes, rows, kept)
     return figures
 
 
-def curves_figure(rows: Sequence[Row], *, kept: int | None = None) -> Figure:
+def curves_figure(rows: Sequence[Row], *, kept: int | None = None, several: bool = False) -> Figure:
     """Return loss and accuracy, of training and of validation where there is one, and the learning rate by epoch.
 
     Args:
         rows: an epoch each, as `Run.metrics` has them.
         kept: the epoch whose weights were kept, which is marked.
+        several: as for `curve_figures`.
     """
     metrics = _metrics_of(rows) or ["loss", "accuracy"]
     heights = [1 if metric == "learning_rate" else 2 for metric in metrics]
@@ -94,22 +97,34 @@ def curves_figure(rows: Sequence[Row], *, kept: int | None = None) -> Figure:
     panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False, height_ratios=heights)
     for (axes,), metric in zip(panels, metrics, strict=True):
         _style(axes)
-        _draw_metric(axes, rows, metric)
+        _draw_metric(axes, rows, metric, several)
         _mark_kept(axes, rows, kept)
         axes.tick_params(labelbottom=True)
     return figure
 
 
-def draw_curves(rows: Sequence[Row], path: Path, *, kept: int | None = None) -> None:
+def draw_curves(rows: Sequence[Row], path: Path, *, kept: int | None = None, several: bool = False) -> None:
     """Draw `curves_figure` into a file, whose suffix is the format."""
-    save_figure(curves_figure(rows, kept=kept), path)
+    save_figure(curves_figure(rows, kept=kept, several=several), path)
 
 
-def overlaid_figures(curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]) -> dict[str, Figure]:
+def metric_in_words(column: str, *, several: bool = False) -> str:
+    """Write the name of a column of `metrics.csv` for a person."""
+    metric = column.removeprefix("val_")
+    words = "right answers" if several and metric == "accuracy" else metric.replace("_", " ")
+    if metric.endswith(_ESTIMATE):
+        words = f"{words[: -len(_ESTIMATE)]} with training images"
+    return harmless(words if metric == column else f"validation {words}")
+
+
+def overlaid_figures(
+    curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], *, several: bool = False
+) -> dict[str, Figure]:
     """Return a chart for each metric with the curves of several runs in it.
 
     Args:
         curves: by metric and by the run's name: (epoch, value).
+        several: as for `curve_figures`.
     """
     figures = {}
     for metric, of_runs in curves.items():
@@ -122,7 +137,7 @@ def overlaid_figures(curves: Mapping[str, Mapping[str, Sequence[tuple[float, flo
                 axes.plot(
                     *zip(*points, strict=True), style, color=color, marker=marker, markersize=3, label=harmless(name)
                 )
-        _scale(axes, metric)
+        _scale(axes, metric, several)
     return figures
 
 
@@ -190,7 +205,7 @@ def trade_off_figures(trade_offs: Sequence[TradeOff]) -> tuple[Figure, Figure]:
     precision_recall, right = _panel(width=4.8, height=4.2)
     drawn = hardest(trade_offs, len(SERIES))
     numbered = len(drawn) <= MAX_NUMBERED_CLASSES
-    for color, one in zip(SERIES, drawn, strict=False):
+    for place, (color, one) in enumerate(zip(SERIES, drawn, strict=False)):
         name = shorten(one.class_name)
         left.plot(*one.roc.T, color=color, label=name)
         steps = "steps-pre" if len(one.precision_recall) < _STEPS else "default"
@@ -198,8 +213,9 @@ def trade_off_figures(trade_offs: Sequence[TradeOff]) -> tuple[Figure, Figure]:
         for point in one.points:
             if numbered or point.threshold == 0.5:
                 number = f"{point.threshold:g}" if numbered else ""
-                _dot(left, point.false_positive_rate, point.recall, number, color)
-                _dot(right, point.recall, point.precision, number, color)
+                # On either side of the curves, which for two classes often lie on each other.
+                _dot(left, point.false_positive_rate, point.recall, number, color, (1, -1) if place else (-1, 1))
+                _dot(right, point.recall, point.precision, number, color, (-1, -1) if place else (1, 1))
     left.plot([0, 1], [0, 1], "--", color=SOFT, linewidth=1)
     left.set(xlabel="false positive rate", ylabel="recall")
     right.set(xlabel="recall", ylabel="precision")
@@ -211,10 +227,14 @@ def trade_off_figures(trade_offs: Sequence[TradeOff]) -> tuple[Figure, Figure]:
     return roc, precision_recall
 
 
-def _dot(axes: Axes, x: float, y: float | None, number: str, color: str) -> None:
-    if y is not None:
-        axes.plot([x], [y], "o", color=color, markersize=4)
-        axes.annotate(number, (x, y), xytext=(4, -4), textcoords="offset points", va="top", color=SOFT, fontsize=8)
+def _dot(axes: Axes, x: float, y: float | None, number: str, color: str, away: tuple[int, int]) -> None:
+    """Draw a dot on a curve, and its number to the right (1) or left (-1) of it, above (1) or below (-1)."""
+    if y is None:
+        return
+    axes.plot([x], [y], "o", color=color, markersize=4)
+    place: dict[str, Any] = {"xytext": (3 * away[0], 3 * away[1]), "textcoords": "offset points"}
+    place |= {"ha": "left" if away[0] > 0 else "right", "va": "bottom" if away[1] > 0 else "top"}
+    axes.annotate(number, (x, y), color=SOFT, fontsize=8, **place)
 
 
 def confusion_figure(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> Figure:
@@ -341,7 +361,7 @@ def _metrics_of(rows: Sequence[Row]) -> list[str]:
     return [key for key in ("loss", *accuracies, "learning_rate") if key in there]
 
 
-def _draw_metric(axes: Axes, rows: Sequence[Row], metric: str) -> None:
+def _draw_metric(axes: Axes, rows: Sequence[Row], metric: str, several: bool) -> None:
     marker = "o" if len(rows) <= MAX_MARKED_EPOCHS else None
     series = ((metric, "training"), (f"val_{metric}", "validation"), (f"{metric}_estimate", "with training images"))
     for number, (key, label) in enumerate(series):
@@ -351,14 +371,14 @@ def _draw_metric(axes: Axes, rows: Sequence[Row], metric: str) -> None:
     if rows:
         axes.set_xlim(rows[0]["epoch"] - 0.5, rows[-1]["epoch"] + 0.5)
         _show_phases(axes, rows)
-    _scale(axes, metric)
+    _scale(axes, metric, several)
 
 
-def _scale(axes: Axes, metric: str) -> None:
+def _scale(axes: Axes, metric: str, several: bool) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.set(xlabel="epoch", ylabel=harmless(metric.replace("_", " ")))
-    if metric.endswith(_SHARES):
-        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    axes.set(xlabel="epoch", ylabel=metric_in_words(metric, several=several))
+    if metric.removesuffix(_ESTIMATE).endswith(_SHARES):
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}%"))
         axes.set_ylim(top=min(1.01, axes.get_ylim()[1]))
     if metric == "learning_rate":
         axes.set_ylim(bottom=0)
@@ -375,14 +395,29 @@ def _legend(axes: Axes, **place: Any) -> None:
 
 
 def _mark_kept(axes: Axes, rows: Sequence[Row], kept: int | None) -> None:
-    """Draw a line at the epoch whose weights were kept, and say so beside it, on the side that has more room."""
+    """Draw a line at the epoch whose weights were kept, and say so beside it, where the curves leave more room."""
     if kept is None or not any(row["epoch"] == kept for row in rows):
         return
-    axes.axvline(kept, color=SOFT, linewidth=1)
     late = kept - rows[0]["epoch"] > rows[-1]["epoch"] - kept
-    style: dict[str, Any] = {"textcoords": "offset points", "color": SOFT, "fontsize": 8, "va": "bottom"}
-    place, align = (-3, "right") if late else (3, "left")
-    axes.annotate("kept", (kept, 0), xytext=(place, 2), xycoords=("data", "axes fraction"), ha=align, **style)
+    high = _is_low(axes, kept)
+    axes.axvline(kept, color=SOFT, linewidth=1)
+    style: dict[str, Any] = {"textcoords": "offset points", "color": SOFT, "fontsize": 8}
+    style |= {"ha": "right" if late else "left", "va": "top" if high else "bottom"}
+    place = (-3 if late else 3, -2 if high else 2)
+    axes.annotate("kept", (kept, float(high)), xytext=place, xycoords=("data", "axes fraction"), **style)
+
+
+def _is_low(axes: Axes, epoch: int) -> bool:
+    """Whether the curves are nearer to the bottom than to the top at an epoch."""
+    bottom, top = axes.get_ylim()
+    heights = [
+        (y - bottom) / (top - bottom)
+        for line in axes.get_lines()
+        if line.get_transform() == axes.transData  # not that between two phases
+        for x, y in np.asarray(line.get_xydata())
+        if x == epoch and np.isfinite(y)
+    ]
+    return bool(heights) and min(heights) < 1 - max(heights)
 
 
 def _show_phases(axes: Axes, rows: Sequence[Row]) -> None:
@@ -416,10 +451,10 @@ def _write_names(axes: Axes, class_names: Sequence[str]) -> None:
     axes.set_xticks(range(len(labels)), labels, **style)
 
 
-def shorten(name: str) -> str:
-    """Leave out the middle of a long name: class names often differ only at the end."""
-    name, half = harmless(name), MAX_NAME // 2
-    return name if len(name) <= MAX_NAME else f"{name[:half]}…{name[1 - half :]}"
+def shorten(name: str, most: int = MAX_NAME) -> str:
+    """Leave out the middle of a name of more letters: class names often differ only at the end."""
+    name, half = harmless(name), most // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[1 - half :]}"
 
 
 @cache

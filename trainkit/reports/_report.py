@@ -37,12 +37,14 @@ from trainkit.reports._plots import (
 )
 from trainkit.reports._trade_offs import measure_trade_offs
 from trainkit.runs._calibration import measure_reliability
+from trainkit.runs._figures import has_several_labels
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
 
 _MOST_MISTAKES = 24
 _MOST_OF_A_CONFUSION, _CONFUSED_SIDE = 6, 112  # pictures; pixels
 _MOST_SAMPLES, _MOST_OF_A_CLASS, _MOST_SAMPLED_CLASSES = 120, 8, 60
 _EPOCHS_SHOWN, _AUGMENTED_SIDE = 11, 256  # of one image; pixels
+_CAPTION = 17  # letters of a name below a picture: more would run into the next one's
 _BENCH_SECONDS = 2.0  # of all bundles together
 _PICTURES = (
     "augmentation.png",
@@ -303,7 +305,8 @@ def _draw(run: Run, findings: Findings) -> Iterator[tuple[str, Figure]]:
     """Yield names from `_PICTURES` and charts; of what there is nothing, none."""
     confusion_matrix = {**run.result, **findings.figures}["confusion_matrix"]
     if run.metrics:
-        yield "curves.png", curves_figure(run.metrics, kept=run.result["best_epoch"])
+        several = has_several_labels(run.result)
+        yield "curves.png", curves_figure(run.metrics, kept=run.result["best_epoch"], several=several)
         yield "epoch_times.png", epoch_times_figure(run.metrics)
     if confusion_matrix and len(confusion_matrix) == len(run.class_names):
         yield "confusion_matrix.png", confusion_figure(confusion_matrix, run.class_names)
@@ -329,8 +332,9 @@ def _in_rows(captioned: list[Captioned], columns: int) -> list[list[Captioned]]:
 
 
 def _caption(mistake: Mistake) -> str:
-    lines = [shorten(mistake.truth), f"→ {shorten(mistake.predicted)}", f"{mistake.confidence:.1%}"]
-    return "\n".join([*lines, shorten(Path(mistake.file).name)] if mistake.file else lines)
+    truth, predicted = shorten(mistake.truth, _CAPTION), shorten(mistake.predicted, _CAPTION)
+    lines = [truth, f"→ {predicted}", f"{mistake.confidence:.1%}"]
+    return "\n".join([*lines, shorten(Path(mistake.file).name, _CAPTION)] if mistake.file else lines)
 
 
 def _captioned_once(pictures: list[np.ndarray], caption: str) -> list[Captioned]:

@@ -55,6 +55,7 @@ def render(template: str, **content: Any) -> str:
     )
     environment.filters.update(percent=_percent, duration=_duration, count=_count, sides=_sides, words=to_words)
     environment.filters.update(picture=_picture, milliseconds=_milliseconds, without_folders=without_folders)
+    environment.filters["breakable"] = _breakable
     return environment.get_template(template).render(content)
 
 
@@ -89,6 +90,11 @@ def _sides(shape: tuple[int | None, ...]) -> str:
 def _picture(picture_bgr: np.ndarray, description: str, kind: str = "") -> Markup:
     classes = f"{kind} pixels" if is_small(picture_bgr) else kind
     return Markup('<img class="{}" src="{}" alt="{}">').format(classes, to_data_uri(picture_bgr), harmless(description))
+
+
+def _breakable(path: str) -> Markup:
+    """Write a path so that its folders, rather than its letters, stand on lines of their own where there is no room."""
+    return Markup("/<wbr>").join(harmless(path).split("/"))
 
 
 def _duration(seconds: float | None) -> str:

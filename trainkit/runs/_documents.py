@@ -37,6 +37,7 @@ _RESULT = {
     "subset_accuracy": "number?",
     "macro_f1": "number?",
     "micro_f1": "number?",
+    "images": "count?",
     "classes": "classes",
     "confusion_matrix": "matrix",
     "test_images": "text?",

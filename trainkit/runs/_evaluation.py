@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,8 +75,8 @@ def measure(
         labels: int `(N,)`, or `(N, classes)` of 0 and 1 where an image may have several classes. Then each class of
             each image is a question of its own: the accuracy is the share that was answered rightly, the loss the
             mean over all, and there is no confusion matrix. There are also `mean_average_precision`,
-            `subset_accuracy` (the share of images of which every answer is right), `macro_f1`, `micro_f1`, and the
-            `average_precision` of each class.
+            `subset_accuracy` (the share of images of which every answer is right), `macro_f1`, `micro_f1`, `images`
+            (how many), and the `average_precision` of each class.
         class_names: of the columns.
         thresholds: of several labels, the probability from which on an image has each class; 0.5 without them.
     """
@@ -114,19 +114,10 @@ def _measure_several(
         "subset_accuracy": float((predicted == labels).all(axis=1).mean()),
         "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
         "micro_f1": float(f1_score(labels, predicted, average="micro", zero_division=0)),
+        "images": len(labels),
         "classes": [{**row, "average_precision": precision} for row, precision in zip(rows, precisions, strict=True)],
         "confusion_matrix": [],
     }
-
-
-def has_several_labels(figures: Mapping[str, Any]) -> bool:
-    """Whether figures are of images that may have several classes."""
-    return figures.get("subset_accuracy") is not None
-
-
-def accuracy_in_words(figures: Mapping[str, Any]) -> str:
-    """Return what `test_accuracy` is called: with several labels an image it is a share of answers, not of images."""
-    return "right answers" if has_several_labels(figures) else "accuracy"
 
 
 def average_precisions(probabilities: np.ndarray, labels: np.ndarray) -> list[float | None]:
@@ -296,7 +287,7 @@ def evaluate(run: str | Path | Run, *, experiments: str | Path = EXPERIMENTS) ->
 
     Returns:
         `test_accuracy`, `test_loss`, `test_split`, `classes` and `confusion_matrix`, as in `result.json`; of several
-        labels an image also `mean_average_precision`, `subset_accuracy`, `macro_f1` and `micro_f1`.
+        labels an image also `mean_average_precision`, `subset_accuracy`, `macro_f1`, `micro_f1` and `images`.
 
     Raises:
         RunError: there is no such run, or it is unfinished or damaged.

@@ -67,9 +67,35 @@ def count_right(figures: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def accuracy_interval(figures: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Return the 95% interval of an accuracy, `None` where the figures do not tell how many images there were."""
+    """Return the 95% interval of `test_accuracy`, `None` where the figures do not tell how many images there were.
+
+    With several labels an image it is that of as many answers as there are images: those of one image depend on each
+    other, and of all of them it would be too narrow.
+    """
     counts = count_right(figures)
-    return wilson_interval(*counts) if counts else None
+    return wilson_interval(*counts) if counts else share_interval(figures, "test_accuracy")
+
+
+def share_interval(figures: Mapping[str, Any], key: str) -> tuple[float, float] | None:
+    """Return the 95% interval of a share of the images, of figures of several labels; else `None`."""
+    share, count = figures.get(key), figures.get("images")
+    return None if share is None or not count else wilson_interval(round(share * count), count)
+
+
+def balanced_accuracy(figures: Mapping[str, Any]) -> float | None:
+    """Return the mean recall of the classes that have images; `None` with several labels, and where it is not known."""
+    recalls = [row["recall"] for row in figures["classes"] if row["images"]] if count_right(figures) else []
+    return sum(recalls) / len(recalls) if recalls else None
+
+
+def has_several_labels(figures: Mapping[str, Any]) -> bool:
+    """Whether figures are of images that may have several classes."""
+    return figures.get("subset_accuracy") is not None
+
+
+def accuracy_in_words(figures: Mapping[str, Any]) -> str:
+    """Return what `test_accuracy` is called: with several labels an image it is a share of answers, not of images."""
+    return "right answers" if has_several_labels(figures) else "accuracy"
 
 
 def interval_in_words(interval: tuple[float, float] | None, form: str = "{:.3f}") -> str:

@@ -23,7 +23,7 @@ from trainkit.errors import DataError, RunError, TrainkitError, UsageError, unkn
 from trainkit.files import building, cannot_write, make_folder, sha256_of, write_json
 from trainkit.preprocessing import PREPROCESSING_FILE, Preprocessing, load_preprocessing, save_preprocessing
 from trainkit.runs._documents import MAX_BYTES, parse_environment, parse_metrics, parse_result
-from trainkit.runs._figures import ALSO_CHOSE, accuracy_interval, interval_in_words, side_in_words
+from trainkit.runs._figures import ALSO_CHOSE, accuracy_in_words, accuracy_interval, interval_in_words, side_in_words
 from trainkit.runs._notebook import curves_html, figures_html
 from trainkit.runs._settings import Config, build_config, read_config
 
@@ -52,23 +52,35 @@ class Run:
         row = _row_of(self)
         network = f"{row['model']} on {Path(row['data']).name}, " if row["model"] else ""
         accuracy = row["test_accuracy"]
-        figures = "" if accuracy is None else f", {side_in_words(row['test_split'])} accuracy {accuracy:.3f}"
+        figures = "" if accuracy is None else f", {self._name_of_share()} {accuracy:.3f}"
         return harmless(f"Run({self.name}: {network}{row['status']}{figures})")
 
     def _repr_html_(self) -> str:
         row = _row_of(self)
-        accuracy = f"{side_in_words(row['test_split'])} accuracy"
-        figures = {name: row[name] for name in _SHOWN} | {accuracy: row["test_accuracy"], "seconds": row["seconds"]}
+        figures: dict[str, Any] = {name: row[name] for name in _SHOWN}
+        if row["test_accuracy"] is not None:
+            figures[self._name_of_share()] = row["test_accuracy"]
+        figures["seconds"] = row["seconds"]
         if row["test_accuracy"] is not None and (interval := accuracy_interval(self.result)):
             figures["95% interval"] = interval_in_words(interval)
         if row["test_split"] == "val":
             figures["measured on"] = ALSO_CHOSE
         return figures_html(f"Run {self.name}", figures) + _curves_html(self)
 
+    def _name_of_share(self) -> str:
+        """Return what `test_accuracy` is called, and on which images."""
+        result = self.result
+        return f"{side_in_words(result['test_split'])} {accuracy_in_words(result)}"
+
     @property
     def name(self) -> str:
         """The folder's name: `<date>-<time>-<name>`."""
         return self.path.name
+
+    @property
+    def argument(self) -> str:
+        """What a command takes for it, without --experiments: its name, or its path where that is elsewhere."""
+        return self.name if self.path.parent == Path(EXPERIMENTS) else str(self.path)
 
     @property
     def config(self) -> Config:
@@ -267,19 +279,19 @@ _SIDES = {"training": "", "validation": "val_"}  # by what a curve is called, th
 def _curves_html(run: Run) -> str:
     """Return loss and accuracy of each epoch; nothing where they cannot be read."""
     try:
-        rows = run.metrics
+        rows, names = run.metrics, {"loss": "loss", "accuracy": accuracy_in_words(run.result)}
     except RunError:
         return ""
     return "".join(
         curves_html(
-            f"{name} by epoch",
+            f"{words} by epoch",
             {
                 side: [(row["epoch"], row[column]) for row in rows if isinstance(row.get(column), float)]
                 for side, prefix in _SIDES.items()
                 if (column := f"{prefix}{name}")
             },
         )
-        for name in ("loss", "accuracy")
+        for name, words in names.items()
     )
 
 

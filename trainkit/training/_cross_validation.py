@@ -139,7 +139,7 @@ def _check_options(folds: int, settings: Mapping[str, Any] | None, options: Mapp
 def _what_is_there(runs: list[Run], fold: int, folds: int, run: Run | None = None) -> str:
     """Say how far it has come, and how to go on: by the run of the fold that was interrupted, where there is one."""
     there = f"Finished: {', '.join(one.name for one in runs)}." if runs else "None is finished."
-    resumed = f" `trainkit train --resume {run.name}` ends this one." if run else ""
+    resumed = f" `trainkit train --resume {run.argument}` ends this one." if run else ""
     first = fold + (run is not None)
     one_by_one = f" The others can be trained one by one: `trainkit train ... --set {HELD_OUT}={first}/{folds}`."
     return f"Fold {fold} of {folds} was interrupted. {there}{resumed}{one_by_one if first <= folds else ''}"

@@ -23,6 +23,7 @@ from trainkit.models._outputs import load_best_weights
 from trainkit.reports import draw_confusion_matrix, draw_curves, write_report
 from trainkit.runs._answers import keep_answers
 from trainkit.runs._evaluation import Answered, evaluate_model
+from trainkit.runs._figures import has_several_labels
 from trainkit.runs._run import Run, create_run
 from trainkit.runs._settings import MODEL_SUFFIX, Config
 from trainkit.training._averaging import AveragedValidation
@@ -158,7 +159,8 @@ def run_to_end(job: _Job) -> None:
         status = _fit_and_measure(job)
         job.run.set_result(status=status, keras_sha256=sha256_of(job.run.model_path))
         if status == "interrupted":
-            log.info("Interrupted: kept the best weights so far. `trainkit train --resume %s` goes on.", job.run.name)
+            resume = f"trainkit train --resume {job.run.argument}"
+            log.info("Interrupted: kept the best weights so far. `%s` goes on.", resume)
     except KeyboardInterrupt:
         saved = job.run.model_path.exists()
         job.run.set_result(status="interrupted", keras_sha256=sha256_of(job.run.model_path) if saved else None)
@@ -312,9 +314,11 @@ def _tensorboard(run: Run) -> Any:
 
 
 def _draw(run: Run) -> None:
+    result = run.result
     with doing("Drawing the report"):
         if rows := run.metrics:
-            draw_curves(rows, run.path / "curves.png", kept=run.result["best_epoch"])
-        if matrix := run.result["confusion_matrix"]:
+            kept, several = result["best_epoch"], has_several_labels(result)
+            draw_curves(rows, run.path / "curves.png", kept=kept, several=several)
+        if matrix := result["confusion_matrix"]:
             draw_confusion_matrix(matrix, run.class_names, run.path / "confusion_matrix.png")
         write_report(run.path)

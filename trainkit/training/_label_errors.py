@@ -18,7 +18,7 @@ from trainkit.data._reading import AS_NAMED, Reading
 from trainkit.data._whole import WHOLE, load_whole
 from trainkit.data._whole_groups import bind_whole
 from trainkit.errors import UsageError
-from trainkit.files import scratch_folder
+from trainkit.files import check_new, scratch_folder
 from trainkit.runs._read_predictions import read_probabilities
 
 log = logging.getLogger("trainkit")
@@ -44,12 +44,12 @@ def find_label_errors(
         data: as for `train`; its images have one label each.
         predictions: what `cross_validate` wrote for this data, a `.csv` file or a folder with Parquet in it; the images
             that have no row in it are passed over. Without it a model is trained here for each fold, and not kept: a
-            linear one of the features of a pretrained MobileNet for photographs, small-cnn for other pictures.
+            linear one of the features of a pretrained MobileNet for photographs, `fashion-mnist` for other pictures.
         class_names: of arrays, in the order of their numbers.
         reading: as for `train`; what is of one group (`group_by`) is in one fold.
         folds: how many, from 2; without predictions.
         seed: of every random draw.
-        out: a page to write, with the pictures.
+        out: a page to write, with the pictures; nothing that is there is overwritten.
 
     Raises:
         TrainkitError: the data or the predictions cannot be used, images may have several labels, or the page cannot be
@@ -58,6 +58,8 @@ def find_label_errors(
     """
     if isinstance(folds, bool) or not isinstance(folds, int) or not 2 <= folds <= 9999:
         raise UsageError(f"`folds` must be a whole number from 2 to 9999. Received: {folds!r}")
+    if out is not None:
+        check_new(Path(out))
     with scratch_folder() as folder:
         whole = load_whole(data, folder, reading=reading or AS_NAMED, class_names=class_names, grouped=True)
         for warning in whole.warnings:

@@ -1,7 +1,7 @@
 """Probabilities of every image by a model that had not seen it, as quickly as is sensible: nothing of it is kept.
 
 Photographs: linear classifiers of the features of a pretrained network, which are computed once. Other pictures:
-small-cnn, from scratch.
+the network of the Fashion-MNIST textbook, from scratch.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ from trainkit.runs._evaluation import predict_pixels
 from trainkit.training._default_model import PRETRAINED, suits_pretrained
 from trainkit.training._linear import predict_linearly
 
-_EPOCHS, _BATCH_SIZE = 6, 64  # of small-cnn: later ones learn wrong labels by heart
-_LARGEST = 64  # pixels, of a side that small-cnn sees here
+# Later epochs learn wrong labels by heart, and by then small-cnn has learned less: of 100 labels flipped in 10,000 of
+# Fashion-MNIST this network puts 91 among the first 300, small-cnn 86.
+_FROM_SCRATCH = "fashion-mnist"
+_EPOCHS, _BATCH_SIZE = 6, 64
+_LARGEST = 64  # pixels, of a side that it sees
 _LOOKED_AT = 25  # images, evenly chosen
 
 log = logging.getLogger("trainkit")
@@ -49,7 +52,7 @@ def predict_out_of_fold(dataset: Dataset, part: Part, folds: np.ndarray, *, seed
     if features is not None:
         words = "linear classifiers of the features of mobilenet, pretrained on ImageNet"
         return _by_features(features, part.labels, folds, count), words
-    return _by_small_cnn(part, folds, count, seed), f"small-cnn, trained from scratch for {_EPOCHS} epochs"
+    return _from_scratch(part, folds, count, seed), f"{_FROM_SCRATCH}, trained from scratch for {_EPOCHS} epochs"
 
 
 def _features(part: Part) -> np.ndarray | None:
@@ -64,7 +67,7 @@ def _features(part: Part) -> np.ndarray | None:
     try:
         model = build_backbone(name, preprocessing.shape, 2, weights="imagenet", dropout=0.0, alpha=alpha)
     except WeightsError as error:
-        log.warning("Taking small-cnn from scratch, which finds far fewer: %s", error)
+        log.warning("Taking %s from scratch, which finds far fewer: %s", _FROM_SCRATCH, error)
         return None
     body = keras.Model(model.input, model.get_layer(FEATURES).output)
     pixels = read_pixels(part, preprocessing)
@@ -104,12 +107,12 @@ def _learn_linearly(features: np.ndarray, labels: np.ndarray, trusted: np.ndarra
     return learn
 
 
-def _by_small_cnn(part: Part, folds: np.ndarray, classes: int, seed: int) -> np.ndarray:
+def _from_scratch(part: Part, folds: np.ndarray, classes: int, seed: int) -> np.ndarray:
     preprocessing = _small_preprocessing(part)
     pixels = read_pixels(part, preprocessing)
 
     def learn(others: np.ndarray, asked: np.ndarray) -> np.ndarray:
-        model = _train_small_cnn(preprocessing, pixels[others], part.labels[others], classes, seed)
+        model = _train(preprocessing, pixels[others], part.labels[others], classes, seed)
         return class_probabilities(predict_pixels(model, pixels[asked], preprocessing))
 
     return _held_out(folds, classes, learn)
@@ -125,18 +128,18 @@ def _small_preprocessing(part: Part) -> Preprocessing:
     return build_preprocessing("unit", height=height, width=width, color="gray" if gray else "rgb")
 
 
-def _train_small_cnn(
-    preprocessing: Preprocessing, pixels: np.ndarray, labels: np.ndarray, classes: int, seed: int
-) -> Any:
+def _train(preprocessing: Preprocessing, pixels: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> Any:
     from trainkit.backend import keras
 
     keras.utils.set_random_seed(seed)
-    builder = BUILDERS["small-cnn"]
+    builder = BUILDERS[_FROM_SCRATCH]
     model = builder.build(preprocessing.shape, classes, **builder.settings)
-    single = classes == 2
-    model.compile(optimizer="adam", loss="binary_crossentropy" if single else "sparse_categorical_crossentropy")
-    order, steps = np.random.default_rng(seed), -(-len(pixels) // _BATCH_SIZE)
-    with doing("Training small-cnn", total=_EPOCHS * steps, unit="steps") as step:
+    single, steps = classes == 2, -(-len(pixels) // _BATCH_SIZE)
+    rate = keras.optimizers.schedules.CosineDecay(builder.learning_rate, _EPOCHS * steps)
+    loss = "binary_crossentropy" if single else "sparse_categorical_crossentropy"
+    model.compile(optimizer=keras.optimizers.Adam(rate), loss=loss)
+    order = np.random.default_rng(seed)
+    with doing(f"Training {_FROM_SCRATCH}", total=_EPOCHS * steps, unit="steps") as step:
         for _ in range(_EPOCHS):
             shuffled = order.permutation(len(pixels))
             for first in range(0, len(pixels), _BATCH_SIZE):
