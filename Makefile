@@ -106,7 +106,7 @@ clients: $(VENV)/installed ## every client of a bundle (Python, C++, Node.js, a 
 clients-quick: $(VENV)/installed ## one client of each kind: what the gate runs
 	$(BIN)/python tests/clients --quick
 
-bench: $(VENV)/installed ## data, training and exported graphs beside what one would have used; BENCH="augmentation --json"
+bench: $(VENV)/installed ## data, training, exported graphs and classifying beside what one would have used; BENCH="augmentation --json"
 	@$(BIN)/python tests/bench $(BENCH)
 
 fuzz: $(VENV)/installed ## strange files through every reader, for a minute; FUZZ="manifests graphs --seconds 600 --seed 7" tries others

@@ -62,3 +62,17 @@ def add_leaks(photos: Path) -> None:
     for path in sorted((photos / "cats").iterdir())[::2]:
         image = cv2.imread(str(path))
         path.with_suffix(".jpg").write_bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
+
+
+def write_mixed_folder(folder: Path, count: int) -> tuple[list[Path], list[Path]]:
+    """Write photographs, more than wait to be answered, among them files that are none; return both, by name."""
+    folder.mkdir()
+    files = [folder / f"{number:03}.png" for number in range(count)]
+    broken = files[3::7]
+    for number, path in enumerate(files):
+        if path in broken:
+            path.write_text("no image")
+        else:
+            photograph = draw_photo(number, list(COLORS_BGR.values())[number % 3], 40 + number % 5, 60)
+            assert cv2.imwrite(str(path), photograph)
+    return [path for path in files if path not in broken], broken

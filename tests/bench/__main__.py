@@ -2,8 +2,9 @@
 
     python tests/bench [PART ...] [--json] [--long]
 
-Parts are `augmentation`, `reading`, `memory`, `training` and `exporting`; all of them without a name. What is compared
-is measured in one run, in turn, because times differ from hour to hour; ratios are ours divided by the other's.
+Parts are `augmentation`, `reading`, `memory`, `training`, `exporting` and `classifying`; all of them without a name.
+What is compared is measured in one run, in turn, because times differ from hour to hour; ratios are ours divided by the
+other's.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import augmentation
+import classifying
 import exporting
 import memory
 import pipeline
 import training
+
+_LEAST_OF_A_BARE_LOOP = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,12 +99,29 @@ def _exporting(long: bool) -> Iterator[Row]:
         yield _row("exporting", f"{row['network']}: the file", row["size_ratio"], 1.0, "of its size")
 
 
+def _classifying(long: bool) -> Iterator[Row]:
+    for row in classifying.rows():
+        ours, bare = row["count"] / row["ours_s"], row["count"] / row["bare_s"]
+        holds = row["ratio"] >= _LEAST_OF_A_BARE_LOOP
+        yield Row(
+            part="classifying",
+            what=f"{row['name']}, and a bare loop",
+            ours=ours,
+            other=bare,
+            unit="images/s",
+            ratio=row["ratio"],  # of pairs in turn
+            bound=f">= {_LEAST_OF_A_BARE_LOOP}",
+            holds=holds,
+        )
+
+
 PARTS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "augmentation": _augmentation,
     "reading": _reading,
     "memory": _memory,
     "training": _training,
     "exporting": _exporting,
+    "classifying": _classifying,
 }
 
 

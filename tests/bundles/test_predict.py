@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from photographs import COLORS_BGR, draw_photo
+from photographs import COLORS_BGR, draw_photo, write_mixed_folder
 
 from trainkit.bundles import _drawing as drawing
 from trainkit.bundles._drawing import draw_lines
@@ -364,6 +364,22 @@ def test_command_says_what_it_cannot_look_at(
     done = run("predict", tiny_bundle, *arguments, cwd=photo.parent)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (code, "", 1)
     assert message in done.stderr
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_answers_come_in_the_order_of_the_files(tiny_bundle: Path, tmp_path: Path, batch: int) -> None:
+    good, broken = write_mixed_folder(tmp_path / "mixed", 90)
+    done = run("predict", tiny_bundle, tmp_path / "mixed", "--json", "--batch", batch)
+    results = json.loads(done.stdout)
+    assert [result["image"] for result in results] == [str(path) for path in good]
+    if batch == 1:
+        classifier = Classifier(tiny_bundle)
+        for path, result in zip(good, results, strict=True):
+            found = [tuple(one.values()) for one in result["predictions"]]
+            assert found == [tuple(one) for one in classifier.predict(cv2.imread(str(path)))]
+    reasons = "; ".join(f"{path} is no image" for path in broken)
+    assert done.stderr.splitlines()[-1] == f"Left out {len(broken)} of 90 images: {reasons}"
+    assert done.returncode == 1
 
 
 def test_bad_video_does_not_stop_the_others(tiny_bundle: Path, photo: Path) -> None:

@@ -16,7 +16,7 @@ import decided
 import numpy as np
 import pytest
 from cpp_client import answering, edit, run
-from photographs import draw_photo, write_class_folders
+from photographs import draw_photo, write_class_folders, write_mixed_folder
 from strange_models import (
     BY_HAND,
     COLOR_DETECTOR,
@@ -445,6 +445,15 @@ def test_folders_are_read_and_pictures_drawn(program: Path, bundle: Path, tmp_pa
         assert (again.returncode, again.stderr) == (1, sentence)
         assert again.stdout
     assert np.array_equal(read_image(tmp_path / "new" / "pictures" / "1.png"), drawn)
+
+
+def test_answers_come_in_the_order_of_the_files(program: Path, bundle: Path, tmp_path: Path) -> None:
+    good, broken = write_mixed_folder(tmp_path / "mixed", 90)
+    done = run(program, bundle, tmp_path / "mixed", "--top", "1")
+    assert (done.returncode, [Path(line.split(": ")[0]) for line in done.stdout.splitlines()]) == (1, good)
+    assert_same_answers(program, bundle, good)
+    sentences = [f"OpenCV cannot read {path} as an image. Convert it to JPEG or PNG." for path in broken]
+    assert done.stderr.splitlines() == sentences
 
 
 @pytest.mark.parametrize(

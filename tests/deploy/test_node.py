@@ -26,7 +26,7 @@ import decided
 import numpy as np
 import pytest
 from filelock import FileLock
-from photographs import COLORS_BGR, draw_photo
+from photographs import COLORS_BGR, draw_photo, write_mixed_folder
 from pictures import png, write_pictures
 from strange_models import (
     BY_HAND,
@@ -900,6 +900,15 @@ def write_film(path: Path, frames: int = 7) -> list[np.ndarray]:
 
 
 @pytest.mark.slow
+def test_answers_come_in_the_order_of_the_files(client: Path, tmp_path: Path) -> None:
+    good, broken = write_mixed_folder(tmp_path / "mixed", 90)
+    done = run(client, "--top", "2", tmp_path / "mixed")
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == lines_of(client.parent, good, top=2)
+    sentences = [f"OpenCV cannot read {path} as an image. Convert it to JPEG or PNG." for path in broken]
+    assert done.stderr.splitlines() == sentences
+
+
 def test_frames_of_a_video_are_answered(client: Path, tmp_path: Path) -> None:
     if shutil.which("ffmpeg") is None:
         do_without("node", "needs ffmpeg on PATH")

@@ -233,15 +233,19 @@ def read_checked_image(path: Path) -> np.ndarray:
         DataError: as these two do.
     """
     data = _read_bytes(path) if os.path.isfile(path) else ""
-    image = decode_image(path) if isinstance(data, bytes) and _is_usable(data) else None
+    image = None
+    if isinstance(data, bytes) and data:
+        is_whole = is_whole_jpeg(data)
+        if _is_usable(data, is_whole):
+            image = _decode_jpeg(data) if is_whole else decode_image(path)
     if image is None:
         check_image_file(path)  # knows the reason
         return read_image(path)
     return image
 
 
-def _is_usable(data: bytes) -> bool:
-    """Whether there is no problem in a file, which takes a decoding for all but the usual JPEG."""
+def _is_usable(data: bytes, is_whole: bool) -> bool:
+    """Whether there is no problem in a file, which takes a decoding for all but a JPEG that is known to be whole."""
     if data[4:8] == _ISO_MEDIA:
         return False
     try:
@@ -250,9 +254,18 @@ def _is_usable(data: bytes) -> bool:
             if _problem_of_header(image, len(data)):
                 return False
             _orientation(image)  # raises where the EXIF is damaged
-            if image.format != "JPEG" or not is_whole_jpeg(data):
+            if image.format != "JPEG" or not is_whole:
                 image.draft(image.mode, (SIDE, SIDE))
                 image.load()
     except Exception:  # as above
         return False
     return True
+
+
+def _decode_jpeg(data: bytes) -> np.ndarray | None:
+    """Return what `cv2.imread` returns for a JPEG of one frame, whose size is known; it is not read again."""
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    return None if image is None else np.asarray(image)

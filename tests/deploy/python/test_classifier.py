@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -210,3 +211,28 @@ def test_several_labels_at_once_are_all_found(bundle: Path, classifier: Classifi
     lowest = classifier.predict(street_image)[-1].probability
     assert opened.predict(street_image, min_confidence=lowest) == classifier.predict(street_image)
     assert len(opened.predict(street_image, top=2)) == 2
+
+
+@pytest.mark.parametrize(
+    ("blob", "before"),
+    [
+        ({"scalefactor": 1 / 127.5, "mean": [127.5, 127.5, 127.5, 0]}, []),
+        ({"scalefactor": 0.017, "mean": [123.675, 116.28, 103.53, 0], "swapRB": True, "crop": True}, []),
+        ({"scalefactor": 1.0, "mean": [103.939, 116.779, 123.68, 0], "swapRB": False}, []),
+        (
+            {"scalefactor": 1 / 255, "mean": [33.3, 0, 0, 0]},
+            [{"step": "pad", "color_bgr": [255, 0, 9]}, {"step": "gray"}],
+        ),
+    ],
+)
+def test_blob_of_levels_is_the_blob(
+    tiny_bundle: Path, tmp_path: Path, blob: dict[str, Any], before: list[Any], street_image: np.ndarray
+) -> None:
+    bundle = edit(shutil.copytree(tiny_bundle, tmp_path / "bundle"), blob=blob, before_blob=before)
+    classifier = Classifier(bundle, trial=False)  # which takes no grey images, but nobody asks it
+    for image in (street_image, 255 - street_image[::-1, :57], np.zeros((1, 1, 3), np.uint8)):
+        made, levels = classifier.to_blob_and_levels(image)
+        expected = classifier.to_blob([image])
+        assert (made.dtype, made.shape) == (expected.dtype, expected.shape)
+        np.testing.assert_array_equal(made, expected)
+        np.testing.assert_array_equal(levels, classifier.to_pixels(image))

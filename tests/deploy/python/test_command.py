@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import pytest
 from client import SPEED, cases, edit, run_script
-from photographs import COLORS_BGR
+from photographs import COLORS_BGR, write_mixed_folder
 
 from trainkit.deploy import Classifier
 from trainkit.deploy.python._media import read_image
@@ -117,6 +117,20 @@ def test_script_reads_folders_in_batches(bundle: Path) -> None:
     assert together.stdout == one_by_one.stdout
     assert SPEED.fullmatch(together.stderr)
     assert f"{len(names)} images in " in together.stderr
+
+
+def test_script_answers_in_the_order_of_the_files(bundle: Path, classifier: Classifier, tmp_path: Path) -> None:
+    good, broken = write_mixed_folder(tmp_path / "mixed", 90)
+    for more in ((), ("--batch", "4")):
+        done = run_script(bundle, str(tmp_path / "mixed"), "--top", "1", *more)
+        assert done.returncode == 1
+        best = [classifier.predict(read_image(path), top=1)[0] for path in good]
+        assert done.stdout.splitlines() == [
+            f"{path}: {one.label} {one.probability:.4f}" for path, one in zip(good, best, strict=True)
+        ]
+        *named, speed = done.stderr.splitlines()
+        assert named == [f"OpenCV cannot read {path} as an image. Convert it to JPEG or PNG." for path in broken]
+        assert SPEED.fullmatch(f"{speed}\n")
 
 
 def test_script_says_that_a_folder_has_no_images_and_goes_on(bundle: Path, tmp_path: Path) -> None:

@@ -44,9 +44,9 @@ def measure_brightness(planes_bgr: Sequence[np.ndarray]) -> Brightness:
     # In whole numbers, so that every language has the same: float32 has them all up to 2^24, a sum is 255,000 at most,
     # and what is cut off behind the point is right, because no quotient comes within a rounding of the next one.
     exact = planes[0] if len(planes) == 1 else (114 * planes[0] + 587 * planes[1] + 299 * planes[2]) / np.float32(1000)
-    grey = exact.astype(np.uint8)
-    counts = np.bincount((grey // (256 // RANGES)).ravel(), minlength=RANGES)
-    return Brightness(float(grey.mean()), [float(count) / grey.size for count in counts])
+    counts = np.bincount(exact.astype(np.uint8).ravel(), minlength=256)
+    in_ranges = counts.reshape(RANGES, -1).sum(axis=1)
+    return Brightness(float(counts @ np.arange(256)) / exact.size, [float(count) / exact.size for count in in_ranges])
 
 
 def inverted_fit(levels: Sequence[float], training_levels: Sequence[float]) -> float:

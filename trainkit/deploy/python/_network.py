@@ -57,6 +57,7 @@ class Network:
         check_opencv(opencv, engine)
         computing = find_unusual_backend(backend, target)
         self._mean, self._mean_image = self._read_mean()
+        self._tables: np.ndarray | None = None
         model = self.manifest["model"]
         graph = read_beside(self.folder, model["graph"], "graph", MAX_MANIFEST_BYTES) if "graph" in model else None
         data = read_model(self.folder, model)
@@ -133,12 +134,40 @@ class Network:
         try:
             blob = np.asarray(cv2.dnn.blobFromImages(images, **self._blob_arguments()))
         except cv2.error as error:
-            raise BundleError(
-                f"OpenCV cannot make a blob of this image ({reason_of(error)}). Cut or scale it."
-            ) from error
-        if self._mean_image is None:
-            return blob
+            raise self._no_blob(error) from error
+        return blob if self._mean_image is None else self._less_mean_image(blob)
+
+    def _no_blob(self, error: cv2.error) -> BundleError:
+        return BundleError(f"OpenCV cannot make a blob of this image ({reason_of(error)}). Cut or scale it.")
+
+    def _less_mean_image(self, blob: np.ndarray) -> np.ndarray:
         return np.asarray((blob - self._mean_image) * np.float32(self.manifest["blob"]["scalefactor"]))
+
+    def to_blob_and_levels(self, image_bgr: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """Return what `to_blob` makes of one image, and its resized levels, uint8 `(1, C, H, W)`: resized only once.
+
+        Raises:
+            BundleError: OpenCV cannot bring an image to this size.
+        """
+        blob = dict(self._blob_arguments(), scalefactor=1.0, mean=(0, 0, 0, 0), ddepth=cv2.CV_8U)
+        try:
+            levels = np.asarray(cv2.dnn.blobFromImage(self.prepare(image_bgr), **blob))
+        except cv2.error as error:
+            raise self._no_blob(error) from error
+        if self._mean_image is not None:
+            return self._less_mean_image(levels.astype(np.float32)), levels
+        planes = [cv2.LUT(plane, table) for plane, table in zip(levels[0], self._level_tables())]
+        return np.stack(planes)[np.newaxis], levels
+
+    def _level_tables(self) -> np.ndarray:
+        """Return what OpenCV makes of each level in each channel of a blob, float32 `(C, 1, 256)`, by asking it."""
+        if self._tables is None:
+            levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+            is_gray = {"step": "gray"} in self.manifest.get("before_blob", [])
+            image = levels if is_gray else np.stack([levels] * 3, axis=2)
+            blob = np.asarray(cv2.dnn.blobFromImage(image, **dict(self._blob_arguments(), size=(16, 16))))
+            self._tables = blob.reshape(-1, 1, 256)
+        return self._tables
 
     def to_pixels(self, image_bgr: np.ndarray) -> np.ndarray:
         """Return the resized pixels of an image before mean and scale, `(1, C, H, W)`, whole levels as float32."""
@@ -155,11 +184,16 @@ class Network:
         Returns:
             A sentence; None where the image is like them, or the manifest has no `extra.training_pixels`.
         """
+        if read_training_pixels(self.manifest) is None:
+            return None
+        return self.warning_of(self.to_pixels(255 - image_bgr if inverted else image_bgr), inverted=inverted)
+
+    def warning_of(self, levels: np.ndarray, *, inverted: bool = False) -> str | None:
+        """Return what `brightness_warning` says of an image, of its resized levels `(1, C, H, W)`."""
         training = read_training_pixels(self.manifest)
         if training is None:
             return None
-        planes = list(self.to_pixels(255 - image_bgr if inverted else image_bgr)[0])
-        in_bgr = planes[::-1] if self.manifest["blob"]["swapRB"] else planes
+        in_bgr = list(levels[0][::-1] if self.manifest["blob"]["swapRB"] else levels[0])
         return compare_brightness(measure_brightness(in_bgr), training, inverted=inverted)
 
     def _blob_arguments(self) -> Dict[str, Any]:

@@ -60,7 +60,8 @@ def read_ready(
 def _make_ready(picture: Picture, network: Network, invert: bool) -> Ready:
     image = 255 - picture.image if invert else picture.image
     try:
-        return Ready(picture, network.to_blob([image]), network.brightness_warning(picture.image, inverted=invert))
+        blob, levels = network.to_blob_and_levels(image)
+        return Ready(picture, blob, network.warning_of(levels, inverted=invert))
     except BundleError as error:
         return Ready(picture, None, error=error)
 
