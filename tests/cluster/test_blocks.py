@@ -219,6 +219,14 @@ def test_batches_answer_alike(several: int, listed: Path, tmp_path: Path) -> Non
         assert row["probability"] == pytest.approx(one["probability"], abs=1e-6)
 
 
+@pytest.mark.parametrize("name", ["batch", "workers", "rows_a_file"])
+def test_numbers_below_one_are_refused(name: str, listed: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=rf"`{name}` must be at least 1\. Received: 0"):
+        predict(listed, tmp_path / "rows", **{name: 0})
+    with pytest.raises(UsageError, match=r"Rows in files need a folder\. Received: .*rows\.csv"):
+        predict(listed, tmp_path / "rows.csv")
+
+
 def test_opencv_has_its_threads_back(listed: Path, tmp_path: Path) -> None:
     before = cv2.getNumThreads()
     predict(listed, tmp_path / "rows")

@@ -105,7 +105,7 @@ def _next(ray: Any, running: dict[Any, tuple[Any, Block]]) -> tuple[Any, Block, 
     try:
         return actor, block, ray.get(reference)
     except ray.exceptions.RayTaskError as error:
-        raise (error.cause or error) from None
+        raise (error.cause or error) from error
     except ray.exceptions.RayActorError as error:
         raise TrainkitError(
             f"The rows {block.first} to {block.first + len(block.paths) - 1} ended the process that classified them "

@@ -100,9 +100,10 @@ def predict_blocks(
         BundleError: the bundle is missing or damaged.
         DataError: there are no images, a list cannot be read, or not one image could be classified.
         OutputError: the folder holds something else, or cannot be written.
-        UsageError: there is no such backend or target, or the folder is none.
+        UsageError: there is no such backend or target, the folder is none, or a number is below 1.
         MissingPackageError: pyarrow, or for a cluster Ray, is not installed.
     """
+    _check_counts(batch=batch, workers=workers, rows_a_file=rows_a_file)
     place = absolute(os.fspath(folder))
     _check_folder(place)
     given = [images] if isinstance(images, (str, os.PathLike)) else list(images)
@@ -131,6 +132,12 @@ def predict_blocks(
     if found.errors == found.rows:
         raise DataError(f"None of the images could be classified, for reasons that {place} has. The first: {errors[0]}")
     return found
+
+
+def _check_counts(**counts: int | None) -> None:
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise UsageError(f"`{name}` must be at least 1. Received: {count}")
 
 
 def _check_folder(folder: str) -> None:

@@ -19,6 +19,7 @@ COLUMNS = ("file", "true", "predicted", "probability")  # before a column for ea
 CLASS_PREFIX = "p:"
 BETWEEN_LABELS = "|"  # of an image that has several, as in a table of images
 PARQUET_FILE = "part-00000.parquet"
+BLOCK_FILES = "rows-*.parquet"  # those that `trainkit.cluster` writes
 _THRESHOLD = 0.5  # from which on an image has a label, where it may have several
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from trainkit.data._dataset import Dataset
 from trainkit.data._whole import WHOLE
 from trainkit.errors import DataError
-from trainkit.runs._predictions import CLASS_PREFIX, PARQUET_FILE, import_pyarrow, to_utf8
+from trainkit.runs._predictions import BLOCK_FILES, CLASS_PREFIX, PARQUET_FILE, import_pyarrow, to_utf8
 
 _NAMED = 5  # of many, in a sentence
 _MOST_CORRECTED = 0.1  # of the labels, since the predictions were made
@@ -117,16 +117,16 @@ def _read_csv(path: Path) -> dict[str, list[str]]:
 
 
 def _read_parquet(folder: Path) -> dict[str, list[Any]]:
-    """Return the columns of all files in a folder: of the one that most commands write, or of `predict`'s blocks."""
+    """Return the columns of the one file that most commands write into a folder, or of all blocks of `predict`."""
     arrow = import_pyarrow()
-    files = sorted(folder.glob("[!.]*.parquet"))
+    whole = folder / PARQUET_FILE
+    files = [whole] if whole.is_file() else sorted(folder.glob(BLOCK_FILES))
     if not files:
         raise ValueError(f"there is no {PARQUET_FILE} in it")
     table = arrow.concat_tables([arrow.parquet.read_table(file) for file in files])
-    if "error" in table.column_names:  # of blocks: of what could not be read, nothing is known
+    if files != [whole]:  # of what could not be read, nothing is known
         table = table.filter(table.column("error").is_null())
-    names = {"path": "file"} if "file" not in table.column_names else {}
-    return {names.get(name, str(name)): table.column(name).to_pylist() for name in table.column_names}
+    return {"file" if name == "path" else str(name): table.column(name).to_pylist() for name in table.column_names}
 
 
 def _numbers(path: Path, name: str, values: Sequence[Any]) -> np.ndarray:
