@@ -37,6 +37,7 @@ LIGHT = [
     "trainkit.training._suggestion",
     "trainkit.training._tasks",
     "trainkit.cluster._workers",
+    "trainkit.cluster._sweep",
 ]
 
 

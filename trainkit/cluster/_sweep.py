@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainkit._progress import showing_lines
 from trainkit.cluster._sweep_plan import Request, plan_sweep
-from trainkit.cluster._sweep_study import Attempts, Plan, import_optuna, list_attempts, open_study
+from trainkit.cluster._sweep_study import Attempts, Plan, import_optuna, list_attempts, studying
 from trainkit.cluster._sweep_workers import how_far, work_here, work_in_processes, work_on_cluster
 from trainkit.errors import UsageError
 from trainkit.files import write_text
@@ -67,9 +67,9 @@ class Sweep:
     def to_json(self) -> dict[str, Any]:
         """Return everything for a JSON document."""
         best: dict[str, Any] | None = None
-        if self.best and self.best.run:
-            result = Run(self.best.run).result
-            best = self.best.to_json() | {key: result[key] for key in ("test_accuracy", "test_loss", "test_split")}
+        if self.best:
+            result = _result_of(self.best)
+            best = self.best.to_json() | {key: result.get(key) for key in ("test_accuracy", "test_loss", "test_split")}
         return {
             "study": self.study,
             "monitor": self.monitor,
@@ -132,14 +132,14 @@ def sweep(
     plan, folder = plan_sweep(data, request, settings=settings, options=options)
     if seconds is not None:
         plan = Plan(**{**plan.to_json(), "until": clock.time() + seconds})
-    opened = open_study(plan)
-    if cluster is not None:
-        work_on_cluster(plan, opened, workers=workers, address=cluster)
-    elif workers is None or workers == 1:
-        work_here(plan, opened)
-    else:
-        work_in_processes(plan, opened, workers=workers, folder=folder)
-    return _conclude(plan, opened, folder)
+    with studying(plan) as opened:
+        if cluster is not None:
+            work_on_cluster(plan, opened, workers=workers, address=cluster)
+        elif workers is None or workers == 1:
+            work_here(plan, opened)
+        else:
+            work_in_processes(plan, opened, workers=workers, folder=folder)
+        return _conclude(plan, opened, folder)
 
 
 def _check_numbers(trials: int, workers: int | None) -> None:
@@ -172,7 +172,9 @@ def _conclude(plan: Plan, study: Study, folder: Path) -> Sweep:
     found = [_to_trial(one, plan) for one in attempts]
     winner = next((trial for trial in found if best and trial.number == best.number), None)
     config = None
-    if winner and winner.run:
+    if winner and not _is_here(winner):
+        log.warning("The best run, %s, is in the folder of another machine, and was not measured here.", winner.run)
+    elif winner and winner.run:
         from trainkit.training._winner import measure_winner
 
         measure_winner(Run(winner.run))
@@ -196,14 +198,13 @@ def _best_of(attempts: Sequence[Attempts], plan: Plan) -> Attempts | None:
 
 def _to_trial(attempts: Attempts, plan: Plan) -> SweepTrial:
     run = Run(Path(plan.experiments) / attempts.run) if attempts.run else None
-    there = run is not None and os.path.isfile(run.path / "config.toml")
     values = [value for value in attempts.last.intermediate_values.values() if value == value]
     best = (min(values) if plan.monitor == "loss" else max(values)) if values else None
     complete = attempts.last.state.name == "COMPLETE"
     return SweepTrial(
         number=attempts.number,
         run=run.path if run else None,
-        status=run.status if run and there else _status_without_run(attempts),
+        status=run.status if run and _is_run(run.path) else _status_without_run(attempts),
         value=None if attempts.failure else attempts.last.value if complete else best,
         epochs=max(attempts.last.intermediate_values, default=0),
         settings={
@@ -212,6 +213,19 @@ def _to_trial(attempts: Attempts, plan: Plan) -> SweepTrial:
             if key in attempts.last.params
         },
     )
+
+
+def _is_run(path: Path) -> bool:
+    return os.path.isfile(path / "config.toml")
+
+
+def _is_here(trial: SweepTrial) -> bool:
+    """Whether the run of a trial is in a folder that this machine sees."""
+    return trial.run is not None and _is_run(trial.run)
+
+
+def _result_of(trial: SweepTrial) -> dict[str, Any]:
+    return Run(trial.run).result if trial.run and _is_run(trial.run) else {}
 
 
 def _status_without_run(attempts: Attempts) -> str:
@@ -243,7 +257,7 @@ def _write_page(sweep: Sweep, plan: Plan, study: Study) -> None:
         monitor=sweep.monitor,
         rows=rows,
         best=sweep.best.number if sweep.best else None,
-        result=Run(sweep.best.run).result if sweep.best and sweep.best.run else {},
+        result=_result_of(sweep.best) if sweep.best else {},
         log_scaled={key for key, domain in plan.domains.items() if getattr(domain, "log", False)},
         importance=_importance(study),
     )

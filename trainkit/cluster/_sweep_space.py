@@ -247,7 +247,7 @@ def default_space(base: Values) -> dict[str, Any]:
     """
     rate = float(base["training.learning_rate"])
     space: dict[str, Any] = {
-        "training.learning_rate": {"low": rate / 10, "high": rate * 10, "log": True},
+        "training.learning_rate": _around(rate),
         "training.batch_size": sorted({16, 32, 64, int(base["training.batch_size"])}),
     }
     if base.get("model.weights", "none") != "none":
@@ -266,6 +266,11 @@ def _of_pretrained(base: Values) -> dict[str, Any]:
         space["model.dropout"] = {"low": 0.0, "high": 0.6}
     if base.get("fine_tuning.epochs"):
         rate = float(base["fine_tuning.learning_rate"])
-        space["fine_tuning.learning_rate"] = {"low": rate / 10, "high": rate * 10, "log": True}
+        space["fine_tuning.learning_rate"] = _around(rate)
         space["fine_tuning.layers"] = {"low": 5, "high": 60, "log": True}
     return space
+
+
+def _around(rate: float) -> dict[str, Any]:
+    """Return a range of learning rates with a good one in its middle."""
+    return {"low": float(f"{rate / 10:.6g}"), "high": float(f"{rate * 10:.6g}"), "log": True}

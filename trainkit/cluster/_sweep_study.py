@@ -146,8 +146,8 @@ def _engine_options(url: str) -> dict[str, Any]:
 def _lock_for_reading_too(storage: RDBStorage) -> None:
     """Let each transaction on SQLite lock the database from its beginning.
 
-    Optuna looks at a trial's state and then changes it. Other databases lock the row that is looked at; SQLite would let
-    two processes see the same trial waiting, and both take it.
+    Optuna looks at a trial's state and then changes it. Other databases lock the row that is looked at; SQLite would
+    let two processes see the same trial waiting, and both take it.
     """
     from sqlalchemy import event
 
@@ -196,14 +196,30 @@ def without_password(url: str) -> str:
     return f"{scheme}{colon}{user.partition(':')[0]}:***{at}{host}" if ":" in user else url
 
 
-def open_study(plan: Plan) -> Study:
+@contextmanager
+def studying(plan: Plan) -> Iterator[Study]:
+    """Open the study of a plan while the block runs.
+
+    Raises:
+        MissingPackageError: Optuna or the driver of the database is not installed.
+        TrainkitError: the database cannot be used.
+        UsageError: it is no URL of a database, or there is a study of that name with other settings.
+    """
+    storage = open_storage(plan.url)
+    try:
+        yield open_study(plan, storage)
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def open_study(plan: Plan, storage: RDBStorage) -> Study:
     """Open the study of a plan, which begins where there is none of that name.
 
     Raises:
-        TrainkitError: the database cannot be used.
         UsageError: there is a study of that name with other settings.
     """
-    optuna, storage = import_optuna(), open_storage(plan.url)
+    optuna = import_optuna()
 
     def open_or_create() -> Study:
         study: Study = optuna.create_study(

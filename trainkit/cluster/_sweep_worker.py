@@ -16,7 +16,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from trainkit.cluster._sweep_study import Plan, list_attempts, open_study, take_back_lost
+from trainkit.cluster._sweep_study import Plan, list_attempts, studying, take_back_lost
 from trainkit.errors import TrainingError, TrainkitError
 
 if TYPE_CHECKING:
@@ -45,17 +45,17 @@ def work(plan: Plan, *, after_each: Callable[[], None] = lambda: None) -> None:
     from trainkit.data._sources import load_dataset
     from trainkit.runs._sections import Config
 
-    study = open_study(plan)
     config = Config.from_values(next(iter(plan.bases.values())))
     dataset = load_dataset(config.data, validation=config.training.validation, reading=config.reading)
-    while not plan.is_over and not is_complete(study, plan):
-        take_back_lost(study)
-        if _has_work(study, plan):
-            train_next(study, plan, dataset)
-            after_each()
-            _check_hope(study)
-        else:  # others train the last ones; one of them may be killed
-            time.sleep(_PAUSE_SECONDS)
+    with studying(plan) as study:
+        while not plan.is_over and not is_complete(study, plan):
+            take_back_lost(study)
+            if _has_work(study, plan):
+                train_next(study, plan, dataset)
+                after_each()
+                _check_hope(study)
+            else:  # others train the last ones; one of them may be killed
+                time.sleep(_PAUSE_SECONDS)
 
 
 def is_complete(study: Study, plan: Plan) -> bool:

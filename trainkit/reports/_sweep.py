@@ -15,8 +15,8 @@ from trainkit._progress import doing
 from trainkit.files import write_text
 from trainkit.reports._page import chart
 from trainkit.reports._sweep_plots import history_figure, importance_figure, parallel_figure
-from trainkit.reports._templates import render, without_folders
-from trainkit.runs._figures import ALSO_CHOSE, accuracy_interval, side_in_words
+from trainkit.reports._templates import MISSING, render, to_words, without_folders
+from trainkit.runs._figures import accuracy_interval, side_in_words
 
 _SHOWN = 10  # of the best trials
 _MOST_LINES = 200  # of parallel coordinates, the best ones
@@ -75,18 +75,18 @@ def _content(page: StudyPage) -> dict[str, Any]:
         "winner": winner,
         "side": side_in_words(page.result["test_split"]) if page.result.get("test_split") else "",
         "interval": accuracy_interval(page.result) if page.result.get("classes") else None,
-        "also_chose": ALSO_CHOSE,
         "charts": _charts(page),
         "parallel": _parallel(page, ranked),
         "keys": list(dict.fromkeys(key for row in page.rows for key in row.settings)),
         "shown": ranked[:_SHOWN],
+        "short": lambda value: f"{value:.3g}" if isinstance(value, float) else to_words(value),
         "value": lambda row: _value(row.value, page.monitor),
     }
 
 
 def _value(value: float | None, monitor: str) -> str:
     if value is None:
-        return "–"
+        return MISSING
     return f"{value:.4f}" if monitor == "loss" else f"{value:.2%}"
 
 

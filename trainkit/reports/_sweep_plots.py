@@ -15,6 +15,7 @@ from trainkit.reports._plots import INK, LINE, SERIES, SOFT, _font_families, _le
 from trainkit.reports._templates import to_words
 
 BEST, OTHERS = SERIES[1], SERIES[0]
+_FEW = 5  # values of a setting, each of which is written at its axis
 _FAINTEST, _STRONGEST = 0.12, 0.7  # opacity of a line, by the rank of its trial
 
 Points = Sequence[tuple[int, float]]  # number of a trial, its value
@@ -84,33 +85,34 @@ def parallel_figure(
         places = [scale.place(one) for scale, one in zip(scales, values, strict=True)]
         points = [(number, place) for number, place in enumerate(places) if place is not None]
         share = 1 - rank / max(1, len(rows) - 1)
-        style = {"color": BEST, "linewidth": 2.0} if rank == 0 else {"color": OTHERS, "linewidth": 1.0}
+        style: dict[str, Any] = {"color": BEST, "linewidth": 2.0} if rank == 0 else {"color": OTHERS, "linewidth": 1.0}
         alpha = 1.0 if rank == 0 else _FAINTEST + (_STRONGEST - _FAINTEST) * share
         axes.plot(*zip(*points, strict=True), alpha=alpha, **style)
     for number, (name, scale) in enumerate(zip([*map(_named, keys), monitor], scales, strict=True)):
-        axes.axvline(number, color=LINE, linewidth=1, zorder=0)
+        axes.plot([number, number], [0, 1], color=LINE, linewidth=1, zorder=0)
         _write_axis(axes, number, name, scale)
-    axes.set(xlim=(-0.4, len(scales) - 0.6), ylim=(-0.12, 1.12), xticks=[], yticks=[])
+    axes.set(xlim=(-0.4, len(scales) - 0.6), ylim=(-0.25, 1.12), xticks=[], yticks=[])
     marked = Line2D([], [], color=BEST, linewidth=2)
     _legend(axes, handles=[marked], labels=["the best"], loc="lower left", bbox_to_anchor=(-0.02, 1))
     return figure
 
 
 def _write_axis(axes: Any, number: int, name: str, scale: _Scale) -> None:
-    style: dict[str, Any] = {"parse_math": False, "fontfamily": _font_families(), "ha": "center"}
-    axes.text(number, -0.11, name, va="top", fontsize=9, color=INK, **style)
+    style: dict[str, Any] = {"parse_math": False, "fontfamily": _font_families()}
+    axes.text(number, -0.17, name, va="top", ha="center", fontsize=9, color=INK, **style)
     for place, text in scale.ticks():
+        # Beyond the ends, where no line passes; in between beside the axis.
+        offset, align = ((0, -4), "top") if place == 0 else ((0, 4), "bottom") if place == 1 else ((4, 0), "center")
         axes.annotate(
             text,
             (number, place),
-            (4, 0),
+            offset,
             textcoords="offset points",
             fontsize=8,
             color=SOFT,
-            va="center",
-            ha="left",
-            parse_math=False,
-            fontfamily=_font_families(),
+            va=align,
+            ha="left" if align == "center" else "center",
+            **style,
         )
 
 
@@ -119,10 +121,11 @@ class _Scale:
 
     def __init__(self, values: Sequence[Any], log: bool) -> None:
         """Take the least and the greatest of numbers, or count others."""
-        self._log = log and all(isinstance(value, (int, float)) and value > 0 for value in values)
         numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
+        self._log = log and min(numbers, default=0) > 0
         self._kinds = None if len(numbers) == len(values) else sorted({to_words(value) for value in values})
         self._ends = (min(numbers), max(numbers)) if self._kinds is None and numbers else (0.0, 1.0)
+        self._numbers = sorted(set(numbers))
 
     def place(self, value: Any) -> float | None:
         """Return the place of a value, `None` where a trial has none."""
@@ -134,12 +137,9 @@ class _Scale:
         return 0.5 if high == low else (one - low) / (high - low)
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Return places and what is written there."""
+        """Return places and what is written there: of a few values each, of many the least and the greatest."""
         if self._kinds is not None:
             last = max(1, len(self._kinds) - 1)
             return [(number / last, shorten(kind)) for number, kind in enumerate(self._kinds)]
-        low, high = self._ends
-        if low == high:
-            return [(0.5, f"{low:.4g}")]
-        middle = math.sqrt(low * high) if self._log else (low + high) / 2
-        return [(0.0, f"{low:.3g}"), (0.5, f"{middle:.3g}"), (1.0, f"{high:.3g}")]
+        shown = self._numbers if len(self._numbers) <= _FEW else self._ends
+        return [(self.place(number) or 0.0, f"{number:.3g}") for number in shown]

@@ -107,8 +107,8 @@ class Run:
     def status(self) -> str:
         """`running`, `killed` where its process has gone, `finished`, `interrupted`, `failed`, `pruned`, or `damaged`.
 
-        A trial of a study is pruned where others promised more. It is damaged where the model has gone or was cut off. That every byte is as it was saved, a table cannot wait
-        for: `check_usable` sees to it.
+        A trial of a study is pruned where others promised more. A run is damaged where the model has gone or was cut
+        off. That every byte is as it was saved, a table cannot wait for: `check_usable` sees to it.
         """
         status, model = str(self.result["status"]), self.result["keras_sha256"]
         if model and not zipfile.is_zipfile(self.model_path):  # looks at the end of the file only
