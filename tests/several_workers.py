@@ -37,11 +37,11 @@ def tf_configs(count: int) -> list[str]:
 
 
 def start(command: Sequence[str], configs: Sequence[str]) -> list[subprocess.Popen[str]]:
-    """Start the same command in several processes, each with its TF_CONFIG."""
+    """Start the same command in several processes, each with its TF_CONFIG; one that is empty is left out."""
     return [
         subprocess.Popen(
             [sys.executable, *command],
-            env={**os.environ, "TF_CONFIG": config},
+            env={**os.environ, **({"TF_CONFIG": config} if config else {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
