@@ -17,6 +17,8 @@ from terminals import Session, on_terminal, trainkit_on_terminal
 from trainkit._progress import Step
 from trainkit.cli._progress import render
 
+pytestmark = pytest.mark.slow  # each starts the command, or a training, by itself
+
 # A command whose library takes its time: its steps, and what it prints between and after them.
 SLOW = """
 import json, sys, time
@@ -64,8 +66,6 @@ import ctypes, sys
 from trainkit import cli
 from trainkit._progress import doing
 from trainkit.cli._app import app
-
-pytestmark = pytest.mark.slow  # each starts the command, or a training, by itself
 
 @app.command("slow")
 def slow() -> None:

@@ -14,10 +14,10 @@ from terminals import on_terminal
 
 from trainkit.training._progress import ProgressBar
 
+pytestmark = pytest.mark.slow  # each starts the command, or a training, by itself
+
 TRAINING = """
 from trainkit.training._progress import ProgressBar
-
-pytestmark = pytest.mark.slow  # each starts the command, or a training, by itself
 
 def train(last_epoch):
     bar = ProgressBar(3, images=64, batch_size=32)
