@@ -9,8 +9,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from slopes import RATES, arrays
 
 import trainkit
 from trainkit.cluster import _sweep_trial
@@ -20,17 +20,6 @@ from trainkit.cluster._sweep_study import list_attempts
 from trainkit.errors import DataError, MissingPackageError, TrainingError, UsageError
 from trainkit.runs._rules import RULES
 from trainkit.runs._run import Run, list_runs, summarize_runs
-
-RATES = {"training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}, "training.batch_size": [16, 32]}
-
-
-def arrays() -> tuple[Any, Any]:
-    """Return 60 pictures of three kinds, and 30 for testing."""
-    random, labels = np.random.default_rng(0), np.arange(90) % 3
-    ramp = np.linspace(0, 90, 8)
-    slopes = np.stack([np.zeros((8, 8)), np.tile(ramp, (8, 1)), np.tile(ramp[:, None], (1, 8))])
-    pixels = np.clip(random.normal(90, 25, (90, 8, 8)) + slopes[labels], 0, 255).astype(np.uint8)
-    return (pixels[:60], labels[:60]), (pixels[60:], labels[60:])
 
 
 def sweep(folder: Path, **options: Any) -> trainkit.Sweep:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_sweep import RATES, arrays
+from slopes import RATES, arrays
 
 import trainkit
 from trainkit.cluster import _engine
