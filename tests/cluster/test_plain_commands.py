@@ -36,4 +36,4 @@ def test_help_of_the_sweep_loads_no_engine() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--trials" in done.stdout
-    assert not set(done.stdout.splitlines()[-1].split()) & (ENGINES | {"tensorflow", "cv2"})
+    assert not set(done.stdout.splitlines()[-1].split()) & (ENGINES | {"tensorflow"})

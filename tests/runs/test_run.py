@@ -315,6 +315,7 @@ def test_summary_of_a_run_is_a_row(experiments: Path) -> None:
             "test_split": "test",
             "seconds": 1.5,
             "status": "finished",
+            "study": None,
         }
     ]
 
