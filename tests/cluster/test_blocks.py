@@ -58,7 +58,7 @@ def write_list(path: Path, lines: Any) -> Path:
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
-    files = sorted(folder.glob("*.parquet"))
+    files = sorted(folder.glob("rows-*.parquet"))  # others are being written
     return [row for file in files for row in pyarrow.parquet.read_table(file).to_pylist()]
 
 

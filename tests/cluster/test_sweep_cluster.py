@@ -23,7 +23,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a cluster."""
     from ray.cluster_utils import Cluster
 
-    path = os.pathsep.join([str(Path(trainkit.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    places = [Path(trainkit.__file__).parents[1], Path(__file__).parents[1]]  # the package, and what tests share
+    path = os.pathsep.join([*map(str, places), os.environ.get("PYTHONPATH", "")])
     monkeypatch.setenv("PYTHONPATH", path)
     monkeypatch.setenv("RAY_worker_niceness", "0")
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from trainkit.errors import MissingPackageError, TrainkitError
 
 LOCAL = "local"  # a cluster of this machine alone, for as long as the command runs
+_PATIENCE = 10  # seconds, for a connection
 
 
 def import_ray() -> Any:
@@ -45,6 +47,7 @@ def connected(address: str, *, cpus: int | None = None) -> Iterator[None]:
         yield
         return
     try:
+        _check_somebody_listens(address)
         ray.init(
             address=None if address == LOCAL else address,
             num_cpus=cpus if address == LOCAL else None,
@@ -53,7 +56,7 @@ def connected(address: str, *, cpus: int | None = None) -> Iterator[None]:
             logging_level=logging.ERROR,
             configure_logging=False,
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise TrainkitError(
             f"There is no Ray cluster at {address}: {' '.join(str(error).split()):.300} Expected the address of its "
             "head, such as 10.0.0.1:6379, or local."
@@ -62,6 +65,17 @@ def connected(address: str, *, cpus: int | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_somebody_listens(address: str) -> None:
+    """Raise where nobody does: Ray itself would try for minutes.
+
+    Raises:
+        OSError: nobody does.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
 
 
 def count_machines() -> int:
