@@ -26,30 +26,33 @@ SEVERAL = {
 }
 
 
+def make_run(folder: Path, metrics: str, **result: object) -> Run:
+    run = Run(shutil.copytree(OLD_RUN, folder))
+    (run.path / "metrics.csv").write_text(metrics, encoding="utf-8")
+    run.set_result(**result)
+    return run
+
+
 @pytest.fixture
 def one(tmp_path: Path) -> Run:
     """A run of one label an image, which chose its epoch by the balanced accuracy."""
-    run = Run(shutil.copytree(OLD_RUN, tmp_path / "experiments" / "20260101-000000-one"))
-    (run.path / "metrics.csv").write_text(
+    return make_run(
+        tmp_path / "experiments" / "20260101-000000-one",
         "epoch,loss,accuracy,val_loss,val_accuracy,val_balanced_accuracy,balanced_accuracy_estimate\n"
         "1,2.0,0.5,2.1,0.5,0.25,0.3\n2,1.0,0.7,1.1,0.6,0.5,0.6\n",
-        encoding="utf-8",
+        monitor="balanced-accuracy",
     )
-    run.set_result(monitor="balanced-accuracy")
-    return run
 
 
 @pytest.fixture
 def several(tmp_path: Path) -> Run:
     """A run of several labels an image."""
-    run = Run(shutil.copytree(OLD_RUN, tmp_path / "experiments" / "20260101-000001-several"))
-    (run.path / "metrics.csv").write_text(
+    return make_run(
+        tmp_path / "experiments" / "20260101-000001-several",
         "epoch,loss,accuracy,val_loss,val_accuracy,val_mean_average_precision\n"
         "1,0.7,0.5,0.7,0.5,0.25\n2,0.5,0.7,0.5,0.6,0.5\n",
-        encoding="utf-8",
+        **SEVERAL,
     )
-    run.set_result(**SEVERAL)
-    return run
 
 
 def test_comparison_calls_right_answers_just_that(one: Run, several: Run, tmp_path: Path) -> None:
