@@ -60,7 +60,7 @@ def _started(folder: Path, workers: int) -> Iterator[list[subprocess.Popen[bytes
                         env={**os.environ, VARIABLE: json.dumps(config)},
                         stdin=subprocess.PIPE,
                         stdout=subprocess.DEVNULL,
-                        stderr=None if rank == 0 else errors_of,
+                        stderr=_screen() if rank == 0 else errors_of,
                         start_new_session=True,  # Ctrl-C on the terminal is passed on, once
                     )
                 )
@@ -69,6 +69,14 @@ def _started(folder: Path, workers: int) -> Iterator[list[subprocess.Popen[bytes
             for process in processes:
                 process.kill()
                 process.communicate()
+
+
+def _screen() -> int | None:
+    """Return the file of standard error, which in the command is not 2; `None`, for 2, where it has none."""
+    try:
+        return sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):  # in memory, or of a notebook
+        return None
 
 
 def _free_ports(count: int) -> list[int]:

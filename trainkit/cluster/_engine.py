@@ -46,6 +46,7 @@ def connected(address: str, *, cpus: int | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it would say how a cluster on this machine is guarded
     try:
         _check_somebody_listens(address)
         ray.init(

@@ -112,19 +112,21 @@ def _build_trainer(work: Work, board: Any, workers: int, storage: Path) -> Any:
 def _follow(trainer: Any, board: Any, ray: Any) -> Exception | None:
     """Let the trainer run in a thread, show its lines, and pass Ctrl-C on; returns why it failed."""
     failures: list[Exception] = []
+    ended = threading.Event()  # not the thread's own `join`: Ctrl-C in it marks the thread as ended (bpo-45274)
 
     def fit() -> None:
         try:
             trainer.fit()
         except Exception as error:
             failures.append(error)
+        finally:
+            ended.set()
 
-    thread = threading.Thread(target=fit, daemon=True)
-    thread.start()
+    threading.Thread(target=fit, daemon=True).start()
     asked = False
-    while thread.is_alive():
+    while not ended.is_set():
         try:
-            thread.join(_TICK_SECONDS)
+            ended.wait(_TICK_SECONDS)
             sys.stderr.write("".join(ray.get(board.read.remote())))
         except KeyboardInterrupt:
             if asked:

@@ -20,7 +20,7 @@ class PlateauSchedule(keras.callbacks.ReduceLROnPlateau):  # type: ignore[misc]
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Rise, as long as the warm-up lasts."""
-        step = int(self.model.optimizer.iterations)
+        step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))  # may be mirrored
         if step < self._warmup_steps:
             self.model.optimizer.learning_rate = self._highest * (step + 1) / self._warmup_steps
         elif step == self._warmup_steps and step:

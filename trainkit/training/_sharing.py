@@ -199,5 +199,5 @@ class SharedLoss(keras.metrics.Mean):  # type: ignore[misc]
         """Add the examples of a device: targets, outputs, and weights as `trainkit.training._feeding` has them."""
         losses, part = self._of_each(y_true, y_pred), _current.part
         if part is not None:
-            losses *= sample_weight * tf.cast(part.whole, tf.float32)
+            losses *= tf.cast(sample_weight, losses.dtype) * tf.cast(part.whole, losses.dtype)
         return super().update_state(losses + sum(self._model.losses), _is_real(sample_weight))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -195,12 +197,24 @@ def _mirrored(devices: tuple[str, ...]) -> Any:
 def _several_machines(task: Task) -> Any:
     """Return the strategy of all processes: one a process, which TensorFlow lets begin but once."""
     try:
-        return SeveralMachines(cluster_resolver=_resolver(task))
+        with _keeping_sigterm():
+            return SeveralMachines(cluster_resolver=_resolver(task))
     except RuntimeError as error:
         raise TrainkitError(
             f"This process cannot be one of several workers ({str(error).strip():.150}). A training by several is the "
             "first thing that a process does with TensorFlow: start it by the command, or in a Python of its own."
         ) from error
+
+
+@contextmanager
+def _keeping_sigterm() -> Iterator[None]:
+    """Keep what SIGTERM does: TensorFlow listens to it itself, for what it would call a preemption, and tells nobody."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _resolver(task: Task) -> Any:
