@@ -208,7 +208,7 @@ def _several_machines(task: Task) -> Any:
 
 @contextmanager
 def _keeping_sigterm() -> Iterator[None]:
-    """Keep what SIGTERM does: TensorFlow listens to it itself, for what it would call a preemption, and tells nobody."""
+    """Keep what SIGTERM does: TensorFlow listens to it itself, for a preemption, and tells nobody."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
