@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from trainkit.bundles._networks import Classifier, Detector
     from trainkit.bundles._predict import predict
     from trainkit.cluster._blocks import Blocks, predict_blocks
+    from trainkit.cluster._decoding import CachedPixels, cache_pixels
     from trainkit.cluster._sweep import Sweep, sweep
     from trainkit.cluster._workers import resume_on_workers, train_on_workers
     from trainkit.data._augmentation._settings import Augmentation
@@ -70,6 +71,7 @@ __all__ = [
     "Box",
     "Bundle",
     "BundleError",
+    "CachedPixels",
     "Classifier",
     "Comparison",
     "CrossValidation",
@@ -98,6 +100,7 @@ __all__ = [
     "add_clients",
     "apply_transform",
     "bench",
+    "cache_pixels",
     "check",
     "classify",
     "compare",
@@ -134,6 +137,7 @@ __getattr__, __dir__ = attach(
         "Box": "trainkit.deploy.python._values",
         "Bundle": "trainkit.bundles._folder",
         "BundleError": "trainkit.errors",
+        "CachedPixels": "trainkit.cluster._decoding",
         "Classifier": "trainkit.bundles._networks",
         "Comparison": "trainkit.reports._comparison",
         "CrossValidation": "trainkit.training._cross_validation",
@@ -162,6 +166,7 @@ __getattr__, __dir__ = attach(
         "add_clients": "trainkit.bundles._clients",
         "apply_transform": "trainkit.data._augmentation._transforms",
         "bench": "trainkit.bundles._bench",
+        "cache_pixels": "trainkit.cluster._decoding",
         "check": "trainkit.bundles._check",
         "classify": "trainkit.lessons._imagenet",
         "compare": "trainkit.reports._comparison",

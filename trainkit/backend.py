@@ -123,7 +123,29 @@ def onednn_is_on() -> bool:
     return bool(_pywrap_util_port.IsMklEnabled())
 
 
-with naming_missing_packages(), doing("Loading TensorFlow", blocks=True), silent_stderr(), warnings.catch_warnings():
+@contextmanager
+def _without_pandas() -> Iterator[None]:
+    """Keep Keras, while it is loaded by the command, from loading pandas, and that pyarrow: half a second.
+
+    No command gives Keras a table; a program that does has pandas, and is not the command.
+    """
+    if "trainkit.cli" not in sys.modules or "pandas" in sys.modules:
+        yield
+        return
+    sys.modules["pandas"] = None  # type: ignore[assignment]  # cannot be imported
+    try:
+        yield
+    finally:
+        del sys.modules["pandas"]
+
+
+with (
+    naming_missing_packages(),
+    doing("Loading TensorFlow", blocks=True),
+    silent_stderr(),
+    warnings.catch_warnings(),
+    _without_pandas(),
+):
     warnings.simplefilter("ignore")  # other people's deprecations, at import
     import keras
     import tensorflow as tf

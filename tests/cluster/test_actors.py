@@ -113,6 +113,18 @@ def test_data_is_looked_at_on_a_cluster(cluster: Any, tiny_dataset: Path) -> Non
 
 
 @pytest.mark.cluster
+def test_pixels_are_decoded_on_a_cluster(
+    cluster: Any, tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = []
+    for address in (None, cluster.address):
+        monkeypatch.setenv("TRAINKIT_CACHE", str(tmp_path / str(address)))
+        trainkit.cache_pixels(tiny_dataset, model="small-cnn", size=(16, 16), cluster=address)
+        files.append({file.name: file.read_bytes() for file in (tmp_path / str(address)).iterdir()})
+    assert files[0] == files[1] and files[0]
+
+
+@pytest.mark.cluster
 def test_the_command_starts_a_cluster_and_ends_it(listed: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "trainkit", "predict", str(BUNDLE), str(listed), "--cluster", "local"]
     done = subprocess.run(

@@ -247,7 +247,7 @@ def test_folder_that_vanished_is_made_again(folder: Path) -> None:
 
 def test_blocks_are_whole_numbers_of_eight_bytes() -> None:
     # So that each block of a file begins where numbers of eight bytes begin, whatever the size of an image.
-    assert cache._BLOCK % 8 == 0
+    assert cache.BLOCK % 8 == 0
 
 
 def test_what_was_left_before_the_clock_went_back_is_tidied_up(folder: Path) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import typer
 
 from trainkit.cli import (
+    _caching,
     _convolution,
     _cross_validation,
     _data,
@@ -41,6 +42,7 @@ __all__ = ["app", "main"]
 _MODULES = (
     _data,
     _label_errors,
+    _caching,
     _training,
     _sweeping,
     _cross_validation,

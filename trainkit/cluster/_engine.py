@@ -50,17 +50,20 @@ def connected(address: str, *, cpus: int | None = None) -> Iterator[None]:
     try:
         _check_somebody_listens(address)
         ray.init(
-            address=None if address == LOCAL else address,
+            address=address,  # "local" is Ray's word, too: without one it would join what runs on this machine
             num_cpus=cpus if address == LOCAL else None,
             include_dashboard=False if address == LOCAL else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
             configure_logging=False,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray raises bare ones, too
+        said = f"{' '.join(str(error).split()):.300}"
+        if address == LOCAL:
+            raise TrainkitError(f"Ray could not be started on this machine: {said}") from error
         raise TrainkitError(
-            f"There is no Ray cluster at {address}: {' '.join(str(error).split()):.300} Expected the address of its "
-            "head, such as 10.0.0.1:6379, or local."
+            f"There is no Ray cluster at {address}: {said} Expected the address of its head, such as 10.0.0.1:6379, or "
+            "local."
         ) from error
     try:
         yield

@@ -31,10 +31,11 @@ if sys.platform != "win32":
 FOLDER_VARIABLE, LIMIT_VARIABLE = "TRAINKIT_CACHE", "TRAINKIT_CACHE_GB"
 _LIMIT_GB = 30.0  # four times 50,000 photographs of 224x224
 _SUFFIX = ".pixels"
-_BLOCK = 16  # images that are read, checked and written together
+BLOCK = 16  # images that are read, checked and written together
 _ABANDONED_SECONDS = 60.0
 
 Read = Callable[[int, np.ndarray], None]  # (first, out): fills `out` with the images from the number `first` on
+Blocks = Iterator[tuple[int, np.ndarray]]  # the images from a number on, which BLOCK divides; in any order
 
 
 def cache_folder() -> Path:
@@ -46,16 +47,19 @@ def cache_folder() -> Path:
 
 def read_blocks(read: Read, pixels: np.ndarray) -> None:
     """Fill an array in memory, on all cores."""
-    _on_all_cores(lambda first: read(first, pixels[first : first + _BLOCK]), len(pixels))
+    _on_all_cores(lambda first: read(first, pixels[first : first + BLOCK]), len(pixels))
 
 
-def map_pixels(key: str, shape: tuple[int, ...], read: Read) -> np.ndarray:
+def map_pixels(
+    key: str, shape: tuple[int, ...], read: Read, elsewhere: Callable[[], Blocks] | None = None
+) -> np.ndarray:
     """Return the pixels of a key from its file, which is written first where there is none, or a damaged one.
 
     Args:
         key: a file name's letters; everything that the pixels depend on must be in it.
         shape: of the result, images first; there is at least one.
         read: gives the images, from several threads at once.
+        elsewhere: begins to give them in its place, where others decode them.
 
     Returns:
         uint8, read-only, mapped into memory. The file is not deleted by trainkit as long as somebody has it mapped.
@@ -66,7 +70,7 @@ def map_pixels(key: str, shape: tuple[int, ...], read: Read) -> np.ndarray:
     folder = cache_folder()
     path = folder / f"{key}{_SUFFIX}"
     found = _open(path, shape)
-    return _write(path, shape, read) if found is None else found
+    return _write(path, shape, read, elsewhere) if found is None else found
 
 
 def _open(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -96,7 +100,7 @@ def _map(file: IO[bytes], shape: tuple[int, ...]) -> np.ndarray:
 
 def _is_whole(pixels: np.ndarray, sums: np.ndarray) -> bool:
     with all_cores() as pool, doing("Checking the cached pixels"):
-        found = pool.map(lambda first: _checksum(pixels[first : first + _BLOCK]), range(0, len(pixels), _BLOCK))
+        found = pool.map(lambda first: _checksum(pixels[first : first + BLOCK]), range(0, len(pixels), BLOCK))
         return all(one == int(other) for one, other in zip(found, sums, strict=True))
 
 
@@ -111,31 +115,39 @@ def _checksum(block: np.ndarray) -> int:
     return (int(flat[:whole].view("<u8").sum(dtype=np.uint64)) + int(flat[whole:].sum(dtype=np.uint64))) % 2**64
 
 
-def _write(path: Path, shape: tuple[int, ...], read: Read) -> np.ndarray:
+def _write(path: Path, shape: tuple[int, ...], read: Read, elsewhere: Callable[[], Blocks] | None) -> np.ndarray:
     folder, size = path.parent, _file_bytes(shape)
     with _explaining(folder, size):
         folder.mkdir(parents=True, exist_ok=True)
         _make_room(folder, size)
     with replacing(path) as temporary, _explaining(folder, size), temporary.open("xb+") as file:
         _lock(file, exclusive=False)
-        _write_blocks(file, shape, read)
+        _write_blocks(file, shape, read, elsewhere)
         return _map(file, shape)
 
 
-def _write_blocks(file: IO[bytes], shape: tuple[int, ...], read: Read) -> None:
+def _write_blocks(file: IO[bytes], shape: tuple[int, ...], read: Read, elsewhere: Callable[[], Blocks] | None) -> None:
     image_bytes = int(np.prod(shape[1:]))
-    sums = np.empty(-(-shape[0] // _BLOCK), "<u8")
+    sums = np.empty(-(-shape[0] // BLOCK), "<u8")
     writing = Lock()
 
-    def write(first: int) -> None:
-        block = np.empty((min(_BLOCK, shape[0] - first), *shape[1:]), np.uint8)
-        read(first, block)
-        sums[first // _BLOCK] = _checksum(block)
+    def write(first: int, images: np.ndarray) -> None:
+        for start in range(0, len(images), BLOCK):
+            sums[(first + start) // BLOCK] = _checksum(images[start : start + BLOCK])
         with writing:
             file.seek(first * image_bytes)
-            file.write(block.data)
+            file.write(images.data)
 
-    _on_all_cores(write, shape[0])
+    def read_and_write(first: int) -> None:
+        block = np.empty((min(BLOCK, shape[0] - first), *shape[1:]), np.uint8)
+        read(first, block)
+        write(first, block)
+
+    if elsewhere is None:
+        _on_all_cores(read_and_write, shape[0])
+    else:
+        for first, images in elsewhere():
+            write(first, images)
     file.seek(shape[0] * image_bytes)
     file.write(sums.tobytes())
     file.flush()
@@ -144,13 +156,13 @@ def _write_blocks(file: IO[bytes], shape: tuple[int, ...], read: Read) -> None:
 def _on_all_cores(work: Callable[[int], None], count: int) -> None:
     """Call `work` with the number of each block's first image."""
     with all_cores() as pool:
-        worked = pool.map(work, range(0, count, _BLOCK))
-        for _ in counting_chunks(count, _BLOCK, "Decoding the images"):
+        worked = pool.map(work, range(0, count, BLOCK))
+        for _ in counting_chunks(count, BLOCK, "Decoding the images"):
             next(worked)
 
 
 def _file_bytes(shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape, dtype=np.int64)) + 8 * -(-shape[0] // _BLOCK)
+    return int(np.prod(shape, dtype=np.int64)) + 8 * -(-shape[0] // BLOCK)
 
 
 @contextmanager

@@ -6,7 +6,9 @@ import hashlib
 import json
 import logging
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import numpy as np
 
 from trainkit._progress import doing
 from trainkit.backend import tf
-from trainkit.data._cache import map_pixels, read_blocks
+from trainkit.data._cache import Blocks, map_pixels, read_blocks
 from trainkit.data._dataset import ArrayImages, FileImages, Images, PackedImages, Part
 from trainkit.errors import OutputError
 from trainkit.preprocessing import Preprocessing
@@ -26,6 +28,19 @@ _HASHED = 64  # images of an array at once
 _AHEAD = 3  # batches that are made before they are asked for
 
 log = logging.getLogger("trainkit")
+
+Decode = Callable[[Sequence[Path], Preprocessing], Blocks]  # files -> what `to_pixels` makes of them
+_decode_elsewhere: ContextVar[Decode | None] = ContextVar("decode_elsewhere", default=None)
+
+
+@contextmanager
+def decoding_by(decode: Decode) -> Iterator[None]:
+    """Let what `read_pixels` keeps of files be decoded by something else in the block, such as a cluster."""
+    token = _decode_elsewhere.set(decode)
+    try:
+        yield
+    finally:
+        _decode_elsewhere.reset(token)
 
 
 def read_pixels(part: Part, preprocessing: Preprocessing) -> np.ndarray:
@@ -52,7 +67,7 @@ def read_pixels(part: Part, preprocessing: Preprocessing) -> np.ndarray:
         try:
             with doing("Looking for cached pixels"):
                 key = _key(images, preprocessing)
-            return map_pixels(key, shape, read)
+            return map_pixels(key, shape, read, _elsewhere(images, preprocessing))
         except OutputError as error:
             if not small:
                 raise
@@ -60,6 +75,11 @@ def read_pixels(part: Part, preprocessing: Preprocessing) -> np.ndarray:
     pixels = np.empty(shape, np.uint8)
     read_blocks(read, pixels)
     return _frozen(pixels)
+
+
+def _elsewhere(images: Images, preprocessing: Preprocessing) -> Callable[[], Blocks] | None:
+    decode = _decode_elsewhere.get()
+    return partial(decode, images.paths, preprocessing) if decode and isinstance(images, FileImages) else None
 
 
 def _frozen(pixels: np.ndarray) -> np.ndarray:

@@ -69,17 +69,36 @@ def prepare(
     """
     team = team or build_team(config)
     _check_settings(config, dataset)
+    preprocessing, pixels = prepare_pixels(config, dataset, preprocessing, team)
+    keras.utils.set_random_seed(config.training.seed)
+    with doing("Building the network"), team.scope_of_saved():
+        model = _build_model(config, preprocessing, dataset)
+    team.share_weights(model)
+    return Prepared(config, dataset, preprocessing, pixels, model, team)
+
+
+def prepare_pixels(
+    config: Config, dataset: Dataset, preprocessing: Preprocessing | None, team: Team
+) -> tuple[Preprocessing, dict[str, np.ndarray]]:
+    """Return the preprocessing, and the pixels of the training and of the validation images of this process.
+
+    Args:
+        config: every setting.
+        dataset: the config's data.
+        preprocessing: as for `prepare`.
+        team: the processes that train.
+
+    Raises:
+        DataError: an image cannot be decoded, or there are fewer images than processes.
+        OutputError: the pixels are too many for the memory, and cannot be kept on disk.
+    """
     parts = _own_parts(config, dataset, team)
     pixels: dict[str, np.ndarray] = {}
     if preprocessing is None:
         preprocessing, pixels["train"] = _build_preprocessing(config, parts["train"], team)
     for side in parts.keys() - pixels.keys():
         pixels[side] = read_pixels(parts[side], preprocessing)
-    keras.utils.set_random_seed(config.training.seed)
-    with doing("Building the network"), team.scope_of_saved():
-        model = _build_model(config, preprocessing, dataset)
-    team.share_weights(model)
-    return Prepared(config, dataset, preprocessing, pixels, model, team)
+    return preprocessing, pixels
 
 
 def _own_parts(config: Config, dataset: Dataset, team: Team) -> dict[str, Part]:
