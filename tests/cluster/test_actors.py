@@ -99,9 +99,26 @@ def test_a_killed_actor_changes_nothing(cluster: Any, listed: Path, tmp_path: Pa
 
 @pytest.mark.cluster
 def test_an_error_of_an_actor_is_ours(cluster: Any, tmp_path: Path) -> None:
-    (tmp_path / "list.txt").write_text("none/1.jpg\nnone/2.jpg\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"None of the files in the rows 0 to 1 is there on .*that all machines"):
-        trainkit.predict_blocks(BUNDLE, tmp_path / "list.txt", tmp_path / "rows", cluster=cluster.address)
+    here = "/proc/self/fd/900"  # a file that this process alone sees
+    (tmp_path / "list.txt").write_text(f"none/1.jpg\n{here}\n", encoding="utf-8")
+    with (tmp_path / "list.txt").open("rb") as file:
+        os.dup2(file.fileno(), 900)
+    try:
+        with pytest.raises(DataError, match=r"None of the files in the rows 0 to 1 is there on .*that all machines"):
+            trainkit.predict_blocks(BUNDLE, tmp_path / "list.txt", tmp_path / "rows", cluster=cluster.address)
+    finally:
+        os.close(900)
+
+
+@pytest.mark.cluster
+def test_a_block_of_files_that_are_nowhere_is_rows_with_errors(cluster: Any, listed: Path, tmp_path: Path) -> None:
+    lines = listed.read_text(encoding="utf-8").splitlines()[:4]
+    (tmp_path / "list.txt").write_text("\n".join([*lines, "gone/1.jpg"]), encoding="utf-8")
+    found = trainkit.predict_blocks(
+        BUNDLE, tmp_path / "list.txt", tmp_path / "rows", cluster=cluster.address, rows_a_file=4
+    )
+    assert (found.rows, found.files) == (5, 2)
+    assert rows_of(tmp_path / "rows")[4]["error"].startswith("No such image: ")
 
 
 @pytest.mark.cluster

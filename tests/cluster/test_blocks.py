@@ -172,7 +172,7 @@ def test_every_probability_on_request(listed: Path, tmp_path: Path) -> None:
     names = trainkit.Classifier(BUNDLE).class_names
     rows = rows_of(tmp_path / "rows")
     assert list(rows[0])[5:] == [f"p:{name}" for name in names]
-    (expected,) = rows_of(tmp_path / "one")
+    (expected,) = pyarrow.parquet.read_table(tmp_path / "one").to_pylist()
     assert [rows[1][f"p:{name}"] for name in names] == [expected[f"p:{name}"] for name in names]
     assert all(rows[3][f"p:{name}"] is None for name in names)
     schema = pyarrow.parquet.read_schema(tmp_path / "rows" / "rows-0000000000.parquet")
@@ -189,6 +189,24 @@ def test_a_video_is_a_row_with_an_error(photos: Path, film: Path, tmp_path: Path
     listed = write_list(tmp_path / "list.txt", [photos / "001.jpg", film])
     assert predict(listed, tmp_path / "rows").errors == 1
     assert "is a video, which has an answer a frame" in rows_of(tmp_path / "rows")[1]["error"]
+
+
+def test_what_is_no_path_is_a_row_with_an_error(photos: Path, tmp_path: Path) -> None:
+    table = tmp_path / "list.csv"
+    table.write_text(f"path,label\n{photos / '000.jpg'},a\nhttps://host/a.jpg,b\n,c\n", encoding="utf-8")
+    found = trainkit.predict_blocks(BUNDLE, table, tmp_path / "rows")
+    rows = rows_of(tmp_path / "rows")
+    assert (found.rows, found.errors, rows[0]["error"]) == (3, 2, None)
+    assert rows[1]["path"] == "https://host/a.jpg"
+    assert rows[1]["error"] == "Expected a path, s3://BUCKET/... or gs://BUCKET/... Received: https://host/a.jpg"
+    assert (rows[2]["path"], rows[2]["error"]) == ("", "There is no path in this row of the list.")
+
+
+def test_a_list_without_a_folder_is_said(listed: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"list\.txt is no image: a list of paths goes with --predictions DIR, a folder"
+    ):
+        trainkit.predict(BUNDLE, listed, predictions=tmp_path / "rows.csv")
 
 
 def test_leftovers_of_a_killed_process_are_removed(listed: Path, tmp_path: Path) -> None:
@@ -208,6 +226,14 @@ def test_a_list_of_which_nothing_can_be_classified_is_an_error(tmp_path: Path) -
     assert [row["error"] for row in rows_of(tmp_path / "rows")] == [
         f"No such image: {tmp_path / 'none' / name}" for name in ("1.jpg", "2.jpg")
     ]
+
+
+def test_nothing_is_no_list(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"There is no image\. Expected a folder, a list, or images\. Received: nothing"
+    ):
+        predict([], tmp_path / "rows")
+    assert not (tmp_path / "rows").exists()
 
 
 @pytest.mark.parametrize("several", [1, 4])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -97,6 +98,13 @@ def test_tables_have_a_column_of_paths(tmp_path: Path) -> None:
         ("list.txt", b"\n\n", r"There is no path in .*list\.txt"),
         ("a.csv", b"label,split\ncat,train\n", r"must have one column of `path`, .*Received: label, split"),
         ("a.csv", b"path,file\n1,2\n", r"must have one column of `path`, .*Received: path, file"),
+        ("a.csv", "path\na.jpg\n".encode("utf-16"), r"a\.csv is UTF-16\. Expected text in UTF-8"),
+        (
+            "a.csv",
+            b'path,label\n"a.jpg,cat\nb.jpg,dog\n',
+            r"a\.csv is no table: unexpected end of data\. Look for a cell",
+        ),
+        ("a.csv", b'path\n"' + 200_000 * b"a", r"a\.csv is no table: field larger than .*quotation mark"),
         ("a.parquet", b"no", r"a\.parquet is no Parquet file"),
     ],
 )
@@ -104,6 +112,22 @@ def test_other_lists_are_refused(name: str, content: bytes, message: str, tmp_pa
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         list_paths([str(tmp_path / name)])
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"), [([1, 2], "int64"), ([b"a.jpg"], "binary"), ([{"bytes": b"a", "path": "a.jpg"}], "struct<")]
+)
+def test_a_column_of_something_else_is_refused(cells: list[Any], kind: str, tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(pyarrow.table({"image": cells}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=f"The column `image` of .*a.parquet must hold paths as text. Received: {kind}"):
+        list_paths([str(tmp_path / "a.parquet")])
+
+
+def test_text_is_text_however_a_column_holds_it(tmp_path: Path) -> None:
+    plain = pyarrow.array(["/a/1.jpg", "/a/2.jpg", "/a/1.jpg"])
+    for kind in (pyarrow.large_string(), pyarrow.dictionary(pyarrow.int32(), pyarrow.string())):
+        pyarrow.parquet.write_table(pyarrow.table({"path": plain.cast(kind)}), tmp_path / "a.parquet")
+        assert read_all([str(tmp_path / "a.parquet")]) == plain.to_pylist()
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:

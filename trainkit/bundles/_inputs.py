@@ -28,6 +28,7 @@ log = logging.getLogger("trainkit")
 
 ImagePath = str | os.PathLike[str]
 Images = ImagePath | np.ndarray | Sequence[ImagePath] | Sequence[np.ndarray]
+LIST_SUFFIXES = (".txt", ".lst", ".list", ".csv", ".tsv", ".parquet")  # of lists, which `trainkit.cluster` reads
 _IMAGES = "paths of images, or images as uint8 arrays"
 
 
@@ -247,7 +248,9 @@ def _read_image(path: Path) -> np.ndarray:
     try:
         return read_checked_image(path)
     except DataError as error:
-        raise BundleError(str(error)) from error
+        is_list = path.suffix.lower() in LIST_SUFFIXES and path.is_file()
+        advice = ": a list of paths goes with --predictions DIR, a folder for Parquet" if is_list else ""
+        raise BundleError(f"{error}{advice}") from error
 
 
 def _targets(inputs: Inputs, files: Sequence[Path]) -> dict[Path, Path]:

@@ -26,17 +26,27 @@ class BlockActor:
         self._work = work
         self._opened: Opened[Any] | None = None
 
-    def run(self, block: Block) -> Any:
-        """Do the work with a block; what cannot be opened is raised here, where the driver is told of it."""
-        _check_is_seen(block)
+    def run(self, block: Block, seen: bool) -> Any:
+        """Do the work with a block; what cannot be opened is raised here, where the driver is told of it.
+
+        Args:
+            block: what is to be done.
+            seen: whether the driver sees any of its files.
+        """
+        if seen:
+            _check_is_seen(block)
         if self._opened is None:
             self._opened = self._work.open(1)
         return self._opened.run(block)
 
 
+def _is_seen(block: Block) -> bool:
+    return any(_places.is_there(path) for path in block.paths)
+
+
 def _check_is_seen(block: Block) -> None:
-    """Raise where a machine sees none of the files: then it is the machine that lacks something."""
-    if not any(_places.is_there(path) for path in block.paths):
+    """Raise where a machine sees none of the files that the driver sees: the machine lacks something, not the files."""
+    if not _is_seen(block):
         rows = f"{block.first} to {block.first + len(block.paths) - 1}"
         raise DataError(
             f"None of the files in the rows {rows} is there on {socket.gethostname()}, such as {block.paths[0]}. "
@@ -88,7 +98,7 @@ def _spread(
             yield result
             idle.append(actor)
         actor = idle.pop()
-        running[actor.run.remote(block)] = (actor, block)
+        running[actor.run.remote(block, _is_seen(block))] = (actor, block)
     while running:
         while idle:
             ray.kill(idle.pop())

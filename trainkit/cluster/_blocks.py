@@ -100,13 +100,16 @@ def predict_blocks(
         BundleError: the bundle is missing or damaged.
         DataError: there are no images, a list cannot be read, or not one image could be classified.
         OutputError: the folder holds something else, or cannot be written.
-        UsageError: there is no such backend or target, the folder is none, or a number is below 1.
+        UsageError: nothing is to be classified, there is no such backend or target, the folder is none, or a number is
+            below 1.
         MissingPackageError: pyarrow, or for a cluster Ray, is not installed.
     """
     _check_counts(batch=batch, workers=workers, rows_a_file=rows_a_file)
     place = absolute(os.fspath(folder))
     _check_folder(place)
     given = [images] if isinstance(images, (str, os.PathLike)) else list(images)
+    if not given:
+        raise UsageError("There is no image. Expected a folder, a list, or images. Received: nothing")
     manifest = str(find_manifest(bundle, Path(exported)).absolute())
     opened(Classifier, Path(manifest), backend=backend, target=target)  # what is wrong with it is said at once
     answers = describe_answers(manifest, invert=invert, all_probabilities=all_probabilities)
@@ -191,7 +194,8 @@ def _spread(
     cores = count_cores()
     if workers is None or workers == 1:
         return spread_over_threads(work, blocks, threads=cores, advance=step.advance)
-    processes, threads = min(workers, most), max(1, cores // workers)
+    processes = min(workers, most)
+    threads = max(1, cores // processes)
     return spread_over_processes(work, blocks, processes=processes, threads=threads, advance=step.advance)
 
 

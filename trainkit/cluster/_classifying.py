@@ -21,7 +21,7 @@ from trainkit.data._inspection import read_checked_image
 from trainkit.deploy.python._classifier import Classifier
 from trainkit.deploy.python._manifest import read_manifest
 from trainkit.deploy.python._media import is_video
-from trainkit.errors import BundleError, DataError
+from trainkit.errors import BundleError, DataError, UsageError
 from trainkit.files import sha256_of
 
 _AT_ONCE = 8  # images that a thread takes
@@ -132,7 +132,9 @@ def _read(path: str) -> np.ndarray | str:
     image = read_plain_jpeg(path)
     if image is not None:
         return image
-    if is_video(path.partition("?")[0]):
+    if not path:
+        return "There is no path in this row of the list."
+    if is_video(path.partition("?")[0] if _places.is_address(path) else path):
         return f"{path} is a video, which has an answer a frame. Give it to `trainkit predict` by itself."
     try:
         with _places.local_copy(path) as file:
@@ -140,7 +142,7 @@ def _read(path: str) -> np.ndarray | str:
                 return read_checked_image(Path(file))
             except (BundleError, DataError) as error:
                 return str(error).replace(file, path)
-    except DataError as error:
+    except (DataError, UsageError) as error:  # it cannot be fetched, or is an address of another kind
         return str(error)
 
 

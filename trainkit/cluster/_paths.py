@@ -9,17 +9,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from trainkit._progress import doing
+from trainkit.bundles._inputs import LIST_SUFFIXES
 from trainkit.cluster import _places
-from trainkit.cluster._places import absolute, is_remote
+from trainkit.cluster._places import absolute, is_address, is_remote
 from trainkit.deploy.python._media import list_files
 from trainkit.deploy.python._values import IMAGE_SUFFIXES
 from trainkit.errors import BundleError, DataError, UsageError
 from trainkit.runs._predictions import import_pyarrow
 
-LIST_SUFFIXES = (".txt", ".lst", ".list", ".csv", ".tsv", ".parquet")
 _COLUMNS = ("path", "file", "image", "filename", "filepath", "image_path")
 _STRIDE = 1024  # of so many lines, where one begins is kept
 _ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\0": "a binary file"}
@@ -138,6 +138,7 @@ def _read_list(path: Path) -> PathList:
     suffix = path.suffix.lower()
     try:
         if suffix in (".csv", ".tsv"):
+            _check_encoding(path)
             found: PathList = _read_table(path, list(_cells(path, "\t" if suffix == ".tsv" else ",")))
         elif suffix == ".parquet":
             found = _read_table(path, _parquet_cells(path))
@@ -145,17 +146,25 @@ def _read_list(path: Path) -> PathList:
             found = _read_lines(path)
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror or error}") from error
+    except csv.Error as error:  # an odd quotation mark would take all rows behind it for one cell
+        raise DataError(f"{path} is no table: {error}. Look for a cell that begins with a quotation mark.") from error
     if not len(found):
         raise DataError(f"There is no path in {path}. Expected a path a line.")
     return found
 
 
-def _read_lines(path: Path) -> PathsInFile:
+def _check_encoding(path: Path) -> bytes:
+    """Return how a list begins; raise where it is no text in UTF-8."""
     with path.open("rb") as file:
         head = file.read(4096)
     for mark, kind in _ENCODINGS.items():
         if head.startswith(mark) or (mark == b"\0" and mark in head):
             raise DataError(f"{path} is {kind}. Expected text in UTF-8, a path a line.")
+    return head
+
+
+def _read_lines(path: Path) -> PathsInFile:
+    head = _check_encoding(path)
     first = next((line for line in head[_after_mark(head) :].splitlines() if line.strip()), b"")
     return PathsInFile(path, _find_base(path, os.fsdecode(first)))
 
@@ -171,7 +180,7 @@ def _find_base(path: Path, first: str) -> Path:
         DataError: both have the first one.
     """
     own, current = path.parent.absolute(), Path.cwd()
-    if is_remote(first) or Path(first).is_absolute() or own.resolve() == current:
+    if is_address(first) or Path(first).is_absolute() or own.resolve() == current:
         return own
     here = [folder for folder in (own, current) if os.path.isfile(folder / first)]
     if len(here) == 2 and not (own / first).samefile(current / first):
@@ -180,9 +189,7 @@ def _find_base(path: Path, first: str) -> Path:
 
 
 def _resolve(text: str, base: Path) -> str:
-    if "://" in text and is_remote(text):
-        return text
-    return str(base / text)
+    return text if is_address(text) else str(base / text)  # what kind of address is said of its row
 
 
 def _read_table(path: Path, cells: list[str]) -> PathsInMemory:
@@ -194,7 +201,7 @@ def _read_table(path: Path, cells: list[str]) -> PathsInMemory:
 
 def _cells(path: Path, separator: str) -> Iterator[str]:
     with path.open(encoding="utf-8-sig", newline="", errors="surrogateescape") as file:
-        rows = csv.reader(file, delimiter=separator)
+        rows = csv.reader(file, delimiter=separator, strict=True)
         column = _column(path, next(rows, []))
         yield from (row[column] if column < len(row) else "" for row in rows if row)
 
@@ -213,9 +220,18 @@ def _column(path: Path, header: Sequence[str]) -> int:
 def _parquet_cells(path: Path) -> list[str]:
     arrow = import_pyarrow()
     try:
-        names = arrow.parquet.read_schema(path).names
-        name = names[_column(path, names)]
+        schema = arrow.parquet.read_schema(path)
+        name = schema.names[_column(path, schema.names)]
+        _check_is_text(path, name, schema.field(name).type)
         cells = arrow.parquet.read_table(path, columns=[name]).column(0).to_pylist()
     except arrow.ArrowInvalid as error:
         raise DataError(f"{path} is no Parquet file: {error}") from error
-    return [str(cell or "") for cell in cells]
+    return [cell or "" for cell in cells]
+
+
+def _check_is_text(path: Path, name: str, kind: Any) -> None:
+    """Raise unless a column of a Parquet file holds text, as it is or by numbers."""
+    arrow = import_pyarrow()
+    kind = kind.value_type if arrow.types.is_dictionary(kind) else kind
+    if not (arrow.types.is_string(kind) or arrow.types.is_large_string(kind) or arrow.types.is_string_view(kind)):
+        raise DataError(f"The column `{name}` of {path} must hold paths as text. Received: {kind}")

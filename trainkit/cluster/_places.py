@@ -24,12 +24,15 @@ def is_remote(place: str) -> bool:
     Raises:
         UsageError: it is the address of something else.
     """
-    scheme, separator, _ = place.partition("://")
-    if not separator or "/" in scheme:
-        return False
-    if scheme not in _STORES:
+    if is_address(place) and place.partition("://")[0] not in _STORES:
         raise UsageError(f"Expected a path, s3://BUCKET/... or gs://BUCKET/... Received: {place}")
-    return True
+    return is_address(place)
+
+
+def is_address(place: str) -> bool:
+    """Whether a place is the address of anything, and no path."""
+    scheme, separator, _ = place.partition("://")
+    return bool(separator) and "/" not in scheme
 
 
 def absolute(place: str) -> str:
@@ -167,4 +170,4 @@ def write_table(table: Any, place: str) -> None:
 
 def is_there(place: str) -> bool:
     """Whether a path is there on this machine; of an address nobody is asked."""
-    return is_remote(place) or os.path.lexists(place)
+    return is_address(place) or os.path.lexists(place)

@@ -71,7 +71,7 @@ def spread_over_processes(
     """Do the work in several processes, and yield what comes of each block, in no order.
 
     Raises:
-        TrainkitError: one of them was killed.
+        TrainkitError: one of them was killed, or the script that called this calls it again as it is imported.
     """
     with _ending_children():
         context = multiprocessing.get_context("spawn")  # a fork would inherit threads of OpenCV that are not there
@@ -83,7 +83,8 @@ def spread_over_processes(
         except BrokenProcessPool as error:
             raise TrainkitError(
                 "A process that classified images was killed, as Linux does where memory ends. What is written stays: "
-                "run the same command again, with fewer --workers."
+                "run the same command again, with fewer --workers. (In a script of your own, several workers need "
+                'their call below `if __name__ == "__main__":`.)'
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
