@@ -20,7 +20,7 @@ from trainkit.data import _cache
 from trainkit.data._cache import Blocks
 from trainkit.data._dataset import FileImages, Part
 from trainkit.data._pipeline import decoding_by, read_pixels
-from trainkit.errors import DataError
+from trainkit.errors import DataError, OutputError
 from trainkit.preprocessing import Preprocessing, build_preprocessing
 
 
@@ -81,6 +81,15 @@ def test_what_cannot_be_decoded_is_named(photos: Path, tmp_path: Path, monkeypat
     with decoding_by(decode_backwards), pytest.raises(DataError, match=paths[20].name):
         read_pixels(part, build_preprocessing("unit", height=12, width=16))
     assert not list((tmp_path / "cache").glob("*")), "nothing half-written"
+
+
+def test_a_cache_that_cannot_be_written_is_an_error(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    monkeypatch.setenv("TRAINKIT_CACHE", str(tmp_path / "file"))
+    with pytest.raises(OutputError, match=r"Cannot write .*file: File exists\. Free the space or choose a place"):
+        cache_pixels(photos, model="small-cnn", size=(16, 12))
 
 
 def test_python_takes_what_the_command_takes(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

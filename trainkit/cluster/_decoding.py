@@ -19,6 +19,7 @@ from trainkit.data._cache import BLOCK, Blocks, cache_folder
 from trainkit.data._dataset import FileImages
 from trainkit.data._reading import Reading
 from trainkit.data._sources import load_dataset
+from trainkit.files import make_folder
 from trainkit.preprocessing import Preprocessing
 
 _FILES_A_BLOCK = 4 * BLOCK  # 10 MB at 224x224: some are on their way at once
@@ -151,6 +152,7 @@ def cache_pixels(
         "training.validation": validation,
         **(reading.to_settings() if reading else {}),
     }
+    make_folder(cache_folder())  # a training would go on without it
     with ExitStack() as stack:
         if cluster is not None:
             stack.enter_context(decoding_on(cluster))
