@@ -54,6 +54,11 @@ def test_page_of_few_trials_is_whole(tmp_path: Path, rows: list[StudyRow]) -> No
     assert text.endswith("</html>") and "parallel" not in text
 
 
+def test_ticks_of_near_values_are_not_written_over_each_other() -> None:
+    assert [text for _, text in _Scale([0.9, 0.901, 0.902, 0.95, 1.0], False).ticks()] == ["0.9", "0.95", "1"]
+    assert _Scale([0.5, 0.5], False).ticks() == [(0.5, "0.5")]
+
+
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     text = write(tmp_path, [row(0, 0.5, **{"model.name": "<script>$x$\u202e"}), row(1, 0.6)], study="<b>\u202e")
     assert "<script>" not in text and "<b>" not in text and "\u202e" not in text

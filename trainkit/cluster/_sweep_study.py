@@ -16,7 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from trainkit.cluster._sweep_space import Choices, Range, build_space
+from trainkit.cluster._sweep_space import PLACES, Choices, Range, build_space
+from trainkit.cluster._sweep_url import no_database, with_driver, without_password
 from trainkit.errors import MissingPackageError, TrainkitError, UsageError
 
 if TYPE_CHECKING:
@@ -123,18 +124,23 @@ def open_storage(url: str) -> RDBStorage:
         with quietly():
             storage = _trying(make, SQLAlchemyError, RuntimeError)
     except (ArgumentError, NoSuchModuleError) as error:
-        raise _no_database(url) from error
+        raise no_database(url) from error
     except ImportError as error:
         raise MissingPackageError(
-            f"The database {without_password(url)} needs a package that is not installed ({error}). For PostgreSQL: "
-            'pip install "trainkit[sweep]".'
+            f"The driver of the database {without_password(url)} is not installed. Expected sqlite:///study.db, or "
+            'postgresql://user@host/name, whose driver comes with: pip install "trainkit[sweep]".'
         ) from error
     except (SQLAlchemyError, RuntimeError) as error:
-        reason = " ".join(str(getattr(error, "orig", None) or error).split())
-        raise TrainkitError(f"The database {without_password(url)} cannot be used: {reason:.300}") from error
+        raise _unusable(url, error) from error
     if url.startswith("sqlite"):
         _lock_for_reading_too(storage)
     return storage
+
+
+def _unusable(url: str, error: BaseException) -> TrainkitError:
+    cause = error if hasattr(error, "orig") else error.__cause__ or error  # Optuna says only that there is one
+    reason = " ".join(str(getattr(cause, "orig", None) or cause).split())
+    return TrainkitError(f"The database {without_password(url)} cannot be used: {reason:.300}")
 
 
 def _engine_options(url: str) -> dict[str, Any]:
@@ -174,28 +180,6 @@ def _trying(work: Callable[[], Result], *errors: type[Exception]) -> Result:
     raise AssertionError("unreachable")
 
 
-def _no_database(url: str) -> UsageError:
-    return UsageError(
-        "--study takes the URL of a database, such as sqlite:///study.db or postgresql://user@host/name. Received: "
-        f"{without_password(url)}"
-    )
-
-
-def with_driver(url: str) -> str:
-    """Return a URL that names the driver which comes with the extra, where it names none."""
-    scheme, colon, rest = url.partition("://")
-    if not colon:
-        raise _no_database(url)
-    return f"postgresql+psycopg://{rest}" if scheme in ("postgres", "postgresql") else url
-
-
-def without_password(url: str) -> str:
-    """Return a URL that may be shown."""
-    scheme, colon, rest = url.partition("://")
-    user, at, host = rest.rpartition("@")
-    return f"{scheme}{colon}{user.partition(':')[0]}:***{at}{host}" if ":" in user else url
-
-
 @contextmanager
 def studying(plan: Plan) -> Iterator[Study]:
     """Open the study of a plan while the block runs.
@@ -206,8 +190,12 @@ def studying(plan: Plan) -> Iterator[Study]:
         UsageError: it is no URL of a database, or there is a study of that name with other settings.
     """
     storage = open_storage(plan.url)
+    from sqlalchemy.exc import SQLAlchemyError
+
     try:
         yield open_study(plan, storage)
+    except (SQLAlchemyError, import_optuna().exceptions.StorageInternalError) as error:
+        raise _unusable(plan.url, error) from error
     finally:
         storage.remove_session()
         storage.engine.dispose()
@@ -248,7 +236,7 @@ def _check_same(study: Study, plan: Plan) -> None:
     """Raise unless the study is of these settings; one that is new is from now on."""
     own = {
         "bases": {model: _without_places(base) for model, base in _by_name(plan.bases).items()},
-        "space": {key: domain.to_json() for key, domain in plan.domains.items()},
+        "space": {key: _without_place(key, domain.to_json()) for key, domain in plan.domains.items()},
         "monitor": plan.monitor,
         "images": plan.images,
     }
@@ -265,12 +253,15 @@ def _check_same(study: Study, plan: Plan) -> None:
         )
 
 
-# On another machine these may be elsewhere.
-_PLACES = ("data", "reading.images", "model.weights", "model.name")
-
-
 def _without_places(base: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: Path(value).name if key in _PLACES else value for key, value in base.items()}
+    return {key: _without_place(key, value) for key, value in base.items()}
+
+
+def _without_place(key: str, value: Any) -> Any:
+    """Return a value without its folder, which on another machine may be another one."""
+    if key not in PLACES:
+        return value
+    return [Path(one).name for one in value] if isinstance(value, list) else Path(value).name
 
 
 def _by_name(bases: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ from trainkit.reports._templates import to_words
 
 BEST, OTHERS = SERIES[1], SERIES[0]
 _FEW = 5  # values of a setting, each of which is written at its axis
+_NEAR = 0.06  # of an axis: two of them would be written over each other
 _FAINTEST, _STRONGEST = 0.12, 0.7  # opacity of a line, by the rank of its trial
 
 Points = Sequence[tuple[int, float]]  # number of a trial, its value
@@ -142,4 +143,8 @@ class _Scale:
             last = max(1, len(self._kinds) - 1)
             return [(number / last, shorten(kind)) for number, kind in enumerate(self._kinds)]
         shown = self._numbers if len(self._numbers) <= _FEW else self._ends
-        return [(self.place(number) or 0.0, f"{number:.3g}") for number in shown]
+        ticks = dict.fromkeys(self._ends)  # the ends are written in any case
+        for number in shown:
+            if all(abs((self.place(number) or 0.0) - (self.place(other) or 0.0)) > _NEAR for other in ticks):
+                ticks[number] = None
+        return [(self.place(number) or 0.0, f"{number:.3g}") for number in sorted(ticks)]
