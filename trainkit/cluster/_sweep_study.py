@@ -236,7 +236,7 @@ def _check_same(study: Study, plan: Plan) -> None:
     """Raise unless the study is of these settings; one that is new is from now on."""
     own = {
         "bases": {model: _without_places(base) for model, base in _by_name(plan.bases).items()},
-        "space": {key: _without_place(key, domain.to_json()) for key, domain in plan.domains.items()},
+        "space": {key: domain.to_json() for key, domain in plan.domains.items()},
         "monitor": plan.monitor,
         "images": plan.images,
     }
@@ -254,14 +254,8 @@ def _check_same(study: Study, plan: Plan) -> None:
 
 
 def _without_places(base: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _without_place(key, value) for key, value in base.items()}
-
-
-def _without_place(key: str, value: Any) -> Any:
-    """Return a value without its folder, which on another machine may be another one."""
-    if key not in PLACES:
-        return value
-    return [Path(one).name for one in value] if isinstance(value, list) else Path(value).name
+    """Return settings without the folders of files, which on another machine may be others."""
+    return {key: Path(value).name if key in PLACES else value for key, value in base.items()}
 
 
 def _by_name(bases: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
