@@ -257,3 +257,11 @@ def test_optuna_says_nothing_of_its_own(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         open_study(make_plan(tmp_path))
     assert optuna.logging.get_verbosity() == optuna.logging.ERROR
+
+
+def test_setting_that_makes_other_images_is_named(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path)
+    open_study(plan)
+    bases = {"small-cnn": {**plan.bases["small-cnn"], "training.validation": 0.2}}
+    with pytest.raises(UsageError, match=r"`training\.validation` is 0\.1 there and 0\.2 here"):
+        open_study(replace(plan, bases=bases, images="b"))

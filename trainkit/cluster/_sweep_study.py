@@ -244,13 +244,14 @@ def _check_same(study: Study, plan: Plan) -> None:
     if known is None:
         study.set_user_attr("plan", own)
         return
-    if known["images"] != own["images"]:
-        raise UsageError(f"The study {plan.study} is one of other images. Put them back, or begin another with --name.")
-    if difference := _difference(known, own):
+    before = {**known, "images": own["images"]}  # which may be others by a setting: the share that is held out
+    if difference := _difference(before, own):
         raise UsageError(
             f"The study {plan.study} is one of other settings: {difference}. Repeat the command that it began with, or "
             "begin another one with --name."
         )
+    if known["images"] != own["images"]:
+        raise UsageError(f"The study {plan.study} is one of other images. Put them back, or begin another with --name.")
 
 
 def _without_places(base: Mapping[str, Any]) -> dict[str, Any]:
