@@ -87,6 +87,24 @@ def test_help_needs_no_opencv() -> None:
     assert not modules_after(code) & {"tensorflow", "keras", "mtcnn", "cv2"}
 
 
+def test_a_command_is_built_without_the_others() -> None:
+    from trainkit.cli._app import ORDER
+    from trainkit.cli._main import _MODULES
+
+    assert {*_MODULES} == {*ORDER, "--version"}
+    for name, modules in _MODULES.items():
+        code = f"""import sys; sys.argv = ['trainkit', {name!r}, '--help']
+from trainkit.cli import main
+try:
+    main()
+except SystemExit:
+    print(*sys.modules)"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        loaded = {one for one in done.stdout.split() if one.startswith("trainkit.cli._")}
+        assert {f"trainkit.cli.{module}" for module in modules} <= loaded
+        assert "trainkit.cli._commands" not in loaded, name
+
+
 def test_every_public_name_is_there() -> None:
     assert len(set(trainkit.__all__)) == len(trainkit.__all__) > 0
     for name in trainkit.__all__:

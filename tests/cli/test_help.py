@@ -53,7 +53,7 @@ def test_commands_stand_in_the_order_of_the_work(tmp_path: Path) -> None:
     assert found == list(ORDER)
     assert set(found) == set(MAIN.commands)
     assert found.index("train") < found.index("report") < found.index("export") < found.index("predict")
-    assert listed("data", cwd=tmp_path) == ["check", "stats", "augment", "errors"]
+    assert listed("data", cwd=tmp_path) == ["check", "stats", "augment", "errors", "cache"]
 
 
 def test_every_command_has_a_line_of_its_own() -> None:

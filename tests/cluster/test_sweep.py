@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import signal
 import tomllib
 from pathlib import Path
@@ -112,6 +113,18 @@ def test_same_call_adds_what_is_missing_and_nothing_else(tmp_path: Path) -> None
     assert again == first and len(list_runs(tmp_path / "runs")) == 2
     more = sweep(tmp_path, trials=3)
     assert more.trials[:2] == first.trials and len(more.trials) == 3
+
+
+def test_best_settings_are_written_where_their_run_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = sweep(tmp_path)
+    assert first.best and first.best.run and first.config
+    written = first.config.read_text(encoding="utf-8")
+    shutil.rmtree(first.best.run)
+    first.config.unlink()
+    again = sweep(tmp_path)
+    assert again.config and again.config.read_text(encoding="utf-8") == written
+    assert again.best and again.best.value == first.best.value and again.to_json()["best"]["test_split"] is None
+    assert f"The best run, {first.best.run}, is not here, and was not measured: it was removed, or is" in caplog.text
 
 
 def test_what_promises_little_is_pruned_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,10 @@ def test_dotted_and_nested_keys_are_the_same() -> None:
         ({"preprocessing.size": {"low": 8, "high": 16}}, r"preprocessing\.size"),
         ({"training.monitor": ["loss", "accuracy"]}, r"`training\.monitor` is the same for all trials of a sweep"),
         ({"reading.fold": [1, 2]}, r"`reading\.fold` is the same for all trials"),
+        ({"training.learning_rate": [1, 1.0]}, r"has a choice twice\. Received: \[1, 1\.0\]"),
+        ({"preprocessing.size": ["8x8", [8, 8]]}, r"has a choice twice\. Received: \['8x8', \[8, 8\]\]"),
+        ({"training.warmup": {"low": 0, "high": 3, "step": math.nan}}, r"`step` of `training\.warmup` must be at most"),
+        ({"training.warmup": {"low": 0, "high": 3, "step": 4}}, r"must be at most `high` less `low`\. Received"),
     ],
 )
 def test_wrong_space_is_refused_with_its_setting(written: dict[str, Any], message: str) -> None:
@@ -122,6 +127,34 @@ def test_choices_that_are_lists_are_stored_as_text() -> None:
     assert choices.stored([1.0, 1.0]) is None
 
 
+def test_setting_that_is_named_twice_is_refused() -> None:
+    twice = {"training": {"epochs": [1]}, "training.epochs": [2]}
+    with pytest.raises(UsageError, match=r"`training\.epochs` is in the space twice, by its dotted key and in a table"):
+        flatten_space(twice)
+
+
+def test_choices_are_what_a_run_has() -> None:
+    written = {
+        "preprocessing.size": ["32x32", "48x48"],
+        "training.ema": ["0.5", 0],
+        "model.name": ["own.keras", "vgg16"],
+    }
+    space = build_space(written)
+    assert space["preprocessing.size"] == Choices(([32, 32], [48, 48]))
+    assert space["training.ema"] == Choices((0.5, 0.0))
+    assert space["model.name"] == Choices((str(Path("own.keras").absolute()), "vgg16"))
+    assert stored_defaults(space, {"small-cnn": base()})["preprocessing.size"] == "[32, 32]"
+
+
+@pytest.mark.parametrize(
+    "domain", [Range(0, 5, step=1), Range(0.0, 1.0), Range(1e-4, 1e-2, log=True), Choices((True, "a", [1, 2]))]
+)
+def test_domain_is_read_as_it_is_written(domain: Range | Choices) -> None:
+    written = domain.to_json()
+    assert (Choices(tuple(written)) if isinstance(written, list) else Range(**written)) == domain
+
+
 def test_range_stores_what_is_in_it() -> None:
+    assert [Range(0.0, 0.6, step=0.1).stored(value) for value in (0.3, 0.35)] == [0.3, None]  # 0.3 % 0.1 is not 0
     assert Range(1, 9, step=2).stored(3) == 3
     assert [Range(1, 9, step=2).stored(value) for value in (2, 11, True, "3")] == [None] * 4

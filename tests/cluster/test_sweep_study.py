@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import warnings
@@ -23,10 +24,10 @@ from trainkit.cluster._sweep_study import (
     Plan,
     list_attempts,
     retry,
+    studying,
     take_back_lost,
-    with_driver,
-    without_password,
 )
+from trainkit.cluster._sweep_url import checked_url, url_of_file, with_driver, without_password
 from trainkit.errors import TrainkitError, UsageError
 from trainkit.runs._settings import build_config
 
@@ -58,6 +59,21 @@ def test_study_goes_on_where_it_is_opened_again(tmp_path: Path) -> None:
     assert [trial.value for trial in study.get_trials()] == [0.5]
     assert study.direction.name == "MAXIMIZE"
     assert open_study(make_plan(tmp_path, study="loss", monitor="loss")).direction.name == "MINIMIZE"
+
+
+@pytest.mark.parametrize(("epochs", "judged_from"), [(2, 1), (5, 1), (12, 2), (30, 5)])
+def test_where_there_are_many_epochs_a_trial_is_judged_later(tmp_path: Path, epochs: int, judged_from: int) -> None:
+    plan = make_plan(tmp_path, trials=9)
+    bases = {name: {**base, "training.epochs": epochs} for name, base in plan.bases.items()}
+    study = open_study(replace(plan, bases=bases, prunes=True))
+    for value in (0.5, 0.6, 0.7, 0.8, 0.1):
+        trial, pruned = study.ask(), []
+        for epoch in range(1, epochs + 1):
+            trial.report(value, epoch)
+            if trial.should_prune():
+                pruned.append(epoch)
+        study.tell(trial, value)
+    assert pruned == list(range(judged_from, epochs + 1))
 
 
 def test_study_of_other_settings_images_or_space_is_refused(tmp_path: Path) -> None:
@@ -107,6 +123,45 @@ def test_url_names_the_driver_of_the_extra() -> None:
     assert with_driver("postgresql+asyncpg://a@b/c") == "postgresql+asyncpg://a@b/c"
     assert without_password("postgresql://a:b@c/d") == "postgresql://a:***@c/d"
     assert without_password("postgresql://a@c/d") == "postgresql://a@c/d"
+    assert without_password("postgresql:///d?password=b&user=a") == "postgresql:///d?password=***&user=a"
+
+
+def test_url_of_a_file_has_its_whole_path_whatever_letters_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "50%20 of #1?"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert checked_url("sqlite:///study.db") == url_of_file(folder / "study.db")
+    open_study(make_plan(tmp_path, url=url_of_file(Path("study.db"))))
+    assert [path.name for path in folder.iterdir()] == ["study.db"]
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("study.db", r"--study takes the URL of a database, such as sqlite:///study\.db .*Received: study\.db"),
+        ("http://host/name", r"--study takes the URL of a database"),
+        ("postgresql://user:secret@host:port/name", r"--study takes the URL of a database.*user:\*\*\*@host:port"),
+        ("sqlite://", r"A study in memory is gone with its process.*Received: sqlite://$"),
+        ("sqlite:///:memory:", r"Expected a file, such as sqlite:///study\.db"),
+        ("sqlite:///file:x?mode=memory&uri=true", r"A study in memory"),
+    ],
+)
+def test_url_that_no_other_process_can_open_is_refused(url: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        checked_url(url)
+
+
+def test_database_of_something_else_is_named(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "other.db") as connection:
+        connection.execute("create table studies (number int)")
+    plan = make_plan(tmp_path, url=url_of_file(tmp_path / "other.db"))
+    with (
+        pytest.raises(TrainkitError, match=r"other\.db cannot be used: (no such column|table studies has no column)"),
+        studying(plan),
+    ):
+        pass
 
 
 def test_retries_count_as_one_trial_with_one_run(tmp_path: Path) -> None:
@@ -217,3 +272,11 @@ def test_optuna_says_nothing_of_its_own(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         open_study(make_plan(tmp_path))
     assert optuna.logging.get_verbosity() == optuna.logging.ERROR
+
+
+def test_setting_that_makes_other_images_is_named(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path)
+    open_study(plan)
+    bases = {"small-cnn": {**plan.bases["small-cnn"], "training.validation": 0.2}}
+    with pytest.raises(UsageError, match=r"`training\.validation` is 0\.1 there and 0\.2 here"):
+        open_study(replace(plan, bases=bases, images="b"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,6 +186,10 @@ def test_what_ends_one_worker_ends_all_and_the_run_goes_on(
 def test_each_worker_decodes_its_own_images_only(tmp_path: Path, tiny_dataset: Path) -> None:
     code = (
         "import os, sys\nfrom pathlib import Path\nimport trainkit.data._dataset as dataset\n"
+        "import trainkit.data._inspection as inspection\nlook = inspection.inspect_file\n"
+        "looked = Path(sys.argv[2], f'looked-{os.getpid()}').open('w', buffering=1)\n"
+        "def note_look(path):\n    looked.write(f'{path}\\n')\n    return look(path)\n"
+        "inspection.inspect_file = note_look\n"
         "read = dataset.read_image\nnoted = Path(sys.argv[2], str(os.getpid())).open('w', buffering=1)\n"
         "def note(path):\n    noted.write(f'{path}\\n')\n    return read(path)\n"
         "dataset.read_image = note\nimport trainkit\n"
@@ -195,9 +200,29 @@ def test_each_worker_decodes_its_own_images_only(tmp_path: Path, tiny_dataset: P
     command = ["-c", code, str(tiny_dataset), str(tmp_path / "noted"), str(tmp_path / "experiments")]
     for number, output in finish(start(command, tf_configs(2))):
         assert number == 0, output
-    first, second = (set(path.read_text().split("\n")) - {""} for path in (tmp_path / "noted").iterdir())
-    assert first and second and not first & second
-    assert abs(len(first) - len(second)) <= 3  # sides whose images are an odd number
+    files = set(tiny_dataset.rglob("*.png"))
+    for pattern, most in (("[0-9]*", 3), ("looked-*", 1)):  # sides whose images are an odd number
+        first, second = (
+            set(path.read_text().split("\n")) - {""} for path in sorted((tmp_path / "noted").glob(pattern))
+        )
+        assert first and second and not first & second
+        assert abs(len(first) - len(second)) <= most
+        assert len(first | second) == len(files)
+
+
+def test_workers_with_other_images_are_named(tmp_path: Path, tiny_dataset: Path) -> None:
+    shutil.copytree(tiny_dataset, tmp_path / "photos")
+    next((tmp_path / "photos").rglob("*.png")).unlink()
+    options = ["--model", "small-cnn", "--size", "16x16", "--experiments", str(tmp_path / "experiments")]
+    processes = [
+        start(["-m", "trainkit", "train", str(folder), *options], [config])[0]
+        for folder, config in zip((tiny_dataset, tmp_path / "photos"), tf_configs(2), strict=True)
+    ]
+    (code, output), (other, written) = finish(processes)
+    assert (code, other) == (1, 1)
+    assert "The images of worker 1 are not those of worker 0" in " ".join(written.split())
+    assert "because another one has gone" in " ".join(output.split()) and "Traceback" not in output
+    assert not list((tmp_path / "experiments").glob("*")), "nothing half-written"
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,34 @@ def test_smaller_losses_are_better(tmp_path: Path) -> None:
 def test_page_of_few_trials_is_whole(tmp_path: Path, rows: list[StudyRow]) -> None:
     text = write(tmp_path, rows, best=None)
     assert text.endswith("</html>") and "parallel" not in text
+
+
+def test_ticks_of_near_values_are_not_written_over_each_other() -> None:
+    assert [text for _, text in _Scale([0.9, 0.901, 0.902, 0.95, 1.0], False).ticks()] == ["0.9", "0.95", "1"]
+    assert _Scale([0.5, 0.5], False).ticks() == [(0.5, "0.5")]
+
+
+def test_settings_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
+    drawn = {"fine_tuning.learning_rate": 1e-5, "model.name": "vgg16"}
+    importance = {"training.learning_rate": 0.6, "fine_tuning.learning_rate": 0.4}
+    text = write(tmp_path, [row(0, 0.5, **drawn), row(1, 0.6, **drawn)], importance=importance)
+    headings = re.findall(r'<th scope="col">([^<]*)</th>', text)
+    assert headings[5:] == ["training: learning rate", "optimizer", "fine tuning: learning rate", "model"]
+    assert len(importance_figure(importance).axes[0].patches) == 2
+    assert len(importance_figure(importance).axes[0].get_yticks()) == 2
+
+
+def test_page_tells_no_folders_of_settings(tmp_path: Path) -> None:
+    rows = [row(number, 0.5 + number / 10, **{"model.name": "/private/own.keras"}) for number in range(2)]
+    text = write(tmp_path, rows)
+    assert "/private" not in text and "own.keras" in text
+
+
+def test_page_counts_in_words_and_says_that_none_has_ended(tmp_path: Path) -> None:
+    text = write(tmp_path, [replace(row(0, None, "failed"), epochs=1)], best=None)
+    assert "A sweep of 1 trial<" in text and "1 epoch in all" in text
+    assert "No trial has come to its end." in text
+    assert "No trial has come" not in write(tmp_path, [row(1, 0.5)])
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def cache(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Decode all images as train will ask for them, and keep their pixels.
+    """Decode all images as train will ask for them, and keep them.
 
     A training with the same data, size, colour and resize rule then begins at
     once, and so do the trials of a sweep.

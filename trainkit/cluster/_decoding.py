@@ -165,9 +165,8 @@ def _cache(config: Any, dataset: Any) -> CachedPixels:
     from trainkit.training._preparation import prepare_pixels
     from trainkit.training._team import build_team
 
-    alone = config.replace({"training.distribute": "none"})
     dataset = dataset or load_dataset(config.data, validation=config.training.validation, reading=config.reading)
-    preprocessing, pixels = prepare_pixels(alone, dataset, None, build_team(alone))
+    preprocessing, pixels = prepare_pixels(config, dataset, None, build_team("none"))
     if "test" in dataset.parts:
         pixels["test"] = read_pixels(dataset.parts["test"], preprocessing)
     return CachedPixels(

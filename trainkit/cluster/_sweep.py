@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from trainkit._progress import showing_lines
 from trainkit.cluster._sweep_plan import Request, plan_sweep
+from trainkit.cluster._sweep_space import MODEL
 from trainkit.cluster._sweep_study import Attempts, Plan, import_optuna, list_attempts, studying
 from trainkit.cluster._sweep_workers import how_far, work_here, work_in_processes, work_on_cluster
 from trainkit.errors import UsageError
 from trainkit.files import write_text
 from trainkit.runs._config_file import read_config
 from trainkit.runs._run import EXPERIMENTS, Run
+from trainkit.runs._sections import Config
+from trainkit.runs._settings import build_config
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -172,21 +175,34 @@ def _conclude(plan: Plan, study: Study, folder: Path) -> Sweep:
     found = [_to_trial(one, plan) for one in attempts]
     winner = next((trial for trial in found if best and trial.number == best.number), None)
     config = None
-    if winner and not _is_here(winner):
-        log.warning("The best run, %s, is in the folder of another machine, and was not measured here.", winner.run)
-    elif winner and winner.run:
-        from trainkit.training._winner import measure_winner
-
-        measure_winner(Run(winner.run))
+    if winner:
+        _measure(winner)
         config = folder / "config.toml"
-        own_name = str(next(iter(plan.bases.values()))["name"])
-        write_text(config, Run(winner.run).config.replace({"name": own_name}).to_toml())
+        write_text(config, _config_of(winner, plan).to_toml())
     if plan.is_over and sum(one.ended is not None for one in attempts) < plan.trials:
         log.info("The time is over. %s", how_far(study, plan))
     page = folder / "sweep.html"
     sweep = Sweep(study=plan.study, monitor=plan.monitor, trials=found, best=winner, config=config, page=page)
     _write_page(sweep, plan, study)
     return sweep
+
+
+def _measure(winner: SweepTrial) -> None:
+    from trainkit.training._winner import measure_winner
+
+    if winner.run and _is_here(winner):
+        measure_winner(Run(winner.run))
+        return
+    log.warning(
+        "The best run, %s, is not here, and was not measured: it was removed, or is in a folder of another machine.",
+        winner.run,
+    )
+
+
+def _config_of(trial: SweepTrial, plan: Plan) -> Config:
+    """Return all settings of a trial, with the data where this machine has it."""
+    base = plan.bases[trial.settings.get(MODEL, next(iter(plan.bases)))]
+    return build_config({**base, **trial.settings})
 
 
 def _best_of(attempts: Sequence[Attempts], plan: Plan) -> Attempts | None:

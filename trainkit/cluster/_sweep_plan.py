@@ -16,12 +16,13 @@ from trainkit.cluster._sweep_space import (
     flatten_space,
     read_space,
 )
-from trainkit.cluster._sweep_study import Plan, with_driver
+from trainkit.cluster._sweep_study import Plan
+from trainkit.cluster._sweep_url import checked_url, url_of_file
 from trainkit.data._dataset import Dataset, fingerprint
 from trainkit.data._sources import load_dataset
 from trainkit.errors import UsageError
 from trainkit.files import check_writable, make_folder
-from trainkit.runs._rules import RULES
+from trainkit.runs._rules import MODEL_SUFFIX, RULES
 from trainkit.runs._sections import Config
 from trainkit.training._options import Copies, Options, resolve_settings
 
@@ -56,8 +57,7 @@ def plan_sweep(
         UsageError: a setting is unknown or impossible.
     """
     _check_options(options)
-    if request.url is not None:
-        with_driver(request.url)
+    url = None if request.url is None else checked_url(request.url)
     written = _read(request.space)
     models = _models(written, options)
     check_writable(request.experiments)
@@ -81,7 +81,7 @@ def plan_sweep(
         values = _with_copies(values, resolved.copies, folder)
     plan = Plan(
         study=name,
-        url=request.url or f"sqlite:///{(folder / 'study.db').absolute()}",
+        url=url or url_of_file(folder / "study.db"),
         experiments=str(request.experiments.absolute()),
         bases=values,
         space=written,
@@ -103,8 +103,7 @@ def _read(space: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
     if space is None:
         return {}
     written = flatten_space(space) if isinstance(space, Mapping) else read_space(Path(space))
-    build_space(written)
-    return written
+    return {key: domain.to_json() for key, domain in build_space(written).items()}
 
 
 def _models(written: Mapping[str, Any], options: Mapping[str, Any]) -> list[Any]:
@@ -115,6 +114,7 @@ def _models(written: Mapping[str, Any], options: Mapping[str, Any]) -> list[Any]
     assert isinstance(domain, Choices)
     models = list(domain.values)
     own = options.get("model")
+    own = str(Path(own).absolute()) if isinstance(own, str) and own.endswith(MODEL_SUFFIX) else own
     if own is not None and own not in models:
         raise UsageError(f"`{MODEL}` in the space has other models than --model. Received: {own}. Leave it out.")
     return sorted(models, key=lambda model: model != own)

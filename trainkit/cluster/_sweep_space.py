@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainkit.errors import TrainkitError, UsageError, unknown
-from trainkit.runs._rules import RULES, checked
+from trainkit.runs._rules import MODEL_SUFFIX, RULES, checked
 from trainkit.runs._settings import build_config, defaults_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ _EXPECTED = (
 _FIXED = ("data", "name", "training.monitor", "training.validation", "training.tensorboard", "training.distribute")
 _SMOOTHED = "training.label_smoothing"
 _MOST_BYTES = 2**20
+_ON_THE_GRID = 1e-8  # of a step, as Optuna has it: 0.3 is three times 0.1
+PLACES = ("data", "reading.images", "model.weights", "model.name")  # which may name files
 
 Values = Mapping[str, Any]
 
@@ -53,7 +56,8 @@ class Range:
         """Return how a study stores a value; `None` where it is out of the range."""
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
             return None
-        return None if self.step and (value - self.low) % self.step else value
+        steps = (value - self.low) / self.step if self.step else 0
+        return value if abs(steps - round(steps)) < _ON_THE_GRID else None
 
     def read(self, stored: Any) -> Any:
         """Return the value that a study has stored."""
@@ -65,8 +69,8 @@ class Range:
 
     def to_json(self) -> dict[str, Any]:
         """Return the range as it is written."""
-        found = {"low": self.low, "high": self.high, "log": self.log, "step": self.step}
-        return {key: value for key, value in found.items() if value not in (None, False)}
+        more = {"log": self.log or None, "step": self.step}
+        return {"low": self.low, "high": self.high, **{key: value for key, value in more.items() if value is not None}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +126,16 @@ def read_space(path: Path) -> dict[str, Any]:
 
 def flatten_space(nested: Mapping[str, Any]) -> dict[str, Any]:
     """Return the domains of a document by the dotted keys of their settings."""
-    flat: dict[str, Any] = {}
+    pairs: list[tuple[str, Any]] = []
     for key, value in nested.items():
         if isinstance(value, Mapping) and "." not in key and key not in RULES:
-            flat.update({f"{key}.{short}": domain for short, domain in value.items()})
+            pairs += [(f"{key}.{short}", domain) for short, domain in value.items()]
         else:
-            flat[key] = value
+            pairs.append((key, value))
+    flat = dict(pairs)
+    for key in flat:
+        if sum(key == other for other, _ in pairs) > 1:
+            raise UsageError(f"`{key}` is in the space twice, by its dotted key and in a table. Leave one out.")
     return flat
 
 
@@ -157,13 +165,25 @@ def _domain(key: str, value: Any) -> Range | Choices:
 
 def _choices(key: str, values: list[Any]) -> Choices:
     for value in values:
-        checked(key, value)
         if not isinstance(value, (str, bool, int, float, list)):
             raise UsageError(f"`{key}` in the space must be {_EXPECTED}. Received: {value!r}")
-    stored = [json.dumps(value) for value in values]
-    if len(set(stored)) != len(stored):
+    own = [_as_run_has(key, value) for value in values]
+    if len({json.dumps(value) for value in own}) != len(own):
         raise UsageError(f"`{key}` in the space has a choice twice. Received: {values!r}")
-    return Choices(tuple(values))
+    return Choices(tuple(own))
+
+
+def _as_run_has(key: str, value: Any) -> Any:
+    """Return a value as the settings of a run have it: `28x28` is `[28, 28]` there, and a file has its whole path."""
+    own = checked(key, value)
+    if (
+        isinstance(own, str)
+        and key in PLACES
+        and (key != MODEL or own.endswith(MODEL_SUFFIX))
+        and own not in ("none", "imagenet")
+    ):
+        return str(Path(own).absolute())
+    return list(own) if isinstance(own, tuple) else own
 
 
 def _range(key: str, value: Mapping[str, Any]) -> Range:
@@ -180,6 +200,8 @@ def _range(key: str, value: Mapping[str, Any]) -> Range:
             f"The range of `{key}` must go from `low` to a higher `high`, with `log = true` from above 0 and without "
             f"a `step`, which is above 0. Received: {dict(value)!r}"
         )
+    if not math.isfinite(numbers[2]) or ("step" in value and numbers[2] > high - low):
+        raise UsageError(f"The `step` of `{key}` must be at most `high` less `low`. Received: {dict(value)!r}")
     if whole and numbers[2] != int(numbers[2]):
         raise UsageError(f"`{key}` takes whole numbers, and so must its `step`. Received: {dict(value)!r}")
     step = value.get("step")

@@ -16,7 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from trainkit.cluster._sweep_space import Choices, Range, build_space
+from trainkit.cluster._sweep_space import PLACES, Choices, Range, build_space
+from trainkit.cluster._sweep_url import no_database, with_driver, without_password
 from trainkit.errors import MissingPackageError, TrainkitError, UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ STALE_SECONDS = 30  # without a heartbeat, after which a process is taken for ki
 _UNHEARD_SECONDS = 120  # after which a trial that never had a heartbeat is; clocks of machines may differ
 _LOCK_SECONDS = 120  # that SQLite waits for other processes
 _TRIES = 5  # to open a database that another process is making
+_PARTS = 6  # of the epochs; from the end of the first on a trial is judged
 _MOST_KILLS = 4  # of one trial's processes, after which it is not tried again
 
 # Of a trial in the database.
@@ -123,18 +125,23 @@ def open_storage(url: str) -> RDBStorage:
         with quietly():
             storage = _trying(make, SQLAlchemyError, RuntimeError)
     except (ArgumentError, NoSuchModuleError) as error:
-        raise _no_database(url) from error
+        raise no_database(url) from error
     except ImportError as error:
         raise MissingPackageError(
-            f"The database {without_password(url)} needs a package that is not installed ({error}). For PostgreSQL: "
-            'pip install "trainkit[sweep]".'
+            f"The driver of the database {without_password(url)} is not installed. Expected sqlite:///study.db, or "
+            'postgresql://user@host/name, whose driver comes with: pip install "trainkit[sweep]".'
         ) from error
     except (SQLAlchemyError, RuntimeError) as error:
-        reason = " ".join(str(getattr(error, "orig", None) or error).split())
-        raise TrainkitError(f"The database {without_password(url)} cannot be used: {reason:.300}") from error
+        raise _unusable(url, error) from error
     if url.startswith("sqlite"):
         _lock_for_reading_too(storage)
     return storage
+
+
+def _unusable(url: str, error: BaseException) -> TrainkitError:
+    cause = error if hasattr(error, "orig") else error.__cause__ or error  # Optuna says only that there is one
+    reason = " ".join(str(getattr(cause, "orig", None) or cause).split())
+    return TrainkitError(f"The database {without_password(url)} cannot be used: {reason:.300}")
 
 
 def _engine_options(url: str) -> dict[str, Any]:
@@ -174,28 +181,6 @@ def _trying(work: Callable[[], Result], *errors: type[Exception]) -> Result:
     raise AssertionError("unreachable")
 
 
-def _no_database(url: str) -> UsageError:
-    return UsageError(
-        "--study takes the URL of a database, such as sqlite:///study.db or postgresql://user@host/name. Received: "
-        f"{without_password(url)}"
-    )
-
-
-def with_driver(url: str) -> str:
-    """Return a URL that names the driver which comes with the extra, where it names none."""
-    scheme, colon, rest = url.partition("://")
-    if not colon:
-        raise _no_database(url)
-    return f"postgresql+psycopg://{rest}" if scheme in ("postgres", "postgresql") else url
-
-
-def without_password(url: str) -> str:
-    """Return a URL that may be shown."""
-    scheme, colon, rest = url.partition("://")
-    user, at, host = rest.rpartition("@")
-    return f"{scheme}{colon}{user.partition(':')[0]}:***{at}{host}" if ":" in user else url
-
-
 @contextmanager
 def studying(plan: Plan) -> Iterator[Study]:
     """Open the study of a plan while the block runs.
@@ -206,8 +191,12 @@ def studying(plan: Plan) -> Iterator[Study]:
         UsageError: it is no URL of a database, or there is a study of that name with other settings.
     """
     storage = open_storage(plan.url)
+    from sqlalchemy.exc import SQLAlchemyError
+
     try:
         yield open_study(plan, storage)
+    except (SQLAlchemyError, import_optuna().exceptions.StorageInternalError) as error:
+        raise _unusable(plan.url, error) from error
     finally:
         storage.remove_session()
         storage.engine.dispose()
@@ -238,10 +227,16 @@ def open_study(plan: Plan, storage: RDBStorage) -> Study:
 
 
 def _pruner(plan: Plan) -> Any:
+    """Return what ends a trial that is below the median of the others at its epoch, from a sixth of the epochs on.
+
+    On the digits, 12 epochs of 20 trials with three seeds: from the second epoch on it found what no pruning found, in
+    0.58 of the epochs; from the first on in 0.48, but a validation image in 144 less.
+    """
     optuna = import_optuna()
-    return (
-        optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1) if plan.prunes else optuna.pruners.NopPruner()
-    )
+    if not plan.prunes:
+        return optuna.pruners.NopPruner()
+    epochs = min(int(base.get("training.epochs", 1)) for base in plan.bases.values())
+    return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=max(1, epochs // _PARTS))
 
 
 def _check_same(study: Study, plan: Plan) -> None:
@@ -256,21 +251,19 @@ def _check_same(study: Study, plan: Plan) -> None:
     if known is None:
         study.set_user_attr("plan", own)
         return
-    if known["images"] != own["images"]:
-        raise UsageError(f"The study {plan.study} is one of other images. Put them back, or begin another with --name.")
-    if difference := _difference(known, own):
+    before = {**known, "images": own["images"]}  # which may be others by a setting: the share that is held out
+    if difference := _difference(before, own):
         raise UsageError(
             f"The study {plan.study} is one of other settings: {difference}. Repeat the command that it began with, or "
             "begin another one with --name."
         )
-
-
-# On another machine these may be elsewhere.
-_PLACES = ("data", "reading.images", "model.weights", "model.name")
+    if known["images"] != own["images"]:
+        raise UsageError(f"The study {plan.study} is one of other images. Put them back, or begin another with --name.")
 
 
 def _without_places(base: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: Path(value).name if key in _PLACES else value for key, value in base.items()}
+    """Return settings without the folders of files, which on another machine may be others."""
+    return {key: Path(value).name if key in PLACES else value for key, value in base.items()}
 
 
 def _by_name(bases: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

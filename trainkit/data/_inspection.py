@@ -66,9 +66,13 @@ def inspecting_by(inspect: Callable[[Sequence[Path]], list[ImageFile]]) -> Itera
 
 
 def inspect_files(paths: Sequence[Path]) -> list[ImageFile]:
-    """Look at files on all cores; the result has their order."""
-    if elsewhere := _inspect_elsewhere.get():
-        return elsewhere(paths)
+    """Look at files on all cores, or by what `inspecting_by` has named; the result has their order."""
+    elsewhere = _inspect_elsewhere.get()
+    return elsewhere(paths) if elsewhere else inspect_here(paths)
+
+
+def inspect_here(paths: Sequence[Path]) -> list[ImageFile]:
+    """Look at files on all cores of this machine, whatever `inspecting_by` says."""
     with warnings.catch_warnings(), all_cores() as pool:
         warnings.simplefilter("ignore")  # what Pillow thinks of odd but readable files
         chunks = (paths[first : first + _CHUNK] for first in range(0, len(paths), _CHUNK))

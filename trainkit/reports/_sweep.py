@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from markupsafe import Markup
 from trainkit._progress import doing
 from trainkit.files import write_text
 from trainkit.reports._page import chart
-from trainkit.reports._sweep_plots import history_figure, importance_figure, parallel_figure
+from trainkit.reports._sweep_plots import history_figure, importance_figure, names_of, parallel_figure
 from trainkit.reports._templates import MISSING, render, to_words, without_folders
 from trainkit.runs._figures import accuracy_in_words, accuracy_interval, side_in_words
 
@@ -65,7 +65,9 @@ def write_study(path: Path, page: StudyPage) -> None:
 
 
 def _content(page: StudyPage) -> dict[str, Any]:
+    page = replace(page, rows=[replace(row, settings=_without_folders(row.settings)) for row in page.rows])
     ranked = page.ranked()
+    keys = list(dict.fromkeys(key for row in page.rows for key in row.settings))
     winner = next((row for row in ranked if row.number == page.best), None)
     return {
         "page": page,
@@ -78,11 +80,16 @@ def _content(page: StudyPage) -> dict[str, Any]:
         "interval": accuracy_interval(page.result) if page.result.get("classes") else None,
         "charts": _charts(page),
         "parallel": _parallel(page, ranked),
-        "keys": list(dict.fromkeys(key for row in page.rows for key in row.settings)),
+        "axes": max(6, len(keys) + 1),
+        "columns": list(zip(keys, names_of(keys), strict=True)),
         "shown": ranked[:_SHOWN],
         "short": lambda value: f"{value:.3g}" if isinstance(value, float) else to_words(value),
         "value": lambda row: _value(row.value, page.monitor),
     }
+
+
+def _without_folders(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: without_folders(value) if isinstance(value, str) else value for key, value in settings.items()}
 
 
 def _value(value: float | None, monitor: str) -> str:

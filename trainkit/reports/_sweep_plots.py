@@ -16,6 +16,7 @@ from trainkit.reports._templates import to_words
 
 BEST, OTHERS = SERIES[1], SERIES[0]
 _FEW = 5  # values of a setting, each of which is written at its axis
+_NEAR = 0.06  # of an axis: two of them would be written over each other
 _FAINTEST, _STRONGEST = 0.12, 0.7  # opacity of a line, by the rank of its trial
 
 Points = Sequence[tuple[int, float]]  # number of a trial, its value
@@ -50,8 +51,8 @@ def _best_so_far(finished: Points, *, smaller: bool) -> list[tuple[int, float]]:
 def importance_figure(importance: Mapping[str, float]) -> Figure:
     """Return a chart of how much each setting tells of the differences between trials."""
     figure, axes = _panel(width=6, height=1.2 + 0.36 * len(importance))
-    names = list(importance)[::-1]
-    axes.barh([_named(name) for name in names], [importance[name] for name in names], color=OTHERS, height=0.6)
+    keys = list(importance)[::-1]
+    axes.barh(names_of(keys), [importance[key] for key in keys], color=OTHERS, height=0.6)
     axes.xaxis.set_major_formatter(PercentFormatter(xmax=1))
     axes.set(xlabel="share of the importance", xlim=(0, 1))
     axes.grid(visible=False, axis="y")
@@ -60,8 +61,11 @@ def importance_figure(importance: Mapping[str, float]) -> Figure:
     return figure
 
 
-def _named(key: str) -> str:
-    return harmless(key.rpartition(".")[2].replace("_", " "))
+def names_of(keys: Sequence[str]) -> list[str]:
+    """Return settings in words, without their sections where they are told apart without them."""
+    short = ["model" if key == "model.name" else key.rpartition(".")[2] for key in keys]
+    names = [key if short.count(one) > 1 else one for key, one in zip(keys, short, strict=True)]
+    return [harmless(name.replace("_", " ").replace(".", ": ")) for name in names]
 
 
 def parallel_figure(
@@ -88,7 +92,7 @@ def parallel_figure(
         style: dict[str, Any] = {"color": BEST, "linewidth": 2.0} if rank == 0 else {"color": OTHERS, "linewidth": 1.0}
         alpha = 1.0 if rank == 0 else _FAINTEST + (_STRONGEST - _FAINTEST) * share
         axes.plot(*zip(*points, strict=True), alpha=alpha, **style)
-    for number, (name, scale) in enumerate(zip([*map(_named, keys), monitor], scales, strict=True)):
+    for number, (name, scale) in enumerate(zip([*names_of(keys), monitor], scales, strict=True)):
         axes.plot([number, number], [0, 1], color=LINE, linewidth=1, zorder=0)
         _write_axis(axes, number, name, scale)
     axes.set(xlim=(-0.4, len(scales) - 0.6), ylim=(-0.25, 1.12), xticks=[], yticks=[])
@@ -142,4 +146,8 @@ class _Scale:
             last = max(1, len(self._kinds) - 1)
             return [(number / last, shorten(kind)) for number, kind in enumerate(self._kinds)]
         shown = self._numbers if len(self._numbers) <= _FEW else self._ends
-        return [(self.place(number) or 0.0, f"{number:.3g}") for number in shown]
+        ticks = dict.fromkeys(self._ends)  # the ends are written in any case
+        for number in shown:
+            if all(abs((self.place(number) or 0.0) - (self.place(other) or 0.0)) > _NEAR for other in ticks):
+                ticks[number] = None
+        return [(self.place(number) or 0.0, f"{number:.3g}") for number in sorted(ticks)]

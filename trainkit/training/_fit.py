@@ -71,11 +71,14 @@ def fit(
         TrainkitError: the data, the weights or the folder cannot be used, or the loss is not finite.
         UsageError: the settings do not go together.
     """
-    team = build_team(config)  # several processes meet before TensorFlow computes anything
+    team = build_team(config.training.distribute)  # several processes meet before TensorFlow computes anything
     with working_together(team):
         if team.leads:
             check_writable(experiments)
-        dataset = dataset or load_dataset(config.data, validation=config.training.validation, reading=config.reading)
+        with team.looking_together():
+            dataset = dataset or load_dataset(
+                config.data, validation=config.training.validation, reading=config.reading
+            )
         for warning in dataset.warnings:
             log.warning(warning)
         data = fingerprint(dataset)
@@ -131,12 +134,13 @@ def resume(run: Run, *, trial: Trial | None = None, distribute: str | None = Non
         TrainkitError: the data has gone or was changed.
     """
     config = run.config if distribute is None else run.config.replace({"training.distribute": distribute})
-    team = build_team(config)
+    team = build_team(config.training.distribute)
     with working_together(team), _holding(run, team):
         run.check_resumable()
         if team.leads:
             remove_leftovers(run.path)
-        dataset, before = run.load_data(), run.environment
+        with team.looking_together():
+            dataset, before = run.load_data(), run.environment
         now = describe_environment(seed=config.training.seed, data=fingerprint(dataset), workers=team.count)
         run.check_classes(dataset)
         if before.get("data") not in (None, now["data"]):

@@ -67,7 +67,7 @@ def prepare(
         TrainkitError: the data or the weights cannot be used.
         UsageError: the settings do not go together.
     """
-    team = team or build_team(config)
+    team = team or build_team(config.training.distribute)
     _check_settings(config, dataset)
     preprocessing, pixels = prepare_pixels(config, dataset, preprocessing, team)
     keras.utils.set_random_seed(config.training.seed)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trainkit._progress import showing_nothing
 from trainkit.backend import tf
+from trainkit.data._inspection import ImageFile, inspect_here, inspecting_by
 from trainkit.data._share import Share
 from trainkit.errors import DataError, TrainingError, TrainkitError
-from trainkit.runs._settings import Config
 from trainkit.training._tasks import LOST, Task, find_task
 
 log = logging.getLogger("trainkit")
@@ -122,6 +125,31 @@ class Team:
                 "needs the same folder or file, under the same names."
             )
 
+    def looking_together(self) -> AbstractContextManager[None]:
+        """Return what lets each process look at its share of the files of the block, for all of them."""
+        return inspecting_by(self._inspect) if self.count > 1 else nullcontext()
+
+    def _inspect(self, paths: Sequence[Path]) -> list[ImageFile]:
+        self.check_same(_names_and_sizes(paths))
+        own = inspect_here(paths[self.rank :: self.count])
+        shares = [
+            iter(pickle.loads(piece)) for piece in self._pieces(pickle.dumps(own))
+        ]  # of this training's processes
+        return [replace(next(shares[number % self.count]), path=path) for number, path in enumerate(paths)]
+
+    def _pieces(self, piece: bytes) -> list[bytes]:
+        """Return what each process calls this with, in the order of their ranks."""
+        words = np.frombuffer(piece + bytes(-len(piece) % 4), np.int32)
+        lengths = np.zeros((self.count, 2), np.int32)
+        lengths[self.rank] = len(words), len(piece)
+        lengths = self.total(lengths)
+        ends = np.cumsum(lengths[:, 0])
+        every = np.zeros(int(ends[-1]), np.int32)
+        every[ends[self.rank] - len(words) : ends[self.rank]] = words
+        told = self.total(every)
+        parts = zip(np.split(told, ends[:-1]), lengths[:, 1], strict=True)
+        return [part.tobytes()[:length] for part, length in parts]
+
     def any(self, flag: bool) -> bool:
         """Whether a process says so; all ask at the same time."""
         return bool(self.total(np.array(flag, np.int32)) > 0) if self.count > 1 else flag
@@ -160,19 +188,29 @@ class Team:
         return int(np.bincount(whose, minlength=self.count).min())
 
 
-def build_team(config: Config) -> Team:
+def _names_and_sizes(paths: Sequence[Path]) -> str:
+    """Return the SHA-256 of what the files are called, below wherever a machine has them, and of how large they are."""
+    sizes = (path.stat().st_size if path.is_file() else 0 for path in paths)
+    names = [[path.parent.name, path.name, size] for path, size in zip(paths, sizes, strict=True)]
+    return hashlib.sha256(json.dumps(names).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def build_team(distribute: str) -> Team:
     """Return the processes of a training; before TensorFlow computes anything, where they are several.
+
+    Args:
+        distribute: the setting `training.distribute`.
 
     Raises:
         TrainkitError: TensorFlow has computed before in this process, or the others cannot be reached.
     """
-    if config.training.distribute == "mirrored":
+    if distribute == "mirrored":
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         several = len(devices) > 1
         return Team(0, 1, _mirrored(tuple(one.name for one in devices)) if several else tf.distribute.get_strategy())
-    task = find_task() if config.training.distribute == "workers" else None
+    task = find_task() if distribute == "workers" else None
     if task is None:
-        if config.training.distribute == "workers":
+        if distribute == "workers":
             log.info("Neither TF_CONFIG nor Slurm names other workers: this one trains alone")
         return Team(0, 1, tf.distribute.get_strategy())
     team = Team(task.rank, task.count, _several_machines(task))
@@ -230,13 +268,18 @@ def _resolver(task: Task) -> Any:
 
 @contextmanager
 def working_together(team: Team) -> Iterator[None]:
-    """Let the process of rank 0 show what is done; the others show nothing while the block runs."""
-    if team.leads:
-        yield
-        return
-    log.info("Worker %d of %d: worker 0 writes the run, and shows how far it is", team.rank, team.count)
-    with showing_nothing():
-        yield
+    """Let the process of rank 0 show what is done; the others show nothing while the block runs.
+
+    Raises:
+        TrainingError: another process has gone.
+    """
+    with naming_lost_workers(team):
+        if team.leads:
+            yield
+            return
+        log.info("Worker %d of %d: worker 0 writes the run, and shows how far it is", team.rank, team.count)
+        with showing_nothing():
+            yield
 
 
 @contextmanager

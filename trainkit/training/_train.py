@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,9 @@ def train(
         **(reading.to_settings() if reading else {}),
     }
     options = Options(arguments=arguments, class_names=class_names, recipe=recipe, config=config, settings=settings)
-    with resolve_settings(options) as resolved:
+    with ExitStack() as stack:
+        with _looking_at_data(distribute):
+            resolved = stack.enter_context(resolve_settings(options))
         from trainkit.training._environment import has_bfloat16
         from trainkit.training._fit import fit
 
@@ -115,6 +118,19 @@ def train(
             all_settings = all_settings.replace({"training.mixed_precision": precision})
         all_settings = all_settings.replace({"name": _name_with_fold(all_settings)})
         return fit(all_settings, resolved.dataset, experiments=Path(experiments), copies=resolved.copies)
+
+
+@contextmanager
+def _looking_at_data(distribute: str | None) -> Iterator[None]:
+    """Let several processes share the looking at files already where the data says which model is taken."""
+    if distribute != "workers":
+        yield
+        return
+    from trainkit.training._team import build_team, naming_lost_workers
+
+    team = build_team(distribute)
+    with naming_lost_workers(team), team.looking_together():
+        yield
 
 
 def _name_with_fold(config: Config) -> str:

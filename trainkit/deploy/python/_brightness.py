@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Dict, List, NamedTuple, Sequence
 
+import cv2
 import numpy as np
 
 from trainkit.deploy.python._schema import is_number
@@ -40,13 +41,26 @@ class TrainingPixels(NamedTuple):
 
 def measure_brightness(planes_bgr: Sequence[np.ndarray]) -> Brightness:
     """Measure a picture: one grey plane, or blue, green and red, of uint8 levels."""
-    planes = [np.asarray(plane, np.float32) for plane in planes_bgr]
+    planes = np.stack([np.asarray(plane) for plane in planes_bgr])
     # In whole numbers, so that every language has the same: float32 has them all up to 2^24, a sum is 255,000 at most,
     # and what is cut off behind the point is right, because no quotient comes within a rounding of the next one.
-    exact = planes[0] if len(planes) == 1 else (114 * planes[0] + 587 * planes[1] + 299 * planes[2]) / np.float32(1000)
-    counts = np.bincount(exact.astype(np.uint8).ravel(), minlength=256)
-    in_ranges = counts.reshape(RANGES, -1).sum(axis=1)
-    return Brightness(float(counts @ np.arange(256)) / exact.size, [float(count) / exact.size for count in in_ranges])
+    exact = planes[0] if len(planes) == 1 else _of_1000(planes) / np.float32(1000)
+    counts = _count(exact.astype(np.uint8))
+    in_ranges = counts.reshape(RANGES, -1).sum(axis=1) / exact.size
+    return Brightness(float(counts @ np.arange(256)) / exact.size, in_ranges.tolist())
+
+
+def _of_1000(planes_bgr: np.ndarray) -> np.ndarray:
+    """Return a thousand times the grey levels, whole numbers as float32 `(H * W,)`."""
+    return np.asarray(np.array([114, 587, 299], np.float32) @ planes_bgr.reshape(3, -1).astype(np.float32))
+
+
+def _count(levels: np.ndarray) -> np.ndarray:
+    """Return how often there is each level, int64 `(256,)`; OpenCV counts in float32, and three times as fast."""
+    if levels.size >= 2**24:
+        return np.asarray(np.bincount(levels.ravel(), minlength=256))
+    counts = cv2.calcHist([levels.reshape(1, -1)], [0], None, [256], [0, 256])
+    return np.asarray(counts.ravel().astype(np.int64))
 
 
 def inverted_fit(levels: Sequence[float], training_levels: Sequence[float]) -> float:
