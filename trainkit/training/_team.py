@@ -6,7 +6,7 @@ import json
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from trainkit._progress import showing_nothing
+from trainkit._progress import doing, showing_nothing
 from trainkit.backend import tf
 from trainkit.data._share import Share
-from trainkit.errors import DataError, TrainingError, TrainkitError
+from trainkit.errors import DataError, TrainingError, TrainkitError, UsageError
 from trainkit.runs._settings import Config
 from trainkit.training._tasks import LOST, Task, find_task
 
@@ -122,6 +122,21 @@ class Team:
                 "needs the same folder or file, under the same names."
             )
 
+    def check_agreed(self, settings: Mapping[str, Any]) -> None:
+        """Raise unless all processes have the same settings and versions: each would train something else.
+
+        Raises:
+            UsageError: they have not.
+        """
+        theirs = self.tell(dict(settings))
+        mine = json.loads(json.dumps(dict(settings)))
+        if different := [name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name)]:
+            name = min(different)
+            raise UsageError(
+                f"Worker {self.rank} has {name} {mine.get(name)}, and worker 0 has {theirs.get(name)}. Every worker "
+                "needs the same versions, and is started by the same command."
+            )
+
     def any(self, flag: bool) -> bool:
         """Whether a process says so; all ask at the same time."""
         return bool(self.total(np.array(flag, np.int32)) > 0) if self.count > 1 else flag
@@ -196,9 +211,15 @@ def _mirrored(devices: tuple[str, ...]) -> Any:
 @cache
 def _several_machines(task: Task) -> Any:
     """Return the strategy of all processes: one a process, which TensorFlow lets begin but once."""
+    waiting = f"Waiting for all {task.count} workers, of which this is worker {task.rank}"
     try:
-        with _keeping_sigterm():
+        with _ending_at_once(), doing(waiting):
             return SeveralMachines(cluster_resolver=_resolver(task))
+    except tf.errors.OpError as error:
+        raise TrainingError(
+            f"Worker {task.rank} of {task.count} could not meet the others: {' '.join(error.message.split()):.200}. "
+            "Start all of them at about the same time, each with a free port of its own that the others reach."
+        ) from error
     except RuntimeError as error:
         raise TrainkitError(
             f"This process cannot be one of several workers ({str(error).strip():.150}). A training by several is the "
@@ -207,14 +228,26 @@ def _several_machines(task: Task) -> Any:
 
 
 @contextmanager
-def _keeping_sigterm() -> Iterator[None]:
-    """Keep what SIGTERM does: TensorFlow listens to it itself, for a preemption, and tells nobody."""
-    before = signal.getsignal(signal.SIGTERM)
+def _ending_at_once() -> Iterator[None]:
+    """Keep what SIGTERM does: TensorFlow listens to it itself, for a preemption, and tells nobody.
+
+    While the block waits for other processes, Ctrl-C and SIGTERM end this one at once: nothing is written yet, and no
+    handler of Python's would be called before the others have come.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    before = {number: signal.getsignal(number) for number in numbers}
     try:
+        for number in numbers:
+            if callable(before[number]):
+                signal.signal(number, signal.SIG_DFL)
         yield
     finally:
-        if before is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
 
 
 def _resolver(task: Task) -> Any:
@@ -240,8 +273,12 @@ def working_together(team: Team) -> Iterator[None]:
 
 
 @contextmanager
-def naming_lost_workers(team: Team) -> Iterator[None]:
+def naming_lost_workers(team: Team, *, begun: bool = True) -> Iterator[None]:
     """Say so where the training cannot go on because another process of it has gone.
+
+    Args:
+        team: its processes.
+        begun: whether there is a run to go on with.
 
     Raises:
         TrainingError: it has.
@@ -250,9 +287,10 @@ def naming_lost_workers(team: Team) -> Iterator[None]:
         yield
     except Exception as error:
         causes = (error, error.__cause__)
-        if team.count == 1 or not any(isinstance(one, _LOST) for one in causes):
+        if team.count == 1 or LOST in str(error) or not any(isinstance(one, _LOST) for one in causes):
             raise
+        again = "again with --resume" if begun else "again"
         raise TrainingError(
-            f"Worker {team.rank} of {team.count} cannot go on, {LOST}. Look at what that one "
-            "says, and start all of them again with --resume."
+            f"Worker {team.rank} of {team.count} cannot go on, {LOST}. Look at what that one says, and start all of "
+            f"them {again}."
         ) from error
