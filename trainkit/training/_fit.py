@@ -46,6 +46,7 @@ from trainkit.training._watching import watch
 log = logging.getLogger("trainkit")
 
 Write = Callable[[Path], None]
+_OF_DATA = ("data", "name", "reading")  # settings that may be others on each machine, the run's name with its folder's
 
 
 def fit(
@@ -108,11 +109,13 @@ def fit(
 
 
 def _to_agree_on(config: Config) -> dict[str, Any]:
-    """Return what has to be the same in all processes of a training; folders may lie elsewhere on each machine."""
-    settings = {name: value for name, value in config.values.items() if name not in ("data", "name")}
-    return {name: _without_folder(value) for name, value in settings.items()} | {
-        f"the version of {name}": number for name, number in package_versions().items()
-    }
+    """Return what has to be the same in all processes of a training; folders may lie elsewhere on each machine.
+
+    What is read, and how, is compared by what has come of it: see `Team.check_same`.
+    """
+    settings = {name: value for name, value in config.values.items() if name.split(".")[0] not in _OF_DATA}
+    versions = {f"the version of {name}": number for name, number in package_versions().items()}
+    return {name: _without_folder(value) for name, value in settings.items()} | versions
 
 
 def _without_folder(value: Any) -> Any:
