@@ -135,7 +135,7 @@ def _follow(trainer: Any, board: Any, ray: Any) -> Exception | None:
             ended.wait(_TICK_SECONDS)
             sys.stderr.write("".join(ray.get(board.read.remote())))
         except KeyboardInterrupt:
-            if asked:
+            if asked or ray.get(board.state.remote())[0] is None:  # the second time, or while there is no run to keep
                 raise
             board.end.remote()
             asked = True
