@@ -213,7 +213,7 @@ def _several_machines(task: Task) -> Any:
     """Return the strategy of all processes: one a process, which TensorFlow lets begin but once."""
     waiting = f"Waiting for all {task.count} workers, of which this is worker {task.rank}"
     try:
-        with _ending_at_once(), doing(waiting):
+        with _keeping_signals(), doing(waiting):
             return SeveralMachines(cluster_resolver=_resolver(task))
     except tf.errors.OpError as error:
         raise TrainingError(
@@ -228,21 +228,20 @@ def _several_machines(task: Task) -> Any:
 
 
 @contextmanager
-def _ending_at_once() -> Iterator[None]:
+def _keeping_signals() -> Iterator[None]:
     """Keep what SIGTERM does: TensorFlow listens to it itself, for a preemption, and tells nobody.
 
-    While the block waits for other processes, Ctrl-C and SIGTERM end this one at once: nothing is written yet, and no
-    handler of Python's would be called before the others have come.
+    While the block waits for other processes, Ctrl-C ends this one at once: nothing is written yet, and no handler of
+    Python's would be called before the others have come. SIGTERM is not heard: TensorFlow catches it before it waits,
+    and holds Python's lock, so that no thread can mend it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        for number in numbers:
-            if callable(before[number]):
-                signal.signal(number, signal.SIG_DFL)
+        if callable(before[signal.SIGINT]):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         yield
     finally:
         for number, handler in before.items():
