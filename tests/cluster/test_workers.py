@@ -390,4 +390,4 @@ def test_what_cannot_be_given_to_other_processes_is_refused(tmp_path: Path) -> N
     from trainkit.errors import UsageError
 
     with pytest.raises(UsageError, match=r"cannot be given to other processes \(.*\)\. Expected a folder, a file"):
-        run_bare(Work(None, (image for image in ()), {}, str(tmp_path)), 2)
+        run_bare(Work(None, (number for number in range(2)), {}, str(tmp_path)), 2)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from trainkit._progress import doing, showing_nothing
+from trainkit._progress import showing_nothing
 from trainkit.backend import tf
 from trainkit.data._share import Share
 from trainkit.errors import DataError, TrainingError, TrainkitError, UsageError
@@ -211,9 +211,10 @@ def _mirrored(devices: tuple[str, ...]) -> Any:
 @cache
 def _several_machines(task: Task) -> Any:
     """Return the strategy of all processes: one a process, which TensorFlow lets begin but once."""
-    waiting = f"Waiting for all {task.count} workers, of which this is worker {task.rank}"
+    # No step, which would be a line of a thread after some seconds: TensorFlow holds Python's lock while it waits.
+    log.info("Waiting for all %d workers, of which this is worker %d", task.count, task.rank)
     try:
-        with _keeping_signals(), doing(waiting):
+        with _keeping_signals():
             return SeveralMachines(cluster_resolver=_resolver(task))
     except tf.errors.OpError as error:
         raise TrainingError(
