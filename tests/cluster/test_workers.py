@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,64 @@ def test_the_command_starts_workers_and_says_what_one_of_them_found_wrong(tmp_pa
     assert done.stderr.count("epoch 1/1") == 1, "one bar"
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--workers", "0"], "--workers must be a whole number from 1 on. Received: 0"),
+        (["--workers", "100000"], "Received: 100000"),
+        (["--cluster", ""], "--cluster needs the address of a cluster's head"),
+        (["--workers", "2", "--distribute", "mirrored"], "leave --distribute out"),
+    ],
+)
+def test_workers_that_cannot_be_are_refused_before_one_is_started(
+    tmp_path: Path, options: list[str], said: str
+) -> None:
+    command = [sys.executable, "-m", "trainkit", "train", "digits", *options, "--experiments", str(tmp_path / "runs")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and said in " ".join(done.stderr.split())
+    assert not (tmp_path / "runs").exists()
+
+
+def test_one_of_several_processes_starts_no_others(tmp_path: Path) -> None:
+    ((code, output),) = finish(start(["-m", "trainkit", "train", "digits", "--workers", "2"], tf_configs(2)[:1]))
+    assert code == 2 and "This is already one of 2 processes that train together" in " ".join(output.split())
+
+
+def test_a_process_that_trains_alone_shows_its_run_whatever_tf_config_says(tmp_path: Path) -> None:
+    where = ["--distribute", "none", "--experiments", str(tmp_path), "--json"]
+    options = ["digits", "--model", "fashion-mnist", "--epochs", "1", *where]
+    ((code, output),) = finish(start(["-m", "trainkit", "train", *options], tf_configs(2)[1:]))
+    assert code == 0 and '"status": "finished"' in output
+
+
+def test_workers_with_other_settings_do_not_train_together(tmp_path: Path) -> None:
+    options = ["digits", "--model", "fashion-mnist", "--epochs", "1", "--experiments", str(tmp_path), "--seed"]
+    first, second = (
+        start(["-m", "trainkit", "train", *options, seed], [config])[0]
+        for seed, config in zip(("1", "2"), tf_configs(2), strict=True)
+    )
+    (code, output), (other, said) = finish([first, second])
+    assert other == 2 and "Worker 1 has training.seed 2, and worker 0 has 1." in " ".join(said.split())
+    words = " ".join(output.split())
+    assert code == 1 and "cannot go on, because another one has gone" in words and "--resume" not in words
+    assert not list(tmp_path.iterdir()), "no run"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT can be sent there")
+def test_ctrl_c_ends_a_worker_that_waits_for_the_others() -> None:
+    (process,) = start(["-m", "trainkit", "train", "digits"], tf_configs(2)[:1])
+    assert process.stdout is not None
+    while "Waiting for all 2 workers, of which this is worker 0" not in (line := process.stdout.readline()):
+        assert line, "it has ended"
+    time.sleep(1)  # the wait itself begins a moment later
+    end(process, signal.SIGINT)
+    try:
+        assert process.wait(30) == -signal.SIGINT
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def children(process: subprocess.Popen[str]) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
@@ -336,3 +395,24 @@ def test_ctrl_c_ends_what_runs_on_ray(tmp_path: Path, cluster: str, uninterrupte
     (process,) = start(["-m", "trainkit", "train", "--resume", run.name, *where], [""])
     ((code, output),) = finish([process])
     assert code == 0 and losses(run) == losses(uninterrupted), output
+
+
+def test_sigterm_is_what_it_was_where_ray_has_started(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    code = (
+        "import signal\nfrom trainkit.cluster._engine import connected\n"
+        "def handle(number, frame): print('handled', flush=True)\n"
+        "signal.signal(signal.SIGTERM, handle)\n"
+        "with connected('local', cpus=1):\n    signal.raise_signal(signal.SIGTERM)\nprint('ended')"
+    )
+    ((number, output),) = finish(start(["-c", code], [""]))
+    assert number == 0 and output.split() == ["handled", "ended"], output
+
+
+def test_what_cannot_be_given_to_other_processes_is_refused(tmp_path: Path) -> None:
+    from trainkit.cluster._bare_workers import run_bare
+    from trainkit.cluster._work import Work
+    from trainkit.errors import UsageError
+
+    with pytest.raises(UsageError, match=r"cannot be given to other processes \(.*\)\. Expected a folder, a file"):
+        run_bare(Work(None, (number for number in range(2)), {}, str(tmp_path)), 2)

@@ -79,9 +79,8 @@ def test_two_and_three_devices_train_like_one(tmp_path: Path) -> None:
 
 EXACT = """
 import sys
-import keras
+from trainkit.backend import keras, tf
 keras.config.set_floatx("float64")
-from trainkit.backend import tf
 devices = int(sys.argv[1])
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)

@@ -99,7 +99,14 @@ def train(
     from trainkit.training._train import train as train_run
 
     starts_workers = workers is not None or cluster is not None
-    task = None if starts_workers else find_task()
+    chosen = dict(map(parse_assignment, set_ or []))
+    alone = (distribute or chosen.get("training.distribute", "workers")) != "workers"
+    task = None if alone else find_task()
+    if task is not None and starts_workers:
+        raise UsageError(
+            f"This is already one of {task.count} processes that train together, as TF_CONFIG or Slurm say. Leave out "
+            "--workers and --cluster, or unset TF_CONFIG."
+        )
     if resume is not None:
         _refuse_settings(context)
         if starts_workers:
@@ -130,7 +137,7 @@ def train(
         tensorboard=tensorboard or None,
         name=name,
         reading=reading,
-        settings=dict(map(parse_assignment, set_ or [])),
+        settings=chosen,
         config=config,
         experiments=experiments,
     )

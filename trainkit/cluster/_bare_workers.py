@@ -18,7 +18,7 @@ from typing import Any
 
 from trainkit import errors
 from trainkit.cluster._work import Work
-from trainkit.errors import TrainingError
+from trainkit.errors import TrainingError, UsageError
 from trainkit.files import scratch_folder
 from trainkit.runs._run import Run
 from trainkit.training._tasks import LOST, VARIABLE
@@ -37,11 +37,20 @@ def run_bare(work: Work, workers: int) -> Run:
     """
     with scratch_folder() as folder:
         asked = {"work": work, "level": logging.getLogger("trainkit").getEffectiveLevel()}
-        (folder / "work.pickle").write_bytes(pickle.dumps(asked))
+        (folder / "work.pickle").write_bytes(_pickled(asked))
         with _started(folder, workers) as processes:
             _wait(processes)
         outcomes = [_outcome(folder, rank) for rank in range(workers)]
         return _result(folder, processes, outcomes)
+
+
+def _pickled(asked: dict[str, Any]) -> bytes:
+    try:
+        return pickle.dumps(asked)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:  # the last two for what is open, or local
+        raise UsageError(
+            f"These data or options cannot be given to other processes ({error}). Expected a folder, a file, or arrays."
+        ) from error
 
 
 @contextmanager
@@ -90,8 +99,10 @@ def _free_ports(count: int) -> list[int]:
 def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> None:
     """Wait until all have ended; pass Ctrl-C on, and end those that do not notice that another one has gone."""
     lost_at = None
-    while any(process.poll() is None for process in processes):
+    while True:
         try:
+            if all(process.poll() is not None for process in processes):
+                return
             time.sleep(_TICK_SECONDS)
         except KeyboardInterrupt:
             for process in processes:
@@ -115,7 +126,8 @@ def _result(folder: Path, processes: Sequence[subprocess.Popen[bytes]], outcomes
     failed = [outcome for outcome in outcomes if "error" in outcome and LOST not in outcome["message"]]
     if failed:
         raise getattr(errors, failed[0]["error"])(failed[0]["message"])
-    if any(processes[rank].returncode == INTERRUPTED for rank in lost):
+    ends = (INTERRUPTED, -signal.SIGINT)  # the second one before there was a handler
+    if any(processes[rank].returncode in ends for rank in lost):
         raise KeyboardInterrupt
     if lost:
         raise TrainingError(_lost_in_words(folder, lost[0], processes[lost[0]].returncode, run, len(processes)))

@@ -24,7 +24,7 @@ from trainkit.deploy.python._media import is_video
 from trainkit.errors import BundleError, DataError, UsageError
 from trainkit.files import sha256_of
 
-_AT_ONCE = 8  # images that a thread takes
+_AT_ONCE = 32  # images that a thread takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,16 +106,19 @@ class BlockClassifier:
         return write_rows(block, given, self._work.folder, output=output, answers=self._work.answers)
 
     def _answer(self, paths: Sequence[str]) -> list[Answer]:
-        network = self._network()
+        network, batch = self._network(), self._work.batch
+        return [
+            answer
+            for first in range(0, len(paths), batch)
+            for answer in self._answer_blob(network, paths[first : first + batch])
+        ]
+
+    def _answer_blob(self, network: Classifier, paths: Sequence[str]) -> list[Answer]:
+        """Answer so many images as one blob has: what was decoded just now is still near the processor."""
         given = [_read(path) for path in paths]
-        usable = [number for number, one in enumerate(given) if isinstance(one, np.ndarray)]
-        answers = [Answer(error=one) if isinstance(one, str) else Answer() for one in given]
-        for first in range(0, len(usable), self._work.batch):
-            some = usable[first : first + self._work.batch]
-            images = [self._as_wanted(given[number]) for number in some]
-            for number, answer in zip(some, _classify(network, images), strict=True):
-                answers[number] = answer
-        return answers
+        images = [self._as_wanted(one) for one in given if isinstance(one, np.ndarray)]
+        answers = iter(_classify(network, images) if images else ())
+        return [Answer(error=one) if isinstance(one, str) else next(answers) for one in given]
 
     def _as_wanted(self, image: Any) -> np.ndarray:
         return np.asarray(255 - image if self._work.answers["invert"] else image)

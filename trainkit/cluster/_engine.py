@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -49,14 +51,15 @@ def connected(address: str, *, cpus: int | None = None) -> Iterator[None]:
     logging.getLogger("ray").setLevel(logging.ERROR)  # it would say how a cluster on this machine is guarded
     try:
         _check_somebody_listens(address)
-        ray.init(
-            address=address,  # "local" is Ray's word, too: without one it would join what runs on this machine
-            num_cpus=cpus if address == LOCAL else None,
-            include_dashboard=False if address == LOCAL else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=False,
-        )
+        with _keeping_sigterm():
+            ray.init(
+                address=address,  # "local" is Ray's word, too: without one it would join what runs on this machine
+                num_cpus=cpus if address == LOCAL else None,
+                include_dashboard=False if address == LOCAL else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=False,
+            )
     except Exception as error:  # Ray raises bare ones, too
         said = f"{' '.join(str(error).split()):.300}"
         if address == LOCAL:
@@ -69,6 +72,17 @@ def connected(address: str, *, cpus: int | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _keeping_sigterm() -> Iterator[None]:
+    """Keep what SIGTERM does: with Ray it would leave Python with the code 15, and end no run properly."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _check_somebody_listens(address: str) -> None:

@@ -23,6 +23,8 @@ from trainkit.training._watching import Watch
 _MOST_FAILURES = 3  # times that all are started again
 _TICK_SECONDS = 0.5
 
+log = logging.getLogger("trainkit")
+
 
 class Board:
     """Where the processes of a training and the one that started it leave word for each other: an actor of Ray."""
@@ -73,6 +75,10 @@ def run_on_ray(work: Work, workers: int | None, cluster: str | None) -> Run:
     with connected(cluster or LOCAL, cpus=count if cluster is None else None):
         count = count or count_machines()
         ray = import_ray()
+        if count > (cores := int(ray.cluster_resources().get("CPU", 0))):
+            log.warning(
+                "%d workers need a CPU each, and the cluster has %d: they begin once there are more", count, cores
+            )
         board = ray.remote(num_cpus=0)(Board).remote()
         make_folder(Path(work.experiments))
         # Ray Train wants a place that all machines see, though nothing of ours is kept there.
@@ -129,7 +135,7 @@ def _follow(trainer: Any, board: Any, ray: Any) -> Exception | None:
             ended.wait(_TICK_SECONDS)
             sys.stderr.write("".join(ray.get(board.read.remote())))
         except KeyboardInterrupt:
-            if asked:
+            if asked or ray.get(board.state.remote())[0] is None:  # the second time, or while there is no run to keep
                 raise
             board.end.remote()
             asked = True

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
 from trainkit._progress import showing_lines
+from trainkit.cluster._engine import LOCAL
 from trainkit.cluster._work import Work
 from trainkit.data._sources import SOURCES
 from trainkit.errors import UsageError
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
 
 _RAY_TRAIN = ("ray", "fsspec", "pandas", "pyarrow", "pydantic", "requests")  # what `import ray.train` needs
+
+_MOST_PER_CORE = 4
 
 
 def train_on_workers(
@@ -77,6 +81,16 @@ def resume_on_workers(
 def _run(work: Work, workers: int | None, cluster: str | None) -> Run:
     if workers is not None and workers < 1:
         raise UsageError(f"--workers must be a whole number from 1 on. Received: {workers}")
+    if cluster is not None and not cluster.strip():
+        raise UsageError(
+            "--cluster needs the address of a cluster's head, such as 10.0.0.1:6379, or local. Received: ''"
+        )
+    most = _MOST_PER_CORE * (os.cpu_count() or 1)
+    if cluster in (None, LOCAL) and workers is not None and workers > most:
+        raise UsageError(
+            f"--workers starts as many processes on this machine, each with a network of its own. Expected at most "
+            f"{most}, {_MOST_PER_CORE} for each core. Received: {workers}"
+        )
     if cluster is None and not all(map(importlib.util.find_spec, _RAY_TRAIN)):
         from trainkit.cluster._bare_workers import run_bare
 

@@ -29,7 +29,7 @@ def describe_environment(*, seed: int, data: str | None = None, workers: int = 1
         "seed": seed,
         "data": data,
         "commit": _commit(),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "versions": {"python": platform.python_version(), **package_versions()},
         "machine": {
             "platform": platform.platform(),
             "processor": platform.machine(),
@@ -40,6 +40,11 @@ def describe_environment(*, seed: int, data: str | None = None, workers: int = 1
             **({"workers": workers} if workers > 1 else {}),
         },
     }
+
+
+def package_versions() -> dict[str, str | None]:
+    """Return the version of each package that a training depends on, `None` for one that is not installed."""
+    return {name: _version(name) for name in _PACKAGES}
 
 
 def has_bfloat16() -> bool:

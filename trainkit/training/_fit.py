@@ -30,7 +30,7 @@ from trainkit.runs._settings import MODEL_SUFFIX, Config
 from trainkit.training._answering import answer_feed, answer_part
 from trainkit.training._averaging import AveragedValidation
 from trainkit.training._compilation import compile_model
-from trainkit.training._environment import describe_environment, differences
+from trainkit.training._environment import describe_environment, differences, package_versions
 from trainkit.training._feeding import EpochSetter, Feed
 from trainkit.training._monitor import build_figures
 from trainkit.training._phases import Phase, plan_phases, unfreeze_top
@@ -46,6 +46,7 @@ from trainkit.training._watching import watch
 log = logging.getLogger("trainkit")
 
 Write = Callable[[Path], None]
+_OF_DATA = ("data", "name", "reading")  # settings that may be others on each machine, the run's name with its folder's
 
 
 def fit(
@@ -72,7 +73,8 @@ def fit(
         UsageError: the settings do not go together.
     """
     team = build_team(config.training.distribute)  # several processes meet before TensorFlow computes anything
-    with working_together(team):
+    with naming_lost_workers(team, begun=False), working_together(team):
+        team.check_agreed(_to_agree_on(config))
         if team.leads:
             check_writable(experiments)
         with team.looking_together():
@@ -109,6 +111,20 @@ def fit(
     return run
 
 
+def _to_agree_on(config: Config) -> dict[str, Any]:
+    """Return what has to be the same in all processes of a training; folders may lie elsewhere on each machine.
+
+    What is read, and how, is compared by what has come of it: see `Team.check_same`.
+    """
+    settings = {name: value for name, value in config.values.items() if name.split(".")[0] not in _OF_DATA}
+    versions = {f"the version of {name}": number for name, number in package_versions().items()}
+    return {name: _without_folder(value) for name, value in settings.items()} | versions
+
+
+def _without_folder(value: Any) -> Any:
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+
 def _lead(team: Team, make: Callable[[], Run]) -> Run:
     """Return the run that is made; of several processes, that which the first one makes."""
     run = make() if team.leads else None
@@ -135,7 +151,8 @@ def resume(run: Run, *, trial: Trial | None = None, distribute: str | None = Non
     """
     config = run.config if distribute is None else run.config.replace({"training.distribute": distribute})
     team = build_team(config.training.distribute)
-    with working_together(team), _holding(run, team):
+    with naming_lost_workers(team), working_together(team), _holding(run, team):
+        team.check_agreed({"the run": run.name, **_to_agree_on(config)})
         run.check_resumable()
         if team.leads:
             remove_leftovers(run.path)

@@ -8,7 +8,7 @@ import logging
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
@@ -21,7 +21,7 @@ from trainkit._progress import showing_nothing
 from trainkit.backend import tf
 from trainkit.data._inspection import ImageFile, inspect_here, inspecting_by
 from trainkit.data._share import Share
-from trainkit.errors import DataError, TrainingError, TrainkitError
+from trainkit.errors import DataError, TrainingError, TrainkitError, UsageError
 from trainkit.training._tasks import LOST, Task, find_task
 
 log = logging.getLogger("trainkit")
@@ -125,6 +125,21 @@ class Team:
                 "needs the same folder or file, under the same names."
             )
 
+    def check_agreed(self, settings: Mapping[str, Any]) -> None:
+        """Raise unless all processes have the same settings and versions: each would train something else.
+
+        Raises:
+            UsageError: they have not.
+        """
+        theirs = self.tell(dict(settings))
+        mine = json.loads(json.dumps(dict(settings)))
+        if different := [name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name)]:
+            name = min(different)
+            raise UsageError(
+                f"Worker {self.rank} has {name} {mine.get(name)}, and worker 0 has {theirs.get(name)}. Every worker "
+                "needs the same versions, and is started by the same command."
+            )
+
     def looking_together(self) -> AbstractContextManager[None]:
         """Return what lets each process look at its share of the files of the block, for all of them."""
         return inspecting_by(self._inspect) if self.count > 1 else nullcontext()
@@ -132,9 +147,7 @@ class Team:
     def _inspect(self, paths: Sequence[Path]) -> list[ImageFile]:
         self.check_same(_names_and_sizes(paths))
         own = inspect_here(paths[self.rank :: self.count])
-        shares = [
-            iter(pickle.loads(piece)) for piece in self._pieces(pickle.dumps(own))
-        ]  # of this training's processes
+        shares = [iter(pickle.loads(piece)) for piece in self._pieces(pickle.dumps(own))]  # from our own processes
         return [replace(next(shares[number % self.count]), path=path) for number, path in enumerate(paths)]
 
     def _pieces(self, piece: bytes) -> list[bytes]:
@@ -234,9 +247,16 @@ def _mirrored(devices: tuple[str, ...]) -> Any:
 @cache
 def _several_machines(task: Task) -> Any:
     """Return the strategy of all processes: one a process, which TensorFlow lets begin but once."""
+    # No step, which would be a line of a thread after some seconds: TensorFlow holds Python's lock while it waits.
+    log.info("Waiting for all %d workers, of which this is worker %d", task.count, task.rank)
     try:
-        with _keeping_sigterm():
+        with _keeping_signals():
             return SeveralMachines(cluster_resolver=_resolver(task))
+    except tf.errors.OpError as error:
+        raise TrainingError(
+            f"Worker {task.rank} of {task.count} could not meet the others: {' '.join(error.message.split()):.200}. "
+            "Start all of them at about the same time, each with a free port of its own that the others reach."
+        ) from error
     except RuntimeError as error:
         raise TrainkitError(
             f"This process cannot be one of several workers ({str(error).strip():.150}). A training by several is the "
@@ -245,14 +265,25 @@ def _several_machines(task: Task) -> Any:
 
 
 @contextmanager
-def _keeping_sigterm() -> Iterator[None]:
-    """Keep what SIGTERM does: TensorFlow listens to it itself, for a preemption, and tells nobody."""
-    before = signal.getsignal(signal.SIGTERM)
+def _keeping_signals() -> Iterator[None]:
+    """Keep what SIGTERM does: TensorFlow listens to it itself, for a preemption, and tells nobody.
+
+    While the block waits for other processes, Ctrl-C ends this one at once: nothing is written yet, and no handler of
+    Python's would be called before the others have come. SIGTERM is not heard: TensorFlow catches it before it waits,
+    and holds Python's lock, so that no thread can mend it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        if callable(before[signal.SIGINT]):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         yield
     finally:
-        if before is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
 
 
 def _resolver(task: Task) -> Any:
@@ -268,23 +299,22 @@ def _resolver(task: Task) -> Any:
 
 @contextmanager
 def working_together(team: Team) -> Iterator[None]:
-    """Let the process of rank 0 show what is done; the others show nothing while the block runs.
-
-    Raises:
-        TrainingError: another process has gone.
-    """
-    with naming_lost_workers(team):
-        if team.leads:
-            yield
-            return
-        log.info("Worker %d of %d: worker 0 writes the run, and shows how far it is", team.rank, team.count)
-        with showing_nothing():
-            yield
+    """Let the process of rank 0 show what is done; the others show nothing while the block runs."""
+    if team.leads:
+        yield
+        return
+    log.info("Worker %d of %d: worker 0 writes the run, and shows how far it is", team.rank, team.count)
+    with showing_nothing():
+        yield
 
 
 @contextmanager
-def naming_lost_workers(team: Team) -> Iterator[None]:
+def naming_lost_workers(team: Team, *, begun: bool = True) -> Iterator[None]:
     """Say so where the training cannot go on because another process of it has gone.
+
+    Args:
+        team: its processes.
+        begun: whether there is a run to go on with.
 
     Raises:
         TrainingError: it has.
@@ -293,9 +323,10 @@ def naming_lost_workers(team: Team) -> Iterator[None]:
         yield
     except Exception as error:
         causes = (error, error.__cause__)
-        if team.count == 1 or not any(isinstance(one, _LOST) for one in causes):
+        if team.count == 1 or LOST in str(error) or not any(isinstance(one, _LOST) for one in causes):
             raise
+        again = "again with --resume" if begun else "again"
         raise TrainingError(
-            f"Worker {team.rank} of {team.count} cannot go on, {LOST}. Look at what that one "
-            "says, and start all of them again with --resume."
+            f"Worker {team.rank} of {team.count} cannot go on, {LOST}. Look at what that one says, and start all of "
+            f"them {again}."
         ) from error

@@ -129,7 +129,7 @@ def _looking_at_data(distribute: str | None) -> Iterator[None]:
     from trainkit.training._team import build_team, naming_lost_workers
 
     team = build_team(distribute)
-    with naming_lost_workers(team), team.looking_together():
+    with naming_lost_workers(team, begun=False), team.looking_together():
         yield
 
 
