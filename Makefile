@@ -10,7 +10,7 @@ WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cor
 SHARE := --numprocesses $(WORKERS) --dist worksteal
 TESTS := $(BIN)/python -m pytest $(SHARE)
 
-.PHONY: help demo test test-no-onednn test-slow test-cluster test-cluster-slow test-timing test-opencv4 test-wheel mutants lint compat compat-quick compat-all notebooks clients clients-quick keras-files bench fuzz docs clean
+.PHONY: help demo test test-no-onednn test-slow test-long test-cluster test-cluster-slow test-timing test-opencv4 test-wheel mutants lint compat compat-quick compat-all notebooks clients clients-quick keras-files bench fuzz docs clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(call RUNS,$(PYTHON))" || { echo "trainkit needs Python 3.11 to 3.13. Install one, or name it: make PYTHON=python3.12" >&2; exit 1; }
@@ -45,7 +45,10 @@ test-no-onednn: $(VENV)/installed ## the exporter's tests once more, as on a CPU
 	TF_ENABLE_ONEDNN_OPTS=0 $(TESTS) -m "not slow and not timing and not cluster" $(NO_ONEDNN)
 
 test-slow: $(VENV)/installed ## the slow ones: every network is trained, every example of the manual run
-	$(TESTS) -m "slow and not timing and not cluster"
+	$(TESTS) -m "slow and not long and not timing and not cluster"
+
+test-long: $(VENV)/installed ## what is killed at random, and hostile files by the hundred: half an hour, not in the gate
+	$(TESTS) -m long
 
 test-cluster: $(VENV)/installed ## several processes and Ray: trainings, sweeps and blocks of images past one machine
 	$(BIN)/python -m pytest -m "cluster and not slow and not timing"

@@ -14,6 +14,7 @@ _MAPS = (
     "trials[].settings",
     "figures",
     "curves",
+    "images",
     "runtimes",
     "classes",
     "sides",
@@ -31,6 +32,7 @@ _TYPES = {
     "boolean": bool,
     "null": type(None),
     "object": dict,
+    "any": object,
 }
 
 
@@ -58,7 +60,7 @@ def empty_paths(value: Any, path: str = "") -> Iterator[str]:
 def fits(value: Any, kinds: str) -> bool:
     """Tell whether a JSON value is of one of the types that the manual names, `number or null` for example."""
     if isinstance(value, bool):
-        return "boolean" in kinds
+        return "boolean" in kinds or kinds == "any"
     return any(isinstance(value, _TYPES[kind]) for kind in kinds.split(" or "))  # type: ignore[arg-type]
 
 

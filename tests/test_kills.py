@@ -8,6 +8,7 @@ import pytest
 from kills import WORK, Kills
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", WORK)
 def test_what_is_killed_at_any_moment_goes_on(tmp_path: Path, kind: str) -> None:

@@ -20,7 +20,7 @@ from photographs import draw_photo
 
 import trainkit
 from trainkit.cli import app
-from trainkit.errors import DataError, OutputError, UsageError
+from trainkit.errors import DataError, OutputError, TrainkitError, UsageError
 
 BUNDLE = Path(__file__).parents[1] / "data" / "bundle-v1"
 COUNT = 25
@@ -294,9 +294,17 @@ def test_options_that_do_not_belong_are_refused(arguments: tuple[str, ...], mess
         app(["predict", str(BUNDLE), str(photos), *arguments], standalone_mode=False)
 
 
+def test_where_nobody_listens_nothing_is_left(listed: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(TrainkitError, match=r"There is no Ray cluster at 127\.0\.0\.1:1: .*refused\. Expected the"):
+        trainkit.predict_blocks(BUNDLE, listed, tmp_path / "rows", cluster="127.0.0.1:1")
+    assert not (tmp_path / "rows").exists()
+
+
 def test_a_video_by_itself_has_rows_in_one_file(film: Path, tmp_path: Path) -> None:
     app(["predict", str(BUNDLE), str(film), "--predictions", str(tmp_path / "rows")], standalone_mode=False)
-    assert [row["file"] for row in rows_of(tmp_path / "rows")][:1] == [f"{film}[0]"]
+    (file,) = (tmp_path / "rows").glob("*.parquet")
+    assert pyarrow.parquet.read_table(file).column("file").to_pylist()[:1] == [f"{film}[0]"]
 
 
 def test_blocks_are_read_where_predictions_are(listed: Path, tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ def test_report_of_a_config_nested_deep_is_a_sentence(tmp_path: Path) -> None:
         write_report(run)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("work", ["evaluate", "report", "export", "resume"])
 def test_damaged_run_is_worked_with(tmp_path: Path, work: str) -> None:

@@ -106,7 +106,7 @@ def test_missing_pyarrow_is_said_before_anything_is_made(tmp_path: Path, monkeyp
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingPackageError, match=r"pip install pyarrow\. Or name a \.csv file"):
+    with pytest.raises(MissingPackageError, match=r'pip install "trainkit\[parquet\]"\. Or name a \.csv file'):
         save_predictions(made(["cat", "dog"], 2), tmp_path / "folder")
     assert not list(tmp_path.iterdir())
     save_predictions(made(["cat", "dog"], 2), tmp_path / "answers.csv")

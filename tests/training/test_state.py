@@ -101,7 +101,7 @@ def test_killed_run_goes_on_bit_for_bit(whole: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))])
 def test_run_killed_at_any_moment_goes_on_bit_for_bit(whole: Run, tmp_path: Path, seed: int) -> None:
     generator = random.Random(seed)
     settings = [f"--set={key}={value}" for key, value in REMEMBERS.items()]

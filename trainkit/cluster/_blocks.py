@@ -7,7 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -181,6 +181,9 @@ def _classify(
                     _check_is_there(work.folder, part)
                     new.append(part)
         finally:
+            if not new and not is_remote(work.folder):
+                with suppress(OSError):  # something is in it
+                    Path(work.folder).rmdir()
             if step.done:
                 log.info(describe_speed(step.done, time.perf_counter() - started))
     return new

@@ -61,12 +61,12 @@ def connected(address: str, *, cpus: int | None = None) -> Iterator[None]:
                 configure_logging=False,
             )
     except Exception as error:  # Ray raises bare ones, too
-        said = f"{' '.join(str(error).split()):.300}"
+        said = f"{' '.join(str(error).split()):.300}".rstrip(".")
         if address == LOCAL:
-            raise TrainkitError(f"Ray could not be started on this machine: {said}") from error
+            raise TrainkitError(f"Ray could not be started on this machine: {said}.") from error
         raise TrainkitError(
-            f"There is no Ray cluster at {address}: {said} Expected the address of its head, such as 10.0.0.1:6379, or "
-            "local."
+            f"There is no Ray cluster at {address}: {said}. Expected the address of its head, such as 10.0.0.1:6379, "
+            "or local."
         ) from error
     try:
         yield

@@ -153,7 +153,8 @@ def import_pyarrow() -> Any:
         import pyarrow.parquet
     except ModuleNotFoundError as error:
         raise MissingPackageError(
-            "Parquet needs the package pyarrow, which is not installed: pip install pyarrow. Or name a .csv file."
+            'Parquet needs the package pyarrow, which is not installed: pip install "trainkit[parquet]". Or name a '
+            ".csv file."
         ) from error
     return pyarrow
 

@@ -66,6 +66,7 @@ def check_answers(graphs: Mapping[str, Any], answers: list[str]) -> None:
             assert answer.startswith(("answered", "The model's output")), (name, answer)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_reader_lives_through_hostile_onnx(engine: str, tmp_path: Path) -> None:
@@ -76,6 +77,7 @@ def test_reader_lives_through_hostile_onnx(engine: str, tmp_path: Path) -> None:
     check_answers(graphs, list(read_all(bundles, engine)))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_reader_lives_through_an_export_with_bytes_changed(engine: str, tiny_bundle: Path, tmp_path: Path) -> None:
@@ -92,6 +94,7 @@ def test_reader_lives_through_an_export_with_bytes_changed(engine: str, tiny_bun
     check_answers(graphs, list(read_all(bundles, engine)))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_reader_lives_through_hostile_frozen_graphs(tmp_path: Path) -> None:
     frozen = {"harmless": frozen_graph(), **hostile_frozen_graphs()}
@@ -101,6 +104,7 @@ def test_reader_lives_through_hostile_frozen_graphs(tmp_path: Path) -> None:
     check_answers(graphs, list(read_all(bundles, "")))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(cv2.dnn, "readNetFromCaffe"), reason="OpenCV 5 reads no Caffe")
 def test_reader_lives_through_hostile_caffe_models(tmp_path: Path) -> None:
