@@ -25,11 +25,15 @@ help: ## this list
 demo: $(VENV)/installed ## the whole way on the digits that scikit-learn carries
 	@$(BIN)/python -m trainkit.cli._demo
 
-# With COVERAGE=1 it says how much of trainkit/ ran: branches too, and in the processes that the tests start.
+CLUSTER := -m "cluster and not slow and not timing"
+
+# With COVERAGE=1 it says how much of trainkit/ ran, here and in test-cluster: branches too, and in the processes that the
+# tests start.
 test: $(VENV)/installed ## the tests, but for the slow ones and those that a clock decides; COVERAGE=1 measures, with a floor
 ifdef COVERAGE
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest $(SHARE) -m "not slow and not timing and not cluster"
+	$(BIN)/python -m coverage run -m pytest $(CLUSTER)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 else
@@ -51,7 +55,7 @@ test-long: $(VENV)/installed ## what is killed at random, and hostile files by t
 	$(TESTS) -m long
 
 test-cluster: $(VENV)/installed ## several processes and Ray: trainings, sweeps and blocks of images past one machine
-	$(BIN)/python -m pytest -m "cluster and not slow and not timing"
+	$(BIN)/python -m pytest $(CLUSTER)
 
 test-cluster-slow: $(VENV)/installed ## the slow ones of these: larger networks, killed workers of a sweep, PostgreSQL; not in the gate
 	$(BIN)/python -m pytest -m "cluster and slow and not timing"
