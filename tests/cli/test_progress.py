@@ -17,8 +17,6 @@ from terminals import Session, on_terminal, trainkit_on_terminal
 from trainkit._progress import Step
 from trainkit.cli._progress import render
 
-pytestmark = pytest.mark.slow  # each starts the command, or a training, by itself
-
 # A command whose library takes its time: its steps, and what it prints between and after them.
 SLOW = """
 import json, sys, time
@@ -53,6 +51,7 @@ def slow_in_pipe(*arguments: str, cwd: Path, **environment: str) -> subprocess.C
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env={**known, **environment})
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 def test_a_step_is_announced_within_two_seconds(tmp_path: Path) -> None:
     session = slow_on_terminal(cwd=tmp_path)
@@ -78,6 +77,7 @@ cli.main()
 """
 
 
+@pytest.mark.slow
 def test_what_blocks_is_painted_at_once(tmp_path: Path) -> None:
     session = on_terminal([sys.executable, "-c", BLOCKING], cwd=tmp_path)
     assert session.code == 0, session.text
@@ -85,6 +85,7 @@ def test_what_blocks_is_painted_at_once(tmp_path: Path) -> None:
     assert session.text.strip() == ""
 
 
+@pytest.mark.slow
 def test_sentences_are_wrapped_on_a_terminal_alone(tmp_path: Path) -> None:
     folder = "a-folder-with-a-long-name/" * 3 + "none.csv"
     session = trainkit_on_terminal("train", folder, cwd=tmp_path, columns=60)
@@ -115,6 +116,7 @@ def test_a_bar_says_how_long_it_will_take(done: int, left: str) -> None:
     assert re.search(rf"{done:,}/1,000,000 images, [\d,]+ a second, {left}\s*$", console.export_text())
 
 
+@pytest.mark.slow
 def test_an_error_finds_an_empty_line(tmp_path: Path) -> None:
     session = slow_on_terminal("--fail", cwd=tmp_path)
     assert session.code == 1
@@ -131,17 +133,20 @@ def test_elsewhere_a_step_is_at_most_a_line_on_standard_error(tmp_path: Path) ->
     assert len(lines) == len(set(lines))
 
 
+@pytest.mark.slow
 def test_progress_can_be_turned_off(tmp_path: Path) -> None:
     assert slow_in_pipe(cwd=tmp_path, TRAINKIT_PROGRESS="0").stderr == ""
     assert slow_on_terminal(cwd=tmp_path, TRAINKIT_PROGRESS="0").raw == '{"files": 6}\r\n'
 
 
+@pytest.mark.slow
 def test_a_terminal_that_knows_no_movement_gets_lines(tmp_path: Path) -> None:
     raw = slow_on_terminal(cwd=tmp_path, TERM="dumb").raw
     assert raw.startswith("Loading what is slow ...\r\n")
     assert "\x1b" not in raw
 
 
+@pytest.mark.slow
 @pytest.mark.timing
 def test_no_command_is_silent_for_long(tmp_path: Path) -> None:
     """Two seconds on an idle machine: Python holds everything up while it opens TensorFlow's library."""
