@@ -21,7 +21,7 @@ import trainkit
 from trainkit.cluster._sweep_study import list_attempts
 from trainkit.runs._run import Run, list_runs
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = pytest.mark.cluster
 
 TRIALS = 8
 SWEEP = [
@@ -123,6 +123,7 @@ def test_trial_of_a_killed_worker_goes_on_in_another(tmp_path: Path) -> None:
     assert len(run.metrics) >= before
 
 
+@pytest.mark.slow
 def test_third_process_finishes_what_two_had_to_leave(tmp_path: Path) -> None:
     experiments = tmp_path / "experiments"
     process = start(tmp_path, "--workers", "2")
@@ -167,6 +168,7 @@ def postgresql(tmp_path: Path) -> Iterator[str]:
         shutil.rmtree(home, ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_three_processes_share_a_study_in_postgresql(tmp_path: Path, postgresql: str) -> None:
     experiments = tmp_path / "experiments"
     processes = [start(tmp_path, "--study", postgresql) for _ in range(3)]

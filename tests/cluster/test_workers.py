@@ -293,6 +293,7 @@ def test_a_process_that_trains_alone_shows_its_run_whatever_tf_config_says(tmp_p
     assert code == 0 and '"status": "finished"' in output
 
 
+@pytest.mark.slow
 def test_workers_with_other_settings_do_not_train_together(tmp_path: Path) -> None:
     options = ["digits", "--model", "fashion-mnist", "--epochs", "1", "--experiments", str(tmp_path), "--seed"]
     first, second = (
