@@ -16,6 +16,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from trainkit._progress import doing
 from trainkit.cluster._sweep_study import Plan, list_attempts, studying, take_back_lost
 from trainkit.errors import TrainingError, TrainkitError
 
@@ -54,8 +55,16 @@ def work(plan: Plan, *, after_each: Callable[[], None] = lambda: None) -> None:
                 train_next(study, plan, dataset)
                 after_each()
                 _check_hope(study)
-            else:  # others train the last ones; one of them may be killed
-                time.sleep(_PAUSE_SECONDS)
+            else:
+                _wait(study, plan)
+
+
+def _wait(study: Study, plan: Plan) -> None:
+    """Wait while others train the last trials; one of them may have been killed, which is known by its silence."""
+    with doing("Waiting for the trials of other processes"):
+        while not (plan.is_over or is_complete(study, plan) or _has_work(study, plan)):
+            time.sleep(_PAUSE_SECONDS)
+            take_back_lost(study)
 
 
 def is_complete(study: Study, plan: Plan) -> bool:
