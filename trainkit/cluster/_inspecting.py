@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,14 +53,11 @@ def inspecting_on(address: str) -> Iterator[None]:
         TrainkitError: there is no cluster, or some files ended their process again and again.
         MissingPackageError: Ray is not installed.
     """
-    with doing("Starting Ray" if address == LOCAL else "Joining the cluster"):
-        connection = connected(address)
-        connection.__enter__()
-    try:
-        with inspecting_by(lambda paths: _inspect(paths, address)):
-            yield
-    finally:
-        connection.__exit__(None, None, None)
+    with ExitStack() as stack:
+        with doing("Starting Ray" if address == LOCAL else "Joining the cluster"):
+            stack.enter_context(connected(address))
+        stack.enter_context(inspecting_by(lambda paths: _inspect(paths, address)))
+        yield
 
 
 def _inspect(paths: Sequence[Path], address: str) -> list[ImageFile]:
