@@ -1,0 +1,28 @@
+"""Which methods of Keras' layers are replaced while a model is traced, and by what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from trainkit.backend import keras
+from trainkit.exporting._traced_layers._images import convolve, elu, normalize_groups, upsample
+
+
+@contextmanager
+def expressed_otherwise() -> Iterator[None]:
+    """Let some layers compute the same by operations that leave more easily."""
+    instead = {
+        (keras.layers.GroupNormalization, "call"): normalize_groups,
+        (keras.layers.UpSampling2D, "call"): upsample,
+        (keras.layers.ELU, "call"): elu,
+        (keras.layers.Conv2D, "convolution_op"): convolve,
+    }
+    before = {key: getattr(*key) for key in instead}
+    for (layer, method), function in instead.items():
+        setattr(layer, method, function)
+    try:
+        yield
+    finally:
+        for (layer, method), function in before.items():
+            setattr(layer, method, function)
