@@ -706,5 +706,8 @@ def _small_networks() -> Iterator[Network]:
 
 def known_networks() -> dict[str, Network]:
     """Return all networks by name, in the order of the table; those that trainkit does not build yet are left out."""
-    found = [*map(_family, filter(BUILDERS.__contains__, FAMILIES)), _inception_resnet(), *_small_networks()]
+    from attention import attention_networks  # it is made of what stands here
+
+    families = map(_family, filter(BUILDERS.__contains__, FAMILIES))
+    found = [*families, _inception_resnet(), *_small_networks(), *attention_networks()]
     return {network.name: network for network in found}
