@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from trainkit.backend import keras
 from trainkit.exporting._traced_layers._images import convolve, elu, normalize_groups, upsample
+from trainkit.exporting._traced_layers._sequences import distribute, first_state, unroll
 
 
 @contextmanager
@@ -17,6 +18,11 @@ def expressed_otherwise() -> Iterator[None]:
         (keras.layers.UpSampling2D, "call"): upsample,
         (keras.layers.ELU, "call"): elu,
         (keras.layers.Conv2D, "convolution_op"): convolve,
+        (keras.layers.RNN, "get_initial_state"): first_state,
+        (keras.layers.RNN, "inner_loop"): unroll,
+        (keras.layers.LSTM, "inner_loop"): unroll,
+        (keras.layers.GRU, "inner_loop"): unroll,
+        (keras.layers.TimeDistributed, "call"): distribute,
     }
     before = {key: getattr(*key) for key in instead}
     for (layer, method), function in instead.items():
