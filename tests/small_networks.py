@@ -63,7 +63,7 @@ ONLY_ONNX = {
     "sequence": "Transpose",
     "sequence_transposed": "Transpose",
     "shuffled": "Transpose",
-    "mixer": "Upsample",
+    "mixer": "Conv",
     "tiled": "Upsample",
     "stacked": "Reshape",
     "distributed": "Concat",

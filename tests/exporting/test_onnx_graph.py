@@ -16,8 +16,8 @@ from trainkit.exporting._onnx_graph import opset_of, save_logits_model, save_onn
 
 KNOWN = (
     "Abs Add AveragePool BatchNormalization Clip Concat Conv ConvTranspose Elu Erf Exp Flatten Gemm GlobalAveragePool "
-    "GlobalMaxPool HardSigmoid LeakyRelu Log MatMul Max MaxPool Mul Pad Pow Relu Reshape Resize Selu Sigmoid Slice Softmax "
-    "Softplus Sqrt Sub Tanh Transpose Upsample"
+    "GlobalMaxPool HardSigmoid LeakyRelu Log MatMul Max MaxPool Mul Pad Pow Relu Reshape Resize Selu Sigmoid Slice "
+    "Softmax Softplus Sqrt Sub Tanh Transpose Upsample"
 )
 RESIZED = {"one_pixel_enlarged", "bilinear"}
 

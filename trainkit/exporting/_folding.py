@@ -212,22 +212,29 @@ def _fold_backwards(graph: Graph) -> bool:
     """
     readers_of = graph.readers()
     for node in graph.nodes:
-        after = _only_reader(graph, node.output, readers_of) if node.op == "Affine" else None
-        if after is None or after.op not in ("Conv", "Gemm"):
+        readers = readers_of.get(node.output, []) if node.op == "Affine" and node.output != graph.output else []
+        if not readers or any(after.op not in ("Conv", "Gemm") for after in readers):
             continue
         scale, shift = _affine(graph, node)
-        if after.op == "Conv" and any(after.attributes["pads"]) and shift.any():
+        if shift.any() and any(any(after.attributes.get("pads", ())) for after in readers):
             continue
-        weights, bias = (graph.constants[name].astype(np.float64) for name in after.inputs[1:3])
-        group = after.attributes.get("group", 1)
-        outputs, inputs = weights.shape[:2]
-        per_output = [np.repeat(value.reshape(group, 1, inputs), outputs // group, axis=1) for value in (scale, shift)]
-        by_scale, by_shift = (v.reshape(outputs, inputs, *(1,) * (weights.ndim - 2)) for v in per_output)
-        bias = bias + (weights * by_shift).reshape(outputs, -1).sum(axis=1)
-        after.inputs[:3] = [node.inputs[0], graph.constant(weights * by_scale), graph.constant(bias)]
+        for after in readers:
+            _take_up(graph, after, scale, shift)
+            after.inputs[0] = node.inputs[0]
         graph.nodes.remove(node)
         return True
     return False
+
+
+def _take_up(graph: Graph, after: Node, scale: np.ndarray, shift: np.ndarray) -> None:
+    """Let an operation with weights take its input times a scale, plus a shift; a value a channel."""
+    weights, bias = (graph.constants[name].astype(np.float64) for name in after.inputs[1:3])
+    group = after.attributes.get("group", 1)
+    outputs, inputs = weights.shape[:2]
+    per_output = [np.repeat(value.reshape(group, 1, inputs), outputs // group, axis=1) for value in (scale, shift)]
+    by_scale, by_shift = (v.reshape(outputs, inputs, *(1,) * (weights.ndim - 2)) for v in per_output)
+    bias = bias + (weights * by_shift).reshape(outputs, -1).sum(axis=1)
+    after.inputs[1:3] = [graph.constant(weights * by_scale), graph.constant(bias)]
 
 
 def _merge_dense(graph: Graph) -> bool:

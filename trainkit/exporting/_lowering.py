@@ -223,6 +223,8 @@ class Lowering:
         if first == 0 and len(sides) > 2 and view.groups[-1] == (1,):
             sides = [0, sides[-1], *sides[1:-1]]
         name = self.materialize(View(view.name, tuple(view.groups[side] for side in sides)))
+        if sides != sorted(sides) and len(sides) == 3:
+            name = self.reshape(name, (*self.graph.shapes[name], 1))  # an image of one column
         return View(name, tuple((sides.index(side),) for side in range(len(sides))))
 
     def reshape(self, name: str, shape: Shape, rows: int | None = None) -> str:

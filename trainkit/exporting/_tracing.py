@@ -354,6 +354,17 @@ def _normalize_groups(layer: Any, inputs: Any) -> Any:
     return normal + tf.reshape(tf.convert_to_tensor(layer.beta), (1, 1, 1, -1)) if layer.center else normal
 
 
+def _normalize_layer(layer: Any, inputs: Any) -> Any:
+    """Layer normalisation with its scale last, where Keras multiplies it by what differs from pixel to pixel first."""
+    axes = [axis % len(inputs.shape) for axis in layer.axis]
+    shape = [inputs.shape[axis] if axis in axes else 1 for axis in range(len(inputs.shape))]
+    centered = inputs - tf.reduce_mean(inputs, axes, keepdims=True)
+    normal = centered * tf.pow(tf.reduce_mean(centered * centered, axes, keepdims=True) + layer.epsilon, -0.5)
+    if layer.scale:
+        normal = normal * tf.reshape(tf.convert_to_tensor(layer.gamma), shape)
+    return normal + tf.reshape(tf.convert_to_tensor(layer.beta), shape) if layer.center else normal
+
+
 def _upsample(layer: Any, inputs: Any) -> Any:
     """Nearest-neighbour upsampling as one operation, where Keras repeats rows in five dimensions."""
     if layer.interpolation != "nearest" or layer.data_format != "channels_last":
@@ -383,6 +394,7 @@ def _expressed_otherwise() -> Iterator[None]:
     """Let some layers compute the same by operations that leave more easily."""
     instead = {
         (keras.layers.GroupNormalization, "call"): _normalize_groups,
+        (keras.layers.LayerNormalization, "call"): _normalize_layer,
         (keras.layers.UpSampling2D, "call"): _upsample,
         (keras.layers.ELU, "call"): _elu,
         (keras.layers.Conv2D, "convolution_op"): _convolve,
