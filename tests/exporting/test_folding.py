@@ -172,7 +172,14 @@ def test_affine_map_folds_into_all_the_weights_that_read_it_or_none() -> None:
         return pair(g, "Mul", conv(g, x), each(g, "Relu", conv(g, x, seed=1)))
 
     assert folded(both) == ["Conv", "Conv", "Relu", "Mul"]
-    assert folded(lambda g: pair(g, "Mul", x := affine(g, INPUT), conv(g, x))) == ["Affine", "Conv", "Mul"]
+
+
+def test_affine_map_that_others_read_too_stays() -> None:
+    def both(g: Graph) -> str:
+        x = affine(g, INPUT)
+        return pair(g, "Mul", conv(g, x), conv(g, each(g, "Relu", x), seed=1))
+
+    assert folded(both) == ["Affine", "Conv", "Relu", "Conv", "Mul"]
 
 
 def test_flatten_that_is_read_twice_keeps_its_affine_map() -> None:
