@@ -157,7 +157,7 @@ def _save_graph(folder: Path, exportable: Exportable, traced: Traced, model_form
     is_onnx = model_format == "onnx"
     broadcast = is_onnx and tuple(map(int, opencv.split("."))) >= BROADCASTS_SINCE
     with doing("Converting the graph"):
-        graph = build_graph(traced, broadcast=broadcast)
+        graph = build_graph(traced, broadcast=broadcast, channels_last=not is_onnx)
     path = folder / FILES[model_format]
     opset = {"opset": opset_of(graph)} if is_onnx else {}
     manifest = build_manifest(

@@ -271,6 +271,27 @@ def lower_comparison(*, swapped: bool = False, negated: bool = False) -> Lower:
     return lower_comparison
 
 
+def lower_equal(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Write x == y, to the last bit, as 1 - (x > y) - (y > x)."""
+    one, other = (lowering.value(name) for name in node.input)
+    difference = _combine(lowering, node, "Sub", one, other)
+    sign = [_is_positive(lowering, lowering.affine(difference, way, 0)) for way in (1, -1)]
+    return lowering.affine(_combine_views(lowering, "Add", *sign), -1, 1)
+
+
+def lower_sign(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Write sign(x) as (x > 0) - (-x > 0)."""
+    view = lowering.view(node)
+    return _combine_views(lowering, "Sub", *(_is_positive(lowering, lowering.affine(view, way, 0)) for way in (1, -1)))
+
+
+def lower_thresholded_relu(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Write x where it is above a threshold, else 0."""
+    view = lowering.view(node)
+    above = _is_positive(lowering, lowering.affine(view, 1, -float(attribute_of(node, "alpha", 1.0))))
+    return _combine_views(lowering, "Mul", view, above)
+
+
 def lower_not(lowering: Lowering, node: onnx.NodeProto) -> Value:
     """Write not x, of 1 and 0, as 1 - x."""
     return lowering.affine(lowering.view(node), -1, 1)
@@ -278,7 +299,7 @@ def lower_not(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 def lower_where(lowering: Lowering, node: onnx.NodeProto) -> Value:
     """Write a where c, and else b, as c * a + (1 - c) * b, of a condition that is 1 or 0."""
-    condition, *branches = (lowering.value(name) for name in node.input)
+    condition, *branches = (_finite(lowering.value(name)) for name in node.input)
     if isinstance(condition, np.ndarray):
         condition = condition.astype(np.float64)
         otherwise: Value = 1 - condition
@@ -289,6 +310,11 @@ def lower_where(lowering: Lowering, node: onnx.NodeProto) -> Value:
     ]
     found = [part for part in parts if part is not None]
     return found[0] if len(found) == 1 else _combine(lowering, node, "Add", found[0], found[1])
+
+
+def _finite(value: Value) -> Value:
+    """Return a constant without infinities, which nought times would be no number."""
+    return np.nan_to_num(value, posinf=_NO_BOUND, neginf=-_NO_BOUND) if isinstance(value, np.ndarray) else value
 
 
 def _scaled(lowering: Lowering, node: onnx.NodeProto, weight: Value, branch: Value) -> Value | None:

@@ -1,4 +1,4 @@
-"""Layers on images: group normalisation, upsampling, activations and convolutions."""
+"""Layers on images: normalisations, upsampling, activations and convolutions."""
 
 from __future__ import annotations
 
@@ -32,6 +32,17 @@ def normalize_groups(layer: Any, inputs: Any) -> Any:
     if layer.scale:
         normal = normal * tf.reshape(tf.convert_to_tensor(layer.gamma), (1, 1, 1, -1))
     return normal + tf.reshape(tf.convert_to_tensor(layer.beta), (1, 1, 1, -1)) if layer.center else normal
+
+
+def normalize_layer(layer: Any, inputs: Any) -> Any:
+    """Layer normalisation with its scale last, where Keras multiplies it by what differs from pixel to pixel first."""
+    axes = [axis % len(inputs.shape) for axis in layer.axis]
+    shape = [inputs.shape[axis] if axis in axes else 1 for axis in range(len(inputs.shape))]
+    centered = inputs - tf.reduce_mean(inputs, axes, keepdims=True)
+    normal = centered * tf.pow(tf.reduce_mean(centered * centered, axes, keepdims=True) + layer.epsilon, -0.5)
+    if layer.scale:
+        normal = normal * tf.reshape(tf.convert_to_tensor(layer.gamma), shape)
+    return normal + tf.reshape(tf.convert_to_tensor(layer.beta), shape) if layer.center else normal
 
 
 def upsample(layer: Any, inputs: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from trainkit.backend import keras
-from trainkit.exporting._traced_layers._images import convolve, elu, normalize_groups, upsample
+from trainkit.exporting._traced_layers._images import convolve, elu, normalize_groups, normalize_layer, upsample
 from trainkit.exporting._traced_layers._sequences import distribute, first_state, unroll
 
 
@@ -15,6 +15,7 @@ def expressed_otherwise() -> Iterator[None]:
     """Let some layers compute the same by operations that leave more easily."""
     instead = {
         (keras.layers.GroupNormalization, "call"): normalize_groups,
+        (keras.layers.LayerNormalization, "call"): normalize_layer,
         (keras.layers.UpSampling2D, "call"): upsample,
         (keras.layers.ELU, "call"): elu,
         (keras.layers.Conv2D, "convolution_op"): convolve,
