@@ -18,6 +18,13 @@ layers, ops = keras.layers, keras.ops
 SHRINK = {"activation": "sparsemax"}
 
 
+class Looping(layers.Layer):
+    """A loop that somebody wrote, whose end depends on the image."""
+
+    def call(self, image: Any) -> Any:
+        return ops.while_loop(lambda x: ops.max(x) < 10, lambda x: (2 * x,), (ops.abs(image) + 1,))[0]
+
+
 def convert(build: Any) -> Counter[str]:
     """Return how often each operation is in the graph of a model of one image."""
     keras.utils.set_random_seed(1)
@@ -79,20 +86,16 @@ def test_sizes_computed_from_the_image_are_constants() -> None:
             "4.5.5 reads. Replace it by convolutions, pooling, dense layers, normalisations and the usual activations",
         ),
         (
-            lambda image: pooled(layers.Conv2D(4, 3, name="second", **SHRINK)(convolved(image))),
+            lambda image: pooled(layers.Conv2D(65, 3, name="second", **SHRINK)(convolved(image))),
             r"The layer `second` \(3 of 5\) needs the operation TopK",
-        ),
-        (
-            lambda image: flat(layers.UpSampling2D(2, interpolation="bicubic")(convolved(image))),
-            r"in or between the layers `first` \(2 of 5\) and `up_sampling.*` \(3 of 5\) needs a resize of .* cubic",
         ),
         (
             lambda image: flat(ops.sort(convolved(image))),
             r"What stands in or between the layers `first` \(2 of 4\) and `flatten.*` \(3 of 4\) needs .* TopK",
         ),
         (
-            lambda image: classified(layers.LSTM(5, name="memory")(sequence(image))),
-            r"The layer `memory` \(4 of 5\) needs a loop or a condition.* Build a recurrent layer with unroll=True",
+            lambda image: flat(Looping(name="memory")(image)),
+            r"The layer `memory` \(2 of 4\) needs a loop or a condition",
         ),
         (
             lambda image: flat(layers.Conv3D(3, 3, name="third")(layers.Reshape((20, 24, 3, 1))(image))),
