@@ -34,6 +34,7 @@ _ADVICE_ON_VALUES = (  # for a single value that is a probability, and for sever
     "Divide them by their sum before the model ends; where each is a question of its own, end in one sigmoid.",
 )
 _KERAS_UPSAMPLE = keras.layers.UpSampling2D.call
+_TENSORFLOW_GELU = tf.nn.gelu
 _KERAS_CONVOLVE = keras.layers.Conv2D.convolution_op
 _LEAST_PROBABILITY = 1e-7  # whose logarithm is taken in its place
 _PASSED = ("Identity", "Reshape", "Squeeze", "StopGradient")  # between the last activation and the output
@@ -379,6 +380,14 @@ def _elu(layer: Any, inputs: Any) -> Any:
     return whole if layer.alpha == 1 else tf.nn.relu(whole) - float(layer.alpha) * tf.nn.relu(-whole)
 
 
+def _gelu(features: Any, approximate: bool = False, name: str | None = None) -> Any:
+    """GELU with what it multiplies by before and behind all else, where that folds into the weights beside it."""
+    if approximate:
+        return _TENSORFLOW_GELU(features, approximate, name)
+    scaled = features * 0.5**0.5
+    return (scaled + scaled * tf.math.erf(scaled)) * 0.5**0.5
+
+
 def _convolve(layer: Any, inputs: Any, kernel: Any) -> Any:
     """A dilated convolution as one operation, where Keras cuts the image into several.
 
@@ -397,6 +406,7 @@ def _expressed_otherwise() -> Iterator[None]:
         (keras.layers.LayerNormalization, "call"): _normalize_layer,
         (keras.layers.UpSampling2D, "call"): _upsample,
         (keras.layers.ELU, "call"): _elu,
+        (tf.nn, "gelu"): _gelu,
         (keras.layers.Conv2D, "convolution_op"): _convolve,
     }
     before = {key: getattr(*key) for key in instead}
