@@ -44,9 +44,9 @@ ACTIVATIONS = (
 )
 # What a frozen graph does not hold, each with what the refusal names.
 ONLY_ONNX = {
-    "heads": "Reshape",
+    "heads": "Slice",
     "attended": "Reshape",
-    "attended_additively": "Reshape",
+    "attended_additively": "Upsample",
     "windows": "Transpose",
     "products_of_rows": "Reshape",
     "heads_of_weights": "Transpose",
@@ -65,10 +65,11 @@ ONLY_ONNX = {
     "shuffled": "Transpose",
     "mixer": "Conv",
     "tiled": "Upsample",
-    "stacked": "Reshape",
+    "stacked": "Concat",
     "distributed": "Concat",
     "softmax_rows": "Reshape",
     "turned_round": "Conv",
+    "with_coordinates": "Slice",
     "unrolled": "Slice",
     "unrolled_hard": "Slice",
     "sums_of_products": "Transpose",

@@ -32,6 +32,7 @@ from trainkit.exporting._views import (
     usual_order,
 )
 
+_IMAGE_SIDES = 3
 _SIDES = 4  # without the batch, from which on a value is not turned at once
 Lower = Callable[["Lowering", onnx.NodeProto], Value]
 _WITHOUT_A_LOOP = "Build a recurrent layer with unroll=True and load its weights, or replace what loops by"
@@ -214,17 +215,10 @@ class Lowering:
         return name
 
     def split_axes(self, view: View) -> View:
-        """Store a value so that each of its sides is a stored side, the batch first wherever the model has it.
-
-        The last side comes behind it where it is the channels already: they stay there.
-        """
+        """Store a value so that each of its sides is a stored side, the batch first wherever the model has it."""
         first = next(side for side, group in enumerate(view.groups) if 0 in group)
         sides = [first, *(side for side in range(len(view.groups)) if side != first)]
-        if first == 0 and len(sides) > 2 and view.groups[-1] == (1,):
-            sides = [0, sides[-1], *sides[1:-1]]
         name = self.materialize(View(view.name, tuple(view.groups[side] for side in sides)))
-        if sides != sorted(sides) and len(sides) == 3:
-            name = self.reshape(name, (*self.graph.shapes[name], 1))  # an image of one column
         return View(name, tuple((sides.index(side),) for side in range(len(sides))))
 
     def reshape(self, name: str, shape: Shape, rows: int | None = None) -> str:
@@ -236,6 +230,11 @@ class Lowering:
         if len(shape) == 1 and rows == own:
             return self.emit("Flatten", [name], shape)
         return self.emit("Reshape", [name], shape, rows=rows)
+
+    def as_rows(self, name: str) -> str:
+        """Let all but the last side of a stored value become rows of each image."""
+        *others, last = self.graph.shapes[name]
+        return self.reshape(name, (last,), self.graph.rows_of(name) * math.prod(others))
 
     def image(self, view: View) -> View:
         """Return a view of a value that is stored as (N, C, H, W), whatever the order in which it is looked at."""
@@ -289,12 +288,19 @@ class Lowering:
             else np.asarray(value, np.float64)
             for value in (scale, shift)
         )
+        long = [side for value in (scale, shift) for side, own in enumerate(value.shape) if own > 1]
+        first = min(long, default=len(shape) - 1)
+        if not self.channels_last and first > 0 and (long or len(shape) != _IMAGE_SIDES):
+            rows, own = self.graph.rows_of(view.name), shape[first:]
+            values = [np.broadcast_to(value.reshape(value.shape[first:]), own).reshape(-1) for value in (scale, shift)]
+            name = self.reshape(view.name, (math.prod(own),), rows * math.prod(shape[:first]))
+            return View(self.reshape(self.channel_affine(name, *values), shape, rows), view.groups)
         a_channel = (shape[0],) + (1,) * (len(shape) - 1)
         if all(side in (1, own) for value in (scale, shift) for side, own in zip(value.shape, a_channel, strict=True)):
             name = self.channel_affine(view.name, np.broadcast_to(scale, a_channel), np.broadcast_to(shift, a_channel))
             return View(name, view.groups)
         # Of many sides the first become the channels, as many as tell one value from another.
-        count = max(side for value in (scale, shift) for side, own in enumerate(value.shape, 1) if own > 1)
+        count = max(long) + 1
         values = [np.broadcast_to(value.reshape(value.shape[:count]), shape[:count]) for value in (scale, shift)]
         flat = self.reshape(view.name, (math.prod(shape[:count]), math.prod(shape[count:]), 1))
         name = self.channel_affine(flat, *values)
@@ -326,6 +332,9 @@ class Lowering:
             return name
         if len(shape) == 1:
             return self.dense(name, np.ones((shape[0], 1)))
+        if len(shape) == 2 and own == (shape[0], 1) and not self.channels_last:
+            rows = self.graph.rows_of(name)
+            return self.reshape(self.dense(self.as_rows(name), np.ones((shape[1], 1))), shape, rows)
         if len(shape) != 3:
             return self._expand_each(name, shape)
         if own[0] != shape[0]:

@@ -114,6 +114,8 @@ def _combine_views(lowering: Lowering, op: str, one: View, other: View) -> View:
     first_leads = lowering.graph.size(one.name) >= lowering.graph.size(other.name) and len(one.groups) >= len(
         other.groups
     )
+    if lowering.graph.size(one.name) == lowering.graph.size(other.name) and len(one.groups) == len(other.groups):
+        first_leads = first_leads and (_is_plain(one) or not _is_plain(other))
     reference, follower = (one, other) if first_leads else (other, one)
     name, reference = lowering.align(follower, reference)
     shapes = lowering.graph.shapes[reference.name], lowering.graph.shapes[name]
@@ -123,6 +125,11 @@ def _combine_views(lowering: Lowering, op: str, one: View, other: View) -> View:
     if not (lowering.broadcast and by_channel):
         names = [lowering.expand(one, shape) for one in names]
     return View(lowering.emit(op, names if first_leads else names[::-1], shape), reference.groups)
+
+
+def _is_plain(view: View) -> bool:
+    """Whether a value is stored in the model's own order, as what comes from products in rows is."""
+    return view.groups == tuple((axis,) for axis in range(len(view.groups)))
 
 
 def with_constant(
@@ -277,6 +284,11 @@ def lower_equal(lowering: Lowering, node: onnx.NodeProto) -> Value:
     difference = _combine(lowering, node, "Sub", one, other)
     sign = [_is_positive(lowering, lowering.affine(difference, way, 0)) for way in (1, -1)]
     return lowering.affine(_combine_views(lowering, "Add", *sign), -1, 1)
+
+
+def lower_never(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Write what no finite number is, infinite or no number at all, as 0."""
+    return lowering.affine(lowering.view(node), 0, 0)
 
 
 def lower_sign(lowering: Lowering, node: onnx.NodeProto) -> Value:

@@ -164,6 +164,10 @@ def _reduced(lowering: Lowering, node: onnx.NodeProto, kind: str, image: View, o
     name = image.name
     if len(lowering.graph.shapes[name]) > 3:
         return _reduced_in_rows(lowering, kind, image, over)
+    if len(lowering.graph.shapes[name]) == 2 and over == {2} and kind != "Max" and not lowering.channels_last:
+        rows, (height, count) = lowering.graph.rows_of(name), lowering.graph.shapes[name]
+        mean = lowering.dense(lowering.as_rows(name), np.full((1, count), 1 if kind == "Sum" else 1 / count))
+        return View(lowering.reshape(mean, (height, 1), rows), image.groups)
     if len(lowering.graph.shapes[name]) == 1 and 1 in over and kind != "Max":  # a row stays one, for dense layers
         (count,) = lowering.graph.shapes[name]
         return View(lowering.dense(name, np.full((1, count), 1 if kind == "Sum" else 1 / count)), image.groups)

@@ -11,6 +11,7 @@ from trainkit.errors import ExportError
 
 _TINY = 1e-12
 _KERAS_UPSAMPLE = keras.layers.UpSampling2D.call
+_TENSORFLOW_GELU = tf.nn.gelu
 _KERAS_CONVOLVE = keras.layers.Conv2D.convolution_op
 
 
@@ -58,6 +59,14 @@ def elu(layer: Any, inputs: Any) -> Any:
     """ELU of any alpha, without the choice between two values by which Keras says it."""
     whole = tf.nn.elu(inputs)
     return whole if layer.alpha == 1 else tf.nn.relu(whole) - float(layer.alpha) * tf.nn.relu(-whole)
+
+
+def gelu(features: Any, approximate: bool = False, name: str | None = None) -> Any:
+    """GELU with what it multiplies by before and behind all else, where that folds into the weights beside it."""
+    if approximate:
+        return _TENSORFLOW_GELU(features, approximate, name)
+    scaled = features * 0.5**0.5
+    return (scaled + scaled * tf.math.erf(scaled)) * 0.5**0.5
 
 
 def convolve(layer: Any, inputs: Any, kernel: Any) -> Any:

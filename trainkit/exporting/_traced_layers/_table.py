@@ -10,6 +10,7 @@ from trainkit.exporting._traced_layers._activations import softmax_over_sides, s
 from trainkit.exporting._traced_layers._images import (
     convolve,
     elu,
+    gelu,
     normalize_groups,
     normalize_layer,
     rgb_to_hsv,
@@ -26,6 +27,7 @@ def expressed_otherwise() -> Iterator[None]:
         (keras.layers.LayerNormalization, "call"): normalize_layer,
         (keras.layers.UpSampling2D, "call"): upsample,
         (keras.layers.ELU, "call"): elu,
+        (tf.nn, "gelu"): gelu,
         (keras.layers.Conv2D, "convolution_op"): convolve,
         (keras.layers.Softmax, "call"): softmax_over_sides,
         (keras.src.backend.nn, "sparsemax"): sparsemax,
