@@ -16,6 +16,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from attention import KINDS
 from bundles import folder_of
 from cells import Cell, death, run_cells
 from environments import (
@@ -30,7 +31,7 @@ from environments import (
 )
 from networks import TESTED, Network, known_networks, write_photographs
 from rich.console import Console
-from table import count, save_results, write_table
+from table import count, save_results, write_kinds, write_table
 
 from trainkit.bundles._export import FORMATS
 from trainkit.files import write_json
@@ -63,9 +64,11 @@ def main(arguments: list[str] | None = None) -> int:
     _write_bundles(folder / "work", networks, formats, images, console)
     cells = _run_cells(folder, networks, formats, readers, images[:TESTED], console)
     save_results(folder / "results.json", cells)
-    full = not (options.quick or options.networks or options.readers or options.formats)
-    if full:
+    whole = not options.quick and options.readers in (None, "all")
+    if whole and not options.networks and not options.formats:
         write_table(options.page, cells)
+    if whole and options.networks == "attention" and options.formats in (None, "onnx"):
+        write_kinds(options.page, [cell for cell in cells if cell.format == "onnx"], KINDS)
     _print_reds(cells, console)
     console.print(f"{count(cells)}, in {time.monotonic() - started:.0f} s: {folder / 'results.json'}")
     return int(any(cell.status == "red" for cell in cells))

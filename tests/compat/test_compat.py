@@ -269,6 +269,28 @@ def test_table_is_written_between_its_marks(tmp_path: Path) -> None:
         table.write_table(page, some)
 
 
+def test_table_of_kinds_is_written_between_its_own_marks(tmp_path: Path) -> None:
+    def cell(network: str, reader: str, status: str) -> cells.Cell:
+        return cells.Cell(network=network, format="onnx", reader=reader, status=status, logits=1e-6)  # type: ignore[arg-type]
+
+    some = [cell("one", "4.5.5", "green"), cell("two", "4.5.5", "declared"), cell("three", "4.5.5", "green")]
+    some += [cell("one", "4.7", "red"), cell("two", "4.7", "green"), cell("three", "4.7", "declared")]
+    page = tmp_path / "matrix.md"
+    page.write_text(f"{table.BEGIN}\nold\n{table.END}\n{table.KINDS_BEGIN}\n{table.KINDS_END}\nafter\n")
+    table.write_kinds(page, some, {"odd": ("one", "two"), "even": ("three",)})
+    assert page.read_text().splitlines() == [
+        table.BEGIN, "old", table.END, table.KINDS_BEGIN,
+        "3 green, 2 declared, 1 red.",
+        "",
+        "| three networks of the kind | 4.5.5 | 4.7 |",
+        "|---|---|---|",
+        "| odd | 1 –1 | 1 red 1 |",
+        "| even | 1 | –1 |",
+        table.KINDS_END, "after",
+    ]  # fmt: skip
+    assert table.to_markdown(some).splitlines()[-1] == "In 4.7, which lie between them: 1 green, 1 declared, 1 red."
+
+
 def test_table_of_all_readers_has_short_lines() -> None:
     some = [
         cells.Cell(network=name, format="frozen-graph", reader=reader, status=status, logits=1e-4, loosened=True)
