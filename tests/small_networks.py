@@ -66,7 +66,7 @@ ONLY_ONNX = {
     "mixer": "Conv",
     "tiled": "Upsample",
     "stacked": "Concat",
-    "distributed": "Concat",
+    "distributed": "Transpose",
     "softmax_rows": "Reshape",
     "turned_round": "Conv",
     "with_coordinates": "Slice",
