@@ -665,6 +665,7 @@ def products_of_rows(image: Any) -> Any:
     pairs = ops.matmul(ops.transpose(rows, (0, 2, 1)), rows) / 400
     maps = ops.einsum("bhwc,bhwd->bcd", x, layers.Conv2D(3, 1)(x)) / 400
     sums = ops.einsum("bhwc,bhvd->bcd", x, layers.Conv2D(3, 1)(x)) / 4000
+    pairs = ops.relu(pairs) + ops.tanh(pairs)
     both = layers.Dot((1, 1))([tokens(image, 3), tokens(image, 2)])
     one = layers.Dot(1)([layers.Flatten()(pairs), layers.Dense(16)(layers.Flatten()(maps))])
     return classified(ops.concatenate([*map(layers.Flatten(), (pairs, maps, sums, both)), one], -1))

@@ -85,6 +85,13 @@ def test_nodes_say_what_old_readers_need_to_be_told(name: str) -> None:
             assert said["axis"] == len(leaving(name).graph.shapes.get(node.input[0], (1,))) < 3
 
 
+def test_no_activation_stands_behind_a_product_of_two_values() -> None:
+    nodes = write("products_of_rows").graph.node
+    products = {node.output[0] for node in nodes if node.op_type == "MatMul"}
+    assert products
+    assert {node.op_type for node in nodes if products & set(node.input)} == {"Reshape"}
+
+
 def test_no_batch_normalization_stands_where_a_reader_folds_it_wrongly() -> None:
     proto = write("activations")
     made_by = {node.output[0]: node.op_type for node in proto.graph.node}

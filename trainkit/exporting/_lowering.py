@@ -189,6 +189,7 @@ class Lowering:
         if order[0] != 0:
             raise self.moves_the_batch()
         own = self.graph.shapes[name]
+        rows = self.graph.rows_of(name) if rows is None else rows  # which turning many sides changes on the way
         long = [axis for axis in order if axis and own[axis - 1] > 1]
         if long != sorted(long):
             order = usual_order(order + [axis for axis in range(len(own) + 1) if axis not in order], own)
