@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +30,26 @@ def forget_models() -> Iterator[None]:
     keras.backend.clear_session()
 
 
+# The smallest of each family: with these everything is tried. Its other members have the same layers, but more of them.
+SMALLEST = [
+    "vgg16", "mobilenet", "mobilenet-v2", "mobilenet-v3-small", "efficientnet-b0", "efficientnet-v2-b0", "resnet50",
+    "resnet50-v2", "densenet121", "inception-v3", "xception", "nasnet-mobile", "convnext-tiny",
+]  # fmt: skip
+# Another member, or one that is a family of its own.
+NEXT = [
+    "vgg19", "mobilenet-v3-large", "efficientnet-b1", "efficientnet-v2-s", "resnet101", "resnet101-v2", "densenet169",
+    "inception-resnet-v2", "convnext-small",
+]  # fmt: skip
+
+
 def build(name: str, shape: tuple[int, int, int], classes: int, **settings: object):  # type: ignore[no-untyped-def]
     own = {**BUILDERS[name].settings, **({"weights": "none"} if "weights" not in settings else {}), **settings}
     return BUILDERS[name].build(shape, classes, **own)
+
+
+def application_of(name: str):  # type: ignore[no-untyped-def]
+    """Return the function of `keras.applications` that builds a network."""
+    return getattr(keras.applications, BACKBONES[name].application)
 
 
 def sides(name: str) -> tuple[int, int]:
@@ -45,7 +64,7 @@ def narrow(name: str) -> dict[str, float]:
     return {"alpha": min(alphas)} if alphas else {}
 
 
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize("name", [*filter(lambda name: name not in BACKBONES, BUILDERS), *SMALLEST])
 def test_builder_ends_in_classes(name: str) -> None:
     shape = (*sides(name), 3)
     for classes, units, activation in ((2, 1, "sigmoid"), (5, 5, "softmax")):
@@ -61,31 +80,37 @@ def few_photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_class_folders(tmp_path_factory.mktemp("few") / "photos", count=4)
 
 
-@pytest.fixture
-def eagerly() -> Iterator[None]:
-    """Run Keras' steps as they come: to trace the graph of a large network takes longer than its one step."""
+def train_a_step(name: str, data: Path, experiments: Path) -> trainkit.Run:
+    """Train a network on a few images, step by step: to trace the graph of a large one takes longer than its step."""
+    height, width = sides(name)
     tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+    try:
+        return trainkit.train(
+            data,
+            model=name,
+            weights="none",
+            size=(width, height),
+            epochs=1,
+            batch_size=64,
+            settings={f"model.{key}": value for key, value in narrow(name).items()},
+            experiments=experiments,
+        )
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+one_step = pytest.mark.filterwarnings(
+    "ignore:Even though the `tf.config.experimental_run_functions_eagerly`:UserWarning"
+)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("eagerly")
-@pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`:UserWarning")
-@pytest.mark.parametrize("name", BACKBONES)
+@one_step
+@pytest.mark.parametrize("name", SMALLEST)
 def test_backbone_trains_a_step(name: str, few_photographs: Path, tmp_path: Path) -> None:
     """Saved, loaded and measured too: a layer that Keras cannot load safely would fail here."""
     height, width = sides(name)
-    run = trainkit.train(
-        few_photographs,
-        model=name,
-        weights="none",
-        size=(width, height),
-        epochs=1,
-        batch_size=64,
-        settings={f"model.{key}": value for key, value in narrow(name).items()},
-        experiments=tmp_path,
-    )
+    run = train_a_step(name, few_photographs, tmp_path)
     assert run.result["status"] == "finished"
     assert run.preprocessing.color == BACKBONES[name].color
     assert 0 <= run.result["test_accuracy"] <= 1
@@ -95,7 +120,7 @@ def test_backbone_trains_a_step(name: str, few_photographs: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", SMALLEST)
 def test_backbone_is_tuned_and_leaves(name: str, few_photographs: Path, tmp_path: Path) -> None:
     """Weights from a file, a head, the top of the backbone, its own preprocessing, and out through the check."""
     height, width = max(64, BACKBONES[name].least), max(64, BACKBONES[name].least) + 8
@@ -126,21 +151,14 @@ def test_backbone_is_tuned_and_leaves(name: str, few_photographs: Path, tmp_path
     assert trainkit.check(bundle.path, data=str(few_photographs), experiments=tmp_path / "experiments").ok
 
 
-FAMILIES = {
-    "vgg16": "vgg16",
-    "mobilenet": "mobilenet",
-    "mobilenet-v2": "mobilenet_v2",
-    "mobilenet-v3-small": "mobilenet_v3",
-    "efficientnet-b0": "efficientnet",
-    "efficientnet-v2-b0": "efficientnet_v2",
-    "resnet50": "resnet",
-    "resnet50-v2": "resnet_v2",
-    "densenet121": "densenet",
-    "inception-v3": "inception_v3",
-    "xception": "xception",
-    "nasnet-mobile": "nasnet",
-    "convnext-tiny": "convnext",
-}
+@pytest.mark.slow
+@one_step
+@pytest.mark.parametrize("name", NEXT)
+def test_next_members_train_export_and_check(name: str, few_photographs: Path, tmp_path: Path) -> None:
+    run = train_a_step(name, few_photographs, tmp_path / "experiments")
+    assert run.result["status"] == "finished"
+    bundle = trainkit.export(run, exported=tmp_path / "exported")
+    assert trainkit.check(bundle.path, data=str(few_photographs), experiments=tmp_path / "experiments").ok
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -149,7 +167,8 @@ def test_backbone_sees_what_keras_would_give_it(name: str, street_image: np.ndar
     height, width = street_image.shape[:2]
     preprocessing = build_preprocessing(builder.preprocessing, height=height, width=width, color=builder.color)
     rgb = street_image[..., ::-1].astype(np.float32)
-    expected = getattr(keras.applications, FAMILIES[name]).preprocess_input(rgb.copy())
+    family = sys.modules[application_of(name).__module__]  # the module of `keras.applications` that it is made in
+    expected = family.preprocess_input(rgb.copy())
     actual = preprocessing.to_input([preprocessing.to_pixels(street_image)])[0]
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4)
 
@@ -157,11 +176,62 @@ def test_backbone_sees_what_keras_would_give_it(name: str, street_image: np.ndar
 @pytest.mark.parametrize("name", BACKBONES)
 def test_backbone_names_the_smallest_image_it_takes(name: str) -> None:
     least = BACKBONES[name].least
-    application = getattr(keras.applications, BACKBONES[name].application)
+    application = application_of(name)
     with pytest.raises(ValueError, match=f"at least {least}x{least}"):
         application(include_top=False, weights=None, input_shape=(least - 1, least, 3))
     with pytest.raises(UsageError, match=f"{name} needs images of at least {least}x{least}. .*--size {least}x"):
         build(name, (least - 1, least, 3), 3)
+
+
+@pytest.mark.parametrize("name", [name for name in BACKBONES if not name.startswith("mobilenet-v3")])
+def test_backbone_has_the_size_that_its_imagenet_weights_were_trained_at(name: str) -> None:
+    """Keras says so, where it is asked for a whole network in another one; MobileNetV3 comes in any."""
+    size = BACKBONES[name].size
+    with pytest.raises(ValueError, match=rf"`input_shape` should be \({size}, {size}, 3\)"):
+        application_of(name)(weights="imagenet", input_shape=(size + 1, size + 1, 3))
+
+
+def test_every_network_of_keras_is_there() -> None:
+    public = {name for name in dir(keras.applications) if name[0].isupper()}
+    assert {backbone.application for backbone in BACKBONES.values()} == public
+
+
+@pytest.fixture
+def downloads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return where Keras would have downloaded weights from; the networks keep their random ones."""
+    origins: list[str] = []
+    monkeypatch.setattr(keras.src.utils.file_utils, "get_file", lambda name, origin, **_: origins.append(origin))
+    monkeypatch.setattr(keras.Model, "load_weights", lambda *_, **__: None)
+    return origins
+
+
+@cache
+def kinds_of_smallest(module: str) -> set[tuple[str, str]]:
+    """Return the kinds of layers of the smallest network that is made in a module of Keras."""
+    name = next(name for name in SMALLEST if application_of(name).__module__ == module)
+    return kinds_of(build(name, (*sides(name), 3), 5))
+
+
+def kinds_of(model) -> set[tuple[str, str]]:  # type: ignore[no-untyped-def]
+    """Return the kinds of layers of a network, with their activations."""
+    found = {(type(layer).__name__, str(layer.get_config().get("activation"))) for layer in model._flatten_layers()}
+    return found - {("Rescaling", "None")}  # of what a network does to pixels
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in BACKBONES if name not in SMALLEST])
+def test_other_members_are_like_the_smallest_and_take_weights_of_their_own(name: str, downloads: list[str]) -> None:
+    shape = (*sides(name), 3)
+    model = build(name, shape, 5, weights="imagenet")
+    assert model.input_shape == (None, *shape)
+    assert model.layers[-1].units == 5
+    assert [layer.name for layer in model.layers if layer.trainable_weights][-1] == "classes"
+    assert len(model.trainable_weights) == (4 if "dense" in BACKBONES[name].settings else 2)
+    (origin,) = downloads
+    assert re.search(r"no_?-?top", origin)
+    assert re.search(re.sub(r"\W", "", name) + "(?!v2)", re.sub(r"\W|_", "", origin).lower())
+    if name not in NEXT:
+        assert kinds_of(model) <= kinds_of_smallest(application_of(name).__module__)
 
 
 def test_small_cnn_with_one_block_is_the_network_of_the_books() -> None:
@@ -255,7 +325,7 @@ def test_backbone_weights_come_from_a_whole_classifier(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["efficientnet-b0", "mobilenet-v3-small", "inception-v3"])
 def test_backbone_weights_come_from_a_classifier_with_unnamed_layers(tmp_path: Path, name: str) -> None:
     """Keras numbers the layers of a second network of the same kind on: names are no way to find them."""
-    application = getattr(keras.applications, BACKBONES[name].application)
+    application = application_of(name)
     source = application(weights=None, input_shape=(BACKBONES[name].size, BACKBONES[name].size, 3))
     source.save(tmp_path / "whole.h5")
     model = build(name, (96, 96, 3), 3, weights=str(tmp_path / "whole.h5"))
