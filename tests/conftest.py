@@ -73,6 +73,16 @@ def trained_run(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory):  
     )
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let trainings of this process draw no charts and write no page: more than half of the time of a short one.
+
+    For tests of what else a training does. Those of `trained_run`, of commands and of reports draw them.
+    """
+    for place in ("trainkit.training._fit.draw", "trainkit.training._winner.draw"):
+        monkeypatch.setattr(place, lambda run: None)
+
+
 @pytest.fixture(scope="session")
 def tiny_bundle(trained_run, tmp_path_factory: pytest.TempPathFactory) -> Path:  # type: ignore[no-untyped-def]
     """The folder of the trained run's ONNX bundle; copy it before you damage it."""

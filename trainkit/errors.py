@@ -78,8 +78,9 @@ def unknown(kind: str, value: str, known: Iterable[str], *, listed: str | None =
         listed: these names in other words, where they are many.
     """
     names = sorted(known)
-    near = get_close_matches(value.lower(), names, n=1, cutoff=0.5)
-    hint = f" Did you mean `{near[0]}`?" if near else ""
+    near = get_close_matches(value.lower(), names, n=3, cutoff=0.5)
+    swapped = [name for name in near if sorted(name) == sorted(value.lower())]  # vgg61 is vgg16, not vgg19
+    hint = f" Did you mean `{[*swapped, *near][0]}`?" if near else ""
     return UsageError(f"Unknown {kind} `{value}`.{hint} Expected one of: {listed or ', '.join(names)}")
 
 

@@ -25,6 +25,8 @@ from trainkit.deploy.python._selftest import selftest
 from trainkit.errors import BundleError, DataError, UsageError
 from trainkit.runs._calibration import measure_reliability
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 PROBABILITIES = st.floats(0, 1, width=32)
 
 

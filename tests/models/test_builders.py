@@ -9,13 +9,16 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from photographs import write_class_folders
+from untrained import settle
 
 import trainkit
 from trainkit.backend import keras, tf
 from trainkit.errors import UsageError, WeightsError
+from trainkit.files import sha256_of
 from trainkit.models._backbones import BACKBONES
 from trainkit.models._builders import BUILDERS
 from trainkit.models._outputs import load_keras_model
@@ -23,7 +26,7 @@ from trainkit.models._small_cnn import fitting_blocks
 from trainkit.preprocessing import build_preprocessing
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def forget_models() -> Iterator[None]:
     """Let Keras forget the networks of a test, which would fill the memory together."""
     yield
@@ -64,6 +67,7 @@ def narrow(name: str) -> dict[str, float]:
     return {"alpha": min(alphas)} if alphas else {}
 
 
+@pytest.mark.usefixtures("forget_models")
 @pytest.mark.parametrize("name", [*filter(lambda name: name not in BACKBONES, BUILDERS), *SMALLEST])
 def test_builder_ends_in_classes(name: str) -> None:
     shape = (*sides(name), 3)
@@ -104,6 +108,7 @@ one_step = pytest.mark.filterwarnings(
 )
 
 
+@pytest.mark.usefixtures("forget_models", "undrawn")
 @pytest.mark.slow
 @one_step
 @pytest.mark.parametrize("name", SMALLEST)
@@ -119,6 +124,7 @@ def test_backbone_trains_a_step(name: str, few_photographs: Path, tmp_path: Path
     assert [weight.shape for weight in trained.weights] == [weight.shape for weight in fresh.weights]
 
 
+@pytest.mark.usefixtures("forget_models", "undrawn")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SMALLEST)
 def test_backbone_is_tuned_and_leaves(name: str, few_photographs: Path, tmp_path: Path) -> None:
@@ -151,12 +157,18 @@ def test_backbone_is_tuned_and_leaves(name: str, few_photographs: Path, tmp_path
     assert trainkit.check(bundle.path, data=str(few_photographs), experiments=tmp_path / "experiments").ok
 
 
+@pytest.mark.usefixtures("forget_models", "undrawn")
 @pytest.mark.slow
 @one_step
 @pytest.mark.parametrize("name", NEXT)
 def test_next_members_train_export_and_check(name: str, few_photographs: Path, tmp_path: Path) -> None:
     run = train_a_step(name, few_photographs, tmp_path / "experiments")
     assert run.result["status"] == "finished"
+    model = load_keras_model(run.model_path)
+    images = [cv2.imread(str(path)) for path in sorted(few_photographs.glob("*/*.png"))]
+    settle(model, run.preprocessing.to_input([run.preprocessing.to_pixels(image) for image in images]))
+    model.save(run.model_path)
+    run.set_result(keras_sha256=sha256_of(run.model_path))
     bundle = trainkit.export(run, exported=tmp_path / "exported")
     assert trainkit.check(bundle.path, data=str(few_photographs), experiments=tmp_path / "experiments").ok
 
@@ -218,6 +230,7 @@ def kinds_of(model) -> set[tuple[str, str]]:  # type: ignore[no-untyped-def]
     return found - {("Rescaling", "None")}  # of what a network does to pixels
 
 
+@pytest.mark.usefixtures("forget_models")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in BACKBONES if name not in SMALLEST])
 def test_other_members_are_like_the_smallest_and_take_weights_of_their_own(name: str, downloads: list[str]) -> None:
@@ -234,6 +247,7 @@ def test_other_members_are_like_the_smallest_and_take_weights_of_their_own(name:
         assert kinds_of(model) <= kinds_of_smallest(application_of(name).__module__)
 
 
+@pytest.mark.usefixtures("forget_models")
 def test_small_cnn_with_one_block_is_the_network_of_the_books() -> None:
     model = build("small-cnn", (256, 256, 1), 2, blocks=1)
     kinds = [type(layer).__name__ for layer in model.layers[1:]]
@@ -244,6 +258,7 @@ def test_small_cnn_with_one_block_is_the_network_of_the_books() -> None:
     assert model.count_params() == 3 * 3 * 32 + 32 + 127 * 127 * 32 + 1
 
 
+@pytest.mark.usefixtures("forget_models")
 def test_small_cnn_doubles_its_filters() -> None:
     model = build("small-cnn", (96, 96, 3), 3)
     assert [layer.filters for layer in model.layers if isinstance(layer, keras.layers.Conv2D)] == [32, 64, 128]
@@ -254,6 +269,7 @@ def test_fitting_blocks_leave_a_pixel(side: int, blocks: int) -> None:
     assert fitting_blocks(side) == blocks
 
 
+@pytest.mark.usefixtures("forget_models")
 def test_fashion_mnist_is_the_textbook_network() -> None:
     model = build("fashion-mnist", (28, 28, 1), 10)
     convolution, dense = model.layers[1], model.layers[4]
@@ -263,6 +279,7 @@ def test_fashion_mnist_is_the_textbook_network() -> None:
         assert layer.activation.__name__ == "relu"
 
 
+@pytest.mark.usefixtures("forget_models")
 @pytest.mark.parametrize(("blocks", "widths"), [(1, [8, 16, 32, 32]), (3, [8, 16, 16, 16, 32, 32, 32, 32])])
 def test_small_resnet_has_its_blocks_in_the_last_two_stages(blocks: int, widths: list[int]) -> None:
     model = build("small-resnet", (8, 9, 1), 3, width=8, blocks=blocks)
@@ -273,6 +290,7 @@ def test_small_resnet_has_its_blocks_in_the_last_two_stages(blocks: int, widths:
     assert model.get_layer(index=-3).input.shape[1:] == (2, 2, 32)
 
 
+@pytest.mark.usefixtures("forget_models")
 def test_small_resnet_block_adds_to_what_it_was_given() -> None:
     """A block whose normalisation gives nothing lets everything through."""
     model = build("small-resnet", (28, 28, 1), 3, width=8)
@@ -305,6 +323,7 @@ def test_builder_refuses_what_cannot_be(name: str, shape: tuple, settings: dict,
         build(name, shape, 3, **settings)
 
 
+@pytest.mark.usefixtures("forget_models")
 @pytest.mark.parametrize("suffix", [".weights.h5", ".h5", ".keras"])
 def test_backbone_weights_come_from_a_file(tmp_path: Path, suffix: str) -> None:
     source = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
@@ -315,6 +334,7 @@ def test_backbone_weights_come_from_a_file(tmp_path: Path, suffix: str) -> None:
     assert not model.get_layer("block3_conv2").trainable
 
 
+@pytest.mark.usefixtures("forget_models")
 def test_backbone_weights_come_from_a_whole_classifier(tmp_path: Path) -> None:
     source = keras.applications.MobileNet(weights=None, alpha=0.25, input_shape=(224, 224, 3))
     source.save_weights(tmp_path / "whole.weights.h5")
@@ -322,6 +342,7 @@ def test_backbone_weights_come_from_a_whole_classifier(tmp_path: Path) -> None:
     np.testing.assert_array_equal(model.get_layer("conv_pw_9").kernel, source.get_layer("conv_pw_9").kernel)
 
 
+@pytest.mark.usefixtures("forget_models")
 @pytest.mark.parametrize("name", ["efficientnet-b0", "mobilenet-v3-small", "inception-v3"])
 def test_backbone_weights_come_from_a_classifier_with_unnamed_layers(tmp_path: Path, name: str) -> None:
     """Keras numbers the layers of a second network of the same kind on: names are no way to find them."""
@@ -338,6 +359,7 @@ def test_backbone_weights_come_from_a_classifier_with_unnamed_layers(tmp_path: P
             np.testing.assert_array_equal(weight, expected)
 
 
+@pytest.mark.usefixtures("forget_models")
 @pytest.mark.parametrize("top", [False, True])
 def test_efficientnet_from_a_file_scales_as_keras_does_with_imagenet_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, top: bool
@@ -365,6 +387,7 @@ def test_efficientnet_from_a_file_scales_as_keras_does_with_imagenet_weights(
     assert np.ptp(outputs[0]) > 1
 
 
+@pytest.mark.usefixtures("forget_models")
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     build("small-cnn", (28, 28, 1), 3).save_weights(tmp_path / "small.weights.h5")
     for name in ("mobilenet", "fashion-mnist"):
@@ -375,6 +398,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
             build(name, (32, 32, 3), 3, weights=str(tmp_path / "small.weights.h5"), **settings)
 
 
+@pytest.mark.usefixtures("forget_models")
 def test_own_weights_come_back(tmp_path: Path) -> None:
     source = build("small-cnn", (28, 28, 1), 3)
     source.save_weights(tmp_path / "own.weights.h5")
@@ -383,6 +407,7 @@ def test_own_weights_come_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.usefixtures("forget_models")
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -399,6 +424,7 @@ def test_weights_that_are_none_are_refused(tmp_path: Path, name: str, content: b
         build("small-cnn", (28, 28, 1), 3, weights=str(tmp_path / name))
 
 
+@pytest.mark.usefixtures("forget_models")
 def test_missing_imagenet_weights_say_which_file_goes_where(tmp_path: Path) -> None:
     code = (
         "from trainkit.models._builders import BUILDERS\n"
@@ -414,6 +440,7 @@ def test_missing_imagenet_weights_say_which_file_goes_where(tmp_path: Path) -> N
     assert str(tmp_path / "models") in ended.stderr
 
 
+@pytest.mark.usefixtures("forget_models")
 @pytest.mark.shared
 @pytest.mark.parametrize("size", [(224, 224), (96, 160)])
 @pytest.mark.parametrize(("name", "alpha", "layer"), [("mobilenet", 0.25, "conv1"), ("mobilenet-v2", 0.35, "Conv1")])

@@ -15,6 +15,8 @@ from trainkit.data._reading import Reading
 from trainkit.errors import TrainingError, UsageError
 from trainkit.training import _cross_validation as module
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 QUICK = {"epochs": 2, "size": (16, 12)}
 
 

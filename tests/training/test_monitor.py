@@ -24,6 +24,8 @@ from trainkit.training._monitor import (
 )
 from trainkit.training._recorder import Recorder
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 RUN_V1 = Path(__file__).parents[1] / "data" / "run-v1"
 SMALL = {"model": "small-cnn", "batch_size": 16, "learning_rate": 0.01}
 NETWORK = {"model.filters": 4, "model.blocks": 1}

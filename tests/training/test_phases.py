@@ -25,6 +25,8 @@ from trainkit.training._compilation import choose_steps, class_weights, training
 from trainkit.training._learning_rate import STEPS, suggest
 from trainkit.training._preparation import build_targets
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """Return 200 digits of 8x8 pixels, and what they are."""

@@ -19,6 +19,8 @@ from trainkit.training._compilation import training_copy
 from trainkit.training._feeding import Feed
 from trainkit.training._sharing import shared_kind, working_on
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 CASES = {
     "small": {
         "model": "fashion-mnist",

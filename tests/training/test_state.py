@@ -22,6 +22,8 @@ from trainkit.models._outputs import load_keras_model
 from trainkit.runs._run import Run
 from trainkit.training._state import STATE_FILE, Progress, load_progress, restore_variables, save_state
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 # Everything that a training remembers from one step to the next: dropout, what is drawn for each image, a plateau's
 # patience, that of early stopping, averages of the weights, a warm-up, the best balanced accuracy.
 REMEMBERS = {

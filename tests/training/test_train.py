@@ -23,6 +23,8 @@ from trainkit.data import Reading
 from trainkit.errors import DataError, OutputError, TrainingError, UsageError, WeightsError
 from trainkit.models._outputs import load_keras_model
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TINY = {"size": (24, 16), "epochs": 2, "batch_size": 8}
 
 
