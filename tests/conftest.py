@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from drawings import nothing_drawn
 from hypothesis import HealthCheck, settings
 from photographs import COLORS_BGR, draw_photo, write_class_folders
 
@@ -74,13 +76,10 @@ def trained_run(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory):  
 
 
 @pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let trainings of this process draw no charts and write no page: more than half of the time of a short one.
-
-    For tests of what else a training does. Those of `trained_run`, of commands and of reports draw them.
-    """
-    for place in ("trainkit.training._fit.draw", "trainkit.training._winner.draw"):
-        monkeypatch.setattr(place, lambda run: None)
+def undrawn() -> Iterator[None]:
+    """Let the trainings of a test draw nothing, but not those of fixtures that several tests share."""
+    with nothing_drawn():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -425,18 +425,12 @@ def test_export_of_a_file_prints_one_document(keras_file: Path) -> None:
     document = json.loads(ended.stdout)
     assert document["bundle"] == str(folder / "exported" / "birds-onnx")
     assert ended.stderr == "Left out models.yml: OpenCV's sample cannot do what comes before the blob (pad).\n"
-    ended = trainkit(
-        "export", "birds.keras", "--manifest", "exported/birds-onnx/manifest.json", "--name", "b", cwd=folder
-    )
+    told = ("--manifest", "exported/birds-onnx/manifest.json", "--opencv", "4.10", "--name", "b")
+    ended = trainkit("export", "birds.keras", *told, cwd=folder)
     assert "Wrote exported/b (onnx)." in ended.stdout
+    assert ended.stdout.splitlines()[1] == "This bundle needs OpenCV 4.10.0 or later."
     again = trainkit("check", "birds-onnx", "--keras", "birds.keras", "--json", cwd=folder)
     assert json.loads(again.stdout)["images"] == 16
-
-
-def test_export_says_what_the_bundle_needs(keras_file: Path) -> None:
-    said = ("--preprocessing", "unit", "--labels", "labels.txt", "--opencv", "4.10", "--name", "needs")
-    ended = trainkit("export", "birds.keras", *said, cwd=keras_file.parent)
-    assert ended.stdout.splitlines()[1] == "This bundle needs OpenCV 4.10.0 or later."
 
 
 @pytest.mark.parametrize(

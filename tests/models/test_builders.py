@@ -69,14 +69,17 @@ def narrow(name: str) -> dict[str, float]:
 
 @pytest.mark.usefixtures("forget_models")
 @pytest.mark.parametrize("name", [*filter(lambda name: name not in BACKBONES, BUILDERS), *SMALLEST])
-def test_builder_ends_in_classes(name: str) -> None:
+@pytest.mark.parametrize(
+    ("classes", "units", "activation"),
+    [(5, 5, "softmax"), pytest.param(2, 1, "sigmoid", marks=pytest.mark.slow)],  # quickly in the tests of a training
+)
+def test_builder_ends_in_classes(name: str, classes: int, units: int, activation: str) -> None:
     shape = (*sides(name), 3)
-    for classes, units, activation in ((2, 1, "sigmoid"), (5, 5, "softmax")):
-        model = build(name, shape, classes, **narrow(name))
-        assert model.input_shape == (None, *shape)
-        assert model.layers[-1].units == units
-        assert model.layers[-1].activation.__name__ == activation
-        assert model.trainable_weights
+    model = build(name, shape, classes, **narrow(name))
+    assert model.input_shape == (None, *shape)
+    assert model.layers[-1].units == units
+    assert model.layers[-1].activation.__name__ == activation
+    assert model.trainable_weights
 
 
 @pytest.fixture(scope="module")
@@ -343,7 +346,9 @@ def test_backbone_weights_come_from_a_whole_classifier(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("forget_models")
-@pytest.mark.parametrize("name", ["efficientnet-b0", "mobilenet-v3-small", "inception-v3"])
+@pytest.mark.parametrize(
+    "name", ["efficientnet-b0", "mobilenet-v3-small", pytest.param("inception-v3", marks=pytest.mark.slow)]
+)
 def test_backbone_weights_come_from_a_classifier_with_unnamed_layers(tmp_path: Path, name: str) -> None:
     """Keras numbers the layers of a second network of the same kind on: names are no way to find them."""
     application = application_of(name)

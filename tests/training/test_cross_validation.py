@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import trainkit as run
+from drawings import nothing_drawn
 
 import trainkit
 from trainkit.data._reading import Reading
@@ -28,9 +29,10 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def validated(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
     folder = tmp_path_factory.mktemp("validated")
-    found = trainkit.cross_validate(
-        tiny_dataset, folds=3, predictions=folder / "p.csv", experiments=folder / "experiments", **QUICK
-    )
+    with nothing_drawn():
+        found = trainkit.cross_validate(
+            tiny_dataset, folds=3, predictions=folder / "p.csv", experiments=folder / "experiments", **QUICK
+        )
     return found, folder
 
 

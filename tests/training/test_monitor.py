@@ -209,10 +209,14 @@ def test_an_earlier_runs_config_chooses_as_it_did(tmp_path: Path) -> None:
     text = (RUN_V1 / "config.toml").read_text(encoding="utf-8")
     config = tmp_path / "config.toml"
     config.write_text(text.replace('class_weights = "none"', 'class_weights = "balanced"'), encoding="utf-8")
-    again = trainkit.train(config=config, epochs=1, experiments=tmp_path / "runs")
+    again = trainkit.train(config=config, epochs=1, settings=NETWORK, experiments=tmp_path / "runs")
     assert (again.result["monitor"], again.config.training.monitor) == ("accuracy", None)
     weighed = trainkit.train(
-        config=RUN_V1 / "config.toml", class_weights="balanced", epochs=1, experiments=tmp_path / "runs"
+        config=RUN_V1 / "config.toml",
+        class_weights="balanced",
+        epochs=1,
+        settings=NETWORK,
+        experiments=tmp_path / "runs",
     )
     assert weighed.result["monitor"] == "balanced-accuracy"
     config.write_text('data = "digits"\n[training]\nclass_weights = "balanced"\nepochs = 1\n', encoding="utf-8")

@@ -268,6 +268,7 @@ def test_class_that_is_missing_in_the_test_folder_is_trained_and_measured(
 
 def test_ctrl_c_keeps_the_best_weights(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "trainkit", "train", "digits", "--epochs", "500", "--name", "long", "--json"]
+    command += ["--set", "model.filters=4"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     metrics = None
     for _ in range(3000):
