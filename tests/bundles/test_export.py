@@ -38,7 +38,9 @@ NETWORKS = {
     "mobilenet": ((64, 64, 3), {"weights": "none", "alpha": 0.25, "dropout": 0.2}),
 }
 CASES = [
-    pytest.param(name, classes, marks=[pytest.mark.slow] if name == "vgg16" else [])
+    pytest.param(
+        name, classes, marks=[pytest.mark.slow] if name == "vgg16" or (name, classes) == ("mobilenet", 2) else []
+    )
     for name in NETWORKS
     for classes in (2, 5)
     if (name, classes) != ("vgg16", 2)  # it is large

@@ -365,7 +365,7 @@ def test_backbone_weights_come_from_a_classifier_with_unnamed_layers(tmp_path: P
 
 
 @pytest.mark.usefixtures("forget_models")
-@pytest.mark.parametrize("top", [False, True])
+@pytest.mark.parametrize("top", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_efficientnet_from_a_file_scales_as_keras_does_with_imagenet_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, top: bool
 ) -> None:

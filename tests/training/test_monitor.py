@@ -62,8 +62,18 @@ def trainkit_part(run: Any, side: str) -> tuple[np.ndarray, np.ndarray]:
     return read_pixels(part, run.preprocessing), part.labels
 
 
-@pytest.mark.parametrize("counts", [(600, 520), (560, 540, 500)])  # one sigmoid, and a softmax
-@pytest.mark.parametrize("settings", [{}, {"training.steps_per_execution": 3, "training.label_smoothing": 0.1}])
+SEVERAL_STEPS = {"training.steps_per_execution": 3, "training.label_smoothing": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("counts", "settings"),
+    [
+        ((600, 520), {}),  # one sigmoid
+        ((560, 540, 500), SEVERAL_STEPS),  # a softmax
+        pytest.param((560, 540, 500), {}, marks=pytest.mark.slow),
+        pytest.param((600, 520), SEVERAL_STEPS, marks=pytest.mark.slow),
+    ],
+)
 def test_balanced_accuracy_of_the_kept_epoch_is_that_of_scikit_learn(
     counts: tuple[int, ...], settings: dict[str, Any], tmp_path: Path
 ) -> None:

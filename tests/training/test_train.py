@@ -148,7 +148,9 @@ def test_frozen_backbone_trains_as_the_whole_network_would(tmp_path: Path) -> No
     assert trainkit.evaluate(run)["test_loss"] == pytest.approx(run.result["test_loss"], rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["mean-image", "samplewise-center", "samplewise-standardize"])
+@pytest.mark.parametrize(
+    "name", ["mean-image", pytest.param("samplewise-center", marks=pytest.mark.slow), "samplewise-standardize"]
+)
 def test_what_the_graph_finishes_trains_like_the_others(tiny_dataset: Path, tmp_path: Path, name: str) -> None:
     run = trainkit.train(tiny_dataset, **{**TINY, "epochs": 4}, preprocessing=name, experiments=tmp_path)
     assert (run.path / "mean_image.npy").exists() == (name == "mean-image")
