@@ -66,10 +66,12 @@ ONLY_ONNX = {
     "mixer": "Conv",
     "tiled": "Upsample",
     "stacked": "Concat",
-    "distributed": "Concat",
+    "distributed": "Transpose",
     "softmax_rows": "Reshape",
     "turned_round": "Conv",
     "with_coordinates": "Slice",
+    "sorted_numbers": "Round",
+    "waves": "Atanh",
     "unrolled": "Slice",
     "unrolled_hard": "Slice",
     "sums_of_products": "Transpose",
@@ -736,6 +738,33 @@ def decided(image: Any) -> Any:
     x = layers.Conv2D(4, 3)(image)
     kept = ops.where(ops.logical_and(ops.greater(x, 0.1), ops.not_equal(x, 0.2)), x, -0.3)
     return pooled(ops.concatenate([kept, ops.sign(x), ops.cast(ops.less_equal(x, -0.1), "float32"), ops.relu(x)], -1))
+
+
+class Place(layers.Layer):  # type: ignore[misc]
+    """Says where the largest number of each row stands."""
+
+    def call(self, x: Any) -> Any:
+        return tf.cast(tf.argmax(x, 2), tf.float32)[:, :, None]
+
+    def compute_output_shape(self, shape: tuple[int | None, int, int, int]) -> tuple[int | None, int, int, int]:
+        return (*shape[:2], 1, shape[3])
+
+
+@network
+def sorted_numbers(image: Any) -> Any:
+    x = ops.round(convolved(image)[:, ::3, ::3] * 2) / 2  # with many that are equal
+    best, places = ops.top_k(layers.Dense(6)(x), 3)
+    halves = ops.mod(x, 0.75) + ops.cast(ops.cast(x, "int32"), "float32")
+    parts = [halves, ops.sort(x), best, ops.cast(places, "float32"), -ops.sort(-x, axis=1)]
+    return flat(ops.concatenate([*parts, Place()(x) + x], -1))
+
+
+@network
+def waves(image: Any) -> Any:
+    x = convolved(image)
+    inside = ops.tanh(x) * 0.9
+    parts = [ops.sin(x * 3), ops.cos(x), ops.arcsin(inside), ops.arctan(x), ops.sinh(inside), ops.arcsinh(x)]
+    return pooled(ops.concatenate([*parts, ops.floor(x), ops.ceil(x), ops.tan(inside), ops.arctanh(inside)], -1))
 
 
 @network

@@ -17,9 +17,9 @@ from trainkit.exporting._onnx_graph import opset_of, save_logits_model, save_onn
 KNOWN = (
     "Abs Add AveragePool BatchNormalization Clip Concat Conv ConvTranspose Elu Erf Exp Flatten Gemm GlobalAveragePool "
     "GlobalMaxPool HardSigmoid LeakyRelu Log MatMul Max MaxPool Mul Pad Pow Relu Reshape Resize Selu Sigmoid Slice "
-    "Softmax Softplus Sqrt Sub Tanh Transpose Upsample"
+    "Softmax Softplus Sqrt Sub Tanh Transpose Upsample Ceil Floor Round Sin Cos Tan Asin Atan Sinh Asinh Atanh"
 )
-RESIZED = {"one_pixel_enlarged", "bilinear"}
+OPSET_11 = {"one_pixel_enlarged", "bilinear", "sorted_numbers"}
 
 
 def write(name: str, metadata: dict[str, str] | None = None) -> onnx.ModelProto:
@@ -44,7 +44,7 @@ def test_file_has_the_form_that_old_readers_know(name: str) -> None:
     assert (source.name, sides(source)) == ("input", ["N", channels, height, width])
     assert (target.name, sides(target)) == ("probabilities", ["N", it.traced.classes])
     assert source.type.tensor_type.elem_type == target.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
-    opset, ir_version = (11, 6) if name in RESIZED else (9, 4)
+    opset, ir_version = (11, 6) if name in OPSET_11 else (9, 4)
     assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", opset)]
     assert proto.ir_version == ir_version
     assert opset_of(it.graph) == opset

@@ -1,6 +1,6 @@
 """Writes a graph as ONNX, in the form that every OpenCV since 4.5.5 reads rightly at any batch size.
 
-The opset is the lowest that says it: 9, or 11 where an image is resized by interpolation.
+The opset is the lowest that says it: 9, or 11 where an image is resized by interpolation, or numbers are rounded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _IR_VERSIONS = {9: 4, 11: 6}
 
 def opset_of(graph: Graph) -> int:
     """Return the lowest opset that says what is in a graph."""
-    return 11 if any(node.op == "Resize" for node in graph.nodes) else 9
+    return 11 if any(node.op in ("Resize", "Round") for node in graph.nodes) else 9
 
 
 def save_onnx(graph: Graph, activation: str, path: Path, *, metadata: dict[str, str]) -> None:
