@@ -7,8 +7,8 @@ from typing import Sequence, Tuple
 
 import numpy as np
 
-# On arm64, OpenCV's resize goes through Carotene or KleidiCV: by measurement up to 3 levels away, and not the same in two
-# versions. The networks were trained, and checked, on the pixels of x86.
+# On arm64, OpenCV's resize runs other code (a HAL): by measurement 1 to 3 levels away, in one version other than in the
+# next. Networks are trained and checked on the pixels of x86.
 RESIZES_AS_ON_X86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686", "x86")
 _WEIGHT_ONE = 2048  # OpenCV's weights have 11 bits
 
