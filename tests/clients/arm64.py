@@ -1,4 +1,4 @@
-"""A bundle's self-test on arm64, under qemu: Debian's Python and OpenCV's wheels for aarch64, in a folder, without root.
+"""A bundle's self-test on arm64, under qemu, with the Python of Debian and the wheels of OpenCV: all in one folder.
 
     python tests/clients/arm64.py
 
