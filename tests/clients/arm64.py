@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WHEELS = {"4.5.5.64": "numpy<2", "4.10.0.84": "numpy<2.4", "5.0.0.93": "numpy<2.5"}
 _PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_17_aarch64", "manylinux_2_28_aarch64", "manylinux_2_27_aarch64")
 _PYTHON = "python3.11"  # Debian 12's
+_PACKAGES = "usr/lib/python3/dist-packages"
 _START = '#!/bin/sh\nexec "{qemu}" -0 "$0" -L "{root}" "{root}/usr/bin/{python}" "$@"\n'
 
 
@@ -73,6 +74,7 @@ def make_python(folder: Path) -> Path:
     unpack(fetch(folder / "apt-host", [], ["qemu-user-static"], only=True), folder / "qemu")
     arm64 = ["APT::Architecture=arm64", "APT::Architectures=arm64"]
     unpack(fetch(folder / "apt-arm64", arm64, [_PYTHON, "libstdc++6"]), root)
+    shutil.rmtree(root / _PACKAGES, ignore_errors=True)
     (qemu,) = (folder / "qemu").glob("usr/bin/qemu-aarch64-static")
     program.parent.mkdir()
     program.write_text(_START.format(qemu=qemu, root=root, python=_PYTHON), encoding="utf-8")
@@ -130,7 +132,7 @@ def unpack_wheels(folder: Path, version: str) -> Path:
 
 def use_packages(folder: Path, packages: Path) -> None:
     """Let the arm64 Python see these packages, in processes that it starts too."""
-    seen = folder / "root" / "usr" / "lib" / "python3" / "dist-packages"
+    seen = folder / "root" / _PACKAGES
     seen.parent.mkdir(parents=True, exist_ok=True)
     seen.unlink(missing_ok=True)
     seen.symlink_to(packages)

@@ -51,11 +51,12 @@ def _resize_by(image: np.ndarray, size: Tuple[int, int], factors: Tuple[float, f
     def across(rows: np.ndarray) -> np.ndarray:
         band = np.take(planes, rows.clip(0, len(planes) - 1), axis=0).astype(np.int32)
         one, other = (np.take(band, at.clip(0, planes.shape[1] - 1), axis=1) for at in (left, left + 1))
-        return (one * first[:, np.newaxis] + other * second[:, np.newaxis]) >> 4
+        return np.asarray((one * first[:, np.newaxis] + other * second[:, np.newaxis]) >> 4)
 
     high = (across(top) * upper[:, np.newaxis, np.newaxis]) >> 16
     low = (across(top + 1) * lower[:, np.newaxis, np.newaxis]) >> 16
-    return ((high + low + 2) >> 2).astype(np.uint8).reshape(size[1], size[0], *image.shape[2:])
+    resized = np.asarray((high + low + 2) >> 2, np.uint8)
+    return resized.reshape(size[1], size[0], *image.shape[2:])
 
 
 def _taps(count: int, factor: float) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -72,4 +73,4 @@ def _halve(image: np.ndarray) -> np.ndarray:
     """Return the mean of each four pixels, halves up; an odd row or column at the end, which no crop keeps, is left."""
     rows, columns = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
     pairs = image[0:rows:2].astype(np.uint16) + image[1:rows:2]
-    return ((pairs[:, 0:columns:2] + pairs[:, 1:columns:2] + 2) >> 2).astype(np.uint8)
+    return np.asarray((pairs[:, 0:columns:2] + pairs[:, 1:columns:2] + 2) >> 2, np.uint8)
