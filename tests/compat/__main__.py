@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
 import queue
 import shutil
 import subprocess
@@ -10,14 +12,17 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from attention import KINDS
 from bundles import folder_of
-from cells import Cell, death, run_cell
+from cells import Cell, death, run_cells
 from environments import (
     QUICK_READERS,
     READERS,
+    USUAL_READERS,
     MissingEnvironmentError,
     Reader,
     find_python,
@@ -26,7 +31,7 @@ from environments import (
 )
 from networks import TESTED, Network, known_networks, write_photographs
 from rich.console import Console
-from table import count, save_results, write_table
+from table import count, save_results, write_kinds, write_table
 
 from trainkit.bundles._export import FORMATS
 from trainkit.files import write_json
@@ -34,6 +39,7 @@ from trainkit.files import write_json
 ROOT = Path(__file__).resolve().parents[2]
 BUILDER = Path(__file__).with_name("bundles.py")
 BUILD_TIMEOUT_S = 900  # of one bundle
+TOGETHER = 8  # bundles that one process reads, as long as they are right
 QUICK_NETWORKS = ("fashion-mnist", "mobilenet")
 _COLORS = {"green": "green", "declared": "yellow", "red": "red"}
 
@@ -46,6 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
     folder: Path = options.folder
     folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
+    if options.survey:
+        return _survey(folder / "survey", networks, formats, console)
     try:
         if not _make_environments(folder, readers, console):
             return 0 if options.quick else 1
@@ -56,9 +64,11 @@ def main(arguments: list[str] | None = None) -> int:
     _write_bundles(folder / "work", networks, formats, images, console)
     cells = _run_cells(folder, networks, formats, readers, images[:TESTED], console)
     save_results(folder / "results.json", cells)
-    full = not (options.quick or options.networks or options.readers or options.formats)
-    if full:
+    whole = not options.quick and options.readers in (None, "all")
+    if whole and not options.networks and not options.formats:
         write_table(options.page, cells)
+    if whole and options.networks == "attention" and options.formats in (None, "onnx"):
+        write_kinds(options.page, [cell for cell in cells if cell.format == "onnx"], KINDS)
     _print_reds(cells, console)
     console.print(f"{count(cells)}, in {time.monotonic() - started:.0f} s: {folder / 'results.json'}")
     return int(any(cell.status == "red" for cell in cells))
@@ -68,11 +78,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python tests/compat", description=__doc__, epilog="example: python tests/compat --networks mobilenet"
     )
-    parser.add_argument("--networks", metavar="A,B", help="only these")
-    parser.add_argument("--readers", metavar="A,B", help=f"only these of {', '.join(READERS)}")
+    parser.add_argument("--networks", metavar="A,B", help="only these; `attention` for all with attention and the like")
+    parser.add_argument("--readers", metavar="A,B", help=f"only these of {', '.join(READERS)}; `all` for all of them")
     parser.add_argument("--formats", metavar="A,B", help=f"only these of {', '.join(FORMATS)}")
     parser.add_argument("--quick", action="store_true", help="what the gate runs")
     parser.add_argument("--all", action="store_true", help="the other families of keras.applications too")
+    parser.add_argument("--survey", action="store_true", help="export only, and say why what is refused is refused")
     parser.add_argument("--keep", action="store_true", help="take the bundles of the last run where there are any")
     parser.add_argument("--folder", type=Path, default=ROOT / ".compat", help="environments, bundles, results")
     parser.add_argument(
@@ -90,12 +101,18 @@ def _choose(options: argparse.Namespace) -> tuple[list[Network], list[Reader], l
         or (network.group == "family" and (not options.quick or name in QUICK_NETWORKS))
         or (network.group == "other" and options.all)
     ]
-    readers = QUICK_READERS if options.quick else tuple(READERS)
+    readers = QUICK_READERS if options.quick else USUAL_READERS
+    attending = ",".join(name for name, network in known.items() if network.group == "attention")
+    listed = attending if options.networks == "attention" else options.networks
     return (
-        [known[name] for name in _listed("network", options.networks, known, names)],
-        [READERS[name] for name in _listed("reader", options.readers, READERS, readers)],
+        [known[name] for name in _listed("network", listed, known, names)],
+        [READERS[name] for name in _listed("reader", _spelled_out(options.readers), READERS, readers)],
         _listed("format", options.formats, FORMATS, FORMATS),
     )
+
+
+def _spelled_out(readers: str | None) -> str | None:
+    return ",".join(READERS) if readers == "all" else readers
 
 
 def _listed(kind, text, known, default):  # type: ignore[no-untyped-def]
@@ -203,23 +220,40 @@ def _run_cells(
     images: list[Path],
     console: Console,
 ) -> list[Cell]:
-    def run(key: tuple[str, str, Reader]) -> Cell:
-        name, model_format, reader = key
-        bundle = folder_of(folder / "work", name, model_format)
-        return run_cell(name, model_format, reader, folder=bundle, images=images, environments=folder)
+    bundles = [(n.name, f, folder_of(folder / "work", n.name, f)) for n in networks for f in formats]
+    parts = [bundles[start : start + TOGETHER] for start in range(0, len(bundles), TOGETHER)]
 
-    keys = [(network.name, f, reader) for network in networks for f in formats for reader in readers]
-    cells = []
+    def run(key: tuple[list[tuple[str, str, Path]], Reader]) -> list[Cell]:
+        return run_cells(key[0], key[1], images=images, environments=folder)
+
+    cells: dict[tuple[str, str, str], Cell] = {}
     with ThreadPoolExecutor(2) as pool:
-        for cell in pool.map(run, keys):
-            cells.append(cell)
+        for cell in itertools.chain.from_iterable(pool.map(run, itertools.product(parts, readers))):
+            cells[cell.network, cell.format, cell.reader] = cell
             figures = f" {cell.logits:.0e} {cell.probabilities:.0e}" if cell.logits is not None else ""
             color = _COLORS[cell.status]
             console.print(
                 f"{cell.reader:<11} {cell.network} {cell.format} [{color}]{cell.status}[/{color}]{figures} ", end=""
             )
             console.print(cell.reason[:150], markup=False)
-    return cells
+    return [cells[name, model_format, reader.name] for name, model_format, _ in bundles for reader in readers]
+
+
+def _survey(work: Path, networks: list[Network], formats: list[str], console: Console) -> int:
+    """Export without asking any reader and print what came of each network; 1 where one was not even refused."""
+    images = _prepare_work(work, keep=False)
+    _write_bundles(work, networks, formats, images, console)
+    counted: Counter[str] = Counter()
+    for network, model_format in itertools.product(networks, formats):
+        path = folder_of(work, network.name, model_format) / "outcome.json"
+        outcome = json.loads(path.read_text(encoding="utf-8"))
+        status = "refused" if outcome.get("refused") else outcome["status"]
+        counted[status] += 1
+        if status != "written":
+            console.print(f"{status} {network.name} {model_format}: ", end="")
+            console.print(outcome["reason"], markup=False)
+    console.print(", ".join(f"{counted[status]} {status}" for status in ("written", "declared", "refused", "red")))
+    return int(counted["red"] > 0)
 
 
 def _print_reds(cells: list[Cell], console: Console) -> None:

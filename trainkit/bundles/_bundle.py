@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from trainkit.deploy.python._classifier import Classifier
 from trainkit.deploy.python._opencv import has_engines, version_of
 from trainkit.deploy.python._selftest import selftest
 from trainkit.deploy.python._values import OLDEST_OPENCV
-from trainkit.errors import ExportError
+from trainkit.errors import BundleError, ExportError
 from trainkit.exporting._conversion import BROADCASTS_SINCE, build_graph
 from trainkit.exporting._frozen_graph import save_frozen_graph
 from trainkit.exporting._graph import INPUT, OUTPUT
@@ -133,7 +134,8 @@ def _fill(
     _write_beside(folder, manifest, exportable)
     with doing("Running the network on the self-test"):
         cases = _selftest_cases(exportable, traced)
-    agreement = compare(Classifier(folder), traced, exportable.images, preprocessing)
+    with _explaining_failures(model_format):
+        agreement = compare(Classifier(folder), traced, exportable.images, preprocessing)
     part = exportable.selftest_images
     files = [_original(part, index) if originals else None for index in range(len(part))]
     _write_selftest(folder / "selftest", part, cases, files, agreement.probability_tolerance)
@@ -152,12 +154,23 @@ def _fill(
     return agreement
 
 
+@contextmanager
+def _explaining_failures(model_format: str) -> Iterator[None]:
+    """Say of a graph that was just written, and that OpenCV cannot run, what its user can do about it."""
+    try:
+        yield
+    except BundleError as error:
+        reason = re.sub(r"\s*(Copy or export|Export) the bundle again\.?$", "", str(error)).rstrip(".")
+        advice = " Export --format onnx." if model_format != "onnx" else ""
+        raise ExportError(f"What was exported cannot be used, so nothing was written. {reason}.{advice}") from error
+
+
 def _save_graph(folder: Path, exportable: Exportable, traced: Traced, model_format: str, opencv: str) -> dict[str, Any]:
     """Write the graph, and return the manifest that describes it."""
     is_onnx = model_format == "onnx"
     broadcast = is_onnx and tuple(map(int, opencv.split("."))) >= BROADCASTS_SINCE
     with doing("Converting the graph"):
-        graph = build_graph(traced, broadcast=broadcast)
+        graph = build_graph(traced, broadcast=broadcast, channels_last=not is_onnx)
     path = folder / FILES[model_format]
     opset = {"opset": opset_of(graph)} if is_onnx else {}
     manifest = build_manifest(

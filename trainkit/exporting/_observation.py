@@ -49,8 +49,12 @@ def mend(proto: onnx.ModelProto) -> None:
 
 def observe(
     proto: onnx.ModelProto, source: str, input_shape: list[int]
-) -> tuple[dict[str, list[Side]], dict[str, np.ndarray]]:
-    """Run the converted graph at two batch sizes: the sides of every value, and the values that never change."""
+) -> tuple[dict[str, list[Side]], dict[str, np.ndarray], dict[str, str]]:
+    """Run the converted graph at two batch sizes.
+
+    Returns:
+        The sides of every value, the values that never change, and of which kind of number each is, as NumPy has it.
+    """
     onnxruntime = load_onnxruntime()
     names = list(dict.fromkeys(name for node in proto.graph.node for name in node.output if name))
     open_proto = onnx.ModelProto()
@@ -80,7 +84,7 @@ def observe(
         for name, value in three.items()
         if name not in varying and _is_repeated(two[name], value) and value.dtype.kind == "f"
     }
-    return sides, {**fixed, **repeated}
+    return sides, {**fixed, **repeated}, {name: value.dtype.kind for name, value in three.items()}
 
 
 def _is_repeated(two: np.ndarray, three: np.ndarray) -> bool:
