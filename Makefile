@@ -109,6 +109,7 @@ compat-all: $(VENV)/installed ## the matrix with the other families of keras.app
 
 compat-attention: $(VENV)/installed ## every OpenCV reads networks with attention, recurrence and the like; writes their table
 	$(BIN)/python tests/compat --networks attention --readers all --formats onnx
+	$(BIN)/python tests/compat/operators.py
 
 keras-files: $(VENV)/installed ## files that Keras 2 wrote, from TensorFlow 2.2 to 2.15, read and exported; writes the table of the manual
 	$(BIN)/python tests/keras_files

@@ -86,7 +86,7 @@ def write_table(page: Path, cells: Sequence[Cell]) -> None:
     Raises:
         ValueError: it has no such marks.
     """
-    _write_between(page, BEGIN, END, to_markdown(cells))
+    write_between(page, BEGIN, END, to_markdown(cells))
 
 
 def write_kinds(page: Path, cells: Sequence[Cell], kinds: Mapping[str, Sequence[str]]) -> None:
@@ -95,10 +95,15 @@ def write_kinds(page: Path, cells: Sequence[Cell], kinds: Mapping[str, Sequence[
     Raises:
         ValueError: the page has no such marks.
     """
-    _write_between(page, KINDS_BEGIN, KINDS_END, to_markdown_of_kinds(cells, kinds))
+    write_between(page, KINDS_BEGIN, KINDS_END, to_markdown_of_kinds(cells, kinds))
 
 
-def _write_between(page: Path, begin: str, end: str, table: str) -> None:
+def write_between(page: Path, begin: str, end: str, table: str) -> None:
+    """Put a table between two marks of a page.
+
+    Raises:
+        ValueError: the page has no such marks.
+    """
     text = page.read_text(encoding="utf-8")
     before, found, rest = text.partition(begin)
     _, ended, after = rest.partition(end)
