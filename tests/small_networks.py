@@ -56,7 +56,10 @@ ONLY_ONNX = {
     "added_up": "Conv",
     "blocks": "Reshape",
     "many_sides": "GlobalMaxPool",
+    "padded_heads": "Transpose",
     "joined_to_the_batch": "Reshape",
+    "chosen_experts": "Reshape",
+    "multiplied_up": "Slice",
     "attention": "Reshape",
     "reordered": "Transpose",
     "nearest_of_other_sizes": "Transpose",
@@ -729,6 +732,13 @@ def many_sides(image: Any) -> Any:
 
 
 @network
+def padded_heads(image: Any) -> Any:
+    x = ops.reshape(convolved(image)[:, :6, :6], (-1, 3, 2, 3, 2, 4))
+    y = ops.pad(x * ops.max(x, axis=(1, 3), keepdims=True) - x, ((0, 0), (0, 1), (0, 0), (2, 1), (0, 0), (0, 0)))
+    return flat(ops.pad(layers.Dense(3)(y)[:, :, 0], ((0, 0), (1, 0), (0, 0), (1, 1), (0, 0)), constant_values=0.7))
+
+
+@network
 def joined_to_the_batch(image: Any) -> Any:
     x = layers.Conv2D(6, 3, activation="relu")(ops.reshape(image, (-1, 5, 24, 3)))
     return flat(ops.reshape(layers.GlobalMaxPooling2D()(x), (-1, 4, 6)))
@@ -758,6 +768,24 @@ def sorted_numbers(image: Any) -> Any:
     halves = ops.mod(x, 0.75) + ops.cast(ops.cast(x, "int32"), "float32")
     parts = [halves, ops.sort(x), best, ops.cast(places, "float32"), -ops.sort(-x, axis=1)]
     return flat(ops.concatenate([*parts, Place()(x) + x], -1))
+
+
+@network
+def chosen_experts(image: Any) -> Any:
+    x = convolved(image)[:, ::3, ::3]
+    scores = layers.Dense(6)(layers.GlobalAveragePooling2D()(x)) * 3
+    _, best = ops.top_k(scores, 2)
+    weights = ops.softmax(ops.where(ops.sum(ops.one_hot(best, 6), 1) > 0, scores, -1e9))
+    codes = layers.Embedding(6, 5)(ops.argmax(layers.Dense(6)(x), -1)) + ops.one_hot(ops.argmin(x, -1), 5)
+    bounded = ops.maximum(ops.minimum(codes, 1e6), -5e4) * ops.where(ops.isnan(codes), 1.5, 0.5)
+    return flat(ops.concatenate([weights, ops.mean(bounded, (1, 2))], -1))
+
+
+@network
+def multiplied_up(image: Any) -> Any:
+    x = ops.sigmoid(ops.reshape(convolved(image)[:, ::3, ::3], (-1, 6 * 8, 4)))
+    x = layers.GroupNormalization(2)(x) * 0.1 + 1
+    return flat(layers.GroupNormalization(2)(ops.prod(x, 1)) + ops.prod(x[:, :5], (1, 2))[:, None])
 
 
 @network

@@ -34,6 +34,8 @@ from trainkit.exporting._views import (
 
 _IMAGE_SIDES = 3
 _SIDES = 4  # without the batch, from which on a value is not turned at once
+_MOST_SIDES = 4  # without the batch, of what OpenCV 4.5.5 adds and multiplies
+_OF_TWO = {"Add", "Sub", "Mul", "Max"}
 Lower = Callable[["Lowering", onnx.NodeProto], Value]
 _WITHOUT_A_LOOP = "Build a recurrent layer with unroll=True and load its weights, or replace what loops by"
 # Operations whose other inputs are shapes and numbers.
@@ -171,7 +173,11 @@ class Lowering:
     # Changing how a value is stored
 
     def emit(self, op: str, inputs: list[str], shape: Shape, **attributes: Any) -> str:
-        """Append an operation."""
+        """Append an operation; of two values of many sides, which some readers do not combine, the first are joined."""
+        if op in _OF_TWO and len(shape) > _MOST_SIDES:
+            joined = (math.prod(shape[:-1]), shape[-1], 1)
+            inputs = [self.reshape(name, joined) for name in inputs]
+            return self.reshape(self.emit(op, inputs, joined, **attributes), shape)
         return self.graph.emit(op, inputs, shape, origin=self.origin, **attributes)
 
     def materialize(self, view: View) -> str:

@@ -43,9 +43,10 @@ def lower_clip(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def _clipped(lowering: Lowering, view: View, low: float, high: float) -> View:
-    if math.isinf(high) or high > _NO_BOUND:
+    low, high = max(low, -_NO_BOUND), min(high, _NO_BOUND)
+    if high == _NO_BOUND and abs(low) <= _LARGEST_BOUND:
         return at_least(lowering, view, low)
-    if math.isinf(low) or low < -_NO_BOUND:
+    if low == -_NO_BOUND and abs(high) <= _LARGEST_BOUND:
         return lowering.affine(at_least(lowering, lowering.affine(view, -1, 0), -high), -1, 0)
     name = lowering.emit("Clip", [view.name], lowering.graph.shapes[view.name], min=low, max=high)
     return View(name, view.groups)
@@ -175,6 +176,8 @@ def _bounded(lowering: Lowering, node: onnx.NodeProto, op: str, view: View, valu
     if bounded is not None:
         return bounded
     if np.abs(value).max() > _LARGEST_BOUND:
+        if not isinstance(value, np.ndarray):
+            return _clipped(lowering, view, *((value, math.inf) if op == "Max" else (-math.inf, value)))
         raise lowering.cannot(node, f"a bound of {np.abs(value).max():g}, too large for single precision")
     if op == "Max":
         return at_least(lowering, view, value)
@@ -322,7 +325,7 @@ def lower_where(lowering: Lowering, node: onnx.NodeProto) -> Value:
     condition, *branches = (_finite(lowering.value(name)) for name in node.input)
     if isinstance(condition, np.ndarray):
         condition = condition.astype(np.float64)
-        otherwise: Value = 1 - condition
+        otherwise: Value = np.asarray(1 - condition)
     else:
         otherwise = lowering.affine(condition, -1, 1)
     parts = [
@@ -334,7 +337,9 @@ def lower_where(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 def _finite(value: Value) -> Value:
     """Return a constant without infinities, which nought times would be no number."""
-    return np.nan_to_num(value, posinf=_NO_BOUND, neginf=-_NO_BOUND) if isinstance(value, np.ndarray) else value
+    if not isinstance(value, np.ndarray):
+        return value
+    return np.asarray(np.nan_to_num(value, posinf=_NO_BOUND, neginf=-_NO_BOUND))  # of no sides, NumPy makes a number
 
 
 def _scaled(lowering: Lowering, node: onnx.NodeProto, weight: Value, branch: Value) -> Value | None:
@@ -342,5 +347,5 @@ def _scaled(lowering: Lowering, node: onnx.NodeProto, weight: Value, branch: Val
     if isinstance(branch, np.ndarray) and not branch.any():
         return None
     if isinstance(weight, np.ndarray) and isinstance(branch, np.ndarray):
-        return weight * branch
+        return np.asarray(weight * branch)
     return _combine(lowering, node, "Mul", branch, weight)

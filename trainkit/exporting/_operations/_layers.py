@@ -11,7 +11,8 @@ import onnx
 from trainkit.exporting._graph import Shape
 from trainkit.exporting._lowering import Lower, Lowering
 from trainkit.exporting._observation import attribute_of
-from trainkit.exporting._operations._shapes import spatial
+from trainkit.exporting._operations._arithmetic import combine_views
+from trainkit.exporting._operations._shapes import pick, spatial
 from trainkit.exporting._views import Value, View
 
 
@@ -152,6 +153,33 @@ def lower_reduce(kind: str) -> Lower:
         return View(reduced.name, tuple(group for side, group in enumerate(reduced.groups) if side not in axes))
 
     return lower_reduce
+
+
+def lower_reduce_product(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Multiply all numbers along sides: one half of them with the other, until one is left."""
+    view = lowering.view(node)
+    listed = lowering.constant(node, 1, "axes")
+    axes = range(1, len(view.groups)) if listed is None else [int(axis) % len(view.groups) for axis in listed]
+    for side in axes:
+        if 0 in view.groups[side]:
+            raise lowering.moves_the_batch()
+        view = _multiplied(lowering, node, view, side)
+    if attribute_of(node, "keepdims", 1):
+        return view
+    return View(view.name, tuple(group for side, group in enumerate(view.groups) if side not in axes))
+
+
+def _multiplied(lowering: Lowering, node: onnx.NodeProto, view: View, side: int) -> View:
+    rest = []
+    while (length := lowering.length(view, view.groups[side])) > 1:
+        half = length // 2
+        if length % 2:
+            rest.append(pick(lowering, node, view, side, [length - 1]))
+        halves = (pick(lowering, node, view, side, list(range(start, start + half))) for start in (0, half))
+        view = combine_views(lowering, "Mul", *halves)
+    for one in rest:
+        view = combine_views(lowering, "Mul", view, one)
+    return view
 
 
 def _reduced(lowering: Lowering, node: onnx.NodeProto, kind: str, image: View, over: set[int], view: View) -> View:

@@ -11,9 +11,9 @@ import onnx
 
 from trainkit.exporting._lowering import Lowering
 from trainkit.exporting._observation import attribute_of
-from trainkit.exporting._operations._arithmetic import at_least, combine_views, is_positive
+from trainkit.exporting._operations._arithmetic import at_least, broadcast, combine_views, is_positive
 from trainkit.exporting._operations._products import multiply_side
-from trainkit.exporting._views import Value, View
+from trainkit.exporting._views import Side, Value, View
 
 _MOST = 100  # numbers that are sorted: the matrices have its third power
 _PAIRS = 2_000_000  # that are compared for one image
@@ -36,6 +36,26 @@ def lower_arg_max(lowering: Lowering, node: onnx.NodeProto) -> Value:
     if attribute_of(node, "keepdims", 1):
         return found
     return View(found.name, tuple(group for place, group in enumerate(found.groups) if place != side))
+
+
+def lower_one_hot(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Write one of two values where a whole number says, and else the other, as relu(1 - |x - place|)."""
+    view, values = lowering.view(node), lowering.constant(node, 2)
+    assert values is not None
+    sides = lowering.shape(node.output[0])
+    side = int(attribute_of(node, "axis", -1)) % len(sides)
+    found = one_hot(lowering, view, side, sides)
+    off, on = (float(value) for value in values)
+    return lowering.affine(found, on - off, off)
+
+
+def one_hot(lowering: Lowering, places: View, side: int, sides: list[Side]) -> View:
+    """Return 1 where a whole number says, along a side that it does not have, and 0 elsewhere."""
+    view = broadcast(lowering, View(places.name, (*places.groups[:side], (), *places.groups[side:])), sides)
+    difference = _shifted(lowering, view, side, -np.arange(sides[side][0]))
+    shape = lowering.graph.shapes[difference.name]
+    absolute = View(lowering.emit("Abs", [difference.name], shape), difference.groups)
+    return at_least(lowering, lowering.affine(absolute, -1, 1), 0.0)
 
 
 def _ranked(lowering: Lowering, node: onnx.NodeProto, side: int, count: int, *, largest: bool, values: bool) -> View:

@@ -13,8 +13,11 @@ from trainkit.exporting._graph import Shape
 from trainkit.exporting._lowering import Lowering
 from trainkit.exporting._observation import attribute_of
 from trainkit.exporting._operations._arithmetic import broadcast, whole
-from trainkit.exporting._operations._products import multiply_side
+from trainkit.exporting._operations._order import one_hot
+from trainkit.exporting._operations._products import multiply, multiply_side
 from trainkit.exporting._views import Side, Value, View, plan_cuts
+
+_IMAGE_SIDES = 3  # without the batch
 
 
 def lower_same(lowering: Lowering, node: onnx.NodeProto) -> Value:
@@ -217,7 +220,9 @@ def pick(lowering: Lowering, node: onnx.NodeProto, view: View, side: int, places
 
 
 def lower_gather(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Return what stands at constant places of a side."""
+    """Return what stands at constant places of a side, or in a constant at places that are computed."""
+    if isinstance(lowering.value(node.input[0]), np.ndarray):
+        return _looked_up(lowering, node)
     view, indices = lowering.view(node), lowering.constant(node, 1)
     assert indices is not None
     side = int(attribute_of(node, "axis", 0)) % len(view.groups)
@@ -231,6 +236,22 @@ def lower_gather(lowering: Lowering, node: onnx.NodeProto) -> Value:
         return View(picked.name, tuple(group for place, group in enumerate(picked.groups) if place != side))
     shape = lowering.shape(node.output[0])
     name = lowering.reshape(lowering.materialize(picked), tuple(length for length, _ in shape[1:]))
+    return View(name, tuple((axis,) for axis in range(len(shape))))
+
+
+def _looked_up(lowering: Lowering, node: onnx.NodeProto) -> View:
+    """Return rows of a table, as an embedding does: a product of what says which with the table."""
+    view, table = lowering.view(node, 1), lowering.value(node.input[0])
+    assert isinstance(table, np.ndarray)
+    if int(attribute_of(node, "axis", 0)) or 0 in table.shape:
+        raise lowering.cannot(node, "a choice from a constant of this kind")
+    sides = [*lowering.shape(node.input[1]), (len(table), False)]
+    rows = one_hot(lowering, view, len(view.groups), sides)
+    found = multiply(lowering, node, rows, table.reshape(len(table), -1).astype(np.float64))
+    if table.ndim == 2:
+        return found
+    shape = lowering.shape(node.output[0])
+    name = lowering.reshape(lowering.materialize(found), tuple(length for length, _ in shape[1:]) or (1,))
     return View(name, tuple((axis,) for axis in range(len(shape))))
 
 
@@ -291,13 +312,16 @@ def lower_pad(lowering: Lowering, node: onnx.NodeProto) -> Value:
         view = lowering.split_axes(view)
     own = lowering.graph.shapes[view.name]
     by_axis = {view.groups[side][0]: amounts for side, amounts in sides.items()}
-    if len(own) > 3 or 0 in by_axis:
-        raise lowering.cannot(node, "a padding of more than three sides")
+    if 0 in by_axis:
+        raise lowering.moves_the_batch()
     if any(amount < 0 for amounts in by_axis.values() for amount in amounts):
         raise lowering.cannot(node, "a negative padding")
     shifted = lowering.affine(view, 1, -value) if value else view
-    name = _padded(lowering, lowering.reshape(shifted.name, (*own, 1, 1)[:3]), by_axis)
-    name = lowering.reshape(name, lowering.graph.shapes[name][: len(own)])
+    if len(own) > _IMAGE_SIDES:
+        name = _padded_one_by_one(lowering, shifted.name, by_axis)
+    else:
+        name = _padded(lowering, lowering.reshape(shifted.name, (*own, 1, 1)[:3]), by_axis)
+        name = lowering.reshape(name, lowering.graph.shapes[name][: len(own)])
     return lowering.affine(View(name, view.groups), 1, value) if value else View(name, view.groups)
 
 
@@ -323,6 +347,18 @@ def _padded(lowering: Lowering, name: str, by_axis: dict[int, tuple[int, int]]) 
         return name
     shape = (channels + front + back, height + top + bottom, width + left + right)
     return lowering.emit("Pad", [name], shape, pads=[top, left, bottom, right])
+
+
+def _padded_one_by_one(lowering: Lowering, name: str, by_axis: dict[int, tuple[int, int]]) -> str:
+    """Put zeros around a value of many sides: what stands before and behind a side is joined, and it becomes rows."""
+    for axis, (before, after) in by_axis.items():
+        own = lowering.graph.shapes[name]
+        front, back = math.prod(own[: axis - 1]), math.prod(own[axis:])
+        name = lowering.reshape(name, (front, own[axis - 1], back))
+        length = own[axis - 1] + before + after
+        name = lowering.emit("Pad", [name], (front, length, back), pads=[before, 0, after, 0])
+        name = lowering.reshape(name, (*own[: axis - 1], length, *own[axis:]))
+    return name
 
 
 def lower_resize(lowering: Lowering, node: onnx.NodeProto) -> Value:

@@ -38,9 +38,10 @@ from trainkit.exporting._operations._layers import (
     lower_lrn,
     lower_pool,
     lower_reduce,
+    lower_reduce_product,
     lower_softmax,
 )
-from trainkit.exporting._operations._order import lower_arg_max, lower_top_k
+from trainkit.exporting._operations._order import lower_arg_max, lower_one_hot, lower_top_k
 from trainkit.exporting._operations._products import lower_einsum, lower_gemm, lower_matmul
 from trainkit.exporting._operations._shapes import (
     lower_cast,
@@ -134,8 +135,10 @@ LOWER: dict[str, Lower] = {
     "ReduceSum": lower_reduce("Sum"),
     "ReduceMax": lower_reduce("Max"),
     "ReduceMin": lower_reduce("Min"),
+    "ReduceProd": lower_reduce_product,
     "TopK": lower_top_k,
     **dict.fromkeys(("ArgMax", "ArgMin"), lower_arg_max),
+    "OneHot": lower_one_hot,
     "Softmax": lower_softmax,
     "LogSoftmax": lower_log_softmax,
     "LRN": lower_lrn,

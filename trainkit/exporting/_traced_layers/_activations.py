@@ -1,4 +1,4 @@
-"""Activations that Keras says by operations which no OpenCV has: a softmax over several sides, and sparsemax."""
+"""What Keras says by operations which no OpenCV has: a softmax over several sides, sparsemax, the largest's place."""
 
 from __future__ import annotations
 
@@ -59,3 +59,22 @@ def _adds_running_sums() -> bool:
         answer = _KERAS_SPARSEMAX(tf.constant([[0.1, 0.0]]))
     with tf.compat.v1.Session(graph=graph) as session:
         return bool(abs(session.run(answer).sum() - 1) > 1e-3)
+
+
+def arg_max(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """Where the largest value stands, where Keras looks for negative zeros in the bits of all values first."""
+    return _place_of(tf.argmax, x, axis, keepdims)
+
+
+def arg_min(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """Where the smallest value stands, as `arg_max` has it."""
+    return _place_of(tf.argmin, x, axis, keepdims)
+
+
+def _place_of(find: Any, x: Any, axis: int | None, keepdims: bool) -> Any:
+    x = tf.convert_to_tensor(x)
+    if axis is None:
+        places = find(tf.reshape(x, [-1]), axis=0, output_type="int32")
+        return tf.reshape(places, [1] * len(x.shape)) if keepdims else places
+    places = find(x, axis=axis, output_type="int32")
+    return tf.expand_dims(places, axis) if keepdims else places

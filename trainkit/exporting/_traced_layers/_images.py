@@ -18,12 +18,20 @@ _KERAS_CONVOLVE = keras.layers.Conv2D.convolution_op
 
 def normalize_groups(layer: Any, inputs: Any) -> Any:
     """Group normalisation in four dimensions, where Keras takes five: averages over a group as a 1x1 convolution."""
-    channels = inputs.shape[-1]
-    groups = channels if layer.groups == -1 else layer.groups
-    if layer.axis not in (-1, len(inputs.shape) - 1) or len(inputs.shape) != 4:
+    if layer.axis in (-1, 1) and len(inputs.shape) == 2:
+        return _normalize_groups(layer, inputs[:, None, None])[:, 0, 0]
+    if layer.axis in (-1, 2) and len(inputs.shape) == 3:  # a row of tokens
+        return _normalize_groups(layer, inputs[:, None])[:, 0]
+    if layer.axis not in (-1, 3) or len(inputs.shape) != 4:
         raise ExportError(
             f"The layer `{layer.name}` normalises groups over another axis than the last of an image. Use axis=-1."
         )
+    return _normalize_groups(layer, inputs)
+
+
+def _normalize_groups(layer: Any, inputs: Any) -> Any:
+    channels = inputs.shape[-1]
+    groups = channels if layer.groups == -1 else layer.groups
     size = channels // groups
     within = tf.constant(np.kron(np.eye(groups), np.full((size, size), 1 / size)).astype(np.float32)[None, None])
 

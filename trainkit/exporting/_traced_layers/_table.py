@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from trainkit.backend import keras, tf
-from trainkit.exporting._traced_layers._activations import softmax_over_sides, sparsemax
+from trainkit.exporting._traced_layers._activations import arg_max, arg_min, softmax_over_sides, sparsemax
 from trainkit.exporting._traced_layers._images import (
     adjust_saturation,
     convolve,
@@ -34,6 +34,8 @@ def expressed_otherwise() -> Iterator[None]:
         (keras.layers.Conv2D, "convolution_op"): convolve,
         (keras.layers.Softmax, "call"): softmax_over_sides,
         (keras.src.backend.nn, "sparsemax"): sparsemax,
+        (keras.src.backend.numpy, "argmax"): arg_max,
+        (keras.src.backend.numpy, "argmin"): arg_min,
         (keras.src.backend.image, "resize"): resize,
         (tf.image, "rgb_to_hsv"): rgb_to_hsv,
         (tf.image, "hsv_to_rgb"): hsv_to_rgb,
