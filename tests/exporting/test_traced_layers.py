@@ -122,6 +122,25 @@ IMAGES = {
     "saturation": lambda image: Calling(lambda x: tf.image.adjust_saturation(x, 1.6))(ops.sigmoid(image)),
     "hue": lambda image: ops.image.rgb_to_hsv(ops.sigmoid(image)),
 }
+SIDES = {
+    "diagonals": lambda image: layers.Concatenate()(
+        [ops.diagonal(image, offset, side, 2 if side == 1 else 1) for offset in (0, 2, -3) for side in (1, 2)]
+    ),
+    "traces": lambda image: ops.trace(image, 1, 1, 3),
+    "running products": lambda image: ops.cumprod(image, 2),
+    "running products backwards": lambda image: Calling(
+        lambda x: tf.math.cumprod(x, 1, exclusive=True) + tf.math.cumprod(x, -1, reverse=True)
+    )(image),
+    "places": lambda image: layers.Concatenate()(
+        [
+            layers.Flatten()(ops.cast(find(image, axis=side, keepdims=True), "float32"))
+            for find in (ops.argmax, ops.argmin)
+            for side in (1, -1)
+        ]
+    ),
+    "groups of tokens": lambda image: layers.GroupNormalization(3)(ops.reshape(image, (-1, 48, 3))),
+    "groups of numbers": lambda image: layers.GroupNormalization(4)(layers.Flatten()(image)),
+}
 
 
 def model_of(build: Any) -> Any:
@@ -132,9 +151,9 @@ def model_of(build: Any) -> Any:
     return keras.Model(image, layers.Dense(4, activation="softmax")(features))
 
 
-@pytest.mark.parametrize("name", [*SEQUENCES, *ACTIVATIONS, *IMAGES])
+@pytest.mark.parametrize("name", [*SEQUENCES, *ACTIVATIONS, *IMAGES, *SIDES])
 def test_what_is_traced_means_the_same(name: str) -> None:
-    model = model_of({**SEQUENCES, **ACTIVATIONS, **IMAGES}[name])
+    model = model_of({**SEQUENCES, **ACTIVATIONS, **IMAGES, **SIDES}[name])
     for weight in model.weights:
         weight.assign(np.random.default_rng(len(weight.path)).uniform(-0.7, 0.7, weight.shape))
         if "variance" in weight.path:

@@ -20,6 +20,7 @@ from trainkit.exporting._traced_layers._images import (
     upsample,
 )
 from trainkit.exporting._traced_layers._sequences import distribute, first_state, unroll
+from trainkit.exporting._traced_layers._sides import diagonal, running_product, trace
 
 
 @contextmanager
@@ -36,6 +37,9 @@ def expressed_otherwise() -> Iterator[None]:
         (keras.src.backend.nn, "sparsemax"): sparsemax,
         (keras.src.backend.numpy, "argmax"): arg_max,
         (keras.src.backend.numpy, "argmin"): arg_min,
+        (keras.src.backend.numpy, "trace"): trace,
+        (tf.linalg, "diag_part"): diagonal,
+        (tf.math, "cumprod"): running_product,
         (keras.src.backend.image, "resize"): resize,
         (tf.image, "rgb_to_hsv"): rgb_to_hsv,
         (tf.image, "hsv_to_rgb"): hsv_to_rgb,
