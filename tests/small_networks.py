@@ -60,6 +60,7 @@ ONLY_ONNX = {
     "joined_to_the_batch": "Reshape",
     "chosen_experts": "Reshape",
     "multiplied_up": "Slice",
+    "slots": "Transpose",
     "attention": "Reshape",
     "reordered": "Transpose",
     "nearest_of_other_sizes": "Transpose",
@@ -779,6 +780,28 @@ def chosen_experts(image: Any) -> Any:
     codes = layers.Embedding(6, 5)(ops.argmax(layers.Dense(6)(x), -1)) + ops.one_hot(ops.argmin(x, -1), 5)
     bounded = ops.maximum(ops.minimum(codes, 1e6), -5e4) * ops.where(ops.isnan(codes), 1.5, 0.5)
     return flat(ops.concatenate([weights, ops.mean(bounded, (1, 2))], -1))
+
+
+class Slots(layers.Layer):  # type: ignore[misc]
+    """The same learned rows for every image."""
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        self.rows = self.add_weight(shape=(1, 3, 4), initializer="normal", name="rows")
+
+    def call(self, x: Any) -> Any:
+        return ops.broadcast_to(self.rows, (ops.shape(x)[0], 3, 4))
+
+
+@network
+def slots(image: Any) -> Any:
+    x = ops.reshape(convolved(image)[:, ::3, ::3], (-1, 6 * 8, 4))
+    cell, rows = layers.GRUCell(4), Slots()(x)
+    for _ in range(2):
+        weights = ops.softmax(ops.matmul(x, ops.transpose(rows, (0, 2, 1))), -1)
+        seen = ops.matmul(ops.transpose(weights, (0, 2, 1)), layers.Dense(4)(x))
+        found, _ = cell(ops.reshape(seen, (-1, 4)), [ops.reshape(rows, (-1, 4))])
+        rows = ops.reshape(found, (-1, 3, 4))
+    return flat(rows)
 
 
 @network

@@ -146,8 +146,23 @@ class Lowering:
         """Return an input that must not be a constant."""
         value = self.value(node.input[position])
         if isinstance(value, np.ndarray):
+            sides = self.sides.get(node.input[position], [])
+            if value.ndim > 1 and sides[:1] == [(1, True)] and value.dtype.kind == "f":
+                return self._for_each_image(value)
             raise self.cannot(node, f"{node.op_type} of a constant")
         return value
+
+    def _for_each_image(self, constant: np.ndarray) -> View:
+        """Return a constant that every image of a batch has: as nought times the first number of the image, plus it."""
+        name, shape = INPUT, list(self.graph.shapes[INPUT])
+        for axis in range(1, len(shape) + 1):
+            if shape[axis - 1] > 1:
+                shape[axis - 1] = 1
+                name = self.emit("Slice", [name], tuple(shape), axis=axis, start=0, end=1)
+        nothing = self.dense(self.reshape(name, (1,)), np.zeros((constant.size, 1)))
+        row = self.affine(View(nothing, ((0,), (1,))), 1, constant.astype(np.float64).reshape(-1))
+        name = self.reshape(row.name, constant.shape[1:])
+        return View(name, tuple((axis,) for axis in range(constant.ndim)))
 
     def constant(self, node: onnx.NodeProto, position: int, attribute: str = "") -> np.ndarray | None:
         """Return a constant input, or the attribute of this name, where the operation has one."""
