@@ -35,7 +35,7 @@ from trainkit.exporting._views import (
 _IMAGE_SIDES = 3
 _SIDES = 4  # without the batch, from which on a value is not turned at once
 Lower = Callable[["Lowering", onnx.NodeProto], Value]
-_WITHOUT_A_LOOP = "Build a recurrent layer with unroll=True and load its weights, or replace what loops by"
+_WITHOUT_A_LOOP = "Write its steps one after the other, or replace what loops by"
 # Operations whose other inputs are shapes and numbers.
 _ONE_INPUT = {"Reshape", "Expand", "Tile", "Squeeze", "Unsqueeze", "Slice", "Pad", "Resize", "Clip", "ReduceSum"}
 
