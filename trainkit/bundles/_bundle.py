@@ -23,6 +23,7 @@ from trainkit.bundles._find import check_free
 from trainkit.bundles._folder import Bundle
 from trainkit.bundles._manifest import build_manifest, check_class_names, embedded_manifest, save_manifest
 from trainkit.bundles._originals import without_metadata
+from trainkit.bundles._small_weights import Small, Storage, shrunk
 from trainkit.data._dataset import Part
 from trainkit.deploy.python._classifier import Classifier
 from trainkit.deploy.python._opencv import has_engines, version_of
@@ -57,6 +58,7 @@ def write_bundle(
     opencv: str = OLDEST_OPENCV,
     clients: Sequence[str] = ("python",),
     originals: bool = True,
+    storage: Storage | None = None,
 ) -> Bundle:
     """Build a bundle in a temporary folder, check it, and only then rename it into `exported`.
 
@@ -68,6 +70,7 @@ def write_bundle(
         opencv: the oldest version that has to read it.
         clients: what runs it, see `trainkit.bundles._clients`.
         originals: whether the self-test also has the files that its images came from, without their metadata.
+        storage: how the weights are stored.
 
     Raises:
         OutputError: the folder exists already or cannot be written.
@@ -81,7 +84,7 @@ def write_bundle(
     make_folder(exported)
     try:
         with building(exported) as temporary:
-            agreement = _fill(temporary, exportable, model_format, opencv, originals, name)
+            agreement = _fill(temporary, exportable, model_format, opencv, originals, name, storage or Storage())
             copy_clients(temporary, clients)
             check_free(target)
             temporary.rename(target)
@@ -117,7 +120,13 @@ def check_reader(model_format: str) -> None:
 
 
 def _fill(
-    folder: Path, exportable: Exportable, model_format: str, opencv: str, originals: bool, name: str
+    folder: Path,
+    exportable: Exportable,
+    model_format: str,
+    opencv: str,
+    originals: bool,
+    name: str,
+    storage: Storage,
 ) -> Agreement:
     """Write all but the clients into a folder, and hold what is there against Keras."""
     preprocessing = exportable.preprocessing
@@ -128,17 +137,9 @@ def _fill(
         images=lambda: inputs_of(exportable.images, preprocessing),
     )
     exportable, traced = choose(exportable, traced)
-    manifest = _save_graph(folder, exportable, traced, model_format, opencv)
-    traced.check_answers(inputs_of(exportable.selftest_images, preprocessing))
-    _write_beside(folder, manifest, exportable)
-    with doing("Running the network on the self-test"):
-        cases = _selftest_cases(exportable, traced)
-    agreement = compare(Classifier(folder), traced, exportable.images, preprocessing)
-    part = exportable.selftest_images
-    files = [_original(part, index) if originals else None for index in range(len(part))]
-    _write_selftest(folder / "selftest", part, cases, files, agreement.probability_tolerance)
-    with doing("Running the bundle's self-test"):
-        _check_agreement(folder, agreement)
+    with shrunk(exportable, traced, storage, broadcast=_broadcasts(model_format, opencv)) as small:
+        manifest = _save_graph(folder, exportable, traced, model_format, opencv, small)
+        agreement = _check_folder(folder, manifest, exportable, traced, originals)
     manifest["opencv"]["verified"] = {
         cv2.__version__: {
             "images": agreement.images,
@@ -152,25 +153,56 @@ def _fill(
     return agreement
 
 
-def _save_graph(folder: Path, exportable: Exportable, traced: Traced, model_format: str, opencv: str) -> dict[str, Any]:
+def _check_folder(
+    folder: Path, manifest: dict[str, Any], exportable: Exportable, traced: Traced, originals: bool
+) -> Agreement:
+    """Write what stands beside the graph, and hold all of it against Keras."""
+    preprocessing, part = exportable.preprocessing, exportable.selftest_images
+    traced.check_answers(inputs_of(part, preprocessing))
+    _write_beside(folder, manifest, exportable)
+    with doing("Running the network on the self-test"):
+        cases = _selftest_cases(exportable, traced)
+    agreement = compare(Classifier(folder), traced, exportable.images, preprocessing)
+    files = [_original(part, index) if originals else None for index in range(len(part))]
+    _write_selftest(folder / "selftest", part, cases, files, agreement.probability_tolerance)
+    with doing("Running the bundle's self-test"):
+        _check_agreement(folder, agreement)
+    return agreement
+
+
+def _broadcasts(model_format: str, opencv: str) -> bool:
+    return model_format == "onnx" and tuple(map(int, opencv.split("."))) >= BROADCASTS_SINCE
+
+
+def _save_graph(
+    folder: Path, exportable: Exportable, traced: Traced, model_format: str, opencv: str, small: Small | None
+) -> dict[str, Any]:
     """Write the graph, and return the manifest that describes it."""
     is_onnx = model_format == "onnx"
-    broadcast = is_onnx and tuple(map(int, opencv.split("."))) >= BROADCASTS_SINCE
-    with doing("Converting the graph"):
-        graph = build_graph(traced, broadcast=broadcast)
+    if small is None:
+        with doing("Converting the graph"):
+            graph = build_graph(traced, broadcast=_broadcasts(model_format, opencv))
+    else:
+        graph = small.graph
+    weights = {} if small is None else {"weights": small.measured["weights"]}
     path = folder / FILES[model_format]
     opset = {"opset": opset_of(graph)} if is_onnx else {}
     manifest = build_manifest(
-        model={"file": path.name, "format": model_format, "input": INPUT, "output": OUTPUT, **opset},
+        model={"file": path.name, "format": model_format, "input": INPUT, "output": OUTPUT, **opset, **weights},
         preprocessing=exportable.preprocessing,
         output=_describe_output(traced, exportable),
         source=exportable.source,
         opencv={**READERS[model_format], "minimum": opencv},
-        extra=_present(training_pixels=exportable.training_pixels, **exportable.chosen),
+        extra=_present(
+            training_pixels=exportable.training_pixels,
+            **exportable.chosen,
+            small_weights=None if small is None else small.measured,
+        ),
     )
     with doing(f"Writing {path.name}"):
         if is_onnx:
-            save_onnx(graph, traced.activation, path, metadata=embedded_manifest(manifest))
+            kernels = None if small is None else small.kernels
+            save_onnx(graph, traced.activation, path, metadata=embedded_manifest(manifest), kernels=kernels)
         else:
             save_frozen_graph(graph, traced.activation, path)
     manifest["model"] |= {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
