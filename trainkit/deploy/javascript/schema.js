@@ -225,6 +225,7 @@ const contract = (() => {
       "input?": TEXT,
       "output?": TEXT,
       "opset?": COUNT,
+      "weights?": oneOf("float32", "float16", "int8"),
     },
     blob: {
       scalefactor: [`a number other than 0, ${RANGE}`, (value) => isNumber(value) && value !== 0],

@@ -93,7 +93,15 @@ SECTIONS: Dict[str, Any] = {
     ),
     "model": (
         {"file": FILE, "format": _one_of("onnx", "frozen-graph", "caffe")},
-        {"graph": FILE, "bytes": _COUNT, "sha256": _SHA256, "input": _TEXT, "output": _TEXT, "opset": _COUNT},
+        {
+            "graph": FILE,
+            "bytes": _COUNT,
+            "sha256": _SHA256,
+            "input": _TEXT,
+            "output": _TEXT,
+            "opset": _COUNT,
+            "weights": _one_of("float32", "float16", "int8"),
+        },
     ),
     "blob": (
         {
