@@ -15,7 +15,7 @@ import numpy as np
 from trainkit._progress import counting_chunks
 from trainkit.data._dataset import Part, take_evenly
 from trainkit.deploy.python._classifier import Classifier
-from trainkit.deploy.python._manifest import version_of
+from trainkit.deploy.python._opencv import version_of
 from trainkit.errors import BundleError, ExportError, UsageError, unknown
 from trainkit.preprocessing import Preprocessing
 
@@ -179,7 +179,7 @@ def restored(client: Classifier, traced: Traced) -> Iterator[None]:
     from trainkit.exporting._small_weights._shrinking import find_shrunk
 
     path = client.folder / manifest["model"]["file"]
-    oldest = version_of(manifest.get("opencv", {}).get("minimum", "0"))
+    oldest = tuple(version_of(manifest.get("opencv", {}).get("minimum", "0")))
     found = find_shrunk(traced, read_stored(path), broadcast=oldest >= BROADCASTS_SINCE)
     if found is None:
         raise BundleError(
