@@ -5,8 +5,8 @@ Probed in nine versions, 4.5.5 to both engines of 5.0.0, with batches of 1, 3 an
 - Whole numbers of 8 bits, a Cast to float, a convolution or a dense layer without a bias, and behind it a batch
   normalisation whose scale is that of the channels and whose shift is the bias. A Mul of constants with a scale a
   channel fails in 4.5.5, and `Gemm`'s alpha is forgotten there.
-- Numbers of 16 bits are not read before 5.0.0, and float16 not before 4.7; so they are two of 8 bits, the high one doubled
-  eight times: an Add of equal shapes is folded everywhere, a Mul by 256 is not.
+- Numbers of 16 bits are not read before 5.0.0, and float16 not before 4.7; so they are two of 8 bits, the high one times
+  256: a Mul or an Add of constants is folded everywhere if they are of one shape.
 - A batch normalisation behind a transposed convolution and in front of a ReLU comes out wrong in every version but in
   the new engine, so its kernel is multiplied as a constant: by the scales, put side by side to its whole shape.
 """
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from trainkit.exporting._onnx_graph import _Writer
 
 _HALF = 256
-_DOUBLINGS = 8  # 2 ** 8 = 256
 
 
 def write_stored(writer: _Writer, node: Node, kernel: StoredKernel, **attributes: Any) -> None:
@@ -63,13 +62,16 @@ def _write_numbers(writer: _Writer, name: str, kernel: StoredKernel) -> str:
         return _write_floats(writer, _named(name, "int8"), kernel.numbers)
     numbers = kernel.numbers.astype(np.int32)
     high = (numbers + _HALF // 2) // _HALF
-    doubled, low = (
+    high_whole, low_whole = (
         _write_floats(writer, _named(name, part), value)
         for part, value in (("high", high), ("low", numbers - high * _HALF))
     )
-    for power in range(_DOUBLINGS):
-        doubled = _add(writer, "Add", [doubled, doubled], _named(name, str(power)))
-    return _add(writer, "Add", [doubled, low], _named(name, "f"))
+    sides = "x".join(map(str, numbers.shape))
+    shape = writer.number(f"sides_{sides}", numbers.shape, np.int64)
+    value = numpy_helper.from_array(np.array([_HALF], np.float32))
+    halves = _add(writer, "ConstantOfShape", [shape], f"halves_{sides}", value=value)
+    shifted = _add(writer, "Mul", [high_whole, halves], _named(name, "shifted"))
+    return _add(writer, "Add", [shifted, low_whole], _named(name, "f"))
 
 
 def _write_floats(writer: _Writer, name: str, numbers: np.ndarray) -> str:
