@@ -33,7 +33,7 @@ from trainkit.errors import ExportError
 from trainkit.exporting._conversion import BROADCASTS_SINCE, build_graph
 from trainkit.exporting._frozen_graph import save_frozen_graph
 from trainkit.exporting._graph import INPUT, OUTPUT
-from trainkit.exporting._onnx_graph import opset_of, save_onnx
+from trainkit.exporting._onnx_graph import opset_of, save_onnx, to_onnx
 from trainkit.exporting._tracing import Traced, after_blob_in_graph, trace
 from trainkit.files import building, cannot_write, make_folder, sha256_of, write_json, write_text
 from trainkit.preprocessing import MEAN_IMAGE_FILE, Preprocessing, save_mean_image
@@ -178,35 +178,45 @@ def _save_graph(
     folder: Path, exportable: Exportable, traced: Traced, model_format: str, opencv: str, small: Small | None
 ) -> dict[str, Any]:
     """Write the graph, and return the manifest that describes it."""
-    is_onnx = model_format == "onnx"
     if small is None:
         with doing("Converting the graph"):
             graph = build_graph(traced, broadcast=_broadcasts(model_format, opencv))
     else:
         graph = small.graph
-    weights = {} if small is None else {"weights": small.measured["weights"]}
     path = folder / FILES[model_format]
-    opset = {"opset": opset_of(graph)} if is_onnx else {}
-    manifest = build_manifest(
-        model={"file": path.name, "format": model_format, "input": INPUT, "output": OUTPUT, **opset, **weights},
-        preprocessing=exportable.preprocessing,
-        output=_describe_output(traced, exportable),
-        source=exportable.source,
-        opencv={**READERS[model_format], "minimum": opencv},
-        extra=_present(
-            training_pixels=exportable.training_pixels,
-            **exportable.chosen,
-            small_weights=None if small is None else small.measured,
-        ),
-    )
+    opset = {"opset": opset_of(graph)} if model_format == "onnx" else {}
+    model = {"file": path.name, "format": model_format, "input": INPUT, "output": OUTPUT, **opset}
+    manifest = _describe(exportable, traced, model, opencv)
+    if small is not None:
+        float_graph = to_onnx(small.float_graph, traced.activation, embedded_manifest(manifest))
+        measured = {**small.measured, "bytes_float32": float_graph.ByteSize()}
+        manifest = _describe(exportable, traced, {**model, "weights": measured["weights"]}, opencv, measured)
     with doing(f"Writing {path.name}"):
-        if is_onnx:
+        if model_format == "onnx":
             kernels = None if small is None else small.kernels
             save_onnx(graph, traced.activation, path, metadata=embedded_manifest(manifest), kernels=kernels)
         else:
             save_frozen_graph(graph, traced.activation, path)
     manifest["model"] |= {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
     return manifest
+
+
+def _describe(
+    exportable: Exportable,
+    traced: Traced,
+    model: dict[str, Any],
+    opencv: str,
+    small_weights: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the manifest, but for what only the written file knows."""
+    return build_manifest(
+        model=model,
+        preprocessing=exportable.preprocessing,
+        output=_describe_output(traced, exportable),
+        source=exportable.source,
+        opencv={**READERS[model["format"]], "minimum": opencv},
+        extra=_present(training_pixels=exportable.training_pixels, **exportable.chosen, small_weights=small_weights),
+    )
 
 
 def _write_beside(folder: Path, manifest: dict[str, Any], exportable: Exportable) -> None:

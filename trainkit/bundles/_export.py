@@ -115,6 +115,11 @@ def export(
     oldest, carried = _check_opencv(opencv), check_clients(clients)
     choices = Choices(calibrate=calibrate, reject=reject, thresholds=thresholds)
     storage = Storage(weights=weights_as, tolerance=tolerance)
+    if storage.is_small and format != "onnx":
+        raise UsageError(
+            f"A frozen graph holds float32 only. Received: --weights-as {weights_as}. Take --format onnx, which every "
+            "OpenCV since 4.5.5 reads with small weights, or leave it out."
+        )
     options: dict[str, Any] = {
         "preprocessing": preprocessing,
         "size": size,

@@ -50,8 +50,8 @@ class Storage:
         share = self.tolerance
         if isinstance(share, bool) or not isinstance(share, Real) or not 0 <= share < 1:
             raise UsageError(
-                "`tolerance` must be the share of the accuracy that small weights may cost, 0 or more and below 1, such "
-                f"as 0.005. Received: {share!r}"
+                "`tolerance` must be the share of the accuracy that small weights may cost, at least 0 and below 1, "
+                f"such as 0.005. Received: {share!r}"
             )
 
     @property
@@ -66,6 +66,7 @@ class Small:
 
     graph: Graph
     kernels: dict[str, StoredKernel]
+    float_graph: Graph  # of the same model with its own weights
     measured: dict[str, Any]  # `extra.small_weights` of the manifest
 
 
@@ -79,13 +80,12 @@ def shrunk(exportable: Exportable, traced: Traced, storage: Storage, *, broadcas
     if not storage.is_small:
         yield None
         return
-    from trainkit.exporting._onnx_graph import to_onnx
     from trainkit.exporting._small_weights._shrinking import shrink
 
     preprocessing = exportable.preprocessing
     names = len(json.dumps(exportable.class_names, ensure_ascii=False).encode())
-    measured_on = take_evenly([exportable.measured_images], _MEASURED_ON)
-    before = _decide(traced, measured_on, preprocessing, "Answering with the weights of float32")
+    part = take_evenly([exportable.measured_images], _MEASURED_ON)
+    before = _decide(traced, part, preprocessing, "Answering with the weights as they are")
     found = shrink(
         traced,
         storage.weights,
@@ -96,18 +96,14 @@ def shrunk(exportable: Exportable, traced: Traced, storage: Storage, *, broadcas
     with found.held(traced) as (graph, kernels):
         if not kernels:
             raise ExportError(
-                f"The model {traced.model.name} has no weights that can be stored as {storage.weights}: each is made of "
-                "several layers', or has few bytes. Leave out --weights-as."
+                f"Small weights would save nothing for the model {traced.model.name}: those of each layer have few "
+                "bytes, are shared, or are joined with those of another. Leave out --weights-as."
             )
-        after = _decide(traced, measured_on, preprocessing, f"Answering with the weights of {storage.weights}")
-        cost = _cost(exportable, measured_on, before, after)
+        after = _decide(traced, part, preprocessing, f"Answering with weights of {storage.weights}")
+        cost = _cost(exportable, part, before, after)
         _check_cost(cost, storage, traced.model.name)
-        float_bytes = len(to_onnx(found.graph, traced.activation, {}).SerializeToString())
-        yield Small(
-            graph=graph,
-            kernels=kernels,
-            measured={"weights": storage.weights, **cost, "bytes_float32": float_bytes},
-        )
+        measured = {"weights": storage.weights, **cost}
+        yield Small(graph=graph, kernels=kernels, float_graph=found.graph, measured=measured)
 
 
 def _blobs(part: Part, preprocessing: Preprocessing) -> Iterator[np.ndarray]:
@@ -151,15 +147,15 @@ def _check_cost(cost: dict[str, Any], storage: Storage, name: str) -> None:
     if lost <= storage.tolerance or lost * cost["images"] < 1.5:  # one image is no measure
         return
     images = f"{cost['images']:,} {'validation ' if cost['measured_on'] == 'val' else ''}images"
+    what = f"changes {lost:.2%} of the labels"
     if labelled:
-        what = f"costs {lost:.4f} of the accuracy: {cost['accuracy_before']:.4f} before, {cost['accuracy_after']:.4f} after"
-    else:
-        what = f"changes the label of {lost:.2%}"
-    finer = "float16" if storage.weights == "int8" else "float32"
-    allowed = math.ceil(lost * 1000) / 1000
+        before, after = cost["accuracy_before"], cost["accuracy_after"]
+        what = f"costs {lost:.4f} of the accuracy ({before:.4f} before, {after:.4f} after)"
+    finer = {"int8": "Take --weights-as float16", "float16": "Leave out --weights-as"}[storage.weights]
     raise ExportError(
-        f"To store the weights of {name} as {storage.weights} {what}, on {images}. That is more than the tolerance of "
-        f"{storage.tolerance:g}, so nothing was written. Take --weights-as {finer}, or allow it: --tolerance {allowed:g}."
+        f"To store the weights of the model {name} as {storage.weights} {what} on {images}, more than the tolerance of "
+        f"{storage.tolerance:g}. So nothing was written. {finer}, or allow it: "
+        f"--tolerance {math.ceil(lost * 1000) / 1000:g}"
     )
 
 
@@ -188,3 +184,16 @@ def restored(client: Classifier, traced: Traced) -> Iterator[None]:
         )
     with found.held(traced):
         yield
+
+
+def cost_in_words(manifest: dict[str, Any]) -> str:
+    """Return in a sentence how small the file is and what that costs; nothing where its weights are float32."""
+    cost = manifest.get("extra", {}).get("small_weights")
+    if cost is None:
+        return ""
+    share = manifest["model"].get("bytes", 0) / max(cost["bytes_float32"], 1)
+    on = f"{cost['images']:,} {'validation ' if cost['measured_on'] == 'val' else ''}images"
+    figures = f"{cost['top1_agreement']:.2%} of the labels are those of float32"
+    if "accuracy_after" in cost:
+        figures += f", the accuracy is {cost['accuracy_after']:.4f} ({cost['accuracy_before']:.4f} before)"
+    return f"The weights are {cost['weights']}, the file has {share:.0%} of the bytes: on {on}, {figures}."

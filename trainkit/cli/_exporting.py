@@ -124,7 +124,7 @@ def export(
     say(f"Wrote {bundle.path} ({bundle.format}).")
     if bundle.needs:
         say(bundle.needs)
-    for sentence in bundle.choices:
+    for sentence in (*bundle.choices, *filter(None, [bundle.cost])):
         say(sentence)
     _print_agreement(bundle.agreement)
 

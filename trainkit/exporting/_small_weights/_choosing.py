@@ -31,7 +31,7 @@ def store_in_8_bits(
 ) -> dict[str, StoredKernel]:
     """Round kernels to whole numbers of 8 bits; those that lose most by it to 16, as far as the bytes allow that.
 
-    Kernels of one channel each have so few bytes that they are never rounded to 8.
+    Kernels of one channel each stay as they are: they have few bytes, and each operation more takes time to load.
 
     Args:
         graph: the graph.
@@ -45,7 +45,7 @@ def store_in_8_bits(
         for name, nodes in readers.items()
         if graph.constants[name].size >= _FEWEST and not _is_depthwise(graph, nodes[0])
     }
-    kernels = {**{name: kernel for name, kernel in fine.items() if name not in coarse}, **coarse}
+    kernels = dict(coarse)
     left = SHARE * float_bytes - (float_bytes - sum(_saved(kernel) for kernel in kernels.values()))
     losses = {name: _loss(graph.constants[name], readers[name][0], moments[name], one) for name, one in coarse.items()}
     for name in sorted(coarse, key=lambda name: losses[name] / coarse[name].numbers.size, reverse=True):

@@ -28,7 +28,8 @@ class StoredKernel:
     @property
     def restored(self) -> np.ndarray:
         """The kernel as a reader brings it back, float32."""
-        return self.numbers.astype(np.float32) * along(self.scale, self.numbers.ndim, self.axis)
+        whole: np.ndarray = self.numbers.astype(np.float32)
+        return np.asarray(whole * along(self.scale, self.numbers.ndim, self.axis))
 
 
 def along(values: np.ndarray, sides: int, axis: int) -> np.ndarray:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import onnx
 from onnx import helper
 
 from trainkit.exporting._graph import INPUT, Graph, Node
@@ -23,7 +22,7 @@ def measure_moments(
 ) -> dict[str, np.ndarray]:
     """Return the mean product of each two inputs that meet a kernel, by kernel.
 
-    Where many inputs meet in one sum, those far from each other are taken for independent: blocks of them are looked at.
+    Where many inputs meet in one sum, blocks of them are looked at: those of two blocks are taken for independent.
 
     Args:
         graph: the graph with its own weights.
@@ -75,20 +74,19 @@ def _rows(node: Node, value: np.ndarray, kernel: np.ndarray, random: np.random.G
         count, channels = value.shape[:2]
         pixels = value.reshape(count, channels, -1)
         chosen = _choose(random, count, pixels.shape[2])
-        return pixels[np.arange(count)[:, None], :, chosen].reshape(-1, channels)
+        return np.asarray(pixels[np.arange(count)[:, None], :, chosen]).reshape(-1, channels)
     top, left, bottom, right = node.attributes["pads"]
     padded = np.pad(value, ((0, 0), (0, 0), (top, bottom), (left, right)))
-    down, across = ((side - 1) * step for side, step in zip(kernel.shape[2:], node.attributes["dilations"], strict=True))
-    strides = node.attributes["strides"]
-    height = (padded.shape[2] - down - 1) // strides[0] + 1
-    width = (padded.shape[3] - across - 1) // strides[1] + 1
+    window, steps, strides = kernel.shape[2:], node.attributes["dilations"], node.attributes["strides"]
+    reach = [(side - 1) * step + 1 for side, step in zip(window, steps, strict=True)]
+    height, width = ((padded.shape[2 + axis] - reach[axis]) // strides[axis] + 1 for axis in (0, 1))
     chosen = _choose(random, len(value), height * width)
     images = np.arange(len(value))[:, None]
     y, x = chosen // width * strides[0], chosen % width * strides[1]
     taps = [
-        padded[images, :, y + row * node.attributes["dilations"][0], x + column * node.attributes["dilations"][1]]
-        for row in range(kernel.shape[2])
-        for column in range(kernel.shape[3])
+        padded[images, :, y + row * steps[0], x + column * steps[1]]
+        for row in range(window[0])
+        for column in range(window[1])
     ]
     return np.stack(taps, axis=-1).reshape(chosen.size, -1)
 

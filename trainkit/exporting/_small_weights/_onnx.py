@@ -5,8 +5,8 @@ Probed in nine versions, 4.5.5 to both engines of 5.0.0, with batches of 1, 3 an
 - Whole numbers of 8 bits, a Cast to float, a convolution or a dense layer without a bias, and behind it a batch
   normalisation whose scale is that of the channels and whose shift is the bias. A Mul of constants with a scale a
   channel fails in 4.5.5, and `Gemm`'s alpha is forgotten there.
-- Numbers of 16 bits are not read before 5.0.0, and float16 not before 4.7; so they are two of 8 bits, the high one times
-  256: a Mul or an Add of constants is folded everywhere if they are of one shape.
+- Numbers of 16 bits are not read before 5.0.0, and float16 not before 4.7; so they are two of 8 bits, the high one
+  times 256: a Mul or an Add of constants is folded everywhere if they are of one shape.
 - A batch normalisation behind a transposed convolution and in front of a ReLU comes out wrong in every version but in
   the new engine, so its kernel is multiplied as a constant: by the scales, put side by side to its whole shape.
 """

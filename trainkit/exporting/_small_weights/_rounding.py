@@ -28,17 +28,14 @@ def choose_scales(weights: np.ndarray, moments: np.ndarray, bits: int) -> np.nda
     largest = np.where(largest > 0, largest, 1.0)
     shares = _CLIPPED if bits == 8 else _CLIPPED[-1:]
     scales = [(share * largest / LARGEST[bits]).astype(np.float32).astype(np.float64) for share in shares]
-    costs = [(weights - _nearest(weights, scale, bits)) ** 2 @ moments for scale in scales]
-    return np.asarray(scales)[np.argmin(costs, axis=0), np.arange(len(weights))]
-
-
-def _nearest(weights: np.ndarray, scales: np.ndarray, bits: int) -> np.ndarray:
-    return whole(weights, scales, bits) * scales[:, None]
+    costs = [(weights - whole(weights, scale, bits) * scale[:, None]) ** 2 @ moments for scale in scales]
+    best: np.ndarray = np.asarray(scales)[np.argmin(costs, axis=0), np.arange(len(weights))]
+    return best
 
 
 def whole(weights: np.ndarray, scales: np.ndarray, bits: int) -> np.ndarray:
     """Return weights (channels, inputs) as the nearest whole numbers."""
-    return np.clip(np.rint(weights / scales[:, None]), -LARGEST[bits], LARGEST[bits])
+    return np.asarray(np.clip(np.rint(weights / scales[:, None]), -LARGEST[bits], LARGEST[bits]))
 
 
 def round_in_turn(weights: np.ndarray, scales: np.ndarray, moments: np.ndarray, bits: int = 8) -> np.ndarray:
