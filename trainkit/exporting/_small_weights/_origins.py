@@ -27,7 +27,7 @@ class Origins:
     """The weights of a model in one row, and where the numbers of each kernel stand there."""
 
     variables: list[Any]  # of the Keras model, of two sides and more
-    places: dict[str, np.ndarray]  # kernel: int64, in its shape; -1 for a zero
+    places: dict[str, np.ndarray]  # kernel: int64, in its shape; below 0 for a zero
 
     def restored(self, kernels: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
         """Return what the variables must hold for kernels to be others.
@@ -39,7 +39,8 @@ class Origins:
         for name, (own, wanted) in kernels.items():
             places = self.places[name].reshape(-1)
             known = places >= 0
-            flat[places[known]] *= (wanted.astype(np.float64).reshape(-1) / own.astype(np.float64).reshape(-1))[known]
+            before, after = (one.astype(np.float64).reshape(-1)[known] for one in (own, wanted))
+            flat[places[known]] *= after / before
         ends = np.cumsum([int(np.prod(one.shape)) for one in self.variables])
         return [
             part.reshape(tuple(one.shape)).astype(np.float32)
@@ -61,11 +62,12 @@ def find_origins(model: Any, graph: Graph, kernels: list[str], build: Callable[[
     places = {name: np.zeros(graph.constants[name].shape, np.int64) for name in kernels}
     valid = set(kernels)
     for digit in range(_DIGITS):
-        digits = np.arange(count) // _BASE**digit % _BASE
+        digits = np.arange(1, count + 1) // _BASE**digit % _BASE  # from 1: what has no origin shows a 0
         with _multiplied(variables, 1 + digits / _BASE):
             counted = build()
         valid &= _read_digits(graph, counted, places, valid, _BASE**digit)
-    return Origins(variables, _unshared({name: places[name] for name in kernels if name in valid}, count))
+    found = {name: places[name] - 1 for name in kernels if name in valid and (places[name] != 0).all()}
+    return Origins(variables, _unshared(found, count))
 
 
 def _read_digits(graph: Graph, counted: Graph, places: dict[str, np.ndarray], valid: set[str], unit: int) -> set[str]:
@@ -94,11 +96,10 @@ def kernels_of_both(graph: Graph, other: Graph) -> list[tuple[str, str]]:
 
 def _unshared(places: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
     """Return the kernels that no other one shares a weight with, and that have none twice."""
-    used = np.zeros(count + 1, np.int64)
+    used = np.zeros(count, np.int64)
     for one in places.values():
-        np.add.at(used, one.reshape(-1), 1)
-    used[-1] = 0  # zeros
-    return {name: one for name, one in places.items() if used[one].max() <= 1}
+        np.add.at(used, one[one >= 0], 1)
+    return {name: one for name, one in places.items() if used[one[one >= 0]].max(initial=0) <= 1}
 
 
 @contextmanager
