@@ -29,6 +29,7 @@ WEIGHTS = ("float32", "float16", "int8")
 _ROUNDED_ON = 256  # images
 _MEASURED_ON = 2000
 _CHUNK = 16
+_EPSILON = 1e-9  # by which a difference of two shares may be off
 _MANIFEST_BYTES = 2000  # of what a file says about itself, beside the class names
 
 
@@ -144,7 +145,7 @@ def _cost(exportable: Exportable, part: Part, before: np.ndarray, after: np.ndar
 def _check_cost(cost: dict[str, Any], storage: Storage, name: str) -> None:
     labelled = "accuracy_after" in cost
     lost = cost["accuracy_before"] - cost["accuracy_after"] if labelled else 1 - cost["top1_agreement"]
-    if lost <= storage.tolerance or lost * cost["images"] < 1.5:  # one image is no measure
+    if lost <= storage.tolerance + _EPSILON or lost * cost["images"] < 1.5:  # one image is no measure
         return
     images = f"{cost['images']:,} {'validation ' if cost['measured_on'] == 'val' else ''}images"
     what = f"changes {lost:.2%} of the labels"
@@ -155,7 +156,7 @@ def _check_cost(cost: dict[str, Any], storage: Storage, name: str) -> None:
     raise ExportError(
         f"To store the weights of the model {name} as {storage.weights} {what} on {images}, more than the tolerance of "
         f"{storage.tolerance:g}. So nothing was written. {finer}, or allow it: "
-        f"--tolerance {math.ceil(lost * 1000) / 1000:g}"
+        f"--tolerance {math.ceil((lost - _EPSILON) * 1000) / 1000:g}"
     )
 
 
