@@ -44,18 +44,31 @@ ACTIVATIONS = (
 )
 # What a frozen graph does not hold, each with what the refusal names.
 ONLY_ONNX = {
+    "heads": "Slice",
+    "attended": "Reshape",
+    "attended_additively": "Upsample",
+    "windows": "Transpose",
+    "products_of_rows": "Reshape",
+    "heads_of_weights": "Transpose",
+    "softmax_of_sides": "Reshape",
+    "gathered": "Conv",
+    "mirrored": "Conv",
+    "added_up": "Conv",
+    "blocks": "Reshape",
+    "many_sides": "GlobalMaxPool",
+    "joined_to_the_batch": "Reshape",
     "attention": "Reshape",
     "reordered": "Transpose",
     "nearest_of_other_sizes": "Transpose",
     "sequence": "Transpose",
     "sequence_transposed": "Transpose",
     "shuffled": "Transpose",
-    "mixer": "Upsample",
+    "mixer": "Conv",
     "tiled": "Upsample",
     "stacked": "Concat",
     "distributed": "Concat",
-    "softmax_rows": "Transpose",
-    "turned_round": "Transpose",
+    "softmax_rows": "Reshape",
+    "turned_round": "Conv",
     "with_coordinates": "Slice",
     "unrolled": "Slice",
     "unrolled_hard": "Slice",
@@ -108,6 +121,12 @@ def leaving(name: str) -> Leaving:
         dense.kernel.assign(dense.kernel.numpy() * (2 / max(float(traced.predict(inputs)["logits"].std()), 1e-6)))
     answers = traced.predict(inputs)
     return Leaving(model, traced, build_graph(traced), inputs, answers["logits"], answers["probabilities"])
+
+
+@cache
+def channels_last(name: str) -> Graph:
+    """Return the graph of a network that becomes a frozen graph, once."""
+    return build_graph(leaving(name).traced, channels_last=True)
 
 
 def randomize(model: Any, seed: int = 0) -> None:
@@ -581,6 +600,149 @@ def sums_of_products(image: Any) -> Any:
     x = layers.Conv2D(4, 3, activation="relu")(image)
     x = layers.EinsumDense("bhwc,wde->bhcde", (18, 4, 2, 3), bias_axes="e")(x)
     return flat(layers.EinsumDense("bhcde,hcef->bdf", (2, 5), activation="tanh")(x))
+
+
+def convolved(image: Any) -> Any:
+    return layers.Conv2D(4, 3)(image)
+
+
+def tokens(image: Any, channels: int = 12) -> Any:
+    """Return (N, 20, channels): squares of the image in a row."""
+    return layers.Reshape((20, channels))(layers.Conv2D(channels, (5, 4), strides=(5, 4))(image)[:, :4, :5])
+
+
+class FirstToken(layers.Layer):  # type: ignore[misc]
+    """Puts a token of its own in front of those of an image."""
+
+    def build(self, shape: tuple[int | None, int, int]) -> None:
+        self.token = self.add_weight(shape=(1, 1, shape[-1]), initializer="random_normal")
+
+    def call(self, x: Any) -> Any:
+        first = ops.broadcast_to(self.token, (ops.shape(x)[0], 1, ops.shape(x)[-1]))
+        return ops.concatenate([first, x], axis=1)
+
+
+@network
+def heads(image: Any) -> Any:
+    x = FirstToken()(tokens(image))
+    x = x + layers.MultiHeadAttention(3, 4)(*[layers.LayerNormalization()(x)] * 2)
+    x = x + layers.MultiHeadAttention(2, 5, value_dim=3)(x, tokens(image, 8))
+    return classified(layers.LayerNormalization()(x)[:, 0])
+
+
+@network
+def attended(image: Any) -> Any:
+    x, y = tokens(image), tokens(image)
+    return flat(layers.Attention(use_scale=True)([x, layers.Dense(7)(y), y]))
+
+
+@network
+def attended_additively(image: Any) -> Any:
+    return flat(layers.AdditiveAttention()([tokens(image), tokens(image)]))
+
+
+@network
+def windows(image: Any) -> Any:
+    x = layers.Conv2D(6, 2, strides=2)(image)[:, :8, :12]
+    x = ops.transpose(ops.reshape(ops.roll(x, (-2, -1), (1, 2)), (-1, 2, 4, 3, 4, 6)), (0, 1, 3, 2, 4, 5))
+    x = ops.reshape(x, (-1, 16, 6))
+    stacked = ops.transpose(ops.reshape(layers.Dense(18)(x), (-1, 16, 3, 2, 3)), (2, 0, 3, 1, 4))
+    query, key, value = (stacked[place] for place in range(3))
+    scores = ops.matmul(query * 3**-0.5, ops.transpose(key, (0, 1, 3, 2)))
+    hidden = np.where(np.random.default_rng(0).random((1, 6, 1, 16, 16)) > 0.3, 0, -100).astype(np.float32)
+    scores = ops.reshape(ops.reshape(scores, (-1, 6, 2, 16, 16)) + hidden, (-1, 2, 16, 16))
+    x = ops.reshape(ops.transpose(ops.matmul(ops.softmax(scores, -1), value), (0, 2, 1, 3)), (-1, 16, 6))
+    x = ops.transpose(ops.reshape(layers.Dense(6)(x), (-1, 2, 3, 4, 4, 6)), (0, 1, 3, 2, 4, 5))
+    return flat(ops.reshape(x, (-1, 8, 12, 6)))
+
+
+@network
+def products_of_rows(image: Any) -> Any:
+    x = layers.Conv2D(4, 3)(image)
+    rows = ops.reshape(x, (-1, 18 * 22, 4))
+    pairs = ops.matmul(ops.transpose(rows, (0, 2, 1)), rows) / 400
+    maps = ops.einsum("bhwc,bhwd->bcd", x, layers.Conv2D(3, 1)(x)) / 400
+    sums = ops.einsum("bhwc,bhvd->bcd", x, layers.Conv2D(3, 1)(x)) / 4000
+    both = layers.Dot((1, 1))([tokens(image, 3), tokens(image, 2)])
+    one = layers.Dot(1)([layers.Flatten()(pairs), layers.Dense(16)(layers.Flatten()(maps))])
+    return classified(ops.concatenate([*map(layers.Flatten(), (pairs, maps, sums, both)), one], -1))
+
+
+@network
+def heads_of_weights(image: Any) -> Any:
+    x = layers.EinsumDense("abc,cde->abde", (20, 3, 4), bias_axes="de")(tokens(image))
+    return flat(layers.EinsumDense("abcd,cde->abce", (20, 3, 5), bias_axes="ce", activation="relu")(x))
+
+
+@network
+def softmax_of_sides(image: Any) -> Any:
+    x = layers.Conv2D(4, 4, strides=4)(image)
+    return flat(ops.concatenate([layers.Softmax(axis=side)(x) for side in (1, 2, 3)], -1))
+
+
+@network
+def gathered(image: Any) -> Any:
+    x = ops.take(layers.Conv2D(4, 3)(image), [3, 0, 2, 2], axis=-1)
+    return flat(ops.take(ops.take(x, [[5, 1], [0, 17]], axis=1), 7, axis=3))
+
+
+@network
+def mirrored(image: Any) -> Any:
+    x = ops.pad(layers.Conv2D(4, 3)(image), ((0, 0), (1, 2), (3, 0), (0, 0)), mode="reflect")
+    return flat(layers.Conv2D(3, 3)(ops.pad(x, ((0, 0), (2, 0), (0, 1), (0, 0)), mode="symmetric")))
+
+
+@network
+def added_up(image: Any) -> Any:
+    return flat(ops.cumsum(layers.Conv2D(4, 3)(image), axis=1) / 9)
+
+
+class Blocks(layers.Layer):  # type: ignore[misc]
+    """Turns squares of pixels into channels, or channels into squares: Keras itself has no such layer."""
+
+    def __init__(self, function: Callable[[Any, int], Any], size: int) -> None:
+        super().__init__()
+        self.function, self.size = function, size
+
+    def call(self, x: Any) -> Any:
+        return self.function(x, self.size)
+
+
+@network
+def blocks(image: Any) -> Any:
+    x = Blocks(tf.nn.depth_to_space, 2)(layers.Conv2D(8, 2, strides=2)(image))
+    return flat(layers.Conv2D(3, 3)(Blocks(tf.nn.space_to_depth, 4)(layers.Conv2D(2, 3, padding="same")(x))))
+
+
+@network
+def many_sides(image: Any) -> Any:
+    x = ops.reshape(convolved(image), (-1, 18, 22, 2, 2))
+    y = (
+        ops.flip(x, axis=2)[:, ::3]
+        + ops.mean(x, axis=(1, 3), keepdims=True)
+        - ops.max(x, axis=-1, keepdims=True)[:, :6]
+    )
+    return flat(layers.Dense(3)(y))
+
+
+@network
+def joined_to_the_batch(image: Any) -> Any:
+    x = layers.Conv2D(6, 3, activation="relu")(ops.reshape(image, (-1, 5, 24, 3)))
+    return flat(ops.reshape(layers.GlobalMaxPooling2D()(x), (-1, 4, 6)))
+
+
+@network
+def decided(image: Any) -> Any:
+    x = layers.Conv2D(4, 3)(image)
+    kept = ops.where(ops.logical_and(ops.greater(x, 0.1), ops.not_equal(x, 0.2)), x, -0.3)
+    return pooled(ops.concatenate([kept, ops.sign(x), ops.cast(ops.less_equal(x, -0.1), "float32"), ops.relu(x)], -1))
+
+
+@network
+def responses(image: Any) -> Any:
+    return pooled(
+        Blocks(lambda x, size: tf.nn.local_response_normalization(x, size, 1.0, 0.3, 0.6), 2)(convolved(image))
+    )
 
 
 @network

@@ -311,6 +311,22 @@ def test_export_that_fails_leaves_nothing(tmp_path: Path, tiny_dataset: Path) ->
     assert not (tmp_path / "exported").exists()
 
 
+@pytest.mark.parametrize(
+    ("model_format", "advice"), [("onnx", r"\.$"), ("frozen-graph", r"\. Export --format onnx\.$")]
+)
+def test_graph_that_opencv_cannot_run_is_refused(
+    trained_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_format: str, advice: str
+) -> None:  # type: ignore[no-untyped-def]
+    def fail(*_: Any) -> None:
+        raise BundleError("OpenCV 5.0.0 cannot run the model (an assertion failed). Copy or export the bundle again.")
+
+    monkeypatch.setattr("trainkit.bundles._bundle.compare", fail)
+    message = rf"cannot be used, so nothing was written\. OpenCV 5\.0\.0 cannot run the model \(an assert.*\){advice}"
+    with pytest.raises(ExportError, match=message):
+        trainkit.export(trained_run, format=model_format, exported=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_export_into_a_file_is_refused(trained_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "exported").write_text("a file")
     with pytest.raises(OutputError, match="Cannot write"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
 import queue
 import shutil
 import subprocess
@@ -10,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from cells import Cell, death, run_cell
 from environments import (
     QUICK_READERS,
     READERS,
+    USUAL_READERS,
     MissingEnvironmentError,
     Reader,
     find_python,
@@ -46,6 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     folder: Path = options.folder
     folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
+    if options.survey:
+        return _survey(folder / "survey", networks, formats, console)
     try:
         if not _make_environments(folder, readers, console):
             return 0 if options.quick else 1
@@ -68,11 +74,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python tests/compat", description=__doc__, epilog="example: python tests/compat --networks mobilenet"
     )
-    parser.add_argument("--networks", metavar="A,B", help="only these")
-    parser.add_argument("--readers", metavar="A,B", help=f"only these of {', '.join(READERS)}")
+    parser.add_argument("--networks", metavar="A,B", help="only these; `attention` for all with attention and the like")
+    parser.add_argument("--readers", metavar="A,B", help=f"only these of {', '.join(READERS)}; `all` for all of them")
     parser.add_argument("--formats", metavar="A,B", help=f"only these of {', '.join(FORMATS)}")
     parser.add_argument("--quick", action="store_true", help="what the gate runs")
     parser.add_argument("--all", action="store_true", help="the other families of keras.applications too")
+    parser.add_argument("--survey", action="store_true", help="export only, and say why what is refused is refused")
     parser.add_argument("--keep", action="store_true", help="take the bundles of the last run where there are any")
     parser.add_argument("--folder", type=Path, default=ROOT / ".compat", help="environments, bundles, results")
     parser.add_argument(
@@ -90,12 +97,18 @@ def _choose(options: argparse.Namespace) -> tuple[list[Network], list[Reader], l
         or (network.group == "family" and (not options.quick or name in QUICK_NETWORKS))
         or (network.group == "other" and options.all)
     ]
-    readers = QUICK_READERS if options.quick else tuple(READERS)
+    readers = QUICK_READERS if options.quick else USUAL_READERS
+    attending = ",".join(name for name, network in known.items() if network.group == "attention")
+    listed = attending if options.networks == "attention" else options.networks
     return (
-        [known[name] for name in _listed("network", options.networks, known, names)],
-        [READERS[name] for name in _listed("reader", options.readers, READERS, readers)],
+        [known[name] for name in _listed("network", listed, known, names)],
+        [READERS[name] for name in _listed("reader", _spelled_out(options.readers), READERS, readers)],
         _listed("format", options.formats, FORMATS, FORMATS),
     )
+
+
+def _spelled_out(readers: str | None) -> str | None:
+    return ",".join(READERS) if readers == "all" else readers
 
 
 def _listed(kind, text, known, default):  # type: ignore[no-untyped-def]
@@ -220,6 +233,23 @@ def _run_cells(
             )
             console.print(cell.reason[:150], markup=False)
     return cells
+
+
+def _survey(work: Path, networks: list[Network], formats: list[str], console: Console) -> int:
+    """Export without asking any reader and print what came of each network; 1 where one was not even refused."""
+    images = _prepare_work(work, keep=False)
+    _write_bundles(work, networks, formats, images, console)
+    counted: Counter[str] = Counter()
+    for network, model_format in itertools.product(networks, formats):
+        path = folder_of(work, network.name, model_format) / "outcome.json"
+        outcome = json.loads(path.read_text(encoding="utf-8"))
+        status = "refused" if outcome.get("refused") else outcome["status"]
+        counted[status] += 1
+        if status != "written":
+            console.print(f"{status} {network.name} {model_format}: ", end="")
+            console.print(outcome["reason"], markup=False)
+    console.print(", ".join(f"{counted[status]} {status}" for status in ("written", "declared", "refused", "red")))
+    return int(counted["red"] > 0)
 
 
 def _print_reds(cells: list[Cell], console: Console) -> None:

@@ -140,7 +140,8 @@ def build(network: Network, formats: list[str], work: Path, images: list[Path]) 
             if model_format == "onnx":
                 own = own_difference(bundle, folder / "logits", network.preprocessing.to_blob(pixels), expected)
         except ExportError as error:
-            _save_outcome(folder, "declared" if _DECLARED.search(str(error)) else "red", str(error))
+            declared = _DECLARED.search(str(error)) is not None
+            _save_outcome(folder, "declared" if declared else "red", str(error), refused=not declared)
             continue
         except Exception:
             _save_outcome(folder, "red", _last_line())
@@ -156,8 +157,8 @@ def _last_line() -> str:
     return " ".join(traceback.format_exc(limit=0).split())[-300:]
 
 
-def _save_outcome(folder: Path, status: str, reason: str) -> None:
-    write_json(folder / "outcome.json", {"status": status, "reason": reason})
+def _save_outcome(folder: Path, status: str, reason: str, *, refused: bool = False) -> None:
+    write_json(folder / "outcome.json", {"status": status, "reason": reason} | ({"refused": True} if refused else {}))
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OPENCV = ("4.5.5.64", "4.6.0.66", "4.8.1.78", "4.10.0.84", "4.12.0.88", "4.14.0.94", "5.0.0.93")
+BETWEEN = ("4.7.0.72", "4.9.0.80", "4.11.0.86", "4.13.0.92")  # read by what asks for them, `--readers all` for one
 _PYTHONS = ((3, 11), (3, 12))  # the oldest wheel has no Python above 3.10 in its name, and runs up to 3.12
 _ASK = "import json, sys, venv, ensurepip; print(json.dumps(sys.version_info[:2]))"
 
@@ -34,7 +35,7 @@ class Reader:
 
 def _readers() -> dict[str, Reader]:
     found = []
-    for version in OPENCV:
+    for version in sorted((*OPENCV, *BETWEEN), key=lambda version: [int(part) for part in version.split(".")]):
         major, minor, patch, _ = version.split(".")
         short = f"{major}.{minor}" + (f".{patch}" if version == OPENCV[0] else "")  # 4.5.5 is what the clients name
         if major == "5":
@@ -47,6 +48,7 @@ def _readers() -> dict[str, Reader]:
 
 
 READERS = _readers()
+USUAL_READERS = tuple(name for name, reader in READERS.items() if reader.opencv in OPENCV)
 QUICK_READERS = ("4.5.5", "4.10", "5.0-classic", "5.0-new", "5.0-auto")
 
 

@@ -43,7 +43,7 @@ class Network:
     """A row of the table; `build` returns a Keras model with its weights."""
 
     name: str
-    group: Literal["small", "family", "other"]
+    group: Literal["small", "family", "other", "attention"]
     preprocessing: Preprocessing
     build: Callable[[list[np.ndarray]], Any]  # takes photographs, uint8 BGR
     classes: int = CLASSES
@@ -161,7 +161,7 @@ def calibrate(model: Any, inputs_nhwc: np.ndarray, seed: int = 0) -> Any:
             weight.assign(keras.initializers.HeNormal(seed=seed)(shape))
     _calm_branches(layers)
     _calibrate_batch_normalization(model, layers, inputs_nhwc)
-    _spread_logits(model, layers, inputs_nhwc, generator)
+    spread_logits(model, layers, inputs_nhwc, generator)
     return model
 
 
@@ -192,7 +192,7 @@ def _calibrate_batch_normalization(model: Any, layers: list[Any], inputs_nhwc: n
         layer.momentum = momentum
 
 
-def _spread_logits(model: Any, layers: list[Any], inputs_nhwc: np.ndarray, generator: np.random.Generator) -> None:
+def spread_logits(model: Any, layers: list[Any], inputs_nhwc: np.ndarray, generator: np.random.Generator) -> None:
     """Scale the last kernel, so that the logits differ from image to image and not only from class to class."""
     last = [layer for layer in layers if hasattr(layer, "kernel")][-1]
     units = last.kernel.shape[-1]
@@ -244,7 +244,7 @@ def _family(name: str) -> Network:
         inputs = to_input(photographs, preprocessing)
         if not pretrained:
             return calibrate(model, inputs)
-        _spread_logits(model, list(all_layers(model)), inputs, np.random.default_rng(0))
+        spread_logits(model, list(all_layers(model)), inputs, np.random.default_rng(0))
         return model
 
     return Network(
@@ -299,7 +299,7 @@ def _inception_resnet() -> Network:
 # with `whole` the probabilities.
 
 
-def _small(
+def small_network(
     name: str,
     body: Callable[..., Any],
     *,
@@ -310,7 +310,22 @@ def _small(
     classes: int = CLASSES,
     whole: bool = False,
     adapt: bool = False,
+    prepare: Callable[[Any, np.ndarray], Any] | None = None,
 ) -> Network:
+    """Return a small network around a body.
+
+    Args:
+        name: its name.
+        body: takes Keras' layers and the input, and with `adapt` the photographs; returns features.
+        preprocessing: the name of a preprocessing.
+        size: width and height.
+        color: what the network sees.
+        resize: how a photograph becomes that size.
+        classes: how many.
+        whole: the body returns probabilities.
+        adapt: whether it looks at the photographs.
+        prepare: gives the model its weights, on photographs; `calibrate` by default.
+    """
     extra = {"mean_image": _mean_image(size)} if preprocessing == "mean-image" else {}
     prepared = build_preprocessing(
         preprocessing,
@@ -331,7 +346,7 @@ def _small(
         if not whole:
             x = x if len(x.shape) == 2 else keras.layers.Flatten()(x)
             x = keras.layers.Dense(classes, activation="softmax")(x)
-        return calibrate(keras.Model(inputs, x, name=name.replace("-", "_")), photos)
+        return (prepare or calibrate)(keras.Model(inputs, x, name=name.replace("-", "_")), photos)
 
     return Network(name=name, group="small", preprocessing=prepared, build=build, classes=classes)
 
@@ -647,49 +662,52 @@ def fully_convolutional(layers: Any, x: Any) -> Any:
 
 def _small_networks() -> Iterator[Network]:
     odd = (41, 33)
-    yield _small("convolutions", convolutions, resize="crop")
-    yield _small("dilations", dilations)
-    yield _small("groups", groups)
-    yield _small("depthwise", depthwise)
-    yield _small("transposed", transposed)
-    yield _small("dense-on-images", dense_on_images, color="gray", resize="pad")
-    yield _small("reshape-permute", reshape_and_permute)
-    yield _small("pooling", pooling, size=odd)
-    yield _small("global-pooling", global_pooling)
-    yield _small("batch-norm", batch_normalization, preprocessing="caffe", color="bgr")
-    yield _small("layer-norm", layer_normalization)
-    yield _small("group-norm", group_normalization)
-    yield _small("additions", additions)
-    yield _small("products", products)
-    yield _small("maximum-minimum", maximum_and_minimum)
-    yield _small("concatenations", concatenations)
-    yield _small("squeeze-excite", squeeze_and_excite, preprocessing="torch")
-    yield _small("padding-cropping", padding_and_cropping, preprocessing="standardize")
-    yield _small("upsampling", upsampling)
-    yield _small("resizing", resizing)
-    yield _small("rescaling-first", rescaling_first, preprocessing="none")
-    yield _small("normalization-first", normalization_first, preprocessing="none", adapt=True)
+    yield small_network("convolutions", convolutions, resize="crop")
+    yield small_network("dilations", dilations)
+    yield small_network("groups", groups)
+    yield small_network("depthwise", depthwise)
+    yield small_network("transposed", transposed)
+    yield small_network("dense-on-images", dense_on_images, color="gray", resize="pad")
+    yield small_network("reshape-permute", reshape_and_permute)
+    yield small_network("pooling", pooling, size=odd)
+    yield small_network("global-pooling", global_pooling)
+    yield small_network("batch-norm", batch_normalization, preprocessing="caffe", color="bgr")
+    yield small_network("layer-norm", layer_normalization)
+    yield small_network("group-norm", group_normalization)
+    yield small_network("additions", additions)
+    yield small_network("products", products)
+    yield small_network("maximum-minimum", maximum_and_minimum)
+    yield small_network("concatenations", concatenations)
+    yield small_network("squeeze-excite", squeeze_and_excite, preprocessing="torch")
+    yield small_network("padding-cropping", padding_and_cropping, preprocessing="standardize")
+    yield small_network("upsampling", upsampling)
+    yield small_network("resizing", resizing)
+    yield small_network("rescaling-first", rescaling_first, preprocessing="none")
+    yield small_network("normalization-first", normalization_first, preprocessing="none", adapt=True)
     for name in ("mean-image", "samplewise-center", "samplewise-standardize"):
         if name in PREPROCESSINGS:
-            yield _small(name, plain, preprocessing=name)
-    yield _small("dropout-noise", dropout_and_noise, preprocessing="unit")
-    yield _small("augmentation", augmentation, preprocessing="unit")
-    yield _small("rectifiers", rectifiers)
-    yield _small("prelu", prelu)
-    yield _small("smooth-activations", smooth_activations)
-    yield _small("hard-activations", hard_activations)
-    yield _small("gelu", gelu)
-    yield _small("softmax-inside", softmax_inside)
-    yield _small("nested", nested)
-    yield _small("nested-whole", nested_whole, whole=True)
-    yield _small("one-sigmoid", one_sigmoid, whole=True, classes=2)
-    yield _small("multi-label", multi_label, whole=True)
-    yield _small("softmax-layer", softmax_layer, whole=True)
-    yield _small("softmax-activation", softmax_activation, whole=True)
-    yield _small("fully-convolutional", fully_convolutional, whole=True)
+            yield small_network(name, plain, preprocessing=name)
+    yield small_network("dropout-noise", dropout_and_noise, preprocessing="unit")
+    yield small_network("augmentation", augmentation, preprocessing="unit")
+    yield small_network("rectifiers", rectifiers)
+    yield small_network("prelu", prelu)
+    yield small_network("smooth-activations", smooth_activations)
+    yield small_network("hard-activations", hard_activations)
+    yield small_network("gelu", gelu)
+    yield small_network("softmax-inside", softmax_inside)
+    yield small_network("nested", nested)
+    yield small_network("nested-whole", nested_whole, whole=True)
+    yield small_network("one-sigmoid", one_sigmoid, whole=True, classes=2)
+    yield small_network("multi-label", multi_label, whole=True)
+    yield small_network("softmax-layer", softmax_layer, whole=True)
+    yield small_network("softmax-activation", softmax_activation, whole=True)
+    yield small_network("fully-convolutional", fully_convolutional, whole=True)
 
 
 def known_networks() -> dict[str, Network]:
     """Return all networks by name, in the order of the table; those that trainkit does not build yet are left out."""
-    found = [*map(_family, filter(BUILDERS.__contains__, FAMILIES)), _inception_resnet(), *_small_networks()]
+    from attention import attention_networks  # it is made of what stands here
+
+    families = map(_family, filter(BUILDERS.__contains__, FAMILIES))
+    found = [*families, _inception_resnet(), *_small_networks(), *attention_networks()]
     return {network.name: network for network in found}

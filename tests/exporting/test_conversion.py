@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from small_networks import NETWORKS, ONLY_ONNX, leaving, pooled, randomize
+from small_networks import NETWORKS, ONLY_ONNX, channels_last, leaving, pooled, randomize
 
 from trainkit.backend import keras
 from trainkit.deploy.python._model import read_net
@@ -60,7 +60,7 @@ def test_onnx_answers_as_keras_does(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ONLY_ONNX])
 def test_frozen_graph_answers_as_keras_does(tmp_path: Path, name: str) -> None:
     it = leaving(name)
-    files = save_both(it.graph, it.traced.kind, tmp_path, "frozen-graph")
+    files = save_both(channels_last(name), it.traced.kind, tmp_path, "frozen-graph")
     assert_answers(files, "frozen-graph", it.inputs, {"logits": it.logits, "probabilities": it.probabilities})
 
 
@@ -98,5 +98,6 @@ def test_preprocessing_in_the_graph_answers_as_keras_does(tmp_path: Path, step: 
     inputs = np.random.default_rng(0).normal(0.3, 2, (8, 20, 24, 3)).astype(np.float32)
     expected = traced.predict(np.asarray(AFTER_BLOB[step](inputs)))
     for model_format in ("onnx", "frozen-graph"):
-        files = save_both(build_graph(traced), traced.kind, tmp_path, model_format)
+        graph = build_graph(traced, channels_last=model_format == "frozen-graph")
+        files = save_both(graph, traced.kind, tmp_path, model_format)
         assert_answers(files, model_format, inputs, expected)

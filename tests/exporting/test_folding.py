@@ -166,12 +166,20 @@ def test_affine_map_of_a_value_that_is_read_twice_stays() -> None:
     assert folded(both) == ["Conv", "Affine", "Mul"]
 
 
-def test_affine_map_that_is_read_twice_stays() -> None:
+def test_affine_map_folds_into_all_the_weights_that_read_it_or_none() -> None:
     def both(g: Graph) -> str:
         x = affine(g, INPUT)
         return pair(g, "Mul", conv(g, x), each(g, "Relu", conv(g, x, seed=1)))
 
-    assert folded(both) == ["Affine", "Conv", "Conv", "Relu", "Mul"]
+    assert folded(both) == ["Conv", "Conv", "Relu", "Mul"]
+
+
+def test_affine_map_that_others_read_too_stays() -> None:
+    def both(g: Graph) -> str:
+        x = affine(g, INPUT)
+        return pair(g, "Mul", conv(g, x), conv(g, each(g, "Relu", x), seed=1))
+
+    assert folded(both) == ["Affine", "Conv", "Relu", "Conv", "Mul"]
 
 
 def test_flatten_that_is_read_twice_keeps_its_affine_map() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_networks import NETWORKS, ONLY_ONNX, leaving, skipping_without_onednn
+from small_networks import NETWORKS, ONLY_ONNX, channels_last, leaving, skipping_without_onednn
 
 from trainkit.backend import keras, tf
 from trainkit.errors import ExportError
@@ -26,7 +26,7 @@ FROZEN = [name for name in NETWORKS if name not in ONLY_ONNX]
 
 def write(name: str) -> Any:
     it = leaving(name)
-    return to_graph_def(it.graph, it.traced.kind)
+    return to_graph_def(channels_last(name), it.traced.kind)
 
 
 def run(graph_def: Any, inputs: np.ndarray, target: str = "probabilities") -> np.ndarray:
@@ -63,7 +63,7 @@ def test_what_has_no_form_is_refused_before_anything_is_written(tmp_path: Path, 
     it = leaving(name)
     message = f"At the layer `.*` the model needs the operation {ONLY_ONNX[name]}, .* Export --format onnx"
     with pytest.raises(ExportError, match=message):
-        save_frozen_graph(it.graph, it.traced.kind, tmp_path / "model.pb")
+        save_frozen_graph(channels_last(name), it.traced.kind, tmp_path / "model.pb")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -72,7 +72,7 @@ def test_permuted_image_is_refused() -> None:
     x = keras.layers.Conv2D(4, 3)(keras.layers.Permute((2, 1, 3), name="turn")(image))
     model = keras.Model(image, keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(x)))
     with pytest.raises(ExportError, match=r"the operation Transpose, which .*\. Export --format onnx"):
-        to_graph_def(build_graph(trace(model)), "softmax")
+        to_graph_def(build_graph(trace(model), channels_last=True), "softmax")
 
 
 def test_rows_whose_numbers_stand_in_different_orders_are_refused() -> None:
@@ -92,7 +92,7 @@ def test_rows_whose_numbers_stand_in_different_orders_are_refused() -> None:
 def test_logits_model_ends_before_the_activation(tmp_path: Path, name: str) -> None:
     it = leaving(name)
     path, logits_model = tmp_path / "model.pb", tmp_path / "logits.pb"
-    save_frozen_graph(it.graph, it.traced.kind, path)
+    save_frozen_graph(channels_last(name), it.traced.kind, path)
     save_logits_model(path, logits_model)
     graph_def = tf.compat.v1.GraphDef.FromString(logits_model.read_bytes())
     last = graph_def.node[-1]

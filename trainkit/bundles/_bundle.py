@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from trainkit.deploy.python._classifier import Classifier
 from trainkit.deploy.python._opencv import has_engines, version_of
 from trainkit.deploy.python._selftest import selftest
 from trainkit.deploy.python._values import OLDEST_OPENCV
-from trainkit.errors import ExportError
+from trainkit.errors import BundleError, ExportError
 from trainkit.exporting._conversion import BROADCASTS_SINCE, build_graph
 from trainkit.exporting._frozen_graph import save_frozen_graph
 from trainkit.exporting._graph import INPUT, OUTPUT
@@ -162,12 +163,24 @@ def _check_folder(
     _write_beside(folder, manifest, exportable)
     with doing("Running the network on the self-test"):
         cases = _selftest_cases(exportable, traced)
-    agreement = compare(Classifier(folder), traced, exportable.images, preprocessing)
+    with _explaining_failures(manifest["model"]["format"]):
+        agreement = compare(Classifier(folder), traced, exportable.images, preprocessing)
     files = [_original(part, index) if originals else None for index in range(len(part))]
     _write_selftest(folder / "selftest", part, cases, files, agreement.probability_tolerance)
     with doing("Running the bundle's self-test"):
         _check_agreement(folder, agreement)
     return agreement
+
+
+@contextmanager
+def _explaining_failures(model_format: str) -> Iterator[None]:
+    """Say of a graph that was just written, and that OpenCV cannot run, what its user can do about it."""
+    try:
+        yield
+    except BundleError as error:
+        reason = re.sub(r"\s*(Copy or export|Export) the bundle again\.?$", "", str(error)).rstrip(".")
+        advice = " Export --format onnx." if model_format != "onnx" else ""
+        raise ExportError(f"What was exported cannot be used, so nothing was written. {reason}.{advice}") from error
 
 
 def _broadcasts(model_format: str, opencv: str) -> bool:
@@ -180,7 +193,8 @@ def _save_graph(
     """Write the graph, and return the manifest that describes it."""
     if small is None:
         with doing("Converting the graph"):
-            graph = build_graph(traced, broadcast=_broadcasts(model_format, opencv))
+            broadcast = _broadcasts(model_format, opencv)
+            graph = build_graph(traced, broadcast=broadcast, channels_last=model_format != "onnx")
     else:
         graph = small.graph
     path = folder / FILES[model_format]

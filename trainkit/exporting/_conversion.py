@@ -14,7 +14,7 @@ from trainkit.exporting._tracing import Traced
 BROADCASTS_SINCE = (4, 8, 1)
 
 
-def build_graph(traced: Traced, *, broadcast: bool = False) -> Graph:
+def build_graph(traced: Traced, *, broadcast: bool = False, channels_last: bool = False) -> Graph:
     """Return the graph that leaves, from the blob `(N, C, H, W)` to logits `(N, classes)`.
 
     A single sigmoid `p` becomes two, `[1 - p, p]`, so that every client's argmax is right: sigmoid(-x) is
@@ -23,11 +23,12 @@ def build_graph(traced: Traced, *, broadcast: bool = False) -> Graph:
     Args:
         traced: the model.
         broadcast: leave it to the reader to combine an image with one value a channel.
+        channels_last: the file's order is (N, H, W, C), as in a frozen graph.
 
     Raises:
         ExportError: a layer cannot be expressed.
     """
-    graph = lower(traced.to_onnx(), traced.model.layers, broadcast=broadcast)
+    graph = lower(traced.to_onnx(), traced.model.layers, broadcast=broadcast, channels_last=channels_last)
     if traced.units == 1:
         constants = [graph.constant(np.array([[-1.0], [1.0]])), graph.constant(np.zeros(2))]
         graph.output = graph.emit("Gemm", [graph.output, *constants], (2,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -19,7 +20,9 @@ def fold(graph: Graph) -> None:
         _merge_reshapes,
         _move_behind_flatten,
         _fold_forwards,
+        _fold_through,
         _fold_backwards,
+        _drop_around_softmax,
         _merge_dense,
         _find_hard_sigmoid,
         _merge_powers,
@@ -57,7 +60,8 @@ def _merge_equal(graph: Graph) -> bool:
     changed = False
     for node in list(graph.nodes):
         # A Reshape and a Resize say by nothing but their shape what they do.
-        key = repr((node.op, node.inputs, sorted(node.attributes.items()), graph.shapes[node.output]))
+        sides = graph.rows_of(node.output), graph.shapes[node.output]
+        key = repr((node.op, node.inputs, sorted(node.attributes.items()), sides))
         if key in seen:
             graph.nodes.remove(node)
             graph.rename_reads(node.output, seen[key].output)
@@ -76,12 +80,18 @@ def _merge_reshapes(graph: Graph) -> bool:
         before = producers.get(node.inputs[0])
         if before is not None and before.op in ("Reshape", "Flatten"):
             node.inputs = list(before.inputs)
+            if graph.rows_of(node.inputs[0]) != graph.rows_of(node.output):
+                node.op = "Reshape"  # a Flatten leaves the first side as it is
             return True
-        if graph.shapes[node.inputs[0]] == graph.shapes[node.output]:
+        if _sides(graph, node.inputs[0]) == _sides(graph, node.output):
             graph.nodes.remove(node)
             graph.rename_reads(node.output, node.inputs[0])
             return True
     return False
+
+
+def _sides(graph: Graph, name: str) -> tuple[int, ...]:
+    return graph.rows_of(name), *graph.shapes[name]
 
 
 def _move_behind_flatten(graph: Graph) -> bool:
@@ -93,7 +103,7 @@ def _move_behind_flatten(graph: Graph) -> bool:
         if flatten is None or dense is None or dense.op != "Gemm":
             continue
         shape = graph.shapes[node.output]
-        values = [np.repeat(value, graph.size(node.output) // shape[0]) for value in _affine(graph, node)]
+        values = [np.repeat(value, math.prod(shape[1:])) for value in _affine(graph, node)]
         _swap(graph, node, flatten)
         node.inputs[1:] = [graph.constant(value) for value in values]
         return True
@@ -120,18 +130,78 @@ def _fold_forwards(graph: Graph) -> bool:
         before = producers.get(node.inputs[0]) if node.op == "Affine" else None
         if before is None or before.op not in (*_WEIGHTED, "Affine") or len(readers_of[before.output]) != 1:
             continue
-        scale, shift = _affine(graph, node)
-        weights, bias = (graph.constants[name].astype(np.float64) for name in before.inputs[1:3])
-        if before.op == "ConvTranspose":
-            group = before.attributes["group"]
-            by_group = scale.reshape(group, 1, -1, 1, 1)
-            weights = (weights.reshape(group, -1, *weights.shape[1:]) * by_group).reshape(weights.shape)
-        else:
-            weights = weights * scale.reshape(-1, *(1,) * (weights.ndim - 1))
-        before.inputs[1:3] = [graph.constant(weights), graph.constant(bias * scale + shift)]
+        _scale_weights(graph, before, *_affine(graph, node))
         graph.nodes.remove(node)
         graph.rename_reads(node.output, before.output)
         return True
+    return False
+
+
+def _scale_weights(graph: Graph, node: Node, scale: np.ndarray, shift: np.ndarray) -> None:
+    """Let an operation with weights give what it gives times a scale, plus a shift; a value a channel."""
+    weights, bias = (graph.constants[name].astype(np.float64) for name in node.inputs[1:3])
+    if node.op == "ConvTranspose":
+        group = node.attributes["group"]
+        by_group = scale.reshape(group, 1, -1, 1, 1)
+        weights = (weights.reshape(group, -1, *weights.shape[1:]) * by_group).reshape(weights.shape)
+    else:
+        weights = weights * scale.reshape(-1, *(1,) * (weights.ndim - 1))
+    node.inputs[1:3] = [graph.constant(weights), graph.constant(bias * scale + shift)]
+
+
+def _fold_through(graph: Graph) -> bool:
+    """Fold an affine map into weights from which changes of shape part it; a mere scale through a product too.
+
+    So the scale of an attention, and the biases of its heads, come into the dense layers before it.
+    """
+    producers, readers_of = graph.producers(), graph.readers()
+    for node in graph.nodes:
+        if node.op != "Affine":
+            continue
+        scale, shift = _affine(graph, node)
+        uniform, before = not (np.ptp(scale) or np.ptp(shift)), node
+        while before is node or before.op in ("Reshape", "Flatten", "Transpose", "MatMul"):
+            following = producers.get(before.inputs[0])
+            if following is None or len(readers_of[following.output]) != 1:
+                break
+            if before.op == "MatMul" and (not uniform or shift.any()):
+                break
+            if before.op == "Transpose" and not uniform:
+                break
+            if before is not node and before.op != "MatMul" and not uniform:
+                channels = graph.shapes[following.output][0]
+                if graph.rows_of(following.output) != graph.rows_of(before.output) or channels % len(scale):
+                    break
+                scale, shift = (np.repeat(value, channels // len(scale)) for value in (scale, shift))
+            before = following
+            if before.op in _WEIGHTED:
+                channels = graph.shapes[before.output][0]
+                if uniform:
+                    scale, shift = (np.full(channels, value[0]) for value in (scale, shift))
+                _scale_weights(graph, before, scale, shift)
+                graph.nodes.remove(node)
+                graph.rename_reads(node.output, node.inputs[0])
+                return True
+    return False
+
+
+def _drop_around_softmax(graph: Graph) -> bool:
+    """Leave out the changes of shape around a softmax over the last side that leave this side as it is."""
+    producers, readers_of = graph.producers(), graph.readers()
+    for node in graph.nodes:
+        if node.op != "Softmax" or len(graph.shapes[node.output]) != 2:
+            continue
+        before, after = producers.get(node.inputs[0]), _only_reader(graph, node.output, readers_of)
+        if before is None or after is None or before.op != "Reshape" or after.op != "Reshape":
+            continue
+        sides = _sides(graph, before.inputs[0])
+        if sides == _sides(graph, after.output) and len(sides) == 3 and sides[-1] == graph.shapes[node.output][-1]:
+            node.inputs = list(before.inputs)
+            graph.shapes[node.output] = graph.shapes[after.output]
+            graph.rows[node.output] = graph.rows_of(after.output)
+            graph.nodes.remove(after)
+            graph.rename_reads(after.output, node.output)
+            return True
     return False
 
 
@@ -142,22 +212,29 @@ def _fold_backwards(graph: Graph) -> bool:
     """
     readers_of = graph.readers()
     for node in graph.nodes:
-        after = _only_reader(graph, node.output, readers_of) if node.op == "Affine" else None
-        if after is None or after.op not in ("Conv", "Gemm"):
+        readers = readers_of.get(node.output, []) if node.op == "Affine" and node.output != graph.output else []
+        if not readers or any(after.op not in ("Conv", "Gemm") for after in readers):
             continue
         scale, shift = _affine(graph, node)
-        if after.op == "Conv" and any(after.attributes["pads"]) and shift.any():
+        if shift.any() and any(any(after.attributes.get("pads", ())) for after in readers):
             continue
-        weights, bias = (graph.constants[name].astype(np.float64) for name in after.inputs[1:3])
-        group = after.attributes.get("group", 1)
-        outputs, inputs = weights.shape[:2]
-        per_output = [np.repeat(value.reshape(group, 1, inputs), outputs // group, axis=1) for value in (scale, shift)]
-        by_scale, by_shift = (v.reshape(outputs, inputs, *(1,) * (weights.ndim - 2)) for v in per_output)
-        bias = bias + (weights * by_shift).reshape(outputs, -1).sum(axis=1)
-        after.inputs[:3] = [node.inputs[0], graph.constant(weights * by_scale), graph.constant(bias)]
+        for after in readers:
+            _take_up(graph, after, scale, shift)
+            after.inputs[0] = node.inputs[0]
         graph.nodes.remove(node)
         return True
     return False
+
+
+def _take_up(graph: Graph, after: Node, scale: np.ndarray, shift: np.ndarray) -> None:
+    """Let an operation with weights take its input times a scale, plus a shift; a value a channel."""
+    weights, bias = (graph.constants[name].astype(np.float64) for name in after.inputs[1:3])
+    group = after.attributes.get("group", 1)
+    outputs, inputs = weights.shape[:2]
+    per_output = [np.repeat(value.reshape(group, 1, inputs), outputs // group, axis=1) for value in (scale, shift)]
+    by_scale, by_shift = (v.reshape(outputs, inputs, *(1,) * (weights.ndim - 2)) for v in per_output)
+    bias = bias + (weights * by_shift).reshape(outputs, -1).sum(axis=1)
+    after.inputs[1:3] = [graph.constant(weights * by_scale), graph.constant(bias)]
 
 
 def _merge_dense(graph: Graph) -> bool:

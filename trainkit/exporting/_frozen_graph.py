@@ -45,7 +45,7 @@ def to_graph_def(graph: Graph, activation: str) -> Any:
     with silent_stderr(), tf.Graph().as_default() as tf_graph:
         writer = Writer(graph)
         for node in graph.nodes:
-            if node.op not in WRITE:
+            if node.op not in WRITE or graph.rows_of(node.output) > 1:
                 raise cannot(node)
             writer.stored[node.output] = WRITE[node.op](writer, node)
         operation, argument = _ACTIVATIONS[activation]

@@ -1,7 +1,9 @@
 """The graph between Keras and a file: few operations, all of them ones that every OpenCV since 4.5.5 reads rightly.
 
-Values are float32, batch first, channels second; a shape leaves the batch size out: `(C, H, W)` or `(K,)`. Both writers
-(`_onnx_graph`, `_frozen_graph`) know exactly these operations, in the terms of ONNX but where noted:
+Values are float32, batch first, channels second; a shape leaves the batch size out: `(C, H, W)` or `(K,)`. A value may
+have several rows an image, one for each head of an attention: then its first side is N * rows. The writer of ONNX
+(`_onnx_graph`) knows exactly these operations, that of frozen graphs those without an asterisk, in the terms of ONNX
+but where noted:
 
     Conv  ConvTranspose              weights as in ONNX, always with a bias; strides, pads, dilations, group
     Gemm                             weights (outputs, inputs), always with a bias
@@ -11,7 +13,8 @@ Values are float32, batch first, channels second; a shape leaves the batch size 
     Relu  LeakyRelu  Elu  Selu  Sigmoid  HardSigmoid  Softplus  Exp  Log  Erf  Sqrt  Abs  Clip
     Pow                              with a constant exponent
     Add  Sub  Mul  Max               of two values of the same shape; where asked for, (C, H, W) with (C, 1, 1)
-    Softmax                          over the channels
+    Softmax                          over the channels of (K,) and (C, H, W); over the last side of (T, K)*
+    MatMul*                          of two values, (M, K) with (K, L), row by row
     Concat  Slice  Pad  Transpose  Reshape  Flatten
     Upsample                         nearest, by whole factors
     Resize                           linear, to any size
@@ -58,16 +61,26 @@ class Graph:
     nodes: list[Node] = field(default_factory=list)
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     output: str = INPUT
+    rows: dict[str, int] = field(default_factory=dict)  # how many an image has, where that is not one
     _names: dict[bytes, str] = field(default_factory=dict)
     _count: int = 0
 
-    def emit(self, op: str, inputs: list[str], shape: Shape, *, origin: str = "", **attributes: Any) -> str:
-        """Append an operation and return the name of its result."""
+    def emit(
+        self, op: str, inputs: list[str], shape: Shape, *, origin: str = "", rows: int | None = None, **attributes: Any
+    ) -> str:
+        """Append an operation and return the name of its result, which has as many rows an image as its first input."""
         self._count += 1
         name = f"{op.lower()}_{self._count}"
         self.nodes.append(Node(op, inputs, name, attributes, origin))
         self.shapes[name] = tuple(int(side) for side in shape)
+        rows = self.rows_of(inputs[0]) if rows is None else rows
+        if rows != 1:
+            self.rows[name] = rows
         return name
+
+    def rows_of(self, name: str) -> int:
+        """Return how many rows a value has for one image."""
+        return self.rows.get(name, 1)
 
     def constant(self, value: np.ndarray) -> str:
         """Keep an array as float32 and return its name; equal arrays share one."""
@@ -97,7 +110,7 @@ class Graph:
 
     def size(self, name: str) -> int:
         """Return how many numbers a value has for one image."""
-        return math.prod(self.shapes[name])
+        return self.rows_of(name) * math.prod(self.shapes[name])
 
     def rename_reads(self, before: str, after: str) -> None:
         """Let every reader of one value read another."""

@@ -21,8 +21,19 @@ from trainkit.errors import ExportError
 from trainkit.exporting._graph import INPUT, Graph, Shape
 from trainkit.exporting._observation import attribute_of, mend, observe
 from trainkit.exporting._places import Places
-from trainkit.exporting._views import Side, Value, View, arrange_as, arrange_constant, usual_order
+from trainkit.exporting._views import (
+    Group,
+    Side,
+    Value,
+    View,
+    arrange_as,
+    arrange_constant,
+    plan_swaps,
+    usual_order,
+)
 
+_IMAGE_SIDES = 3
+_SIDES = 4  # without the batch, from which on a value is not turned at once
 Lower = Callable[["Lowering", onnx.NodeProto], Value]
 _WITHOUT_A_LOOP = "Build a recurrent layer with unroll=True and load its weights, or replace what loops by"
 # Operations whose other inputs are shapes and numbers.
@@ -33,9 +44,15 @@ class Lowering:
     """The state of one lowering: the converted graph, and the one that is being built."""
 
     def __init__(
-        self, proto: onnx.ModelProto, layers: list[Any], operations: dict[str, Lower], *, broadcast: bool
+        self,
+        proto: onnx.ModelProto,
+        layers: list[Any],
+        operations: dict[str, Lower],
+        *,
+        broadcast: bool,
+        channels_last: bool,
     ) -> None:
-        self.operations, self.broadcast = operations, broadcast
+        self.operations, self.broadcast, self.channels_last = operations, broadcast, channels_last
         mend(proto)
         self.initializers = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
         (source,) = [value.name for value in proto.graph.input if value.name not in self.initializers]
@@ -44,7 +61,7 @@ class Lowering:
         input_shape = [side.dim_value for side in proto.graph.input[0].type.tensor_type.shape.dim][1:]
         self.places = Places(layers, self.nodes)
         self._check_convertible()
-        self.sides, fixed = observe(proto, source, input_shape)
+        self.sides, fixed, self.booleans = observe(proto, source, input_shape)
         self.known: dict[str, np.ndarray] = {**self.initializers, **fixed}
         self.graph = Graph(shapes={INPUT: tuple(input_shape)})
         self.values: dict[str, Value] = {source: View(INPUT, tuple((axis,) for axis in range(len(input_shape) + 1)))}
@@ -62,6 +79,8 @@ class Lowering:
         result = self.values[self.target]
         if isinstance(result, np.ndarray):
             raise ExportError("The model's answer does not depend on its input.")
+        if self.graph.rows_of(result.name) != 1 or any(0 in group and len(group) > 1 for group in result.groups):
+            raise self.moves_the_batch()
         inner = tuple(axis for group in result.groups for axis in group if axis != 0)
         self.graph.output = self.materialize(View(result.name, ((0,), inner)))
         self.graph.remove_unused()
@@ -139,7 +158,11 @@ class Lowering:
 
     def stored_sides(self, view: View) -> list[Side]:
         """Return the sides of the stored value, the batch first."""
-        return [(1, True), *((side, False) for side in self.graph.shapes[view.name])]
+        return [(self.graph.rows_of(view.name), True), *((side, False) for side in self.graph.shapes[view.name])]
+
+    def length(self, view: View, group: Group) -> int:
+        """Return how long some stored sides of a value are together, without the batch."""
+        return math.prod(self.graph.shapes[view.name][axis - 1] for axis in group if axis)
 
     def shape(self, name: str) -> list[Side]:
         """Return the sides of a value as the model means it."""
@@ -152,15 +175,16 @@ class Lowering:
         return self.graph.emit(op, inputs, shape, origin=self.origin, **attributes)
 
     def materialize(self, view: View) -> str:
-        """Store a value in the model's own order, the batch first, and return its name."""
-        if view.groups[0] != (0,):
-            raise self.moves_the_batch()
-        stored = self.graph.shapes[view.name]
-        order = [axis for group in view.groups for axis in group]
-        shape = tuple(math.prod(stored[axis - 1] for axis in group if axis) for group in view.groups[1:])
-        return self.reorder(view.name, order, shape)
+        """Store a value in the model's own order, the batch first, and return its name.
 
-    def reorder(self, name: str, order: list[int], shape: Shape) -> str:
+        What the model joins to the batch become rows of each image.
+        """
+        order = [axis for group in view.groups for axis in group]
+        shape = tuple(self.length(view, group) for group in view.groups[1:])
+        rows = self.graph.rows_of(view.name) * self.length(view, view.groups[0])
+        return self.reorder(view.name, order, shape, rows)
+
+    def reorder(self, name: str, order: list[int], shape: Shape, rows: int | None = None) -> str:
         """Store a value with its sides in another order, then cut or joined to a shape; sides of length 1 may miss."""
         if order[0] != 0:
             raise self.moves_the_batch()
@@ -168,8 +192,27 @@ class Lowering:
         long = [axis for axis in order if axis and own[axis - 1] > 1]
         if long != sorted(long):
             order = usual_order(order + [axis for axis in range(len(own) + 1) if axis not in order], own)
-            name = self.emit("Transpose", [name], tuple(own[axis - 1] for axis in order[1:]), perm=order)
-        return self.reshape(name, shape)
+            name = self._transpose(name, order) if len(own) < _SIDES else self._transpose_in_blocks(name, [0, *long])
+        return self.reshape(name, shape, rows)
+
+    def _transpose(self, name: str, order: list[int]) -> str:
+        own = self.graph.shapes[name]
+        return self.emit("Transpose", [name], tuple(own[axis - 1] for axis in order[1:]), perm=order)
+
+    def _transpose_in_blocks(self, name: str, order: list[int]) -> str:
+        """Bring many sides into another order, two neighbours at a time: readers turn four sides at most.
+
+        Args:
+            name: of the stored value.
+            order: of its sides that are longer than 1, the batch first.
+        """
+        stored, rows = View(name, ()), self.graph.rows_of(name)
+        for swap in plan_swaps(tuple(order)):
+            front, one, other, back = (self.length(stored, axes) for axes in swap)
+            tail = (back,) if back > 1 else ()
+            name = self.reshape(name, (one, other, *tail), rows * front)
+            name = self.emit("Transpose", [name], (other, one, *tail), perm=[0, 2, 1, 3][: 3 + len(tail)])
+        return name
 
     def split_axes(self, view: View) -> View:
         """Store a value so that each of its sides is a stored side, the batch first wherever the model has it."""
@@ -178,13 +221,20 @@ class Lowering:
         name = self.materialize(View(view.name, tuple(view.groups[side] for side in sides)))
         return View(name, tuple((sides.index(side),) for side in range(len(sides))))
 
-    def reshape(self, name: str, shape: Shape) -> str:
-        """Give a stored value other sides, in the same order."""
-        if shape == self.graph.shapes[name]:
+    def reshape(self, name: str, shape: Shape, rows: int | None = None) -> str:
+        """Give a stored value other sides, in the same order, and as many rows an image as before if not told."""
+        own = self.graph.rows_of(name)
+        rows = own if rows is None else rows
+        if (rows, shape) == (own, self.graph.shapes[name]):
             return name
-        if len(shape) == 1:
+        if len(shape) == 1 and rows == own:
             return self.emit("Flatten", [name], shape)
-        return self.emit("Reshape", [name], shape)
+        return self.emit("Reshape", [name], shape, rows=rows)
+
+    def as_rows(self, name: str) -> str:
+        """Let all but the last side of a stored value become rows of each image."""
+        *others, last = self.graph.shapes[name]
+        return self.reshape(name, (last,), self.graph.rows_of(name) * math.prod(others))
 
     def image(self, view: View) -> View:
         """Return a view of a value that is stored as (N, C, H, W), whatever the order in which it is looked at."""
@@ -194,7 +244,7 @@ class Lowering:
 
     def align(self, view: View, reference: View) -> tuple[str, View]:
         """Store a value as `relayout_as` does; where that is impossible, both in the model's own order."""
-        name = self.relayout_as(view, reference)
+        name = self.relayout_as(view, reference) if self._have_equal_rows(view, reference) else None
         if name is not None:
             return name, reference
         reference = self.split_axes(reference)
@@ -202,6 +252,11 @@ class Lowering:
         if name is None:
             raise self.moves_the_batch()
         return name, reference
+
+    def _have_equal_rows(self, *views: View) -> bool:
+        """Whether all have as many rows an image, and nothing is joined to them."""
+        rows = {self.graph.rows_of(view.name) for view in views}
+        return len(rows) == 1 and all(len(group) == 1 for view in views for group in view.groups if 0 in group)
 
     def relayout_as(self, view: View, reference: View) -> str | None:
         """Store a value so that its sides stand where those of another are stored; missing ones become 1.
@@ -233,12 +288,22 @@ class Lowering:
             else np.asarray(value, np.float64)
             for value in (scale, shift)
         )
+        long = [side for value in (scale, shift) for side, own in enumerate(value.shape) if own > 1]
+        first = min(long, default=len(shape) - 1)
+        if not self.channels_last and first > 0 and (long or len(shape) != _IMAGE_SIDES):
+            rows, own = self.graph.rows_of(view.name), shape[first:]
+            values = [np.broadcast_to(value.reshape(value.shape[first:]), own).reshape(-1) for value in (scale, shift)]
+            name = self.reshape(view.name, (math.prod(own),), rows * math.prod(shape[:first]))
+            return View(self.reshape(self.channel_affine(name, *values), shape, rows), view.groups)
         a_channel = (shape[0],) + (1,) * (len(shape) - 1)
         if all(side in (1, own) for value in (scale, shift) for side, own in zip(value.shape, a_channel, strict=True)):
             name = self.channel_affine(view.name, np.broadcast_to(scale, a_channel), np.broadcast_to(shift, a_channel))
             return View(name, view.groups)
-        flat = self.reshape(view.name, (math.prod(shape), 1, 1))
-        name = self.channel_affine(flat, np.broadcast_to(scale, shape), np.broadcast_to(shift, shape))
+        # Of many sides the first become the channels, as many as tell one value from another.
+        count = max(long) + 1
+        values = [np.broadcast_to(value.reshape(value.shape[:count]), shape[:count]) for value in (scale, shift)]
+        flat = self.reshape(view.name, (math.prod(shape[:count]), math.prod(shape[count:]), 1))
+        name = self.channel_affine(flat, *values)
         return View(self.reshape(name, shape), view.groups)
 
     def channel_affine(self, name: str, scale: np.ndarray, shift: np.ndarray) -> str:
@@ -246,12 +311,14 @@ class Lowering:
         constants = [self.graph.constant(value.reshape(-1)) for value in (scale, shift)]
         return self.emit("Affine", [name, *constants], self.graph.shapes[name])
 
-    def convolve(self, name: str, weights: np.ndarray, bias: np.ndarray | None = None) -> str:
-        """Return a 1x1 convolution of a stored image; weights (outputs, inputs)."""
+    def convolve(self, name: str, weights: np.ndarray, bias: np.ndarray | None = None, *, groups: int = 1) -> str:
+        """Return a 1x1 convolution of a stored image; weights (outputs, inputs of a group)."""
         bias = np.zeros(len(weights)) if bias is None else bias
         constants = [self.graph.constant(weights[:, :, None, None]), self.graph.constant(bias)]
         shape = (len(weights), *self.graph.shapes[name][1:])
-        return self.emit("Conv", [name, *constants], shape, strides=[1, 1], pads=[0] * 4, dilations=[1, 1], group=1)
+        return self.emit(
+            "Conv", [name, *constants], shape, strides=[1, 1], pads=[0] * 4, dilations=[1, 1], group=groups
+        )
 
     def dense(self, name: str, weights: np.ndarray) -> str:
         """Return a dense layer of a stored (N, K); weights (outputs, inputs)."""
@@ -265,6 +332,9 @@ class Lowering:
             return name
         if len(shape) == 1:
             return self.dense(name, np.ones((shape[0], 1)))
+        if len(shape) == 2 and own == (shape[0], 1) and not self.channels_last:
+            rows = self.graph.rows_of(name)
+            return self.reshape(self.dense(self.as_rows(name), np.ones((shape[1], 1))), shape, rows)
         if len(shape) != 3:
             return self._expand_each(name, shape)
         if own[0] != shape[0]:

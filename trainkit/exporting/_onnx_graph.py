@@ -228,8 +228,8 @@ def _write_softmax(writer: _Writer, node: Node) -> None:
     # Before opset 13 ONNX means by a softmax over axis 1 one over all that follows, so an image becomes rows first.
     shape = writer.graph.shapes[node.output]
     name = node.output
-    if len(shape) == 1:
-        writer.add("Softmax", node.inputs, name, axis=1)
+    if len(shape) < 3:
+        writer.add("Softmax", node.inputs, name, axis=len(shape))
         return
     channels, height, width = shape
     turned = writer.add("Transpose", node.inputs, f"{name}_turned", perm=[0, 2, 3, 1])

@@ -19,7 +19,9 @@ import onnx
 from trainkit._progress import doing
 from trainkit.backend import keras, silent_stderr, tf
 from trainkit.errors import ExportError
-from trainkit.exporting._graph import factor_of, plain_name
+from trainkit.exporting._graph import plain_name
+from trainkit.exporting._tf2onnx import CONVERSIONS
+from trainkit.exporting._traced_layers._table import expressed_otherwise
 from trainkit.models._calling import calling
 from trainkit.preprocessing import Preprocessing
 
@@ -33,8 +35,6 @@ _ADVICE_ON_VALUES = (  # for a single value that is a probability, and for sever
     "Give both classes, for p = model.outputs[0]: keras.Model(model.inputs[0], keras.ops.concatenate([1 - p, p], -1)).",
     "Divide them by their sum before the model ends; where each is a question of its own, end in one sigmoid.",
 )
-_KERAS_UPSAMPLE = keras.layers.UpSampling2D.call
-_KERAS_CONVOLVE = keras.layers.Conv2D.convolution_op
 _LEAST_PROBABILITY = 1e-7  # whose logarithm is taken in its place
 _PASSED = ("Identity", "Reshape", "Squeeze", "StopGradient")  # between the last activation and the output
 
@@ -161,7 +161,7 @@ class Traced:
                     opset=_OPSET,
                     inputs_as_nchw=[source],
                     continue_on_error=True,
-                    custom_op_handlers={name: (convert, []) for name, convert in _CONVERSIONS.items()},
+                    custom_op_handlers={name: (convert, []) for name, convert in CONVERSIONS.items()},
                 )
                 return converted.make_model(self.model.name)
 
@@ -201,7 +201,7 @@ def trace(
         calling(model, "traced"),
         silent_stderr(),
         _inlined(),
-        _expressed_otherwise(),
+        expressed_otherwise(),
         _plain_names(model),
     ):
         function = tf.compat.v1.wrap_function(forward, signature)
@@ -331,140 +331,3 @@ def _plain_names(model: Any) -> Iterator[None]:
     finally:
         for layer, name in zip(layers, before, strict=True):
             layer.name = name
-
-
-def _normalize_groups(layer: Any, inputs: Any) -> Any:
-    """Group normalisation in four dimensions, where Keras takes five: averages over a group as a 1x1 convolution."""
-    channels = inputs.shape[-1]
-    groups = channels if layer.groups == -1 else layer.groups
-    if layer.axis not in (-1, len(inputs.shape) - 1) or len(inputs.shape) != 4:
-        raise ExportError(
-            f"The layer `{layer.name}` normalises groups over another axis than the last of an image. Use axis=-1."
-        )
-    size = channels // groups
-    within = tf.constant(np.kron(np.eye(groups), np.full((size, size), 1 / size)).astype(np.float32)[None, None])
-
-    def mean(values: Any) -> Any:
-        return tf.nn.conv2d(tf.reduce_mean(values, [1, 2], keepdims=True), within, 1, "VALID")
-
-    centered = inputs - mean(inputs)
-    normal = centered * tf.pow(mean(centered * centered) + layer.epsilon, -0.5)
-    if layer.scale:
-        normal = normal * tf.reshape(tf.convert_to_tensor(layer.gamma), (1, 1, 1, -1))
-    return normal + tf.reshape(tf.convert_to_tensor(layer.beta), (1, 1, 1, -1)) if layer.center else normal
-
-
-def _upsample(layer: Any, inputs: Any) -> Any:
-    """Nearest-neighbour upsampling as one operation, where Keras repeats rows in five dimensions."""
-    if layer.interpolation != "nearest" or layer.data_format != "channels_last":
-        return _KERAS_UPSAMPLE(layer, inputs)
-    size = [side * factor for side, factor in zip(inputs.shape[1:3], layer.size, strict=True)]
-    return tf.raw_ops.ResizeNearestNeighbor(images=inputs, size=size)
-
-
-def _elu(layer: Any, inputs: Any) -> Any:
-    """ELU of any alpha, without the choice between two values by which Keras says it."""
-    whole = tf.nn.elu(inputs)
-    return whole if layer.alpha == 1 else tf.nn.relu(whole) - float(layer.alpha) * tf.nn.relu(-whole)
-
-
-def _convolve(layer: Any, inputs: Any, kernel: Any) -> Any:
-    """A dilated convolution as one operation, where Keras cuts the image into several.
-
-    tf2onnx puts those together again, and then forgets their padding where a ZeroPadding2D stands in front.
-    """
-    if layer.dilation_rate == (1, 1) or layer.groups != 1 or layer.data_format != "channels_last":
-        return _KERAS_CONVOLVE(layer, inputs, kernel)
-    return tf.nn.conv2d(inputs, kernel, layer.strides, layer.padding.upper(), dilations=layer.dilation_rate)
-
-
-@contextmanager
-def _expressed_otherwise() -> Iterator[None]:
-    """Let some layers compute the same by operations that leave more easily."""
-    instead = {
-        (keras.layers.GroupNormalization, "call"): _normalize_groups,
-        (keras.layers.UpSampling2D, "call"): _upsample,
-        (keras.layers.ELU, "call"): _elu,
-        (keras.layers.Conv2D, "convolution_op"): _convolve,
-    }
-    before = {key: getattr(*key) for key in instead}
-    for (layer, method), function in instead.items():
-        setattr(layer, method, function)
-    try:
-        yield
-    finally:
-        for (layer, method), function in before.items():
-            setattr(layer, method, function)
-
-
-def _combined_with_one(function: str, combine: str, *, inside: bool = False) -> Callable[..., None]:
-    """Return what tells tf2onnx that an operation it does not know is a known one and a one: 1 - erf(x), say."""
-
-    def convert(context: Any, node: Any, name: str, arguments: Any) -> None:
-        source, target = node.input[0], node.output[0]
-        shape, dtype = context.get_shape(target), context.get_dtype(target)
-        context.remove_node(node.name)
-        one = context.make_const(f"{name}_one", np.array(1.0, np.float32)).output[0]
-        last = {"outputs": [target], "name": name, "shapes": [shape], "dtypes": [dtype]}
-        if inside:
-            context.make_node(function, [context.make_node(combine, [source, one]).output[0]], **last)
-        else:
-            inner = context.make_node(function, [source]).output[0]
-            context.make_node(combine, [one, inner] if function == "Erf" else [inner, one], **last)
-
-    return convert
-
-
-def _convert_reverse(context: Any, node: Any, name: str, arguments: Any) -> None:
-    """Tell tf2onnx that a picture turned round is a slice that runs backwards."""
-    source, target = node.input[0], node.output[0]
-    shape, dtype = context.get_shape(target), context.get_dtype(target)
-    axes = [int(axis) % len(shape) for axis in node.inputs[1].get_tensor_value(as_list=False).reshape(-1)]
-    context.remove_node(node.name)
-    bounds = [
-        context.make_const(f"{name}_{what}", np.array(values, np.int64)).output[0]
-        for what, values in (
-            ("starts", [-1] * len(axes)),
-            ("ends", [np.iinfo(np.int64).min] * len(axes)),
-            ("axes", axes),
-            ("steps", [-1] * len(axes)),
-        )
-    ]
-    context.make_node("Slice", [source, *bounds], outputs=[target], name=name, shapes=[shape], dtypes=[dtype])
-
-
-def _convert_resize(context: Any, node: Any, name: str, arguments: Any) -> None:
-    """Tell tf2onnx how large a resized image is: the factors that it computes itself may end a pixel short."""
-    source, target = node.input[0], node.output[0]
-    before, after, dtype = context.get_shape(source), context.get_shape(target), context.get_dtype(target)
-    linear, centers = node.type == "ResizeBilinear", node.get_attr_value("half_pixel_centers")
-    corners = node.get_attr_value("align_corners")
-    context.remove_node(node.name)
-    image = context.make_node("Transpose", [source], attr={"perm": [0, 3, 1, 2]}).output[0]
-    factors = [1.0, 1.0, *(factor_of(old, new) for old, new in zip(before[1:3], after[1:3], strict=True))]
-    constants = [
-        context.make_const(f"{name}_{what}", np.array(value, np.float32)).output[0]
-        for what, value in (("region", []), ("factors", factors))
-    ]
-    resized = context.make_node(
-        "Resize",
-        [image, *constants],
-        attr={
-            "mode": "linear" if linear else "nearest",
-            "coordinate_transformation_mode": "half_pixel" if centers else "align_corners" if corners else "asymmetric",
-            "nearest_mode": "round_prefer_ceil" if centers else "floor",
-        },
-    ).output[0]
-    context.make_node(
-        "Transpose", [resized], attr={"perm": [0, 2, 3, 1]}, outputs=[target], name=name, shapes=[after], dtypes=[dtype]
-    )
-
-
-_CONVERSIONS = {
-    "ReverseV2": _convert_reverse,
-    "ResizeBilinear": _convert_resize,
-    "ResizeNearestNeighbor": _convert_resize,
-    "Erfc": _combined_with_one("Erf", "Sub"),  # of GELU
-    "Expm1": _combined_with_one("Exp", "Sub"),
-    "Log1p": _combined_with_one("Log", "Add", inside=True),
-}

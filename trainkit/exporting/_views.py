@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
 
 import numpy as np
 
@@ -116,6 +118,84 @@ def arrange_constant(constant: np.ndarray, groups: tuple[Group, ...], stored: Sh
     missing = [side for side in range(len(stored)) if side not in order]
     spread = constant.reshape(shape + [1] * len(missing))
     return np.asarray(spread.transpose(np.argsort(order + missing))[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """How stored sides are cut, and what the sides of a view are made of then."""
+
+    lengths: list[list[int]]  # of the pieces of each stored side, the batch first
+    groups: tuple[Group, ...]
+
+
+def plan_cuts(stored: list[Side], groups: tuple[Group, ...], wanted: list[Side]) -> Cuts | None:
+    """Return how to cut stored sides where they stand, so that a view has other sides; `None` where that is impossible.
+
+    Args:
+        stored: the sides of the value, the batch first.
+        groups: of the view.
+        wanted: its new sides, with as many numbers.
+    """
+    lengths: list[list[int]] = [[] for _ in stored]
+    rest = [
+        [axis, stored[axis][0], stored[axis][1]] for group in groups for axis in group if stored[axis] != (1, False)
+    ]
+    made: list[list[tuple[int, int]]] = []  # for each side its pieces: of which stored side, the how manieth
+    for length, follows in wanted:
+        pieces: list[tuple[int, int]] = []
+        while rest and (length > 1 or follows):
+            axis, own, is_batch = rest[0]
+            taken = math.gcd(own, length)
+            if is_batch and (not follows or taken != own):
+                return None
+            if taken == 1 and not is_batch:
+                break
+            pieces.append((axis, len(lengths[axis])))
+            lengths[axis].append(taken)
+            length, follows, rest[0][1] = length // taken, follows and not is_batch, own // taken
+            if rest[0][1] > 1:
+                break
+            rest.pop(0)
+        if length != 1 or follows:
+            return None
+        made.append(pieces)
+    if rest:
+        return None
+    filled = [pieces or [1] for pieces in lengths]
+    starts = [sum(len(pieces) for pieces in filled[:axis]) for axis in range(len(filled))]
+    return Cuts(filled, tuple(tuple(starts[axis] + place for axis, place in pieces) for pieces in made))
+
+
+Swap = tuple[Group, Group, Group, Group]  # what stays in front, the two that change places, what stays behind
+
+
+@lru_cache(maxsize=1024)
+def plan_swaps(order: Group) -> tuple[Swap, ...]:
+    """Return the fewest swaps of neighbours, each of one stored side or several, that bring sides into an order.
+
+    Args:
+        order: stored sides, the batch first; those of length 1 may miss.
+    """
+    ranks = {side: rank for rank, side in enumerate(sorted(order))}
+    blocks: list[Group] = []
+    for side in order:
+        if blocks and ranks[side] == ranks[blocks[-1][-1]] + 1:
+            blocks[-1] = (*blocks[-1], side)
+        else:
+            blocks.append((side,))
+    target = tuple(blocks)
+    found: dict[tuple[Group, ...], tuple[Swap, ...]] = {tuple(sorted(blocks)): ()}
+    for state in (waiting := list(found)):  # the nearest first: it grows while it is read
+        if state == target:
+            break
+        for start, middle, end in combinations(range(1, len(state) + 1), 3):
+            parts = (state[:start], state[start:middle], state[middle:end], state[end:])
+            following = (*parts[0], *parts[2], *parts[1], *parts[3])
+            if following not in found:
+                front, one, other, back = (sum(part, ()) for part in parts)
+                found[following] = (*found[state], (front, one, other, back))
+                waiting.append(following)
+    return found[target]
 
 
 def usual_order(order: list[int], shape: Shape) -> list[int]:

@@ -167,6 +167,8 @@ def make_maximum(x: Any, y: Any) -> Any:
 
 def write_softmax(writer: Writer, node: Node) -> Stored:
     """Write Softmax(x) over the channels; of an image OpenCV since 4.10 takes the wrong side, so it is spelled out."""
+    if len(writer.shape(node)) == 2:
+        raise cannot(node)
     if len(writer.shape(node)) > 1:
         return Stored(_softmax_of_pixels(writer.read(node)))
     writer.check_ordered(node)

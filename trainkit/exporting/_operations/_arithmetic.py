@@ -114,6 +114,8 @@ def _combine_views(lowering: Lowering, op: str, one: View, other: View) -> View:
     first_leads = lowering.graph.size(one.name) >= lowering.graph.size(other.name) and len(one.groups) >= len(
         other.groups
     )
+    if lowering.graph.size(one.name) == lowering.graph.size(other.name) and len(one.groups) == len(other.groups):
+        first_leads = first_leads and (_is_plain(one) or not _is_plain(other))
     reference, follower = (one, other) if first_leads else (other, one)
     name, reference = lowering.align(follower, reference)
     shapes = lowering.graph.shapes[reference.name], lowering.graph.shapes[name]
@@ -123,6 +125,11 @@ def _combine_views(lowering: Lowering, op: str, one: View, other: View) -> View:
     if not (lowering.broadcast and by_channel):
         names = [lowering.expand(one, shape) for one in names]
     return View(lowering.emit(op, names if first_leads else names[::-1], shape), reference.groups)
+
+
+def _is_plain(view: View) -> bool:
+    """Whether a value is stored in the model's own order, as what comes from products in rows is."""
+    return view.groups == tuple((axis,) for axis in range(len(view.groups)))
 
 
 def with_constant(
@@ -271,6 +278,32 @@ def lower_comparison(*, swapped: bool = False, negated: bool = False) -> Lower:
     return lower_comparison
 
 
+def lower_equal(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Write x == y, to the last bit, as 1 - (x > y) - (y > x)."""
+    one, other = (lowering.value(name) for name in node.input)
+    difference = _combine(lowering, node, "Sub", one, other)
+    sign = [_is_positive(lowering, lowering.affine(difference, way, 0)) for way in (1, -1)]
+    return lowering.affine(_combine_views(lowering, "Add", *sign), -1, 1)
+
+
+def lower_never(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Write what no finite number is, infinite or no number at all, as 0."""
+    return lowering.affine(lowering.view(node), 0, 0)
+
+
+def lower_sign(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Write sign(x) as (x > 0) - (-x > 0)."""
+    view = lowering.view(node)
+    return _combine_views(lowering, "Sub", *(_is_positive(lowering, lowering.affine(view, way, 0)) for way in (1, -1)))
+
+
+def lower_thresholded_relu(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Write x where it is above a threshold, else 0."""
+    view = lowering.view(node)
+    above = _is_positive(lowering, lowering.affine(view, 1, -float(attribute_of(node, "alpha", 1.0))))
+    return _combine_views(lowering, "Mul", view, above)
+
+
 def lower_not(lowering: Lowering, node: onnx.NodeProto) -> Value:
     """Write not x, of 1 and 0, as 1 - x."""
     return lowering.affine(lowering.view(node), -1, 1)
@@ -278,7 +311,7 @@ def lower_not(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 def lower_where(lowering: Lowering, node: onnx.NodeProto) -> Value:
     """Write a where c, and else b, as c * a + (1 - c) * b, of a condition that is 1 or 0."""
-    condition, *branches = (lowering.value(name) for name in node.input)
+    condition, *branches = (_finite(lowering.value(name)) for name in node.input)
     if isinstance(condition, np.ndarray):
         condition = condition.astype(np.float64)
         otherwise: Value = 1 - condition
@@ -289,6 +322,11 @@ def lower_where(lowering: Lowering, node: onnx.NodeProto) -> Value:
     ]
     found = [part for part in parts if part is not None]
     return found[0] if len(found) == 1 else _combine(lowering, node, "Add", found[0], found[1])
+
+
+def _finite(value: Value) -> Value:
+    """Return a constant without infinities, which nought times would be no number."""
+    return np.nan_to_num(value, posinf=_NO_BOUND, neginf=-_NO_BOUND) if isinstance(value, np.ndarray) else value
 
 
 def _scaled(lowering: Lowering, node: onnx.NodeProto, weight: Value, branch: Value) -> Value | None:

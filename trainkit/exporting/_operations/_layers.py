@@ -1,9 +1,8 @@
-"""Products, convolutions, pooling, averages, softmax and normalisation."""
+"""Convolutions, pooling, averages, softmax and normalisation."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,99 +11,8 @@ import onnx
 from trainkit.exporting._graph import Shape
 from trainkit.exporting._lowering import Lower, Lowering
 from trainkit.exporting._observation import attribute_of
-from trainkit.exporting._operations._arithmetic import with_constant
 from trainkit.exporting._operations._shapes import spatial
 from trainkit.exporting._views import Value, View
-
-
-def lower_matmul(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Write x @ W: a dense layer, or a 1x1 convolution where there are more sides."""
-    weights = lowering.constant(node, 1)
-    if weights is None or weights.ndim != 2:
-        raise lowering.cannot(node, "a product of matrices that are both computed")
-    return _dense(lowering, node, lowering.view(node), weights)
-
-
-def lower_gemm(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Write x @ (alpha * W) + beta * b."""
-    weights, bias = lowering.constant(node, 1), lowering.constant(node, 2)
-    if weights is None or attribute_of(node, "transA", 0):
-        raise lowering.cannot(node, "a product of matrices that are both computed")
-    weights = weights.T if attribute_of(node, "transB", 0) else weights
-    result = _dense(lowering, node, lowering.view(node), weights * attribute_of(node, "alpha", 1.0))
-    if bias is None:
-        return result
-    return with_constant(lowering, node, "Add", result, bias * attribute_of(node, "beta", 1.0), constant_first=False)
-
-
-def lower_einsum(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Write a sum of products with weights, as EinsumDense has it, as a product of matrices: one over several sides."""
-    weights = lowering.constant(node, 1) if len(node.input) == 2 else None
-    sources, _, result = attribute_of(node, "equation", b"").decode().replace(" ", "").partition("->")
-    own, _, of_weights = sources.partition(",")
-    view = lowering.view(node)
-    kept = [letter for letter in own if letter not in of_weights]
-    summed = [letter for letter in own if letter in of_weights]
-    free = [letter for letter in of_weights if letter not in own]
-    letters = [*own, *of_weights, *result]
-    if (
-        weights is None
-        or len(set(own)) < len(own)
-        or len(own) != len(view.groups)
-        or not all(letter.isalpha() for letter in letters)
-        or set(result) != {*kept, *free}
-        or not kept
-    ):
-        raise lowering.cannot(node, "the operation Einsum, of this kind")
-    groups = dict(zip(own, view.groups, strict=True))
-    turned = View(
-        view.name, (*(groups[letter] for letter in kept), tuple(axis for letter in summed for axis in groups[letter]))
-    )
-    by_letter = weights.transpose([of_weights.index(letter) for letter in [*summed, *free]])
-    lengths = by_letter.shape[len(summed) :]
-    product = _dense(lowering, node, turned, by_letter.reshape(-1, math.prod(lengths)))
-    if len(free) != 1:
-        name = lowering.materialize(product)
-        name = lowering.reshape(name, (*lowering.graph.shapes[name][: len(kept) - 1], *lengths) or (1,))
-        product = View(name, tuple((axis,) for axis in range(len(kept) + len(free))))
-    found = dict(zip([*kept, *free], product.groups, strict=True))
-    return View(product.name, tuple(found[letter] for letter in result))
-
-
-def _dense(lowering: Lowering, node: onnx.NodeProto, view: View, weights: np.ndarray) -> View:
-    """Multiply the last side by weights (inputs, outputs): a dense layer, or a 1x1 convolution where there are more."""
-    *leading, last = view.groups
-    stored = lowering.graph.shapes[view.name]
-    rest = [axis for group in leading for axis in group if axis and stored[axis - 1] > 1]
-    if 0 in last:
-        raise lowering.cannot(node, "a product over the batch")
-    if not rest:
-        order = sorted(last)
-        sides = [stored[axis - 1] for axis in last]
-        by_stored = weights.reshape(*sides, -1).transpose(*(last.index(axis) for axis in order), len(last))
-        flat = lowering.reshape(view.name, (math.prod(stored),))
-        name = lowering.dense(flat, by_stored.reshape(weights.shape).T)
-        return View(name, ((0,), *((),) * (len(leading) - 1), (1,)))
-    if len(rest) > 2:
-        raise lowering.cannot(node, "a dense layer on a value of more than four sides")
-    turned = View(view.name, ((0,), last, *((axis,) for axis in rest)))
-    name, _ = lowering.align(turned, _IMAGE_VIEWS[len(rest)](lowering))
-    name = lowering.reshape(name, (*lowering.graph.shapes[name], 1)[:3])
-    positions = {axis: index + 2 for index, axis in enumerate(rest)} | {0: 0}
-    groups = tuple(tuple(positions[axis] for axis in group if axis in positions) for group in leading)
-    return View(lowering.convolve(name, weights.T), (*groups, (1,)))
-
-
-def _channels_then(count: int) -> Callable[[Lowering], View]:
-    def build(lowering: Lowering) -> View:
-        name = f"reference_{count}"
-        lowering.graph.shapes[name] = (1,) * (count + 1)
-        return View(name, tuple((axis,) for axis in range(count + 2)))
-
-    return build
-
-
-_IMAGE_VIEWS = {count: _channels_then(count) for count in (1, 2)}
 
 
 def _window(lowering: Lowering, node: onnx.NodeProto, name: str, kernel: list[int]) -> dict[str, Any]:
@@ -237,7 +145,7 @@ def lower_reduce(kind: str) -> Lower:
         over = {axis for side in axes for axis in view.groups[side]}
         if 0 in over:
             raise lowering.cannot(node, "an average over the batch")
-        anew = len(over) < 3 or len(lowering.graph.shapes[view.name]) > 3
+        anew = len(over) < 3 and len(lowering.graph.shapes[view.name]) < 4
         reduced = _reduced(lowering, node, kind, lowering.image(view) if anew else view, over, view)
         if attribute_of(node, "keepdims", 1):
             return reduced
@@ -255,7 +163,11 @@ def _reduced(lowering: Lowering, node: onnx.NodeProto, kind: str, image: View, o
         return lowering.affine(most, -1, 0)
     name = image.name
     if len(lowering.graph.shapes[name]) > 3:
-        raise lowering.cannot(node, "an average, sum or maximum over a value of more than four sides")
+        return _reduced_in_rows(lowering, kind, image, over)
+    if len(lowering.graph.shapes[name]) == 2 and over == {2} and kind != "Max" and not lowering.channels_last:
+        rows, (height, count) = lowering.graph.rows_of(name), lowering.graph.shapes[name]
+        mean = lowering.dense(lowering.as_rows(name), np.full((1, count), 1 if kind == "Sum" else 1 / count))
+        return View(lowering.reshape(mean, (height, 1), rows), image.groups)
     if len(lowering.graph.shapes[name]) == 1 and 1 in over and kind != "Max":  # a row stays one, for dense layers
         (count,) = lowering.graph.shapes[name]
         return View(lowering.dense(name, np.full((1, count), 1 if kind == "Sum" else 1 / count)), image.groups)
@@ -278,6 +190,19 @@ def _reduced(lowering: Lowering, node: onnx.NodeProto, kind: str, image: View, o
     return lowering.affine(result, count, 0) if kind == "Sum" else result
 
 
+def _reduced_in_rows(lowering: Lowering, kind: str, view: View, over: set[int]) -> View:
+    """Reduce a value of many sides: those to be reduced become one, stored last, and the others the channels."""
+    shape = lowering.graph.shapes[view.name]
+    kept = [axis for axis in range(1, len(shape) + 1) if axis not in over]
+    count = lowering.length(view, tuple(over))
+    sides = tuple(shape[axis - 1] for axis in kept)
+    name = lowering.reorder(view.name, [0, *kept, *sorted(over)], (math.prod(sides), count, 1))
+    name = lowering.reshape(_pooled(lowering, kind, name, [count, 1]), sides or (1,))
+    places = {axis: (place,) for place, axis in enumerate((0, *kept))}
+    result = View(name, tuple(sum((places.get(axis, ()) for axis in group), ()) for group in view.groups))
+    return lowering.affine(result, count, 0) if kind == "Sum" else result
+
+
 def _pooled(lowering: Lowering, kind: str, name: str, kernel: list[int]) -> str:
     channels, height, width = lowering.graph.shapes[name]
     op = "MaxPool" if kind == "Max" else "AveragePool"
@@ -296,22 +221,52 @@ def _over_channels(lowering: Lowering, kind: str, name: str) -> str:
 
 
 def lower_softmax(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Write a softmax over one side, stored so that this side is the channels."""
+    """Write a softmax over the channels as they are stored, or over one side that is stored last."""
     view = lowering.view(node)
     axis = int(attribute_of(node, "axis", -1)) % len(view.groups)
     over = view.groups[axis]
-    rank = len(lowering.graph.shapes[view.name])
-    if rank not in (1, 3) or over != (1,):
-        inner = View(view.name, ((0,), over, *(g for i, g in enumerate(view.groups) if i not in (0, axis))))
-        if len(inner.groups) > 4:
-            raise lowering.cannot(node, "a softmax of more than four sides")
-        name = lowering.materialize(inner)
-        if len(inner.groups) == 3:
-            name = lowering.reshape(name, (*lowering.graph.shapes[name], 1))
-        sides = [0, *(i for i in range(1, len(view.groups)) if i != axis)]
-        groups = {0: (0,), axis: (1,)} | {side: (index + 1,) for index, side in enumerate(sides) if side}
-        view = View(name, tuple(groups[side] for side in range(len(view.groups))))
-    return View(lowering.emit("Softmax", [view.name], lowering.graph.shapes[view.name]), view.groups)
+    if 0 in over:
+        raise lowering.cannot(node, "a softmax over the batch")
+    shape = lowering.graph.shapes[view.name]
+    if len(shape) in (1, 3) and over == (1,):
+        return View(lowering.emit("Softmax", [view.name], shape), view.groups)
+    if not over or over != tuple(range(len(shape) + 1 - len(over), len(shape) + 1)):
+        sides = sorted(
+            (side for side in range(len(view.groups)) if side != axis), key=lambda x: 0 not in view.groups[x]
+        )
+        name = lowering.materialize(View(view.name, (*(view.groups[side] for side in sides), over)))
+        places = {side: (place,) for place, side in enumerate((*sides, axis))}
+        view = View(name, tuple(places[side] for side in range(len(view.groups))))
+    return View(_softmax_over_rows(lowering, view.name, lowering.length(view, view.groups[axis])), view.groups)
+
+
+def _softmax_over_rows(lowering: Lowering, name: str, count: int) -> str:
+    """Return the softmax over the last `count` numbers of a stored value, of the first and the next, and so on."""
+    shape = lowering.graph.shapes[name]
+    rows = lowering.reshape(name, (math.prod(shape) // count, count))
+    return lowering.reshape(lowering.emit("Softmax", [rows], lowering.graph.shapes[rows]), shape)
+
+
+def lower_log_softmax(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Write the logarithm of a softmax, of which the least that it takes is 1e-37."""
+    soft = lower_softmax(lowering, node)
+    assert isinstance(soft, View)
+    shape = lowering.graph.shapes[soft.name]
+    bounded = lowering.emit("Clip", [soft.name], shape, min=1e-37, max=1.0)
+    return View(lowering.emit("Log", [bounded], shape), soft.groups)
+
+
+def lower_lrn(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Write x * (bias + alpha / size * sum of the squares of the channels around it) ** -beta."""
+    name = lowering.materialize(lowering.view(node))
+    shape, size = lowering.graph.shapes[name], int(attribute_of(node, "size"))
+    distance = np.subtract.outer(np.arange(shape[0]), np.arange(shape[0]))
+    around = (distance <= (size - 1) // 2) & (-distance <= size // 2)
+    squares = lowering.emit("Mul", [name, name], shape)
+    weights = around * float(attribute_of(node, "alpha", 1e-4)) / size
+    norm = lowering.convolve(squares, weights, np.full(shape[0], float(attribute_of(node, "bias", 1.0))))
+    power = lowering.emit("Pow", [norm], shape, exponent=-float(attribute_of(node, "beta", 0.75)))
+    return View(lowering.emit("Mul", [name, power], shape), tuple((axis,) for axis in range(len(shape) + 1)))
 
 
 def lower_batch_normalization(lowering: Lowering, node: onnx.NodeProto) -> Value:

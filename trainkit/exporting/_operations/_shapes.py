@@ -12,7 +12,8 @@ from trainkit.exporting._graph import Shape
 from trainkit.exporting._lowering import Lowering
 from trainkit.exporting._observation import attribute_of
 from trainkit.exporting._operations._arithmetic import broadcast
-from trainkit.exporting._views import Side, Value, View
+from trainkit.exporting._operations._products import multiply_side
+from trainkit.exporting._views import Side, Value, View, plan_cuts
 
 
 def lower_same(lowering: Lowering, node: onnx.NodeProto) -> Value:
@@ -21,8 +22,9 @@ def lower_same(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def lower_cast(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Pass a value on where it stays a float; whole numbers have no form here."""
-    if attribute_of(node, "to") not in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE):
+    """Pass a value on where it stays a float, or is true and false, which are 1 and 0 here."""
+    floats = attribute_of(node, "to") in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
+    if not floats and node.input[0] not in lowering.booleans:
         raise lowering.cannot(node, "numbers of another kind than float32")
     return lowering.view(node)
 
@@ -57,14 +59,18 @@ def lower_transpose(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def lower_reshape(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Look at a value with other sides; it is stored anew only where one of its stored sides is cut."""
+    """Look at a value with other sides; where one of its stored sides is cut, it is cut where it stands."""
     view, sides = lowering.view(node), lowering.shape(node.output[0])
     regrouped = _regroup(lowering.stored_sides(view), view.groups, sides)
     if regrouped is not None:
         return View(view.name, regrouped)
-    if sides[0] != (1, True) or any(follows for _, follows in sides[1:]):
-        raise lowering.cannot(node, f"a reshape that cuts the batch into {sides}")
-    name = lowering.reshape(lowering.materialize(view), tuple(length for length, _ in sides[1:]))
+    cuts = None if lowering.channels_last else plan_cuts(lowering.stored_sides(view), view.groups, sides)
+    if cuts is not None:
+        name = lowering.reshape(view.name, tuple(length for side in cuts.lengths[1:] for length in side))
+        return View(name, cuts.groups)
+    if not sides[0][1] or any(follows for _, follows in sides[1:]):
+        raise lowering.moves_the_batch()
+    name = lowering.reshape(lowering.materialize(view), tuple(length for length, _ in sides[1:]), sides[0][0])
     return View(name, tuple((axis,) for axis in range(len(sides))))
 
 
@@ -172,18 +178,12 @@ def lower_slice(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 def _cut(lowering: Lowering, node: onnx.NodeProto, view: View, axis: int, bounds: tuple[int, int, int]) -> View:
     start, end, step = bounds
-    if step != 1 and axis == 1:
-        return _select(lowering, view, list(range(start, end, step)))
     shape = list(lowering.graph.shapes[view.name])
-    if step < 1:
-        if len(shape) != 3:
-            raise lowering.cannot(node, "a slice that runs backwards")
-        return View(_chosen(lowering, view.name, axis - 1, list(range(start, end, step))), view.groups)
+    if step < 1 or (step > 1 and (axis == 1 or len(shape) != 3)):
+        return pick(lowering, node, view, view.groups.index((axis,)), list(range(start, end, step)))
     shape[axis - 1] = end - start
     name = lowering.emit("Slice", [view.name], tuple(shape), axis=axis, start=start, end=end)
     if step > 1:
-        if len(shape) != 3:
-            raise lowering.cannot(node, "a slice with steps of a value that is no image")
         strides = [step if axis == side else 1 for side in (2, 3)]
         shape[axis - 1] = math.ceil(shape[axis - 1] / step)
         name = lowering.emit("MaxPool", [name], tuple(shape), kernel=[1, 1], strides=strides, pads=[0] * 4)
@@ -205,14 +205,71 @@ def lower_split(lowering: Lowering, node: onnx.NodeProto) -> Value:
     return _cut(lowering, node, view, axis, (start, start + lengths[index], 1))
 
 
-def _select(lowering: Lowering, view: View, channels: list[int]) -> View:
-    """Return some channels in an order of their own, by a matrix of zeros and ones."""
-    count, *rest = lowering.graph.shapes[view.name]
-    matrix = np.eye(count)[channels]
-    if not rest:
-        return View(lowering.dense(view.name, matrix), view.groups)
-    name = lowering.reshape(view.name, (count, *rest, 1)[:3] if len(rest) < 3 else (count, math.prod(rest), 1))
-    return View(lowering.reshape(lowering.convolve(name, matrix), (len(channels), *rest)), view.groups)
+def pick(lowering: Lowering, node: onnx.NodeProto, view: View, side: int, places: list[int]) -> View:
+    """Return what stands at some places of a side, in their order: a slice, or a product with zeros and ones."""
+    group = view.groups[side]
+    length = lowering.length(view, group)
+    if len(group) == 1 and 0 not in group and places == list(range(places[0], places[0] + len(places))):
+        return _cut(lowering, node, view, group[0], (places[0], places[0] + len(places), 1))
+    return multiply_side(lowering, node, view, side, np.eye(length)[places])
+
+
+def lower_gather(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Return what stands at constant places of a side."""
+    view, indices = lowering.view(node), lowering.constant(node, 1)
+    assert indices is not None
+    side = int(attribute_of(node, "axis", 0)) % len(view.groups)
+    length = lowering.length(view, view.groups[side])
+    if 0 in view.groups[side]:
+        raise lowering.moves_the_batch()
+    picked = pick(lowering, node, view, side, [int(place) % length for place in indices.reshape(-1)])
+    if indices.ndim == 1:
+        return picked
+    if indices.ndim == 0:
+        return View(picked.name, tuple(group for place, group in enumerate(picked.groups) if place != side))
+    shape = lowering.shape(node.output[0])
+    name = lowering.reshape(lowering.materialize(picked), tuple(length for length, _ in shape[1:]))
+    return View(name, tuple((axis,) for axis in range(len(shape))))
+
+
+def lower_compress(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Return what stands at those places of a side where a constant is true."""
+    view, condition = lowering.view(node), lowering.constant(node, 1)
+    axis = attribute_of(node, "axis")
+    if axis is None or condition is None:
+        raise lowering.cannot(node, "a choice from all the numbers of an image")
+    return pick(lowering, node, view, int(axis) % len(view.groups), np.flatnonzero(condition).tolist())
+
+
+def lower_cumsum(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Add up along a side, each number with those before it: a product with a triangle of ones."""
+    view, axis = lowering.view(node), lowering.constant(node, 1)
+    assert axis is not None
+    side = int(axis.reshape(-1)[0]) % len(view.groups)
+    length = lowering.length(view, view.groups[side])
+    below = -1 if attribute_of(node, "exclusive", 0) else 0
+    triangle = np.tril(np.ones((length, length)), below)
+    return multiply_side(lowering, node, view, side, triangle.T if attribute_of(node, "reverse", 0) else triangle)
+
+
+def lower_depth_to_space(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Let blocks of channels become squares of pixels."""
+    name, block = lowering.materialize(lowering.view(node)), int(attribute_of(node, "blocksize"))
+    channels, height, width = lowering.graph.shapes[name]
+    count = channels // block**2
+    if attribute_of(node, "mode", b"DCR") == b"DCR":
+        name = lowering.reshape(name, (block, block, count, height, width))
+        return View(name, ((0,), (3,), (4, 1), (5, 2)))
+    name = lowering.reshape(name, (count, block, block, height, width))
+    return View(name, ((0,), (1,), (4, 2), (5, 3)))
+
+
+def lower_space_to_depth(lowering: Lowering, node: onnx.NodeProto) -> Value:
+    """Let squares of pixels become blocks of channels."""
+    name, block = lowering.materialize(lowering.view(node)), int(attribute_of(node, "blocksize"))
+    channels, height, width = lowering.graph.shapes[name]
+    name = lowering.reshape(name, (channels, height // block, block, width // block, block))
+    return View(name, ((0,), (3, 5, 1), (2,), (4,)))
 
 
 def lower_pad(lowering: Lowering, node: onnx.NodeProto) -> Value:
@@ -221,11 +278,11 @@ def lower_pad(lowering: Lowering, node: onnx.NodeProto) -> Value:
     pad(x, c) = pad(x - c, 0) + c.
     """
     view = lowering.view(node)
-    if attribute_of(node, "mode", b"constant") != b"constant":
-        raise lowering.cannot(node, "a padding that mirrors the image")
     pads, filling = lowering.constant(node, 1, "pads"), lowering.constant(node, 2, "value")
     assert pads is not None
-    rank = len(view.groups)
+    rank, mode = len(view.groups), attribute_of(node, "mode", b"constant")
+    if mode != b"constant":
+        return _mirrored(lowering, node, view, pads)
     value = 0.0 if filling is None else float(filling.reshape(-1)[0])
     sides = {side: (int(pads[side]), int(pads[side + rank])) for side in range(rank) if pads[side] or pads[side + rank]}
     if any(len(view.groups[side]) != 1 for side in sides):
@@ -240,6 +297,18 @@ def lower_pad(lowering: Lowering, node: onnx.NodeProto) -> Value:
     name = _padded(lowering, lowering.reshape(shifted.name, (*own, 1, 1)[:3]), by_axis)
     name = lowering.reshape(name, lowering.graph.shapes[name][: len(own)])
     return lowering.affine(View(name, view.groups), 1, value) if value else View(name, view.groups)
+
+
+def _mirrored(lowering: Lowering, node: onnx.NodeProto, view: View, pads: np.ndarray) -> View:
+    """Put around a value what stands in it: its own border, or what is behind that, turned round."""
+    mode = attribute_of(node, "mode").decode()
+    rank = len(view.groups)
+    for side in range(rank):
+        around = int(pads[side]), int(pads[side + rank])
+        if any(around):
+            length = lowering.length(view, view.groups[side])
+            view = pick(lowering, node, view, side, np.pad(np.arange(length), around, mode=mode).tolist())
+    return view
 
 
 def _padded(lowering: Lowering, name: str, by_axis: dict[int, tuple[int, int]]) -> str:

@@ -13,15 +13,19 @@ from trainkit.exporting._operations._arithmetic import (
     lower_clip,
     lower_comparison,
     lower_elementwise,
+    lower_equal,
     lower_hard_swish,
     lower_negative,
+    lower_never,
     lower_not,
     lower_pow,
     lower_prelu,
     lower_reciprocal,
+    lower_sign,
     lower_softplus,
     lower_softsign,
     lower_tanh,
+    lower_thresholded_relu,
     lower_where,
     read_number,
 )
@@ -29,23 +33,28 @@ from trainkit.exporting._operations._layers import (
     lower_batch_normalization,
     lower_conv,
     lower_conv_transpose,
-    lower_einsum,
-    lower_gemm,
     lower_global_pool,
-    lower_matmul,
+    lower_log_softmax,
+    lower_lrn,
     lower_pool,
     lower_reduce,
     lower_softmax,
 )
+from trainkit.exporting._operations._products import lower_einsum, lower_gemm, lower_matmul
 from trainkit.exporting._operations._shapes import (
     lower_cast,
+    lower_compress,
     lower_concat,
+    lower_cumsum,
+    lower_depth_to_space,
     lower_expand,
+    lower_gather,
     lower_pad,
     lower_reshape,
     lower_resize,
     lower_same,
     lower_slice,
+    lower_space_to_depth,
     lower_split,
     lower_squeeze,
     lower_tile,
@@ -54,18 +63,19 @@ from trainkit.exporting._operations._shapes import (
 )
 
 
-def lower(proto: onnx.ModelProto, layers: list[Any], *, broadcast: bool = False) -> Graph:
+def lower(proto: onnx.ModelProto, layers: list[Any], *, broadcast: bool = False, channels_last: bool = False) -> Graph:
     """Rebuild a converted model, from its input `(N, C, H, W)` to its output `(N, classes)`.
 
     Args:
         proto: what tf2onnx wrote: one input, one output, opset 13.
         layers: of the Keras model, in order, to say where an operation came from.
         broadcast: leave it to the reader to combine an image with one value a channel.
+        channels_last: the file's order is (N, H, W, C), so that sides are cut and joined in that order only.
 
     Raises:
         ExportError: an operation cannot be expressed; names its layer and its place.
     """
-    return Lowering(proto, layers, LOWER, broadcast=broadcast).run()
+    return Lowering(proto, layers, LOWER, broadcast=broadcast, channels_last=channels_last).run()
 
 
 LOWER: dict[str, Lower] = {
@@ -93,6 +103,10 @@ LOWER: dict[str, Lower] = {
     "Less": lower_comparison(swapped=True),
     "GreaterOrEqual": lower_comparison(swapped=True, negated=True),
     "LessOrEqual": lower_comparison(negated=True),
+    "Equal": lower_equal,
+    "Sign": lower_sign,
+    **dict.fromkeys(("IsNaN", "IsInf"), lower_never),
+    "ThresholdedRelu": lower_thresholded_relu,
     "Not": lower_not,
     "And": lower_binary("Mul"),
     "Or": lower_binary("Max"),
@@ -118,6 +132,13 @@ LOWER: dict[str, Lower] = {
     "ReduceMax": lower_reduce("Max"),
     "ReduceMin": lower_reduce("Min"),
     "Softmax": lower_softmax,
+    "LogSoftmax": lower_log_softmax,
+    "LRN": lower_lrn,
+    "Gather": lower_gather,
+    "Compress": lower_compress,
+    "CumSum": lower_cumsum,
+    "DepthToSpace": lower_depth_to_space,
+    "SpaceToDepth": lower_space_to_depth,
     "Concat": lower_concat,
     "Slice": lower_slice,
     "Split": lower_split,
