@@ -31,20 +31,14 @@ def store_in_8_bits(
 ) -> dict[str, StoredKernel]:
     """Round kernels to whole numbers of 8 bits; those that lose most by it to 16, as far as the bytes allow that.
 
-    Kernels of one channel each stay as they are: they have few bytes, and each operation more takes time to load.
-
     Args:
         graph: the graph.
         readers: the kernels, and what reads each.
-        moments: of their inputs.
+        moments: of the inputs of those that are worth it, see `worth_8_bits`.
         float_bytes: of the file with kernels of float32.
     """
     fine = store_in_16_bits(graph, readers)
-    coarse = {
-        name: _store(graph.constants[name], nodes[0], moments[name], 8)
-        for name, nodes in readers.items()
-        if graph.constants[name].size >= _FEWEST and not _is_depthwise(graph, nodes[0])
-    }
+    coarse = {name: _store(graph.constants[name], readers[name][0], moments[name], 8) for name in moments}
     kernels = dict(coarse)
     left = SHARE * float_bytes - (float_bytes - sum(_saved(kernel) for kernel in kernels.values()))
     losses = {name: _loss(graph.constants[name], readers[name][0], moments[name], one) for name, one in coarse.items()}
@@ -54,6 +48,18 @@ def store_in_8_bits(
             left -= price
             kernels[name] = fine[name]
     return {name: kernels[name] for name in readers if name in kernels}
+
+
+def worth_8_bits(graph: Graph, readers: Mapping[str, list[Node]]) -> dict[str, list[Node]]:
+    """Return the kernels that are worth rounding to 8 bits.
+
+    Those of one channel each are not: they have few bytes, and each operation more takes time to load.
+    """
+    return {
+        name: nodes
+        for name, nodes in readers.items()
+        if graph.constants[name].size >= _FEWEST and not _is_depthwise(graph, nodes[0])
+    }
 
 
 def _is_depthwise(graph: Graph, node: Node) -> bool:

@@ -16,7 +16,7 @@ from trainkit._progress import doing
 from trainkit.exporting._conversion import build_graph
 from trainkit.exporting._graph import Graph
 from trainkit.exporting._onnx_graph import to_onnx
-from trainkit.exporting._small_weights._choosing import store_in_8_bits, store_in_16_bits
+from trainkit.exporting._small_weights._choosing import store_in_8_bits, store_in_16_bits, worth_8_bits
 from trainkit.exporting._small_weights._kernels import StoredKernel, kernel_readers
 from trainkit.exporting._small_weights._moments import measure_moments
 from trainkit.exporting._small_weights._origins import Origins, find_origins, holding, kernels_of_both
@@ -74,7 +74,7 @@ def shrink(
         return Shrunk(graph, origins, store_in_16_bits(graph, readers), broadcast)
     float_bytes = len(to_onnx(graph, traced.activation, {}).SerializeToString()) + other_bytes
     with doing("Rounding the weights"):
-        moments = measure_moments(graph, readers, blobs)
+        moments = measure_moments(graph, worth_8_bits(graph, readers), blobs)
         return Shrunk(graph, origins, store_in_8_bits(graph, readers, moments, float_bytes), broadcast)
 
 
