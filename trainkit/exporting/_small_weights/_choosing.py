@@ -14,6 +14,7 @@ from trainkit.exporting._small_weights._rounding import choose_scales, round_in_
 
 SHARE = 0.295  # of the bytes of float32, what a file may have whose kernels are of 8 bits
 _OVERHEAD = {8: 200, 16: 500}  # bytes of the operations that bring a kernel back
+_EVEN = 16  # 2 ** 15 whole numbers, of which float16 has 2 ** 11 below a power of two
 _FEWEST = 256  # numbers of a kernel that is worth it
 
 
@@ -31,6 +32,9 @@ def store_in_8_bits(
 ) -> dict[str, StoredKernel]:
     """Round kernels to whole numbers of 8 bits; those that lose most by it to 16, as far as the bytes allow that.
 
+    Kernels of one channel each have few bytes, lose most, and each operation more takes time to load: they stay as they
+    are, unless the file would be too large.
+
     Args:
         graph: the graph.
         readers: the kernels, and what reads each.
@@ -39,27 +43,26 @@ def store_in_8_bits(
     """
     fine = store_in_16_bits(graph, readers)
     coarse = {name: _store(graph.constants[name], readers[name][0], moments[name], 8) for name in moments}
-    kernels = dict(coarse)
-    left = SHARE * float_bytes - (float_bytes - sum(_saved(kernel) for kernel in kernels.values()))
     losses = {name: _loss(graph.constants[name], readers[name][0], moments[name], one) for name, one in coarse.items()}
+    kernels = {name: kernel for name, kernel in coarse.items() if not _is_depthwise(graph, readers[name][0])}
+    depthwise = [name for name in coarse if name not in kernels]
+    left = SHARE * float_bytes - (float_bytes - sum(_saved(kernel) for kernel in kernels.values()))
+    for better in (fine, coarse):  # where that is too large
+        for name in sorted(depthwise, key=lambda name: losses[name] / coarse[name].numbers.size):
+            if left < 0 and name in better:
+                left += _saved(better[name]) - (_saved(kernels[name]) if name in kernels else 0)
+                kernels[name] = better[name]
     for name in sorted(coarse, key=lambda name: losses[name] / coarse[name].numbers.size, reverse=True):
-        price = _saved(coarse[name]) - _saved(fine[name]) if name in fine else math.inf
-        if price <= left:
+        price = _saved(kernels[name]) - _saved(fine[name]) if name in fine and name in kernels else math.inf
+        if kernels.get(name) is coarse[name] and price <= left:
             left -= price
             kernels[name] = fine[name]
     return {name: kernels[name] for name in readers if name in kernels}
 
 
 def worth_8_bits(graph: Graph, readers: Mapping[str, list[Node]]) -> dict[str, list[Node]]:
-    """Return the kernels that are worth rounding to 8 bits.
-
-    Those of one channel each are not: they have few bytes, and each operation more takes time to load.
-    """
-    return {
-        name: nodes
-        for name, nodes in readers.items()
-        if graph.constants[name].size >= _FEWEST and not _is_depthwise(graph, nodes[0])
-    }
+    """Return the kernels that are worth rounding to 8 bits."""
+    return {name: nodes for name, nodes in readers.items() if graph.constants[name].size >= _FEWEST}
 
 
 def _is_depthwise(graph: Graph, node: Node) -> bool:
@@ -68,7 +71,8 @@ def _is_depthwise(graph: Graph, node: Node) -> bool:
 
 def _saved(kernel: StoredKernel) -> int:
     """Return how many bytes fewer a file has with a kernel stored so."""
-    return kernel.numbers.size * (4 - kernel.bits // 8) - 4 * len(kernel.scale) - _OVERHEAD[kernel.bits]
+    scales = 0 if kernel.bits == 16 and kernel.is_even else 4 * len(kernel.scale)
+    return kernel.numbers.size * (4 - kernel.bits // 8) - scales - _OVERHEAD[kernel.bits]
 
 
 def _store(kernel: np.ndarray, node: Node, moments: np.ndarray | None, bits: int) -> StoredKernel:
@@ -77,7 +81,7 @@ def _store(kernel: np.ndarray, node: Node, moments: np.ndarray | None, bits: int
     by_channel = np.moveaxis(kernel.astype(np.float64), axis, 0)
     flat = by_channel.reshape(len(by_channel), -1)
     if moments is None or bits == 16:
-        scales = choose_scales(flat, np.ones(flat.shape[1]), 16)
+        scales = _scales_of_16_bits(flat)
         numbers = whole(flat, scales, 16).reshape(by_channel.shape)
     else:
         rows = _rows(kernel, node)
@@ -86,6 +90,15 @@ def _store(kernel: np.ndarray, node: Node, moments: np.ndarray | None, bits: int
     numbers = np.moveaxis(numbers, 0, axis) * (kernel != 0)
     kind = np.int8 if bits == 8 else np.int16
     return StoredKernel(np.ascontiguousarray(numbers.astype(kind)), scales.astype(np.float32), axis)
+
+
+def _scales_of_16_bits(by_channel: np.ndarray) -> np.ndarray:
+    """Return one scale for all channels where each still has as many digits as in float16, which saves bytes."""
+    scales = choose_scales(by_channel, np.ones(by_channel.shape[1]), 16)
+    largest = np.abs(by_channel).max(axis=1)
+    if largest[largest > 0].min(initial=np.inf) >= largest.max() / _EVEN:
+        return np.full(len(scales), scales[largest.argmax()])
+    return scales
 
 
 def _rows(kernel: np.ndarray, node: Node) -> np.ndarray:

@@ -26,6 +26,11 @@ class StoredKernel:
         return self.numbers.dtype.itemsize * 8
 
     @property
+    def is_even(self) -> bool:
+        """Whether all channels have one scale."""
+        return bool((self.scale == self.scale[0]).all())
+
+    @property
     def restored(self) -> np.ndarray:
         """The kernel as a reader brings it back, float32."""
         whole: np.ndarray = self.numbers.astype(np.float32)

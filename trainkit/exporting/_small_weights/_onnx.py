@@ -6,7 +6,8 @@ Probed in nine versions, 4.5.5 to both engines of 5.0.0, with batches of 1, 3 an
   normalisation whose scale is that of the channels and whose shift is the bias. A Mul of constants with a scale a
   channel fails in 4.5.5, and `Gemm`'s alpha is forgotten there.
 - Numbers of 16 bits are not read before 5.0.0, and float16 not before 4.7; so they are two of 8 bits, the high one
-  times 256: a Mul or an Add of constants is folded everywhere if they are of one shape.
+  times 256: a Mul or an Add of constants is folded everywhere if they are of one shape, and ConstantOfShape says any
+  number in a few bytes. Where all channels have one scale, it stands there, and the layer keeps its bias.
 - A batch normalisation behind a transposed convolution and in front of a ReLU comes out wrong in every version but in
   the new engine, so its kernel is multiplied as a constant: by the scales, put side by side to its whole shape.
 """
@@ -27,11 +28,15 @@ if TYPE_CHECKING:
     from trainkit.exporting._onnx_graph import _Writer
 
 _HALF = 256
+_LEAST = 1e-12  # the classic engine forgets a shift that is smaller still
 
 
 def write_stored(writer: _Writer, node: Node, kernel: StoredKernel, **attributes: Any) -> None:
     """Write a convolution or a dense layer whose kernel is stored as whole numbers."""
     source, name, bias = node.inputs
+    if kernel.bits == 16 and kernel.is_even:
+        writer.add(node.op, [source, _write_halves(writer, name, kernel), bias], node.output, **attributes)
+        return
     whole = _write_numbers(writer, name, kernel)
     if node.op == "ConvTranspose":
         writer.add(node.op, [source, _write_scaled(writer, name, whole, kernel), bias], node.output, **attributes)
@@ -41,7 +46,13 @@ def write_stored(writer: _Writer, node: Node, kernel: StoredKernel, **attributes
     # Before opset 11 a Gemm has to have a bias.
     none = [writer.number(f"zeros_{channels}", np.zeros(channels))] if node.op == "Gemm" else []
     unscaled = _add(writer, node.op, [source, whole, *none], f"{node.output}_u", **attributes)
-    writer.add_affine(unscaled, scale, bias, node.output, channels)
+    shifts = np.abs(writer.value(bias))
+    if ((shifts > 0) & (shifts < _LEAST)).any():
+        writer.add_affine(unscaled, scale, bias, node.output, channels)
+        return
+    # Mean and variance are one constant: (x - 0) / sqrt(0 + 1).
+    zeros = _write_full(writer, f"none_{channels}", (channels,), 0.0)
+    writer.add("BatchNormalization", [unscaled, scale, bias, zeros, zeros], node.output, epsilon=1.0)
 
 
 def _named(kernel: str, part: str) -> str:
@@ -60,18 +71,30 @@ def _write_numbers(writer: _Writer, name: str, kernel: StoredKernel) -> str:
     """Write the whole numbers, and what makes floats of them."""
     if kernel.bits == 8:
         return _write_floats(writer, _named(name, "int8"), kernel.numbers)
+    return _write_halves(writer, name, kernel, scale=1.0)
+
+
+def _write_halves(writer: _Writer, name: str, kernel: StoredKernel, scale: float | None = None) -> str:
+    """Write numbers of 16 bits, and what puts each together of two halves; times the one scale of all channels."""
     numbers = kernel.numbers.astype(np.int32)
     high = (numbers + _HALF // 2) // _HALF
-    high_whole, low_whole = (
-        _write_floats(writer, _named(name, part), value)
-        for part, value in (("high", high), ("low", numbers - high * _HALF))
-    )
-    sides = "x".join(map(str, numbers.shape))
-    shape = writer.number(f"sides_{sides}", numbers.shape, np.int64)
-    value = numpy_helper.from_array(np.array([_HALF], np.float32))
-    halves = _add(writer, "ConstantOfShape", [shape], f"halves_{sides}", value=value)
-    shifted = _add(writer, "Mul", [high_whole, halves], _named(name, "shifted"))
-    return _add(writer, "Add", [shifted, low_whole], _named(name, "f"))
+    low = numbers - high * _HALF
+    unit = float(kernel.scale[0]) if scale is None else scale
+    parts = []
+    for part, value, factor in (("high", high, _HALF * unit), ("low", low, unit)):
+        floats = _write_floats(writer, _named(name, part), value)
+        if factor != 1:
+            shared = f"halves_{'x'.join(map(str, numbers.shape))}"
+            full = _write_full(writer, _named(name, f"{part}_unit") if scale is None else shared, high.shape, factor)
+            floats = _add(writer, "Mul", [floats, full], _named(name, f"{part}_times"))
+        parts.append(floats)
+    return _add(writer, "Add", parts, _named(name, "f"))
+
+
+def _write_full(writer: _Writer, name: str, shape: tuple[int, ...], value: float) -> str:
+    """Write a constant of one number everywhere."""
+    sides = writer.number(f"sides_{'x'.join(map(str, shape))}", shape, np.int64)
+    return _add(writer, "ConstantOfShape", [sides], name, value=numpy_helper.from_array(np.array([value], np.float32)))
 
 
 def _write_floats(writer: _Writer, name: str, numbers: np.ndarray) -> str:
@@ -103,17 +126,26 @@ def _write_repeated(writer: _Writer, constant: str, axis: int, times: int, name:
 def read_stored(path: Path) -> dict[str, StoredKernel]:
     """Return the kernels that are stored as whole numbers in a file that trainkit wrote, by their names, in order."""
     proto = onnx.load(path, load_external_data=False)
-    arrays = {tensor.name: tensor for tensor in proto.graph.initializer}
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    for node in proto.graph.node:
+        if node.op_type == "ConstantOfShape":
+            arrays[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
     found: dict[str, StoredKernel] = {}
     for tensor in proto.graph.initializer:
         name, _, kind = tensor.name.rpartition("_")
         if kind not in ("int8", "high"):
             continue
-        numbers = numpy_helper.to_array(tensor)
+        numbers = arrays[tensor.name]
         if kind == "high":
-            low = numpy_helper.to_array(arrays[f"{name}_low"]).astype(np.int16)
-            numbers = (numbers.astype(np.int16) * _HALF + low).astype(np.int16)
-        scale = numpy_helper.to_array(arrays[f"{name}_scale"])
-        axis = 0 if scale.ndim == 1 else int(np.argmax(np.array(scale.shape) == scale.size))
-        found[f"constant_{name[1:]}"] = StoredKernel(numbers, scale.reshape(-1), axis)
+            numbers = (numbers.astype(np.int16) * _HALF + arrays[f"{name}_low"].astype(np.int16)).astype(np.int16)
+        scale = arrays.get(f"{name}_scale", arrays.get(f"{name}_low_unit"))
+        if scale is not None:
+            found[f"constant_{name[1:]}"] = _joined(numbers, scale)
     return found
+
+
+def _joined(numbers: np.ndarray, scale: np.ndarray) -> StoredKernel:
+    if scale.size == 1 and len(numbers) > 1:
+        scale = np.full(len(numbers), scale.reshape(-1)[0])
+    axis = 0 if scale.ndim == 1 else int(np.argmax(np.array(scale.shape) == scale.size))
+    return StoredKernel(numbers, scale.reshape(-1), axis)
