@@ -12,7 +12,9 @@ import pytest
 from small_networks import NETWORKS, leaving, randomize
 
 from trainkit.backend import keras
+from trainkit.deploy.python._graph import check_onnx
 from trainkit.deploy.python._model import read_net
+from trainkit.deploy.python._vouching import vouches_for
 from trainkit.exporting._conversion import build_graph
 from trainkit.exporting._graph import Graph
 from trainkit.exporting._onnx_graph import save_onnx, to_onnx
@@ -252,3 +254,13 @@ def test_zeros_stay_zeros() -> None:
     it = leaving("convolutions")
     for name, kernel in shrunk("convolutions", "int8").kernels.items():
         assert not kernel.numbers[it.graph.constants[name] == 0].any()
+
+
+@pytest.mark.parametrize("weights_as", ["int8", "float16"])
+@pytest.mark.parametrize("name", ["convolutions", "depthwise", "flattened", "transposed_short"])
+def test_clients_need_not_try_it_first(name: str, weights_as: str, tmp_path: Path) -> None:
+    """Which would take longer than all the rest of opening a bundle."""
+    it, found = leaving(name), shrunk(name, weights_as)
+    save_onnx(found.graph, it.traced.activation, tmp_path / "model.onnx", metadata={}, kernels=found.kernels)
+    model = check_onnx((tmp_path / "model.onnx").read_bytes(), "model.onnx")
+    assert vouches_for(model, it.graph.shapes["input"], "model.onnx")
