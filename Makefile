@@ -10,7 +10,7 @@ WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cor
 SHARE := --numprocesses $(WORKERS) --dist worksteal
 TESTS := $(BIN)/python -m pytest $(SHARE)
 
-.PHONY: help demo test test-no-onednn test-slow test-long test-cluster test-cluster-slow test-timing test-opencv4 test-wheel mutants lint compat compat-quick compat-all notebooks clients clients-quick keras-files bench fuzz docs clean
+.PHONY: help demo test test-no-onednn test-slow test-long test-cluster test-cluster-slow test-timing test-opencv4 test-wheel mutants lint compat compat-quick compat-all compat-attention notebooks clients clients-quick keras-files bench fuzz docs clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(call RUNS,$(PYTHON))" || { echo "trainkit needs Python 3.11 to 3.13. Install one, or name it: make PYTHON=python3.12" >&2; exit 1; }
@@ -104,8 +104,12 @@ compat: $(VENV)/installed ## every OpenCV from 4.5.5 to 5.0 reads every network;
 compat-quick: $(VENV)/installed ## a part of it, some minutes: what the gate runs
 	$(BIN)/python tests/compat --quick
 
-compat-all: $(VENV)/installed ## the matrix with the other families of keras.applications too
-	$(BIN)/python tests/compat --all
+compat-all: $(VENV)/installed ## the matrix with the other families of keras.applications and every OpenCV in between too
+	$(BIN)/python tests/compat --all --readers all
+
+compat-attention: $(VENV)/installed ## every OpenCV reads networks with attention, recurrence and the like; writes their table
+	$(BIN)/python tests/compat --networks attention --readers all --formats onnx
+	$(BIN)/python tests/compat/operators.py
 
 keras-files: $(VENV)/installed ## files that Keras 2 wrote, from TensorFlow 2.2 to 2.15, read and exported; writes the table of the manual
 	$(BIN)/python tests/keras_files

@@ -146,6 +146,31 @@ def _setting_name(setting: Any) -> str:
     return f"`{setting.key}`" + (f", `{setting.option}`" if setting.option else "")
 
 
+# Models
+
+
+def models_table() -> str:
+    """Return the networks that `--model` takes: what they see, and what can be set."""
+    from trainkit.models._backbones import BACKBONES
+    from trainkit.models._builders import BUILDERS
+
+    rows = []
+    for name, builder in BUILDERS.items():
+        size = f"{builder.size[0]}x{builder.size[1]} {builder.color}" if builder.size else "the data's"
+        least = f"{BACKBONES[name].least}x{BACKBONES[name].least}" if name in BACKBONES else ""
+        settings = " ".join(f"`{key}={value}`" for key, value in builder.settings.items())
+        rows.append([f"`{name}`", builder.about, size, least, f"`{builder.preprocessing}`", settings])
+    return table(["model", "what it is", "input", "smallest", "preprocessing", "settings"], rows)
+
+
+def alphas_table() -> str:
+    """Return the widths that there are ImageNet weights for."""
+    from trainkit.models._backbones import BACKBONES
+
+    widths = {name: ", ".join(f"{alpha:g}" for alpha in backbone.alphas) for name, backbone in BACKBONES.items()}
+    return table(["model", "`--alpha`"], [[f"`{name}`", alphas] for name, alphas in widths.items() if alphas])
+
+
 # The project
 
 
@@ -172,13 +197,15 @@ def modules_table() -> str:
 
 def pages() -> dict[Path, str]:
     """Return what each generated page should say, but for the tables of JSON keys."""
-    architecture, contributing = DOCS / "architecture.md", DOCS / "contributing.md"
+    architecture, contributing, models = DOCS / "architecture.md", DOCS / "contributing.md", DOCS / "models.md"
+    of_models = region(models.read_text(encoding="utf-8"), "models", models_table())
     return {
         DOCS / "reference" / "commands.md": commands_page(),
         DOCS / "reference" / "settings.md": settings_page(),
         DOCS / "reference" / "python.md": f"# Python reference\n\n{NOTICE}\n\n{python_reference.page()}\n",
         architecture: region(architecture.read_text(encoding="utf-8"), "modules", modules_table()),
         contributing: region(contributing.read_text(encoding="utf-8"), "targets", targets_table()),
+        models: region(of_models, "alphas", alphas_table()),
     }
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from drawings import nothing_drawn
 from hypothesis import HealthCheck, settings
 from photographs import COLORS_BGR, draw_photo, write_class_folders
 
@@ -71,6 +73,13 @@ def trained_run(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory):  
         epochs=3,
         experiments=tmp_path_factory.mktemp("work") / "experiments",
     )
+
+
+@pytest.fixture
+def undrawn() -> Iterator[None]:
+    """Let the trainings of a test draw nothing, but not those of fixtures that several tests share."""
+    with nothing_drawn():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -66,10 +66,12 @@ ONLY_ONNX = {
     "mixer": "Conv",
     "tiled": "Upsample",
     "stacked": "Concat",
-    "distributed": "Concat",
+    "distributed": "Transpose",
     "softmax_rows": "Reshape",
     "turned_round": "Conv",
     "with_coordinates": "Slice",
+    "sorted_numbers": "Round",
+    "waves": "Atanh",
     "unrolled": "Slice",
     "unrolled_hard": "Slice",
     "sums_of_products": "Transpose",
@@ -663,6 +665,7 @@ def products_of_rows(image: Any) -> Any:
     pairs = ops.matmul(ops.transpose(rows, (0, 2, 1)), rows) / 400
     maps = ops.einsum("bhwc,bhwd->bcd", x, layers.Conv2D(3, 1)(x)) / 400
     sums = ops.einsum("bhwc,bhvd->bcd", x, layers.Conv2D(3, 1)(x)) / 4000
+    pairs = ops.relu(pairs) + ops.tanh(pairs)
     both = layers.Dot((1, 1))([tokens(image, 3), tokens(image, 2)])
     one = layers.Dot(1)([layers.Flatten()(pairs), layers.Dense(16)(layers.Flatten()(maps))])
     return classified(ops.concatenate([*map(layers.Flatten(), (pairs, maps, sums, both)), one], -1))
@@ -736,6 +739,33 @@ def decided(image: Any) -> Any:
     x = layers.Conv2D(4, 3)(image)
     kept = ops.where(ops.logical_and(ops.greater(x, 0.1), ops.not_equal(x, 0.2)), x, -0.3)
     return pooled(ops.concatenate([kept, ops.sign(x), ops.cast(ops.less_equal(x, -0.1), "float32"), ops.relu(x)], -1))
+
+
+class Place(layers.Layer):  # type: ignore[misc]
+    """Says where the largest number of each row stands."""
+
+    def call(self, x: Any) -> Any:
+        return tf.cast(tf.argmax(x, 2), tf.float32)[:, :, None]
+
+    def compute_output_shape(self, shape: tuple[int | None, int, int, int]) -> tuple[int | None, int, int, int]:
+        return (*shape[:2], 1, shape[3])
+
+
+@network
+def sorted_numbers(image: Any) -> Any:
+    x = ops.round(convolved(image)[:, ::3, ::3] * 2) / 2  # with many that are equal
+    best, places = ops.top_k(layers.Dense(6)(x), 3)
+    halves = ops.mod(x, 0.75) + ops.cast(ops.cast(x, "int32"), "float32")
+    parts = [halves, ops.sort(x), best, ops.cast(places, "float32"), -ops.sort(-x, axis=1)]
+    return flat(ops.concatenate([*parts, Place()(x) + x], -1))
+
+
+@network
+def waves(image: Any) -> Any:
+    x = convolved(image)
+    inside = ops.tanh(x) * 0.9
+    parts = [ops.sin(x * 3), ops.cos(x), ops.arcsin(inside), ops.arctan(x), ops.sinh(inside), ops.arcsinh(x)]
+    return pooled(ops.concatenate([*parts, ops.floor(x), ops.ceil(x), ops.tan(inside), ops.arctanh(inside)], -1))
 
 
 @network

@@ -56,7 +56,14 @@ def python(code: str, *arguments: str, onednn: str | None) -> str:
     return done.stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize(("before", "after"), [(None, "1"), ("", "1"), ("0", "0"), ("1", "1")])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, "1"),
+        ("0", "0"),
+        *(pytest.param(setting, "1", marks=pytest.mark.slow) for setting in ("", "1")),
+    ],
+)
 def test_onednn_is_on_unless_the_environment_says_otherwise(before: str | None, after: str) -> None:
     setting, is_on, stored, remapping = json.loads(python(STATE, onednn=before))
     assert setting == after
@@ -80,6 +87,7 @@ def test_resuming_with_other_arithmetic_is_said(before: str, count: int) -> None
     assert found == ["This training began with oneDNN 0, and goes on with 1"][:count]
 
 
-@pytest.mark.parametrize("onednn", ["0", "1"])
+# With oneDNN, which is usual, the tests of the exporter do the same.
+@pytest.mark.parametrize("onednn", ["0", pytest.param("1", marks=pytest.mark.slow)])
 def test_grouped_convolutions_are_trained_exported_and_run(tmp_path: Path, onednn: str) -> None:
     assert float(python(GROUPED, str(tmp_path), onednn=onednn)) < 1e-5

@@ -32,3 +32,31 @@ def spread_weights(model, seed: int = 0) -> None:  # type: ignore[no-untyped-def
 
     spread = float(np.std(keras.Model(model.input, last.input).predict(inputs, verbose=0) @ last.kernel.numpy()))
     last.kernel.assign(last.kernel.numpy() * (2 / max(spread, 1e-6)))
+
+
+def settle(model, inputs_nhwc: np.ndarray, seed: int = 0) -> None:  # type: ignore[no-untyped-def]
+    """Let a network that has made few steps tell images from one another, and every layer of it count.
+
+    Args:
+        model: ends in a dense layer.
+        inputs_nhwc: float32, what it is fed with.
+        seed: of what is drawn.
+    """
+    from trainkit.backend import keras
+
+    generator = np.random.default_rng(seed)
+    for weight in model.weights:
+        if weight.path.endswith("gamma"):  # that of a layer scale is 1e-6 at first, and hides its block
+            weight.assign(generator.uniform(0.7, 1.3, weight.shape))
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in norms]
+    for layer in norms:
+        layer.momentum = 0.0  # what it has seen of these images in one pass is what it keeps
+    model(inputs_nhwc, training=True)
+    for layer, momentum in zip(norms, momenta, strict=True):
+        layer.momentum = momentum
+    last = model.layers[-1]
+    logits = np.asarray(keras.Model(model.input, last.input)(inputs_nhwc)) @ last.kernel.numpy()
+    factor = 1.5 / max(float((logits - logits.mean(0)).std()), 1e-30)
+    last.kernel.assign(last.kernel.numpy() * factor)
+    last.bias.assign(-logits.mean(0) * factor)

@@ -68,12 +68,20 @@ class UsageError(TrainkitError, ValueError):
     """An argument is wrong. The command line exits with 2."""
 
 
-def unknown(kind: str, value: str, known: Iterable[str]) -> UsageError:
-    """Say that `value` is no `kind`, with the nearest name that is one."""
+def unknown(kind: str, value: str, known: Iterable[str], *, listed: str | None = None) -> UsageError:
+    """Say that `value` is no `kind`, with the nearest name that is one.
+
+    Args:
+        kind: in a word.
+        value: what came.
+        known: the names that are one.
+        listed: these names in other words, where they are many.
+    """
     names = sorted(known)
-    near = get_close_matches(value.lower(), names, n=1, cutoff=0.5)
-    hint = f" Did you mean `{near[0]}`?" if near else ""
-    return UsageError(f"Unknown {kind} `{value}`.{hint} Expected one of: {', '.join(names)}")
+    near = get_close_matches(value.lower(), names, n=3, cutoff=0.5)
+    swapped = [name for name in near if sorted(name) == sorted(value.lower())]  # vgg61 is vgg16, not vgg19
+    hint = f" Did you mean `{[*swapped, *near][0]}`?" if near else ""
+    return UsageError(f"Unknown {kind} `{value}`.{hint} Expected one of: {listed or ', '.join(names)}")
 
 
 # By the name that Python imports, the package that pip installs.

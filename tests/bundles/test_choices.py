@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from drawings import nothing_drawn
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -24,6 +25,8 @@ from trainkit.bundles._choices import Choices, choices_in_words, choose_bound, c
 from trainkit.deploy.python._selftest import selftest
 from trainkit.errors import BundleError, DataError, UsageError
 from trainkit.runs._calibration import measure_reliability
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 PROBABILITIES = st.floats(0, 1, width=32)
 
@@ -44,7 +47,8 @@ def train_briefly(folder: Path, classes: int) -> trainkit.Run:
     data = write_noise(folder / "data", {"train": 50, "val": 60, "test": 100}, classes=classes)
     options: dict[str, Any] = {"model": "small-cnn", "size": (12, 12), "batch_size": 16, "learning_rate": 0.01}
     settings = {"model.filters": 8, "model.blocks": 1, "model.dropout": 0.0}
-    return trainkit.train(data, **options, epochs=25, settings=settings, experiments=folder / "experiments")
+    with nothing_drawn():
+        return trainkit.train(data, **options, epochs=25, settings=settings, experiments=folder / "experiments")
 
 
 @pytest.fixture(scope="module")
@@ -189,9 +193,10 @@ def several(folder: Path) -> trainkit.Run:
     (folder / "data" / "table.csv").write_text("\n".join(rows))
     settings = {"model.filters": 8, "model.blocks": 1}
     options: dict[str, Any] = {"model": "small-cnn", "size": (12, 12), "learning_rate": 0.01, "epochs": 6}
-    return trainkit.train(
-        folder / "data" / "table.csv", **options, settings=settings, experiments=folder / "experiments"
-    )
+    with nothing_drawn():
+        return trainkit.train(
+            folder / "data" / "table.csv", **options, settings=settings, experiments=folder / "experiments"
+        )
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,8 @@ from trainkit.data._dataset import ArrayImages, Dataset, Part
 from trainkit.data._whole import WHOLE
 from trainkit.errors import BundleError, DataError, OutputError, RunError, UsageError
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 KEYS = {"test_split", "test_accuracy", "test_loss", "classes", "confusion_matrix"}
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import trainkit
+from drawings import nothing_drawn
 from photographs import add_scenes
 
+from trainkit import train
 from trainkit.runs import Run
 
 
@@ -55,7 +57,7 @@ def test_check_says_what_was_chosen(table: Path, tmp_path: Path) -> None:
     assert "the column `subset` is passed over: its values are not train, val or test, but a, b." in ended.stdout
 
 
-def test_run_remembers_how_its_table_was_read(table: Path, tmp_path: Path) -> None:
+def test_run_remembers_how_its_table_was_read(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--images", "all pictures", "--columns", "label=pet category,split=subset"]
     small = ["--model", "small-cnn", "--epochs", 1, "--size", "16x16", "--set", "model.filters=2"]
     trainkit("train", "labels.csv", *options, *small, "--experiments", tmp_path / "runs", cwd=tmp_path)
@@ -64,7 +66,9 @@ def test_run_remembers_how_its_table_was_read(table: Path, tmp_path: Path) -> No
     config = (path / "config.toml").read_text(encoding="utf-8")
     assert 'columns = "label=pet category,split=subset"' in config and str(tmp_path / "all pictures") in config
     (tmp_path / "elsewhere").mkdir()
-    trainkit("train", "--config", path / "config.toml", "--experiments", "runs", cwd=tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with nothing_drawn():
+        train(config=path / "config.toml", experiments="runs")
     (again,) = (tmp_path / "elsewhere" / "runs").iterdir()
     assert Run(again).metrics[0]["loss"] == Run(path).metrics[0]["loss"]
 

@@ -22,6 +22,8 @@ from trainkit.errors import DataError, MissingPackageError, TrainingError, Usage
 from trainkit.runs._rules import RULES
 from trainkit.runs._run import Run, list_runs, summarize_runs
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def sweep(folder: Path, **options: Any) -> trainkit.Sweep:
     default = {"trials": 2, "model": "fashion-mnist", "epochs": 2, "validation": 0.3, "space": RATES, "name": "tiny"}

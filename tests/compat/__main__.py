@@ -16,8 +16,9 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from attention import KINDS
 from bundles import folder_of
-from cells import Cell, death, run_cell
+from cells import Cell, death, run_cells
 from environments import (
     QUICK_READERS,
     READERS,
@@ -30,7 +31,7 @@ from environments import (
 )
 from networks import TESTED, Network, known_networks, write_photographs
 from rich.console import Console
-from table import count, save_results, write_table
+from table import count, save_results, write_kinds, write_table
 
 from trainkit.bundles._export import FORMATS
 from trainkit.files import write_json
@@ -38,6 +39,7 @@ from trainkit.files import write_json
 ROOT = Path(__file__).resolve().parents[2]
 BUILDER = Path(__file__).with_name("bundles.py")
 BUILD_TIMEOUT_S = 900  # of one bundle
+TOGETHER = 8  # bundles that one process reads, as long as they are right
 QUICK_NETWORKS = ("fashion-mnist", "mobilenet")
 _COLORS = {"green": "green", "declared": "yellow", "red": "red"}
 
@@ -62,9 +64,11 @@ def main(arguments: list[str] | None = None) -> int:
     _write_bundles(folder / "work", networks, formats, images, console)
     cells = _run_cells(folder, networks, formats, readers, images[:TESTED], console)
     save_results(folder / "results.json", cells)
-    full = not (options.quick or options.networks or options.readers or options.formats)
-    if full:
+    whole = not options.quick and options.readers in (None, "all")
+    if whole and not options.networks and not options.formats:
         write_table(options.page, cells)
+    if whole and options.networks == "attention" and options.formats in (None, "onnx"):
+        write_kinds(options.page, [cell for cell in cells if cell.format == "onnx"], KINDS)
     _print_reds(cells, console)
     console.print(f"{count(cells)}, in {time.monotonic() - started:.0f} s: {folder / 'results.json'}")
     return int(any(cell.status == "red" for cell in cells))
@@ -216,23 +220,23 @@ def _run_cells(
     images: list[Path],
     console: Console,
 ) -> list[Cell]:
-    def run(key: tuple[str, str, Reader]) -> Cell:
-        name, model_format, reader = key
-        bundle = folder_of(folder / "work", name, model_format)
-        return run_cell(name, model_format, reader, folder=bundle, images=images, environments=folder)
+    bundles = [(n.name, f, folder_of(folder / "work", n.name, f)) for n in networks for f in formats]
+    parts = [bundles[start : start + TOGETHER] for start in range(0, len(bundles), TOGETHER)]
 
-    keys = [(network.name, f, reader) for network in networks for f in formats for reader in readers]
-    cells = []
+    def run(key: tuple[list[tuple[str, str, Path]], Reader]) -> list[Cell]:
+        return run_cells(key[0], key[1], images=images, environments=folder)
+
+    cells: dict[tuple[str, str, str], Cell] = {}
     with ThreadPoolExecutor(2) as pool:
-        for cell in pool.map(run, keys):
-            cells.append(cell)
+        for cell in itertools.chain.from_iterable(pool.map(run, itertools.product(parts, readers))):
+            cells[cell.network, cell.format, cell.reader] = cell
             figures = f" {cell.logits:.0e} {cell.probabilities:.0e}" if cell.logits is not None else ""
             color = _COLORS[cell.status]
             console.print(
                 f"{cell.reader:<11} {cell.network} {cell.format} [{color}]{cell.status}[/{color}]{figures} ", end=""
             )
             console.print(cell.reason[:150], markup=False)
-    return cells
+    return [cells[name, model_format, reader.name] for name, model_format, _ in bundles for reader in readers]
 
 
 def _survey(work: Path, networks: list[Network], formats: list[str], console: Console) -> int:

@@ -62,6 +62,7 @@ KINDS = {
     "space and depth": ("space-to-depth", "depth-to-space", "focus-slices"),
     "sums and order of rows": ("cumulative-sums", "flipped-rolled-taken"),
 }
+TRANSFORMERS = ("vit-tiny", "vit-tiny-class-token")
 NAMES = tuple(name for names in KINDS.values() for name in names)
 # Those that have no softmax over what they attend to.
 _WITHOUT_WEIGHTS = frozenset(
@@ -86,6 +87,13 @@ def attention_networks() -> Iterator[Network]:
         yield replace(whole, group="attention")
 
 
+def vision_transformers() -> Iterator[Network]:
+    """Yield ViT-Tiny at 224 x 224, with and without a class token; it attends to something in each of its 12 blocks."""
+    for name in TRANSFORMERS:
+        whole = small_network(name, _body(name), prepare=_prepare(name), size=(224, 224))
+        yield replace(whole, group="family")
+
+
 def _preprocessing(name: str) -> str:
     return "unit" if name.startswith(("image-", "resizing-")) else "symmetric"
 
@@ -104,7 +112,7 @@ def _body(name: str) -> Any:
 def _prepare(name: str) -> Any:
     def prepare(model: Any, inputs_nhwc: np.ndarray) -> Any:
         calibrate(model, inputs_nhwc)
-        if name in ATTENDING:
+        if name in (*ATTENDING, *TRANSFORMERS):
             sharpen(model, inputs_nhwc)
             spread_logits(model, list(all_layers(model)), inputs_nhwc, np.random.default_rng(0))
         return model

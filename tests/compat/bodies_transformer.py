@@ -77,6 +77,20 @@ def vit_hub(x: Any) -> Any:
     return _encoder(layers.Dropout(0.1)(x), 3)[:, 0]
 
 
+def vit_tiny(x: Any) -> Any:
+    """ViT-Tiny/16 (arXiv:2012.12877, table 1) as networks without a class token have it: a mean over the tokens."""
+    x = layers.Conv2D(192, 16, strides=16, padding="valid")(x)
+    x = AddedPosition()(layers.Reshape((x.shape[1] * x.shape[2], 192))(x))
+    return layers.GlobalAveragePooling1D()(_encoder(x, 3, depth=12, hidden=768))
+
+
+def vit_tiny_class_token(x: Any) -> Any:
+    """ViT-Tiny/16 with a class token."""
+    x = layers.Conv2D(192, 16, strides=16, padding="valid")(x)
+    x = AddedPosition()(Token("tile")(layers.Reshape((x.shape[1] * x.shape[2], 192))(x)))
+    return _encoder(x, 3, depth=12, hidden=768)[:, 0]
+
+
 def vit_distilled(x: Any) -> Any:
     x = AddedPosition()(Token(tokens=2)(layers.Reshape((20, 24))(layers.Conv2D(24, 8, strides=8)(x))))
     x = _encoder(x, 2)

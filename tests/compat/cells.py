@@ -98,11 +98,50 @@ def run_cell(
         environments: the folder of the virtual environments.
     """
     names = {"network": network, "format": model_format, "reader": reader.name}
-    outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
-    if outcome["status"] != "written":
-        return Cell(**names, status=outcome["status"], reason=f"export: {outcome['reason']}")
+    not_written = _not_written(names, folder)
+    if not_written is not None:
+        return not_written
     python = environment_python(environments, reader.opencv)
-    answer = ask(python, folder=folder, images=images, engine=reader.engine)
+    return _cell(names, folder, ask(python, folder=folder, images=images, engine=reader.engine))
+
+
+def run_cells(
+    bundles: list[tuple[str, str, Path]], reader: Reader, *, images: list[Path], environments: Path
+) -> list[Cell]:
+    """Let one OpenCV read several bundles, as `run_cell` each, in one process as long as they are right.
+
+    A bundle that is not, or that was not come to because the process died, is read once more in a process of its own.
+
+    Args:
+        bundles: the network, the format and the folder of each.
+        reader: which OpenCV, and engine.
+        images: the files that are classified.
+        environments: the folder of the virtual environments.
+    """
+    named = [({"network": network, "format": form, "reader": reader.name}, folder) for network, form, folder in bundles]
+    found = [_not_written(names, folder) for names, folder in named]
+    folders = [folder for (_, folder), cell in zip(named, found, strict=True) if cell is None]
+    python = environment_python(environments, reader.opencv)
+    together, _ = ask_in_turn(python, folders, images=images, engine=reader.engine)
+    answers = dict(zip(folders, together, strict=True))
+    cells = []
+    for (names, folder), cell in zip(named, found, strict=True):
+        answer = answers.get(folder)
+        read = cell or (_cell(names, folder, answer) if answer else None)
+        if read is None or (cell is None and read.status == "red"):  # company may have been what was wrong
+            read = _cell(names, folder, ask(python, folder=folder, images=images, engine=reader.engine))
+        cells.append(read)
+    return cells
+
+
+def _not_written(names: dict[str, str], folder: Path) -> Cell | None:
+    outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
+    if outcome["status"] == "written":
+        return None
+    return Cell(**names, status=outcome["status"], reason=f"export: {outcome['reason']}")
+
+
+def _cell(names: dict[str, str], folder: Path, answer: dict[str, Any]) -> Cell:
     if "refused" in answer:
         return Cell(**names, status="declared", reason=answer["refused"])
     reference = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
@@ -113,33 +152,67 @@ def ask(
     python: Path, *, folder: Path, images: list[Path], engine: str | None, timeout_s: float = TIMEOUT_S
 ) -> dict[str, Any]:
     """Run the worker and return its answer, or an `error` where the process died or took too long."""
+    (answer,), ended = ask_in_turn(python, [folder], images=images, engine=engine, timeout_s=timeout_s)
+    return answer if answer is not None else {"error": ended}
+
+
+def ask_in_turn(
+    python: Path,
+    folders: list[Path],
+    *,
+    images: list[Path],
+    engine: str | None,
+    timeout_s: float = TIMEOUT_S,
+) -> tuple[list[dict[str, Any] | None], str | None]:
+    """Run the worker once; return what it made of each bundle, `None` from that on at which it died, and how it died.
+
+    Args:
+        python: of the environment.
+        folders: of the bundles, in the order in which they are read.
+        images: the files that are classified.
+        engine: of OpenCV 5.
+        timeout_s: for all of them together.
+    """
     with tempfile.TemporaryDirectory() as scratch:
-        job = {
-            "bundle": str((folder / "bundle").absolute()),
-            "logits": str((folder / "logits").absolute()),
-            "images": [str(path.absolute()) for path in images],
-            "engine": engine,
-            "answer": f"{scratch}/answer.json",
-        }
-        Path(scratch, "job.json").write_text(json.dumps(job), encoding="utf-8")
-        worker = Path(__file__).with_name("worker.py")
-        try:
-            done = subprocess.run(
-                [python.absolute(), "-I", worker, "job.json"],
-                cwd=scratch,  # where a core file would go
-                env={key: value for key, value in os.environ.items() if not key.startswith("PYTHON")},
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return {"error": f"no answer within {timeout_s:g} s"}
-        if done.returncode != 0:
-            return {"error": f"the process {death(done.returncode)}{_last(done.stderr)}"}
-        answer: dict[str, Any] = json.loads(Path(job["answer"]).read_text(encoding="utf-8"))
-        return answer
+        jobs = [
+            {
+                "bundle": str((folder / "bundle").absolute()),
+                "logits": str((folder / "logits").absolute()),
+                "images": [str(path.absolute()) for path in images],
+                "engine": engine,
+                "answer": f"{scratch}/answer-{number}.json",
+            }
+            for number, folder in enumerate(folders)
+        ]
+        Path(scratch, "job.json").write_text(json.dumps(jobs), encoding="utf-8")
+        ended = _run_worker(python, scratch, timeout_s)
+        return [_read_answer(Path(str(job["answer"]))) for job in jobs], ended
+
+
+def _run_worker(python: Path, scratch: str, timeout_s: float) -> str | None:
+    worker = Path(__file__).with_name("worker.py")
+    try:
+        done = subprocess.run(
+            [python.absolute(), "-I", worker, "job.json"],
+            cwd=scratch,  # where a core file would go
+            env={key: value for key, value in os.environ.items() if not key.startswith("PYTHON")},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer within {timeout_s:g} s"
+    return None if done.returncode == 0 else f"the process {death(done.returncode)}{_last(done.stderr)}"
+
+
+def _read_answer(path: Path) -> dict[str, Any] | None:
+    try:
+        answer: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # it died before or while it wrote
+        return None
+    return answer
 
 
 def death(code: int) -> str:

@@ -706,8 +706,8 @@ def _small_networks() -> Iterator[Network]:
 
 def known_networks() -> dict[str, Network]:
     """Return all networks by name, in the order of the table; those that trainkit does not build yet are left out."""
-    from attention import attention_networks  # it is made of what stands here
+    from attention import attention_networks, vision_transformers  # it is made of what stands here
 
     families = map(_family, filter(BUILDERS.__contains__, FAMILIES))
-    found = [*families, _inception_resnet(), *_small_networks(), *attention_networks()]
+    found = [*families, *vision_transformers(), _inception_resnet(), *_small_networks(), *attention_networks()]
     return {network.name: network for network in found}

@@ -49,21 +49,20 @@ def copy(written: Path, tmp_path: Path) -> Path:
 
 def read(folder: Path, images: list[Path], engine: str | None = None) -> cells.Cell:
     """Read a bundle with the OpenCV that runs the tests, in a process of its own, and judge it."""
-    environment = folder.parent / "environments" / "opencv-0" / "bin"
-    environment.mkdir(parents=True, exist_ok=True)
-    python = environment / "python"
+    reader = environment_of(folder.parent, engine)
+    return cells.run_cell(
+        "multi-label", "onnx", reader, folder=folder, images=images[: networks.TESTED], environments=folder.parent
+    )
+
+
+def environment_of(environments_folder: Path, engine: str | None = None) -> environments.Reader:
+    """Let the OpenCV that runs the tests be one of the environments in a folder."""
+    python = environments_folder / "opencv-0" / "bin" / "python"
     if not python.exists():  # a link would lose the packages of the environment that it points into
+        python.parent.mkdir(parents=True, exist_ok=True)
         python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
         python.chmod(0o755)
-    reader = environments.Reader(name="this", opencv="0", engine=engine)
-    return cells.run_cell(
-        "multi-label",
-        "onnx",
-        reader,
-        folder=folder,
-        images=images[: networks.TESTED],
-        environments=environment.parents[1],
-    )
+    return environments.Reader(name="this", opencv="0", engine=engine)
 
 
 def change_manifest(folder: Path, **sections: dict[str, object]) -> None:
@@ -117,6 +116,31 @@ def test_process_that_dies_is_red(copy: Path, images: list[Path]) -> None:
         file.write("\nimport signal\nos.kill(os.getpid(), signal.SIGFPE)\n")
     cell = read(copy, images)
     assert (cell.status, cell.reason) == ("red", "the process was ended by SIGFPE")
+
+
+def test_bundles_that_one_process_reads_are_judged_each_by_itself(
+    copy: Path, written: Path, images: list[Path], tmp_path: Path
+) -> None:
+    def another(name: str) -> Path:
+        return shutil.copytree(written, tmp_path / name)
+
+    dying, refused, last = another("dying"), another("refused"), another("last")
+    with (dying / "bundle" / "classify.py").open("a") as file:
+        file.write("\nimport signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    (refused / "outcome.json").write_text(json.dumps({"status": "red", "reason": "no such layer"}))
+    this_python = environment_of(tmp_path)
+    bundles_of = [(folder.name, "onnx", folder) for folder in (copy, dying, refused, last)]
+    found = cells.run_cells(bundles_of, this_python, images=images[: networks.TESTED], environments=tmp_path)
+    assert [(cell.network, cell.status, cell.reason) for cell in found] == [
+        ("copy", "green", ""),
+        ("dying", "red", "the process was ended by SIGSEGV"),
+        ("refused", "red", "export: no such layer"),
+        ("last", "green", ""),
+    ]
+    folders = [copy, dying, last]
+    answers, ended = cells.ask_in_turn(Path(sys.executable), folders, images=images[:1], engine=None)
+    assert [answer is not None for answer in answers] == [True, False, False]
+    assert ended == "the process was ended by SIGSEGV"
 
 
 def test_process_that_takes_too_long_is_red(copy: Path, images: list[Path]) -> None:
@@ -245,11 +269,33 @@ def test_table_is_written_between_its_marks(tmp_path: Path) -> None:
         table.write_table(page, some)
 
 
+def test_table_of_kinds_is_written_between_its_own_marks(tmp_path: Path) -> None:
+    def cell(network: str, reader: str, status: str) -> cells.Cell:
+        return cells.Cell(network=network, format="onnx", reader=reader, status=status, logits=1e-6)  # type: ignore[arg-type]
+
+    some = [cell("one", "4.5.5", "green"), cell("two", "4.5.5", "declared"), cell("three", "4.5.5", "green")]
+    some += [cell("one", "4.7", "red"), cell("two", "4.7", "green"), cell("three", "4.7", "declared")]
+    page = tmp_path / "matrix.md"
+    page.write_text(f"{table.BEGIN}\nold\n{table.END}\n{table.KINDS_BEGIN}\n{table.KINDS_END}\nafter\n")
+    table.write_kinds(page, some, {"odd": ("one", "two"), "even": ("three",)})
+    assert page.read_text().splitlines() == [
+        table.BEGIN, "old", table.END, table.KINDS_BEGIN,
+        "3 green, 2 declared, 1 red.",
+        "",
+        "| three networks of the kind | 4.5.5 | 4.7 |",
+        "|---|---|---|",
+        "| odd | 1 –1 | 1 red 1 |",
+        "| even | 1 | –1 |",
+        table.KINDS_END, "after",
+    ]  # fmt: skip
+    assert table.to_markdown(some).splitlines()[-1] == "In 4.7, which lie between them: 1 green, 1 declared, 1 red."
+
+
 def test_table_of_all_readers_has_short_lines() -> None:
     some = [
         cells.Cell(network=name, format="frozen-graph", reader=reader, status=status, logits=1e-4, loosened=True)
         for name in networks.known_networks()
-        for reader, status in zip(environments.READERS, ["green"] * 7 + ["declared"] * 2, strict=True)
+        for reader, status in zip(environments.USUAL_READERS, ["green"] * 7 + ["declared"] * 2, strict=True)
     ]
     assert max(map(len, table.to_markdown(some).split("\n"))) <= 120
 

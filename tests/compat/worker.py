@@ -2,8 +2,9 @@
 
     python -I worker.py JOB.json
 
-A graph may end the process, so that every bundle is opened in a process of its own. What came of it is written to the
-job's `answer`; a process that died leaves none.
+A graph may end the process, so that what it does to a bundle is known only where it was opened in a process of its own.
+What came of it is written to the job's `answer`; a process that died leaves none. Several jobs are done one after the
+other: the right answers among theirs need not be asked for again.
 """
 
 from __future__ import annotations
@@ -75,9 +76,9 @@ def forward(classifier: Any, images: list[Any], size: int, first: int) -> dict[s
 
 
 def main() -> None:
-    """Do the job that is named on the command line."""
-    job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    Path(job["answer"]).write_text(json.dumps(answer(job)), encoding="utf-8")
+    """Do the jobs of the file that is named on the command line."""
+    for job in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")):
+        Path(job["answer"]).write_text(json.dumps(answer(job)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from trainkit.data._python_data import _reading
 from trainkit.data._python_data._reading import gather, is_stream
 from trainkit.errors import DataError, UsageError
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 COUNT = 60
 RGB = np.random.default_rng(1).integers(0, 256, (COUNT, 12, 16, 3), np.uint8)
 GRAY = RGB[..., 0]

@@ -10,17 +10,20 @@ from tables import codes, rows_of
 
 from trainkit.deploy.python._schema import SECTIONS, check_manifest
 from trainkit.models import BUILDERS
+from trainkit.models._backbones import BACKBONES
 from trainkit.preprocessing import PREPROCESSINGS, build_preprocessing, needs_mean_image, needs_statistics
 
 PAGES = examples.pages()
 
 
 def test_every_model_is_described() -> None:
-    rows = rows_of(PAGES["docs/models.md"], ["model", "what it is", "input", "preprocessing", "settings"])
+    rows = rows_of(PAGES["docs/models.md"], ["model", "what it is", "input", "smallest", "preprocessing", "settings"])
     described = {codes(row[0])[0]: row for row in rows}
     assert set(described) == set(BUILDERS)
     for name, builder in BUILDERS.items():
-        _, _, size, preprocessing, settings = described[name]
+        _, about, size, least, preprocessing, settings = described[name]
+        assert about, name
+        assert least == (f"{BACKBONES[name].least}x{BACKBONES[name].least}" if name in BACKBONES else ""), name
         assert codes(settings) == [f"{key}={value}" for key, value in builder.settings.items()]
         assert preprocessing == f"`{builder.preprocessing}`"
         expected = "the data's" if builder.size is None else f"{builder.size[0]}x{builder.size[1]} {builder.color}"

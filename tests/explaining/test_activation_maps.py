@@ -124,7 +124,7 @@ def test_the_last_feature_map_of_our_networks(name: str, classes: int) -> None:
     assert features.op.name.endswith(LAST_MAPS[name][1])
 
 
-# The height and width of the last feature map of 224x224, or of 299x299, and the layer that makes it.
+# The height and width of the last feature map of 224x224, or of 299x299, and the layer that makes it: one of a family.
 LAST_LAYERS = {
     "vgg16": (14, "block5_conv3"),
     "mobilenet": (7, "conv_pw_13_relu"),
@@ -143,7 +143,7 @@ LAST_LAYERS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name, builder in BUILDERS.items() if builder.pretrained])
+@pytest.mark.parametrize("name", LAST_LAYERS)
 def test_the_last_feature_map_of_backbones(name: str, street_image: np.ndarray) -> None:
     builder = BUILDERS[name]
     assert builder.size is not None

@@ -17,9 +17,9 @@ from trainkit.exporting._onnx_graph import opset_of, save_logits_model, save_onn
 KNOWN = (
     "Abs Add AveragePool BatchNormalization Clip Concat Conv ConvTranspose Elu Erf Exp Flatten Gemm GlobalAveragePool "
     "GlobalMaxPool HardSigmoid LeakyRelu Log MatMul Max MaxPool Mul Pad Pow Relu Reshape Resize Selu Sigmoid Slice "
-    "Softmax Softplus Sqrt Sub Tanh Transpose Upsample"
+    "Softmax Softplus Sqrt Sub Tanh Transpose Upsample Ceil Floor Round Sin Cos Tan Asin Atan Sinh Asinh Atanh"
 )
-RESIZED = {"one_pixel_enlarged", "bilinear"}
+OPSET_11 = {"one_pixel_enlarged", "bilinear", "sorted_numbers"}
 
 
 def write(name: str, metadata: dict[str, str] | None = None) -> onnx.ModelProto:
@@ -44,7 +44,7 @@ def test_file_has_the_form_that_old_readers_know(name: str) -> None:
     assert (source.name, sides(source)) == ("input", ["N", channels, height, width])
     assert (target.name, sides(target)) == ("probabilities", ["N", it.traced.classes])
     assert source.type.tensor_type.elem_type == target.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
-    opset, ir_version = (11, 6) if name in RESIZED else (9, 4)
+    opset, ir_version = (11, 6) if name in OPSET_11 else (9, 4)
     assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", opset)]
     assert proto.ir_version == ir_version
     assert opset_of(it.graph) == opset
@@ -83,6 +83,13 @@ def test_nodes_say_what_old_readers_need_to_be_told(name: str) -> None:
             assert not set(node.input) & set(shapes)  # with a constant, several readers fail for a batch
         if node.op_type == "Softmax":  # over the last side, which opset 9 and 13 mean alike
             assert said["axis"] == len(leaving(name).graph.shapes.get(node.input[0], (1,))) < 3
+
+
+def test_no_activation_stands_behind_a_product_of_two_values() -> None:
+    nodes = write("products_of_rows").graph.node
+    products = {node.output[0] for node in nodes if node.op_type == "MatMul"}
+    assert products
+    assert {node.op_type for node in nodes if products & set(node.input)} <= {"Reshape", "Flatten"}
 
 
 def test_no_batch_normalization_stands_where_a_reader_folds_it_wrongly() -> None:

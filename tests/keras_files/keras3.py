@@ -601,12 +601,6 @@ def recurrent_rows() -> Any:
     return _ended(inputs, layers.LSTM(16)(layers.Reshape((28, 28))(inputs)))
 
 
-def recurrent_rows_unrolled() -> Any:
-    """The same without a loop, as the refusal advises."""
-    inputs = keras.Input((28, 28, 1))
-    return _ended(inputs, layers.LSTM(16, unroll=True)(layers.Reshape((28, 28))(inputs)))
-
-
 def best_region() -> Any:
     """The strongest place by pooling, in place of a sort."""
     inputs = _image()
@@ -700,9 +694,5 @@ FILES: dict[str, File] = {
         refused=r"needs 'field>swish_of_my_own', which is not Keras' own",
         mended=own_activation_by_ops,
     ),
-    "recurrent_rows": File(
-        build=recurrent_rows,
-        refused=r"`lstm\w*` .* needs a loop or a condition.*unroll=True",
-        mended=recurrent_rows_unrolled,
-    ),
+    "recurrent_rows": File(build=recurrent_rows),
 }

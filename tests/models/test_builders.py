@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from photographs import write_class_folders
+from untrained import settle
 
 import trainkit
 from trainkit.backend import keras, tf
 from trainkit.errors import UsageError, WeightsError
+from trainkit.files import sha256_of
 from trainkit.models._backbones import BACKBONES
 from trainkit.models._builders import BUILDERS
 from trainkit.models._outputs import load_keras_model
@@ -21,16 +26,33 @@ from trainkit.models._small_cnn import fitting_blocks
 from trainkit.preprocessing import build_preprocessing
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def forget_models() -> Iterator[None]:
     """Let Keras forget the networks of a test, which would fill the memory together."""
     yield
     keras.backend.clear_session()
 
 
+# The smallest of each family: with these everything is tried. Its other members have the same layers, but more of them.
+SMALLEST = [
+    "vgg16", "mobilenet", "mobilenet-v2", "mobilenet-v3-small", "efficientnet-b0", "efficientnet-v2-b0", "resnet50",
+    "resnet50-v2", "densenet121", "inception-v3", "xception", "nasnet-mobile", "convnext-tiny",
+]  # fmt: skip
+# Another member, or one that is a family of its own.
+NEXT = [
+    "vgg19", "mobilenet-v3-large", "efficientnet-b1", "efficientnet-v2-s", "resnet101", "resnet101-v2", "densenet169",
+    "inception-resnet-v2", "convnext-small",
+]  # fmt: skip
+
+
 def build(name: str, shape: tuple[int, int, int], classes: int, **settings: object):  # type: ignore[no-untyped-def]
     own = {**BUILDERS[name].settings, **({"weights": "none"} if "weights" not in settings else {}), **settings}
     return BUILDERS[name].build(shape, classes, **own)
+
+
+def application_of(name: str):  # type: ignore[no-untyped-def]
+    """Return the function of `keras.applications` that builds a network."""
+    return getattr(keras.applications, BACKBONES[name].application)
 
 
 def sides(name: str) -> tuple[int, int]:
@@ -45,15 +67,19 @@ def narrow(name: str) -> dict[str, float]:
     return {"alpha": min(alphas)} if alphas else {}
 
 
-@pytest.mark.parametrize("name", BUILDERS)
-def test_builder_ends_in_classes(name: str) -> None:
+@pytest.mark.usefixtures("forget_models")
+@pytest.mark.parametrize("name", [*filter(lambda name: name not in BACKBONES, BUILDERS), *SMALLEST])
+@pytest.mark.parametrize(
+    ("classes", "units", "activation"),
+    [(5, 5, "softmax"), pytest.param(2, 1, "sigmoid", marks=pytest.mark.slow)],  # quickly in the tests of a training
+)
+def test_builder_ends_in_classes(name: str, classes: int, units: int, activation: str) -> None:
     shape = (*sides(name), 3)
-    for classes, units, activation in ((2, 1, "sigmoid"), (5, 5, "softmax")):
-        model = build(name, shape, classes, **narrow(name))
-        assert model.input_shape == (None, *shape)
-        assert model.layers[-1].units == units
-        assert model.layers[-1].activation.__name__ == activation
-        assert model.trainable_weights
+    model = build(name, shape, classes, **narrow(name))
+    assert model.input_shape == (None, *shape)
+    assert model.layers[-1].units == units
+    assert model.layers[-1].activation.__name__ == activation
+    assert model.trainable_weights
 
 
 @pytest.fixture(scope="module")
@@ -61,31 +87,38 @@ def few_photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_class_folders(tmp_path_factory.mktemp("few") / "photos", count=4)
 
 
-@pytest.fixture
-def eagerly() -> Iterator[None]:
-    """Run Keras' steps as they come: to trace the graph of a large network takes longer than its one step."""
+def train_a_step(name: str, data: Path, experiments: Path) -> trainkit.Run:
+    """Train a network on a few images, step by step: to trace the graph of a large one takes longer than its step."""
+    height, width = sides(name)
     tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+    try:
+        return trainkit.train(
+            data,
+            model=name,
+            weights="none",
+            size=(width, height),
+            epochs=1,
+            batch_size=64,
+            settings={f"model.{key}": value for key, value in narrow(name).items()},
+            experiments=experiments,
+        )
+    finally:
+        tf.config.run_functions_eagerly(False)
 
 
+one_step = pytest.mark.filterwarnings(
+    "ignore:Even though the `tf.config.experimental_run_functions_eagerly`:UserWarning"
+)
+
+
+@pytest.mark.usefixtures("forget_models", "undrawn")
 @pytest.mark.slow
-@pytest.mark.usefixtures("eagerly")
-@pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`:UserWarning")
-@pytest.mark.parametrize("name", BACKBONES)
+@one_step
+@pytest.mark.parametrize("name", SMALLEST)
 def test_backbone_trains_a_step(name: str, few_photographs: Path, tmp_path: Path) -> None:
     """Saved, loaded and measured too: a layer that Keras cannot load safely would fail here."""
     height, width = sides(name)
-    run = trainkit.train(
-        few_photographs,
-        model=name,
-        weights="none",
-        size=(width, height),
-        epochs=1,
-        batch_size=64,
-        settings={f"model.{key}": value for key, value in narrow(name).items()},
-        experiments=tmp_path,
-    )
+    run = train_a_step(name, few_photographs, tmp_path)
     assert run.result["status"] == "finished"
     assert run.preprocessing.color == BACKBONES[name].color
     assert 0 <= run.result["test_accuracy"] <= 1
@@ -94,8 +127,9 @@ def test_backbone_trains_a_step(name: str, few_photographs: Path, tmp_path: Path
     assert [weight.shape for weight in trained.weights] == [weight.shape for weight in fresh.weights]
 
 
+@pytest.mark.usefixtures("forget_models", "undrawn")
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", SMALLEST)
 def test_backbone_is_tuned_and_leaves(name: str, few_photographs: Path, tmp_path: Path) -> None:
     """Weights from a file, a head, the top of the backbone, its own preprocessing, and out through the check."""
     height, width = max(64, BACKBONES[name].least), max(64, BACKBONES[name].least) + 8
@@ -126,21 +160,20 @@ def test_backbone_is_tuned_and_leaves(name: str, few_photographs: Path, tmp_path
     assert trainkit.check(bundle.path, data=str(few_photographs), experiments=tmp_path / "experiments").ok
 
 
-FAMILIES = {
-    "vgg16": "vgg16",
-    "mobilenet": "mobilenet",
-    "mobilenet-v2": "mobilenet_v2",
-    "mobilenet-v3-small": "mobilenet_v3",
-    "efficientnet-b0": "efficientnet",
-    "efficientnet-v2-b0": "efficientnet_v2",
-    "resnet50": "resnet",
-    "resnet50-v2": "resnet_v2",
-    "densenet121": "densenet",
-    "inception-v3": "inception_v3",
-    "xception": "xception",
-    "nasnet-mobile": "nasnet",
-    "convnext-tiny": "convnext",
-}
+@pytest.mark.usefixtures("forget_models", "undrawn")
+@pytest.mark.slow
+@one_step
+@pytest.mark.parametrize("name", NEXT)
+def test_next_members_train_export_and_check(name: str, few_photographs: Path, tmp_path: Path) -> None:
+    run = train_a_step(name, few_photographs, tmp_path / "experiments")
+    assert run.result["status"] == "finished"
+    model = load_keras_model(run.model_path)
+    images = [cv2.imread(str(path)) for path in sorted(few_photographs.glob("*/*.png"))]
+    settle(model, run.preprocessing.to_input([run.preprocessing.to_pixels(image) for image in images]))
+    model.save(run.model_path)
+    run.set_result(keras_sha256=sha256_of(run.model_path))
+    bundle = trainkit.export(run, exported=tmp_path / "exported")
+    assert trainkit.check(bundle.path, data=str(few_photographs), experiments=tmp_path / "experiments").ok
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -149,7 +182,8 @@ def test_backbone_sees_what_keras_would_give_it(name: str, street_image: np.ndar
     height, width = street_image.shape[:2]
     preprocessing = build_preprocessing(builder.preprocessing, height=height, width=width, color=builder.color)
     rgb = street_image[..., ::-1].astype(np.float32)
-    expected = getattr(keras.applications, FAMILIES[name]).preprocess_input(rgb.copy())
+    family = sys.modules[application_of(name).__module__]  # the module of `keras.applications` that it is made in
+    expected = family.preprocess_input(rgb.copy())
     actual = preprocessing.to_input([preprocessing.to_pixels(street_image)])[0]
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4)
 
@@ -157,13 +191,66 @@ def test_backbone_sees_what_keras_would_give_it(name: str, street_image: np.ndar
 @pytest.mark.parametrize("name", BACKBONES)
 def test_backbone_names_the_smallest_image_it_takes(name: str) -> None:
     least = BACKBONES[name].least
-    application = getattr(keras.applications, BACKBONES[name].application)
+    application = application_of(name)
     with pytest.raises(ValueError, match=f"at least {least}x{least}"):
         application(include_top=False, weights=None, input_shape=(least - 1, least, 3))
     with pytest.raises(UsageError, match=f"{name} needs images of at least {least}x{least}. .*--size {least}x"):
         build(name, (least - 1, least, 3), 3)
 
 
+@pytest.mark.parametrize("name", [name for name in BACKBONES if not name.startswith("mobilenet-v3")])
+def test_backbone_has_the_size_that_its_imagenet_weights_were_trained_at(name: str) -> None:
+    """Keras says so, where it is asked for a whole network in another one; MobileNetV3 comes in any."""
+    size = BACKBONES[name].size
+    with pytest.raises(ValueError, match=rf"`input_shape` should be \({size}, {size}, 3\)"):
+        application_of(name)(weights="imagenet", input_shape=(size + 1, size + 1, 3))
+
+
+def test_every_network_of_keras_is_there() -> None:
+    public = {name for name in dir(keras.applications) if name[0].isupper()}
+    assert {backbone.application for backbone in BACKBONES.values()} == public
+
+
+@pytest.fixture
+def downloads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return where Keras would have downloaded weights from; the networks keep their random ones."""
+    origins: list[str] = []
+    monkeypatch.setattr(keras.src.utils.file_utils, "get_file", lambda name, origin, **_: origins.append(origin))
+    monkeypatch.setattr(keras.Model, "load_weights", lambda *_, **__: None)
+    return origins
+
+
+@cache
+def kinds_of_smallest(module: str) -> set[tuple[str, str]]:
+    """Return the kinds of layers of the smallest network that is made in a module of Keras."""
+    name = next(name for name in SMALLEST if application_of(name).__module__ == module)
+    return kinds_of(build(name, (*sides(name), 3), 5))
+
+
+def kinds_of(model) -> set[tuple[str, str]]:  # type: ignore[no-untyped-def]
+    """Return the kinds of layers of a network, with their activations."""
+    found = {(type(layer).__name__, str(layer.get_config().get("activation"))) for layer in model._flatten_layers()}
+    return found - {("Rescaling", "None")}  # of what a network does to pixels
+
+
+@pytest.mark.usefixtures("forget_models")
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in BACKBONES if name not in SMALLEST])
+def test_other_members_are_like_the_smallest_and_take_weights_of_their_own(name: str, downloads: list[str]) -> None:
+    shape = (*sides(name), 3)
+    model = build(name, shape, 5, weights="imagenet")
+    assert model.input_shape == (None, *shape)
+    assert model.layers[-1].units == 5
+    assert [layer.name for layer in model.layers if layer.trainable_weights][-1] == "classes"
+    assert len(model.trainable_weights) == (4 if "dense" in BACKBONES[name].settings else 2)
+    (origin,) = downloads
+    assert re.search(r"no_?-?top", origin)
+    assert re.search(re.sub(r"\W", "", name) + "(?!v2)", re.sub(r"\W|_", "", origin).lower())
+    if name not in NEXT:
+        assert kinds_of(model) <= kinds_of_smallest(application_of(name).__module__)
+
+
+@pytest.mark.usefixtures("forget_models")
 def test_small_cnn_with_one_block_is_the_network_of_the_books() -> None:
     model = build("small-cnn", (256, 256, 1), 2, blocks=1)
     kinds = [type(layer).__name__ for layer in model.layers[1:]]
@@ -174,6 +261,7 @@ def test_small_cnn_with_one_block_is_the_network_of_the_books() -> None:
     assert model.count_params() == 3 * 3 * 32 + 32 + 127 * 127 * 32 + 1
 
 
+@pytest.mark.usefixtures("forget_models")
 def test_small_cnn_doubles_its_filters() -> None:
     model = build("small-cnn", (96, 96, 3), 3)
     assert [layer.filters for layer in model.layers if isinstance(layer, keras.layers.Conv2D)] == [32, 64, 128]
@@ -184,6 +272,7 @@ def test_fitting_blocks_leave_a_pixel(side: int, blocks: int) -> None:
     assert fitting_blocks(side) == blocks
 
 
+@pytest.mark.usefixtures("forget_models")
 def test_fashion_mnist_is_the_textbook_network() -> None:
     model = build("fashion-mnist", (28, 28, 1), 10)
     convolution, dense = model.layers[1], model.layers[4]
@@ -193,6 +282,7 @@ def test_fashion_mnist_is_the_textbook_network() -> None:
         assert layer.activation.__name__ == "relu"
 
 
+@pytest.mark.usefixtures("forget_models")
 @pytest.mark.parametrize(("blocks", "widths"), [(1, [8, 16, 32, 32]), (3, [8, 16, 16, 16, 32, 32, 32, 32])])
 def test_small_resnet_has_its_blocks_in_the_last_two_stages(blocks: int, widths: list[int]) -> None:
     model = build("small-resnet", (8, 9, 1), 3, width=8, blocks=blocks)
@@ -203,6 +293,7 @@ def test_small_resnet_has_its_blocks_in_the_last_two_stages(blocks: int, widths:
     assert model.get_layer(index=-3).input.shape[1:] == (2, 2, 32)
 
 
+@pytest.mark.usefixtures("forget_models")
 def test_small_resnet_block_adds_to_what_it_was_given() -> None:
     """A block whose normalisation gives nothing lets everything through."""
     model = build("small-resnet", (28, 28, 1), 3, width=8)
@@ -235,6 +326,7 @@ def test_builder_refuses_what_cannot_be(name: str, shape: tuple, settings: dict,
         build(name, shape, 3, **settings)
 
 
+@pytest.mark.usefixtures("forget_models")
 @pytest.mark.parametrize("suffix", [".weights.h5", ".h5", ".keras"])
 def test_backbone_weights_come_from_a_file(tmp_path: Path, suffix: str) -> None:
     source = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
@@ -245,6 +337,7 @@ def test_backbone_weights_come_from_a_file(tmp_path: Path, suffix: str) -> None:
     assert not model.get_layer("block3_conv2").trainable
 
 
+@pytest.mark.usefixtures("forget_models")
 def test_backbone_weights_come_from_a_whole_classifier(tmp_path: Path) -> None:
     source = keras.applications.MobileNet(weights=None, alpha=0.25, input_shape=(224, 224, 3))
     source.save_weights(tmp_path / "whole.weights.h5")
@@ -252,10 +345,13 @@ def test_backbone_weights_come_from_a_whole_classifier(tmp_path: Path) -> None:
     np.testing.assert_array_equal(model.get_layer("conv_pw_9").kernel, source.get_layer("conv_pw_9").kernel)
 
 
-@pytest.mark.parametrize("name", ["efficientnet-b0", "mobilenet-v3-small", "inception-v3"])
+@pytest.mark.usefixtures("forget_models")
+@pytest.mark.parametrize(
+    "name", ["efficientnet-b0", "mobilenet-v3-small", pytest.param("inception-v3", marks=pytest.mark.slow)]
+)
 def test_backbone_weights_come_from_a_classifier_with_unnamed_layers(tmp_path: Path, name: str) -> None:
     """Keras numbers the layers of a second network of the same kind on: names are no way to find them."""
-    application = getattr(keras.applications, BACKBONES[name].application)
+    application = application_of(name)
     source = application(weights=None, input_shape=(BACKBONES[name].size, BACKBONES[name].size, 3))
     source.save(tmp_path / "whole.h5")
     model = build(name, (96, 96, 3), 3, weights=str(tmp_path / "whole.h5"))
@@ -268,7 +364,8 @@ def test_backbone_weights_come_from_a_classifier_with_unnamed_layers(tmp_path: P
             np.testing.assert_array_equal(weight, expected)
 
 
-@pytest.mark.parametrize("top", [False, True])
+@pytest.mark.usefixtures("forget_models")
+@pytest.mark.parametrize("top", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_efficientnet_from_a_file_scales_as_keras_does_with_imagenet_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, top: bool
 ) -> None:
@@ -295,6 +392,7 @@ def test_efficientnet_from_a_file_scales_as_keras_does_with_imagenet_weights(
     assert np.ptp(outputs[0]) > 1
 
 
+@pytest.mark.usefixtures("forget_models")
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     build("small-cnn", (28, 28, 1), 3).save_weights(tmp_path / "small.weights.h5")
     for name in ("mobilenet", "fashion-mnist"):
@@ -305,6 +403,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
             build(name, (32, 32, 3), 3, weights=str(tmp_path / "small.weights.h5"), **settings)
 
 
+@pytest.mark.usefixtures("forget_models")
 def test_own_weights_come_back(tmp_path: Path) -> None:
     source = build("small-cnn", (28, 28, 1), 3)
     source.save_weights(tmp_path / "own.weights.h5")
@@ -313,6 +412,7 @@ def test_own_weights_come_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.usefixtures("forget_models")
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -329,6 +429,7 @@ def test_weights_that_are_none_are_refused(tmp_path: Path, name: str, content: b
         build("small-cnn", (28, 28, 1), 3, weights=str(tmp_path / name))
 
 
+@pytest.mark.usefixtures("forget_models")
 def test_missing_imagenet_weights_say_which_file_goes_where(tmp_path: Path) -> None:
     code = (
         "from trainkit.models._builders import BUILDERS\n"
@@ -344,6 +445,7 @@ def test_missing_imagenet_weights_say_which_file_goes_where(tmp_path: Path) -> N
     assert str(tmp_path / "models") in ended.stderr
 
 
+@pytest.mark.usefixtures("forget_models")
 @pytest.mark.shared
 @pytest.mark.parametrize("size", [(224, 224), (96, 160)])
 @pytest.mark.parametrize(("name", "alpha", "layer"), [("mobilenet", 0.25, "conv1"), ("mobilenet-v2", 0.35, "Conv1")])

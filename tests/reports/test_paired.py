@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from drawings import nothing_drawn
 from photographs import write_class_folders
 from scipy.stats import binomtest
 
@@ -31,12 +32,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
             for number in names:
                 shutil.copy(first / color / f"{color}-{number:03}.png", only_val / side / color)
     options = {"size": (24, 16), "experiments": folder / "experiments"}
-    return {
-        "one": trainkit.train(first, name="one", epochs=1, **options),
-        "two": trainkit.train(first, name="two", epochs=2, seed=4, **options),
-        "val": trainkit.train(only_val, name="val", epochs=1, **options),
-        "other": trainkit.train(other, name="other", epochs=1, **options),
-    }
+    with nothing_drawn():
+        return {
+            "one": trainkit.train(first, name="one", epochs=1, **options),
+            "two": trainkit.train(first, name="two", epochs=2, seed=4, **options),
+            "val": trainkit.train(only_val, name="val", epochs=1, **options),
+            "other": trainkit.train(other, name="other", epochs=1, **options),
+        }
 
 
 def set_predicted(run: Run, folder: Path, right: list[bool]) -> Run:

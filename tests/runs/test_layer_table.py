@@ -14,6 +14,8 @@ from trainkit.models._applications import APPLICATIONS
 from trainkit.models._builders import BUILDERS
 from trainkit.runs._layer_table import as_rows
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def lesson() -> keras.Model:
     return keras.Sequential(

@@ -16,6 +16,8 @@ from trainkit.files import sha256_of
 from trainkit.models._outputs import load_keras_model
 from trainkit.runs._config_file import read_config
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 DATA = Path(__file__).parents[1] / "data"
 FINISHED, KILLED = "20261129-140852-v1", "20261129-140910-v1-unfinished"
 ACCURACY = 0.9638888888888889  # of 360 test images, as version 0.1 measured it

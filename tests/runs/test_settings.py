@@ -128,7 +128,11 @@ def test_impossible_value_of_a_model_is_refused(model: str, key: str, value: Any
     [
         ("model.name", "mobilnet", "Unknown model `mobilnet`. Did you mean `mobilenet`?"),
         ("model.name", "VGG16", "Unknown model `VGG16`. Did you mean `vgg16`?"),
-        ("model.name", "zzz", "Unknown model `zzz`. Expected one of: convnext-tiny, densenet121, "),
+        (
+            "model.name",
+            "zzz",
+            "Unknown model `zzz`. Expected one of: small-cnn, small-resnet, fashion-mnist, vgg16/19, ",
+        ),
         ("model.name", None, "Unknown model `None`."),
         ("model.name", ["vgg16"], "Unknown model"),
         ("preprocessing.name", "standardise", "Did you mean `standardize`?"),

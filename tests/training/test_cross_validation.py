@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import trainkit as run
+from drawings import nothing_drawn
 
 import trainkit
 from trainkit.data._reading import Reading
 from trainkit.errors import TrainingError, UsageError
 from trainkit.training import _cross_validation as module
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 QUICK = {"epochs": 2, "size": (16, 12)}
 
@@ -26,9 +29,10 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def validated(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
     folder = tmp_path_factory.mktemp("validated")
-    found = trainkit.cross_validate(
-        tiny_dataset, folds=3, predictions=folder / "p.csv", experiments=folder / "experiments", **QUICK
-    )
+    with nothing_drawn():
+        found = trainkit.cross_validate(
+            tiny_dataset, folds=3, predictions=folder / "p.csv", experiments=folder / "experiments", **QUICK
+        )
     return found, folder
 
 

@@ -24,6 +24,8 @@ from trainkit.training._monitor import (
 )
 from trainkit.training._recorder import Recorder
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 RUN_V1 = Path(__file__).parents[1] / "data" / "run-v1"
 SMALL = {"model": "small-cnn", "batch_size": 16, "learning_rate": 0.01}
 NETWORK = {"model.filters": 4, "model.blocks": 1}
@@ -60,8 +62,18 @@ def trainkit_part(run: Any, side: str) -> tuple[np.ndarray, np.ndarray]:
     return read_pixels(part, run.preprocessing), part.labels
 
 
-@pytest.mark.parametrize("counts", [(600, 520), (560, 540, 500)])  # one sigmoid, and a softmax
-@pytest.mark.parametrize("settings", [{}, {"training.steps_per_execution": 3, "training.label_smoothing": 0.1}])
+SEVERAL_STEPS = {"training.steps_per_execution": 3, "training.label_smoothing": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("counts", "settings"),
+    [
+        ((600, 520), {}),  # one sigmoid
+        ((560, 540, 500), SEVERAL_STEPS),  # a softmax
+        pytest.param((560, 540, 500), {}, marks=pytest.mark.slow),
+        pytest.param((600, 520), SEVERAL_STEPS, marks=pytest.mark.slow),
+    ],
+)
 def test_balanced_accuracy_of_the_kept_epoch_is_that_of_scikit_learn(
     counts: tuple[int, ...], settings: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -207,10 +219,14 @@ def test_an_earlier_runs_config_chooses_as_it_did(tmp_path: Path) -> None:
     text = (RUN_V1 / "config.toml").read_text(encoding="utf-8")
     config = tmp_path / "config.toml"
     config.write_text(text.replace('class_weights = "none"', 'class_weights = "balanced"'), encoding="utf-8")
-    again = trainkit.train(config=config, epochs=1, experiments=tmp_path / "runs")
+    again = trainkit.train(config=config, epochs=1, settings=NETWORK, experiments=tmp_path / "runs")
     assert (again.result["monitor"], again.config.training.monitor) == ("accuracy", None)
     weighed = trainkit.train(
-        config=RUN_V1 / "config.toml", class_weights="balanced", epochs=1, experiments=tmp_path / "runs"
+        config=RUN_V1 / "config.toml",
+        class_weights="balanced",
+        epochs=1,
+        settings=NETWORK,
+        experiments=tmp_path / "runs",
     )
     assert weighed.result["monitor"] == "balanced-accuracy"
     config.write_text('data = "digits"\n[training]\nclass_weights = "balanced"\nepochs = 1\n', encoding="utf-8")

@@ -25,6 +25,8 @@ from trainkit.training._compilation import choose_steps, class_weights, training
 from trainkit.training._learning_rate import STEPS, suggest
 from trainkit.training._preparation import build_targets
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """Return 200 digits of 8x8 pixels, and what they are."""
@@ -401,7 +403,8 @@ def test_model_in_memory_that_runs_code_is_named_without_a_file(tmp_path: Path) 
 
 def test_names_of_the_classes_of_arrays_reach_the_run_and_its_repetition(tmp_path: Path) -> None:
     names = [f"number {digit}" for digit in range(10)]
-    run = trainkit.train(digits(), class_names=names, epochs=1, experiments=tmp_path)
+    small = {"model.blocks": 1, "model.filters": 2}
+    run = trainkit.train(digits(), class_names=names, epochs=1, settings=small, experiments=tmp_path)
     assert run.class_names == names
     assert trainkit.train(config=run.path / "config.toml", experiments=tmp_path).class_names == names
 

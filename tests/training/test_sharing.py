@@ -19,6 +19,8 @@ from trainkit.training._compilation import training_copy
 from trainkit.training._feeding import Feed
 from trainkit.training._sharing import shared_kind, working_on
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 CASES = {
     "small": {
         "model": "fashion-mnist",
@@ -108,7 +110,7 @@ def losses(name: str, experiments: Path) -> list[tuple[float, float]]:
     return [(float(row["loss"]), float(row["val_loss"])) for row in trainkit.find_run(name, experiments).metrics]
 
 
-@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+@pytest.mark.parametrize("class_weights", [pytest.param("none", marks=pytest.mark.slow), "balanced"])
 def test_one_device_is_enough_to_be_mirrored(tmp_path: Path, class_weights: str) -> None:
     labels = np.arange(60) % 4 // 2  # two classes
     labels[:20] = 0

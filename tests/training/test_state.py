@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import without_coverage
+from drawings import nothing_drawn
 
 import trainkit
 from trainkit.backend import keras
@@ -21,6 +22,8 @@ from trainkit.errors import DataError, RunError
 from trainkit.models._outputs import load_keras_model
 from trainkit.runs._run import Run
 from trainkit.training._state import STATE_FILE, Progress, load_progress, restore_variables, save_state
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 # Everything that a training remembers from one step to the next: dropout, what is drawn for each image, a plateau's
 # patience, that of early stopping, averages of the weights, a warm-up, the best balanced accuracy.
@@ -82,7 +85,8 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run that was never ended early."""
-    return trainkit.train("digits", name="whole", settings=REMEMBERS, experiments=tmp_path_factory.mktemp("whole"))
+    with nothing_drawn():
+        return trainkit.train("digits", name="whole", settings=REMEMBERS, experiments=tmp_path_factory.mktemp("whole"))
 
 
 def test_killed_run_goes_on_bit_for_bit(whole: Run, tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from trainkit.data import Reading
 from trainkit.errors import DataError, OutputError, TrainingError, UsageError, WeightsError
 from trainkit.models._outputs import load_keras_model
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TINY = {"size": (24, 16), "epochs": 2, "batch_size": 8}
 
 
@@ -146,7 +148,9 @@ def test_frozen_backbone_trains_as_the_whole_network_would(tmp_path: Path) -> No
     assert trainkit.evaluate(run)["test_loss"] == pytest.approx(run.result["test_loss"], rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["mean-image", "samplewise-center", "samplewise-standardize"])
+@pytest.mark.parametrize(
+    "name", ["mean-image", pytest.param("samplewise-center", marks=pytest.mark.slow), "samplewise-standardize"]
+)
 def test_what_the_graph_finishes_trains_like_the_others(tiny_dataset: Path, tmp_path: Path, name: str) -> None:
     run = trainkit.train(tiny_dataset, **{**TINY, "epochs": 4}, preprocessing=name, experiments=tmp_path)
     assert (run.path / "mean_image.npy").exists() == (name == "mean-image")
@@ -266,6 +270,7 @@ def test_class_that_is_missing_in_the_test_folder_is_trained_and_measured(
 
 def test_ctrl_c_keeps_the_best_weights(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "trainkit", "train", "digits", "--epochs", "500", "--name", "long", "--json"]
+    command += ["--set", "model.filters=4"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     metrics = None
     for _ in range(3000):

@@ -11,6 +11,7 @@ but where noted:
     MaxPool  AveragePool             kernel, strides, pads; the padding of an average is not counted
     GlobalMaxPool  GlobalAveragePool
     Relu  LeakyRelu  Elu  Selu  Sigmoid  HardSigmoid  Softplus  Exp  Log  Erf  Sqrt  Abs  Clip
+    Ceil  Floor  Round               and Sin, Cos, Tan, their inverses and hyperbolic relatives*
     Pow                              with a constant exponent
     Add  Sub  Mul  Max               of two values of the same shape; where asked for, (C, H, W) with (C, 1, 1)
     Softmax                          over the channels of (K,) and (C, H, W); over the last side of (T, K)*

@@ -61,7 +61,7 @@ class Lowering:
         input_shape = [side.dim_value for side in proto.graph.input[0].type.tensor_type.shape.dim][1:]
         self.places = Places(layers, self.nodes)
         self._check_convertible()
-        self.sides, fixed, self.booleans = observe(proto, source, input_shape)
+        self.sides, fixed, self.kinds = observe(proto, source, input_shape)
         self.known: dict[str, np.ndarray] = {**self.initializers, **fixed}
         self.graph = Graph(shapes={INPUT: tuple(input_shape)})
         self.values: dict[str, Value] = {source: View(INPUT, tuple((axis,) for axis in range(len(input_shape) + 1)))}
@@ -189,6 +189,7 @@ class Lowering:
         if order[0] != 0:
             raise self.moves_the_batch()
         own = self.graph.shapes[name]
+        rows = self.graph.rows_of(name) if rows is None else rows  # which turning many sides changes on the way
         long = [axis for axis in order if axis and own[axis - 1] > 1]
         if long != sorted(long):
             order = usual_order(order + [axis for axis in range(len(own) + 1) if axis not in order], own)

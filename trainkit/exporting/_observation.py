@@ -49,12 +49,11 @@ def mend(proto: onnx.ModelProto) -> None:
 
 def observe(
     proto: onnx.ModelProto, source: str, input_shape: list[int]
-) -> tuple[dict[str, list[Side]], dict[str, np.ndarray], set[str]]:
+) -> tuple[dict[str, list[Side]], dict[str, np.ndarray], dict[str, str]]:
     """Run the converted graph at two batch sizes.
 
     Returns:
-        The sides of every value, the values that never change, and the names of those that are true and false or were
-        cast from such.
+        The sides of every value, the values that never change, and of which kind of number each is, as NumPy has it.
     """
     onnxruntime = load_onnxruntime()
     names = list(dict.fromkeys(name for node in proto.graph.node for name in node.output if name))
@@ -85,21 +84,13 @@ def observe(
         for name, value in three.items()
         if name not in varying and _is_repeated(two[name], value) and value.dtype.kind == "f"
     }
-    return sides, {**fixed, **repeated}, _booleans(proto, three)
+    return sides, {**fixed, **repeated}, {name: value.dtype.kind for name, value in three.items()}
 
 
 def _is_repeated(two: np.ndarray, three: np.ndarray) -> bool:
     """Whether a value is the same for each image of a batch, as the zeros that a recurrent layer begins with."""
     counts = (len(two), len(three)) if two.ndim > 1 else ()
     return counts == _BATCHES and np.array_equal(two, three[:2]) and bool((three == three[:1]).all())
-
-
-def _booleans(proto: onnx.ModelProto, values: dict[str, np.ndarray]) -> set[str]:
-    found = {name for name, value in values.items() if value.dtype == bool}
-    for node in proto.graph.node:
-        if node.op_type == "Cast" and node.input[0] in found:
-            found.update(node.output)
-    return found
 
 
 def _run_on_zeros(session: Any, names: list[str], source: str, shape: tuple[int, ...]) -> dict[str, np.ndarray]:

@@ -1,6 +1,6 @@
 """Writes a graph as ONNX, in the form that every OpenCV since 4.5.5 reads rightly at any batch size.
 
-The opset is the lowest that says it: 9, or 11 where an image is resized by interpolation.
+The opset is the lowest that says it: 9, or 11 where an image is resized by interpolation, or numbers are rounded.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from trainkit.files import replacing
 
 _ACTIVATIONS = {"softmax": "Softmax", "sigmoid": "Sigmoid", "relu": "Relu"}
 _FOLDED_OVER = {"Elu", "Selu", "Sigmoid", "HardSigmoid", "Softplus", "Exp", "Erf", "Abs", "Sqrt", "Log", "Pow"}
+_NO_ACTIVATIONS = {"Softmax", "Reshape", "Flatten", "Transpose", "Slice", "Affine", "Gemm", "Conv", "Upsample"}
 _IR_VERSIONS = {9: 4, 11: 6}
 
 
 def opset_of(graph: Graph) -> int:
     """Return the lowest opset that says what is in a graph."""
-    return 11 if any(node.op == "Resize" for node in graph.nodes) else 9
+    return 11 if any(node.op in ("Resize", "Round") for node in graph.nodes) else 9
 
 
 def save_onnx(
@@ -144,6 +145,12 @@ class _Writer:
         rest = [self.number(f"{name}_{channels}", np.full(channels, v)) for name, v in (("zeros", 0), ("ones", 1))]
         self.add("BatchNormalization", [source, scale, shift, *rest], target, epsilon=0.0)
 
+    def values_of(self, node: Node) -> list[str]:
+        """Return what an operation reads that is no constant; nothing of one that only looks at it otherwise."""
+        if node.op in _NO_ACTIVATIONS:
+            return []
+        return [name for name in node.inputs if name not in self.graph.constants]
+
     def value(self, name: str) -> np.ndarray:
         """Return a constant of the graph or of the file."""
         return self.graph.constants[name] if name in self.graph.constants else self.constants[name]
@@ -171,6 +178,15 @@ def _write_conv(writer: _Writer, node: Node) -> None:
 def _write_gemm(writer: _Writer, node: Node) -> None:
     # Up to 4.6 OpenCV reads it only with transB.
     writer.add_weighted(node, transB=1)
+
+
+def _write_matmul(writer: _Writer, node: Node) -> None:
+    """Write a product of two values, behind which up to OpenCV 4.8 an activation is lost: it takes it for its own."""
+    activated = any(len(writer.values_of(reader)) == 1 for reader in writer.graph.consumers(node.output))
+    product = writer.add("MatMul", node.inputs, f"{node.output}_product" if activated else node.output)
+    if activated:
+        shape = writer.shape_constant(node.output, writer.graph.shapes[node.output])
+        writer.add("Reshape", [product, shape], node.output)
 
 
 def _write_affine(writer: _Writer, node: Node) -> None:
@@ -308,6 +324,7 @@ _WRITE: dict[str, Callable[[_Writer, Node], None]] = {
     "Conv": _write_conv,
     "ConvTranspose": _write_conv,
     "Gemm": _write_gemm,
+    "MatMul": _write_matmul,
     "Affine": _write_affine,
     "MaxPool": _write_pool,
     "AveragePool": _write_pool,

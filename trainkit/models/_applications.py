@@ -12,54 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from trainkit.errors import UsageError, WeightsError, unknown
-from trainkit.models._backbones import correct_normalization, load_imagenet
-from trainkit.models._builders import BUILDERS
+from trainkit.errors import UsageError, WeightsError
+from trainkit.models._backbones import BACKBONES, correct_normalization, load_imagenet
 from trainkit.models._layers import check_weights_file, does_not_fit
+from trainkit.models._listing import unknown_model
 
 # The model's name in trainkit, and that of the function in keras.applications.
-APPLICATIONS = {
-    "vgg16": "VGG16",
-    "vgg19": "VGG19",
-    "mobilenet": "MobileNet",
-    "mobilenet-v2": "MobileNetV2",
-    "mobilenet-v3-small": "MobileNetV3Small",
-    "mobilenet-v3-large": "MobileNetV3Large",
-    "efficientnet-b0": "EfficientNetB0",
-    "efficientnet-b1": "EfficientNetB1",
-    "efficientnet-b2": "EfficientNetB2",
-    "efficientnet-b3": "EfficientNetB3",
-    "efficientnet-b4": "EfficientNetB4",
-    "efficientnet-b5": "EfficientNetB5",
-    "efficientnet-b6": "EfficientNetB6",
-    "efficientnet-b7": "EfficientNetB7",
-    "efficientnet-v2-b0": "EfficientNetV2B0",
-    "efficientnet-v2-b1": "EfficientNetV2B1",
-    "efficientnet-v2-b2": "EfficientNetV2B2",
-    "efficientnet-v2-b3": "EfficientNetV2B3",
-    "efficientnet-v2-s": "EfficientNetV2S",
-    "efficientnet-v2-m": "EfficientNetV2M",
-    "efficientnet-v2-l": "EfficientNetV2L",
-    "resnet50": "ResNet50",
-    "resnet101": "ResNet101",
-    "resnet152": "ResNet152",
-    "resnet50-v2": "ResNet50V2",
-    "resnet101-v2": "ResNet101V2",
-    "resnet152-v2": "ResNet152V2",
-    "densenet121": "DenseNet121",
-    "densenet169": "DenseNet169",
-    "densenet201": "DenseNet201",
-    "inception-v3": "InceptionV3",
-    "inception-resnet-v2": "InceptionResNetV2",
-    "xception": "Xception",
-    "nasnet-mobile": "NASNetMobile",
-    "nasnet-large": "NASNetLarge",
-    "convnext-tiny": "ConvNeXtTiny",
-    "convnext-small": "ConvNeXtSmall",
-    "convnext-base": "ConvNeXtBase",
-    "convnext-large": "ConvNeXtLarge",
-    "convnext-xlarge": "ConvNeXtXLarge",
-}
+APPLICATIONS = {name: backbone.application for name, backbone in BACKBONES.items()}
 _OPEN_SIZE = 224  # of MobileNetV3, pixels: Keras builds it for images of any size, unless told
 
 
@@ -71,7 +30,7 @@ def find_application(name: str) -> str:
     """
     by_keras = {keras_name: own for own, keras_name in APPLICATIONS.items()}
     if name not in APPLICATIONS and name not in by_keras:
-        raise unknown("model", name, APPLICATIONS)
+        raise unknown_model(name, APPLICATIONS)
     return by_keras.get(name, name)
 
 
@@ -81,9 +40,8 @@ def check_application(name: str) -> None:
     Raises:
         UsageError: there is none.
     """
-    known = [model for model in APPLICATIONS if model in BUILDERS]
-    if name not in known:
-        raise unknown("model", name, known)
+    if name not in APPLICATIONS:
+        raise unknown_model(name, APPLICATIONS)
 
 
 def build_application(

@@ -17,6 +17,7 @@ from trainkit.errors import UsageError, WeightsError
 from trainkit.models._layers import build_classes, check_weights_file, does_not_fit
 from trainkit.preprocessing import Color
 
+_LARGE = 320  # pixels, each side
 FEATURES = "features"  # the name of the layer at which backbone and head meet
 
 
@@ -34,6 +35,11 @@ class Backbone:
     dropout: float = 0.2
 
     @property
+    def batch_size(self) -> int:
+        """Images a step: where they are large, what all layers keep of 32 of them does not fit into memory."""
+        return 32 if self.size < _LARGE else 8
+
+    @property
     def settings(self) -> dict[str, int | float | str]:
         """What `build_backbone` may be told, with its defaults."""
         return {
@@ -48,27 +54,55 @@ class Backbone:
 BACKBONES = {
     # Simonyan and Zisserman 2014, arXiv:1409.1556
     "vgg16": Backbone(application="VGG16", preprocessing="caffe", color="bgr", dense=256, dropout=0.5),
+    "vgg19": Backbone(application="VGG19", preprocessing="caffe", color="bgr", dense=256, dropout=0.5),
     # Howard et al. 2017, arXiv:1704.04861; Sandler et al. 2018, arXiv:1801.04381; Howard et al. 2019, arXiv:1905.02244
     "mobilenet": Backbone(application="MobileNet", preprocessing="symmetric", alphas=(0.25, 0.5, 0.75, 1.0)),
     "mobilenet-v2": Backbone(
         application="MobileNetV2", preprocessing="symmetric", alphas=(0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
     ),
     "mobilenet-v3-small": Backbone(application="MobileNetV3Small", preprocessing="none", alphas=(0.75, 1.0)),
-    # Tan and Le 2019, arXiv:1905.11946, and 2021, arXiv:2104.00298
+    "mobilenet-v3-large": Backbone(application="MobileNetV3Large", preprocessing="none", alphas=(0.75, 1.0)),
+    # Tan and Le 2019, arXiv:1905.11946
     "efficientnet-b0": Backbone(application="EfficientNetB0", preprocessing="none"),
+    "efficientnet-b1": Backbone(application="EfficientNetB1", preprocessing="none", size=240),
+    "efficientnet-b2": Backbone(application="EfficientNetB2", preprocessing="none", size=260),
+    "efficientnet-b3": Backbone(application="EfficientNetB3", preprocessing="none", size=300),
+    "efficientnet-b4": Backbone(application="EfficientNetB4", preprocessing="none", size=380),
+    "efficientnet-b5": Backbone(application="EfficientNetB5", preprocessing="none", size=456),
+    "efficientnet-b6": Backbone(application="EfficientNetB6", preprocessing="none", size=528),
+    "efficientnet-b7": Backbone(application="EfficientNetB7", preprocessing="none", size=600),
+    # Tan and Le 2021, arXiv:2104.00298
     "efficientnet-v2-b0": Backbone(application="EfficientNetV2B0", preprocessing="none"),
+    "efficientnet-v2-b1": Backbone(application="EfficientNetV2B1", preprocessing="none", size=240),
+    "efficientnet-v2-b2": Backbone(application="EfficientNetV2B2", preprocessing="none", size=260),
+    "efficientnet-v2-b3": Backbone(application="EfficientNetV2B3", preprocessing="none", size=300),
+    "efficientnet-v2-s": Backbone(application="EfficientNetV2S", preprocessing="none", size=384),
+    "efficientnet-v2-m": Backbone(application="EfficientNetV2M", preprocessing="none", size=480),
+    "efficientnet-v2-l": Backbone(application="EfficientNetV2L", preprocessing="none", size=480),
     # He et al. 2015, arXiv:1512.03385, and 2016, arXiv:1603.05027
     "resnet50": Backbone(application="ResNet50", preprocessing="caffe", color="bgr"),
+    "resnet101": Backbone(application="ResNet101", preprocessing="caffe", color="bgr"),
+    "resnet152": Backbone(application="ResNet152", preprocessing="caffe", color="bgr"),
     "resnet50-v2": Backbone(application="ResNet50V2", preprocessing="symmetric"),
+    "resnet101-v2": Backbone(application="ResNet101V2", preprocessing="symmetric"),
+    "resnet152-v2": Backbone(application="ResNet152V2", preprocessing="symmetric"),
     # Huang et al. 2016, arXiv:1608.06993
     "densenet121": Backbone(application="DenseNet121", preprocessing="torch"),
-    # Szegedy et al. 2015, arXiv:1512.00567; Chollet 2016, arXiv:1610.02357
+    "densenet169": Backbone(application="DenseNet169", preprocessing="torch"),
+    "densenet201": Backbone(application="DenseNet201", preprocessing="torch"),
+    # Szegedy et al. 2015, arXiv:1512.00567, and 2016, arXiv:1602.07261; Chollet 2016, arXiv:1610.02357
     "inception-v3": Backbone(application="InceptionV3", preprocessing="symmetric", size=299, least=75),
+    "inception-resnet-v2": Backbone(application="InceptionResNetV2", preprocessing="symmetric", size=299, least=75),
     "xception": Backbone(application="Xception", preprocessing="symmetric", size=299, least=71),
     # Zoph et al. 2017, arXiv:1707.07012
     "nasnet-mobile": Backbone(application="NASNetMobile", preprocessing="symmetric"),
+    "nasnet-large": Backbone(application="NASNetLarge", preprocessing="symmetric", size=331),
     # Liu et al. 2022, arXiv:2201.03545
     "convnext-tiny": Backbone(application="ConvNeXtTiny", preprocessing="none"),
+    "convnext-small": Backbone(application="ConvNeXtSmall", preprocessing="none"),
+    "convnext-base": Backbone(application="ConvNeXtBase", preprocessing="none"),
+    "convnext-large": Backbone(application="ConvNeXtLarge", preprocessing="none"),
+    "convnext-xlarge": Backbone(application="ConvNeXtXLarge", preprocessing="none"),
 }
 
 

@@ -32,6 +32,7 @@ class Builder:
     epochs: int = 10
     batch_size: int = 64
     learning_rate: float = 0.001
+    about: str = ""  # what it is, in a few words, for the manual
 
 
 BUILDERS = {
@@ -41,13 +42,20 @@ BUILDERS = {
         settings={"blocks": 0, "filters": 32, "dropout": 0.25, "weights": "none"},
         epochs=20,
         batch_size=32,
+        about="convolution and pooling",
     ),
     "small-resnet": Builder(
         build=build_small_resnet,
         preprocessing="unit",
         settings={"width": 32, "blocks": 1, "dropout": 0.0, "weights": "none"},
+        about="residual, three stages",
     ),
-    "fashion-mnist": Builder(build=build_fashion_mnist, preprocessing="unit", settings={"weights": "none"}),
+    "fashion-mnist": Builder(
+        build=build_fashion_mnist,
+        preprocessing="unit",
+        settings={"weights": "none"},
+        about="convolution, pooling, dense 100",
+    ),
     **{
         name: Builder(
             build=partial(build_backbone, name),
@@ -56,7 +64,8 @@ BUILDERS = {
             color=backbone.color,
             pretrained=True,
             settings=backbone.settings,
-            batch_size=32,
+            batch_size=backbone.batch_size,
+            about=backbone.application,
         )
         for name, backbone in BACKBONES.items()
     },

@@ -14,6 +14,7 @@ from trainkit.data._sources import SOURCES
 from trainkit.errors import RunError, UsageError
 from trainkit.models._applications import APPLICATIONS
 from trainkit.models._builders import BUILDERS
+from trainkit.models._listing import list_models
 from trainkit.preprocessing import parse_size
 from trainkit.runs._notebook import heading_html, table_html
 from trainkit.runs._run import EXPERIMENTS, Run, find_run
@@ -90,7 +91,7 @@ def shapes(
         size: (width, height) of the image in pixels, or "WxH"; default: the network's own.
         color: `gray`, or `rgb` and `bgr`, which are three channels either way; default: the network's own.
         classes: how many; default 10.
-        alpha: the width of mobilenet, mobilenet-v2 or mobilenet-v3-small.
+        alpha: the width of mobilenet, mobilenet-v2 or mobilenet-v3.
         experiments: the folder of runs.
 
     Raises:
@@ -102,7 +103,7 @@ def shapes(
     if not isinstance(source, (str, Path, Run)):
         return _shapes_of_model(source, sides)
     name = "" if isinstance(source, Run) else _KERAS_NAMES.get(str(source), str(source))
-    if name in APPLICATIONS or name in BUILDERS:
+    if name in BUILDERS:
         return _shapes_of_name(name, sides, color, classes, alpha)
     if any(value is not None for value in (color, classes, alpha)):
         raise UsageError("A file or a run knows its colours and classes. Leave out --color, --classes and --alpha.")
@@ -164,9 +165,7 @@ def _build_named(
 
         width, height = sides or (None, None)
         return build_application(name, width=width, height=height, weights="none", alpha=alpha)
-    if name in BUILDERS:
-        return _build(name, sides, color, classes or 10, alpha)
-    raise UsageError(f"{name} comes with ImageNet's 1,000 classes, in colour. Leave out --classes and --color.")
+    return _build(name, sides, color, classes or 10, alpha)
 
 
 def _shapes_of_run(source: str | Path | Run, experiments: Path) -> Shapes:
@@ -176,9 +175,8 @@ def _shapes_of_run(source: str | Path | Run, experiments: Path) -> Shapes:
     try:
         run = find_run(source, experiments)
     except RunError as error:
-        known = sorted({*BUILDERS, *APPLICATIONS})
-        near = get_close_matches(os.fspath(source).lower(), known, n=1)
-        hint = f" Did you mean the model `{near[0]}`?" if near else f" Models are: {', '.join(known)}."
+        near = get_close_matches(os.fspath(source).lower(), BUILDERS, n=1)
+        hint = f" Did you mean the model `{near[0]}`?" if near else f" Models are: {list_models(BUILDERS)}."
         raise RunError(f"{error}{hint}") from error
     run.check_usable()
     return Shapes(run.name, trace_shapes(load_keras_model(run.model_path), input_shape=run.preprocessing.shape))

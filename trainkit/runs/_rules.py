@@ -18,6 +18,7 @@ from trainkit.data._reading import Reading
 from trainkit.data._sources import DATA_EXPECTED
 from trainkit.errors import UsageError, unknown
 from trainkit.models._builders import BUILDERS, Builder
+from trainkit.models._listing import list_models, unknown_model
 from trainkit.models._own import build_own_model
 from trainkit.preprocessing import PREPROCESSINGS, SIZE_EXPECTED, Color, Resize, read_size
 
@@ -26,6 +27,7 @@ PRECISIONS = ("none", "float16", "bfloat16", "auto")
 SCHEDULES = ("constant", "cosine", "one-cycle", "plateau")
 MONITORS = ("auto", "accuracy", "balanced-accuracy", "loss", "mean-average-precision")
 MODEL_SUFFIX = ".keras"  # a model of the user's own is named by its file
+_OR_FILE = f", or a {MODEL_SUFFIX} file"
 _OWN_MODEL = Builder(build=build_own_model, preprocessing="unit")
 MOST_LETTERS = 100  # of a run's name
 _NAME = re.compile(rf"[\w][\w.-]{{0,{MOST_LETTERS - 1}}}")
@@ -107,7 +109,9 @@ def _or_none(rule: Rule) -> Rule:
 def _model(value: Any) -> str:
     if isinstance(value, str) and value.endswith(MODEL_SUFFIX):
         return _text(value)
-    return str(_choice("model", BUILDERS).convert(value))
+    if not isinstance(value, str) or value not in BUILDERS:
+        raise unknown_model(str(value), BUILDERS, otherwise=_OR_FILE)
+    return value
 
 
 def _size(value: Any) -> tuple[int, int]:
@@ -154,7 +158,7 @@ _ROOT: dict[str, Rule] = {
     ),
 }
 _MODEL: dict[str, Rule] = {
-    "name": Rule(f"one of {', '.join(BUILDERS)}, or a .keras file", _model, "What is trained.", "--model"),
+    "name": Rule(f"one of {list_models(BUILDERS)}{_OR_FILE}", _model, "What is trained.", "--model"),
     "blocks": _rule(_integer(0, 12), "Blocks of the network; 0 in small-cnn: as many as fit, at most three."),
     "filters": _rule(_integer(1, 4096), "Filters of the first block; each further block has twice as many."),
     "width": _rule(_integer(1, 1024), "Filters of the first stage."),
@@ -162,7 +166,7 @@ _MODEL: dict[str, Rule] = {
     "dropout": _rule(_SHARE, "The share of the features that is dropped before the classes."),
     "alpha": _rule(
         _number("a width above 0, at most 4", lambda value: 0 < value <= 4),
-        "The width of mobilenet, mobilenet-v2 or mobilenet-v3-small.",
+        "The width of mobilenet, mobilenet-v2 or mobilenet-v3.",
         "--alpha",
     ),
     "weights": Rule(

@@ -8,14 +8,20 @@ from typing import Any
 
 from trainkit.data import _reading
 from trainkit.models._builders import BUILDERS
+from trainkit.models._listing import list_models
 from trainkit.runs._rules import MODEL_SUFFIX, RULES, builder_of, checked
 from trainkit.runs._settings import defaults_of
 
+_MOST = 5  # other defaults that are told one by one; a size is nearly every network's own
 _FOLDER = "photos"  # any: what a name that is no data set's has for defaults
 # What neither a model nor a folder alone decides on.
 _IN_WORDS = {
     **{f"reading.{name}": text for name, text in _reading.DEFAULTS.items()},
     "data": "none, it is required",
+}
+# What is said where no model is asked about.
+_OF_ALL_MODELS = {
+    "name": f"the data's name and the model's, such as {_FOLDER}-small-cnn",
     "model.name": (
         "for colour photographs of 96 pixels and more mobilenet with alpha 0.75, where its ImageNet weights are here "
         "or can be downloaded; fashion-mnist for that data set; else small-cnn"
@@ -75,8 +81,9 @@ def _defaults(model: str) -> dict[str, str]:
 
 def _default(key: str, defaults: Mapping[str, Mapping[str, str]]) -> str:
     """Return the default in words: the one of most models, then the others with the models that have them."""
-    if key in _IN_WORDS and not (key == "model.name" and len(defaults) == 1):
-        return _IN_WORDS[key]
+    words = _IN_WORDS if len(defaults) == 1 else {**_IN_WORDS, **_OF_ALL_MODELS}
+    if key in words:
+        return words[key]
     models: dict[str, list[str]] = {}
     for model, values in defaults.items():
         if key in values:
@@ -84,7 +91,9 @@ def _default(key: str, defaults: Mapping[str, Mapping[str, str]]) -> str:
     first, *others = sorted(models, key=lambda value: -len(models[value]))
     if key == "model.alpha" and len(defaults) > 1:
         first = f"{first}, where no model is named {to_text(0.75)}"
-    return "; ".join([first, *(f"{', '.join(models[value])}: {value}" for value in others)])
+    told = others if len(others) <= _MOST else [value for value in others if value in _OF_THE_DATA.values()]
+    rest = [] if told == others else ["other networks have their own (`trainkit settings --model M`)"]
+    return "; ".join([first, *(f"{list_models(models[value])}: {value}" for value in told), *rest])
 
 
 def to_text(value: Any) -> str:

@@ -68,7 +68,7 @@ def train(
         preprocessing: one of `trainkit.preprocessing.PREPROCESSINGS`.
         resize: `stretch`, `crop` or `pad`.
         weights: `imagenet`, `none` or a file.
-        alpha: the width of mobilenet, mobilenet-v2 or mobilenet-v3-small.
+        alpha: the width of mobilenet, mobilenet-v2 or mobilenet-v3.
         class_weights: `none`, or `balanced` for classes that weigh the same.
         augment_engine: `opencv`, or `keras` for Keras' own warp.
         distribute: `none`; `mirrored` for all GPUs of this machine; `workers` for all processes that TF_CONFIG or
@@ -187,7 +187,7 @@ def find_learning_rate(
         seed: of every random draw.
         size: (width, height) of the network's input in pixels, or "WxH".
         weights: `imagenet`, `none` or a file.
-        alpha: the width of mobilenet, mobilenet-v2 or mobilenet-v3-small.
+        alpha: the width of mobilenet, mobilenet-v2 or mobilenet-v3.
         reading: as for `train`.
         settings: further settings by their dotted keys.
         out: where to draw the loss over the rate; its suffix is the format.

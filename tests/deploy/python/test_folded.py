@@ -43,7 +43,7 @@ def fold(*nodes: Any, **stored: np.ndarray) -> dict[str, list[int]]:
 
 def test_whole_numbers_become_floats_and_one_kernel() -> None:
     other = node("Cast", "other", "low", to=TensorProto.FLOAT)
-    nodes = [CAST, other, full(), node("Mul", "floats full", "high"), node("Add", "high low", "kernel")]
+    nodes = [CAST, other, full(), node("Div", "floats full", "high"), node("Sub", "high low", "kernel")]
     assert fold(*nodes) == {name: [4, 3, 1, 1] for name in ("floats", "low", "full", "high", "kernel")}
 
 
@@ -67,7 +67,7 @@ def test_scales_are_put_side_by_side() -> None:
         [node("Cast", "whole", "ma\\de", to=TensorProto.FLOAT)],
         [node("Add", "scale whole")],
         [node("Mul", "scale scale scale")],
-        [node("Sub", "scale scale")],
+        [node("Max", "scale scale")],
         [node("Concat", "scale whole", axis=0)],
         [node("Concat", "scale scale", axis=4)],
         [node("Concat", "scale scale", axis=-1)],

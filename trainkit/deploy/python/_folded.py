@@ -51,7 +51,7 @@ def _sides_of(node: OnnxNode, read: List[OnnxTensor]) -> List[int]:
         return _full_sides(node, first) if len(read) == 1 and given == {"value"} else []
     if any(tensor.kind != _FLOAT for tensor in read):
         return []
-    if node.op in ("Add", "Mul"):
+    if node.op in ("Add", "Sub", "Mul", "Div"):
         return list(first.sides) if len(read) == 2 and not given and read[1].sides == first.sides else []
     return _joined_sides(node, read) if node.op == "Concat" and given == {"axis"} else []
 

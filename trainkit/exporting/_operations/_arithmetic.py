@@ -44,14 +44,14 @@ def lower_clip(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 def _clipped(lowering: Lowering, view: View, low: float, high: float) -> View:
     if math.isinf(high) or high > _NO_BOUND:
-        return _at_least(lowering, view, low)
+        return at_least(lowering, view, low)
     if math.isinf(low) or low < -_NO_BOUND:
-        return lowering.affine(_at_least(lowering, lowering.affine(view, -1, 0), -high), -1, 0)
+        return lowering.affine(at_least(lowering, lowering.affine(view, -1, 0), -high), -1, 0)
     name = lowering.emit("Clip", [view.name], lowering.graph.shapes[view.name], min=low, max=high)
     return View(name, view.groups)
 
 
-def _at_least(lowering: Lowering, view: View, low: np.ndarray | float) -> View:
+def at_least(lowering: Lowering, view: View, low: np.ndarray | float) -> View:
     shifted = lowering.affine(view, 1, -np.asarray(low)) if np.any(low) else view
     name = lowering.emit("Relu", [shifted.name], lowering.graph.shapes[shifted.name])
     return lowering.affine(View(name, view.groups), 1, low) if np.any(low) else View(name, view.groups)
@@ -107,10 +107,10 @@ def _combine(lowering: Lowering, node: onnx.NodeProto, op: str, one: Value, othe
     if op == "Min":
         negated = [lowering.affine(view, -1, 0) for view in (one, other)]
         return lowering.affine(_combine(lowering, node, "Max", *negated), -1, 0)
-    return _combine_views(lowering, op, one, other)
+    return combine_views(lowering, op, one, other)
 
 
-def _combine_views(lowering: Lowering, op: str, one: View, other: View) -> View:
+def combine_views(lowering: Lowering, op: str, one: View, other: View) -> View:
     first_leads = lowering.graph.size(one.name) >= lowering.graph.size(other.name) and len(one.groups) >= len(
         other.groups
     )
@@ -177,8 +177,8 @@ def _bounded(lowering: Lowering, node: onnx.NodeProto, op: str, view: View, valu
     if np.abs(value).max() > _LARGEST_BOUND:
         raise lowering.cannot(node, f"a bound of {np.abs(value).max():g}, too large for single precision")
     if op == "Max":
-        return _at_least(lowering, view, value)
-    return lowering.affine(_at_least(lowering, lowering.affine(view, -1, 0), -value), -1, 0)
+        return at_least(lowering, view, value)
+    return lowering.affine(at_least(lowering, lowering.affine(view, -1, 0), -value), -1, 0)
 
 
 def _bounded_power(lowering: Lowering, view: View, most: np.ndarray | float) -> View | None:
@@ -193,7 +193,7 @@ def _bounded_power(lowering: Lowering, view: View, most: np.ndarray | float) -> 
     before = lowering.graph.producers().get(base.name)
     if before is not None and before.op == "Sqrt":
         exponent, base = exponent / 2, View(before.inputs[0], view.groups)
-    return _power(lowering, _at_least(lowering, base, most ** (1 / exponent)), exponent)
+    return _power(lowering, at_least(lowering, base, most ** (1 / exponent)), exponent)
 
 
 def _is_long(lowering: Lowering, view: View, axis: int) -> bool:
@@ -219,10 +219,10 @@ def lower_prelu(lowering: Lowering, node: onnx.NodeProto) -> Value:
     slope = lowering.constant(node, 1)
     assert slope is not None
     view = lowering.view(node)
-    positive = _at_least(lowering, view, 0.0)
-    negative = _at_least(lowering, lowering.affine(view, -1, 0), 0.0)
+    positive = at_least(lowering, view, 0.0)
+    negative = at_least(lowering, lowering.affine(view, -1, 0), 0.0)
     scaled = with_constant(lowering, node, "Mul", negative, -slope, constant_first=False)
-    return _combine_views(lowering, "Add", positive, scaled)
+    return combine_views(lowering, "Add", positive, scaled)
 
 
 def lower_tanh(lowering: Lowering, node: onnx.NodeProto) -> Value:
@@ -238,7 +238,7 @@ def lower_softplus(lowering: Lowering, node: onnx.NodeProto) -> Value:
     shape = lowering.graph.shapes[view.name]
     below = lowering.affine(View(lowering.emit("Abs", [view.name], shape), view.groups), -1, 0)
     rest = lowering.emit("Softplus", [below.name], shape)
-    return View(lowering.emit("Add", [_at_least(lowering, view, 0.0).name, rest], shape), view.groups)
+    return View(lowering.emit("Add", [at_least(lowering, view, 0.0).name, rest], shape), view.groups)
 
 
 def lower_hard_swish(lowering: Lowering, node: onnx.NodeProto) -> Value:
@@ -260,10 +260,10 @@ def lower_softsign(lowering: Lowering, node: onnx.NodeProto) -> Value:
 _STEEP = 1e30  # makes 1 or more of every difference of two numbers that float32 can tell apart
 
 
-def _is_positive(lowering: Lowering, view: View) -> View:
+def is_positive(lowering: Lowering, view: View) -> View:
     """Return 1 where a value is above 0, and 0 elsewhere: min(relu(x) * 1e30, 1)."""
     shape = lowering.graph.shapes[view.name]
-    steep = lowering.affine(_at_least(lowering, view, 0.0), _STEEP, 0)
+    steep = lowering.affine(at_least(lowering, view, 0.0), _STEEP, 0)
     return View(lowering.emit("Clip", [steep.name], shape, min=0.0, max=1.0), view.groups)
 
 
@@ -272,7 +272,7 @@ def lower_comparison(*, swapped: bool = False, negated: bool = False) -> Lower:
 
     def lower_comparison(lowering: Lowering, node: onnx.NodeProto) -> Value:
         one, other = (lowering.value(node.input[position]) for position in ((1, 0) if swapped else (0, 1)))
-        above = _is_positive(lowering, _combine(lowering, node, "Sub", one, other))
+        above = is_positive(lowering, _combine(lowering, node, "Sub", one, other))
         return lowering.affine(above, -1, 1) if negated else above
 
     return lower_comparison
@@ -282,8 +282,8 @@ def lower_equal(lowering: Lowering, node: onnx.NodeProto) -> Value:
     """Write x == y, to the last bit, as 1 - (x > y) - (y > x)."""
     one, other = (lowering.value(name) for name in node.input)
     difference = _combine(lowering, node, "Sub", one, other)
-    sign = [_is_positive(lowering, lowering.affine(difference, way, 0)) for way in (1, -1)]
-    return lowering.affine(_combine_views(lowering, "Add", *sign), -1, 1)
+    sign = [is_positive(lowering, lowering.affine(difference, way, 0)) for way in (1, -1)]
+    return lowering.affine(combine_views(lowering, "Add", *sign), -1, 1)
 
 
 def lower_never(lowering: Lowering, node: onnx.NodeProto) -> Value:
@@ -291,17 +291,25 @@ def lower_never(lowering: Lowering, node: onnx.NodeProto) -> Value:
     return lowering.affine(lowering.view(node), 0, 0)
 
 
+def whole(lowering: Lowering, view: View) -> View:
+    """Return a value without its fraction: floor(relu(x)) - floor(relu(-x))."""
+    shape = lowering.graph.shapes[view.name]
+    parts = [at_least(lowering, lowering.affine(view, way, 0), 0.0) for way in (1, -1)]
+    floors = [View(lowering.emit("Floor", [part.name], shape), part.groups) for part in parts]
+    return combine_views(lowering, "Sub", *floors)
+
+
 def lower_sign(lowering: Lowering, node: onnx.NodeProto) -> Value:
     """Write sign(x) as (x > 0) - (-x > 0)."""
     view = lowering.view(node)
-    return _combine_views(lowering, "Sub", *(_is_positive(lowering, lowering.affine(view, way, 0)) for way in (1, -1)))
+    return combine_views(lowering, "Sub", *(is_positive(lowering, lowering.affine(view, way, 0)) for way in (1, -1)))
 
 
 def lower_thresholded_relu(lowering: Lowering, node: onnx.NodeProto) -> Value:
     """Write x where it is above a threshold, else 0."""
     view = lowering.view(node)
-    above = _is_positive(lowering, lowering.affine(view, 1, -float(attribute_of(node, "alpha", 1.0))))
-    return _combine_views(lowering, "Mul", view, above)
+    above = is_positive(lowering, lowering.affine(view, 1, -float(attribute_of(node, "alpha", 1.0))))
+    return combine_views(lowering, "Mul", view, above)
 
 
 def lower_not(lowering: Lowering, node: onnx.NodeProto) -> Value:

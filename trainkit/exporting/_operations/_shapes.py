@@ -7,11 +7,12 @@ import operator
 
 import numpy as np
 import onnx
+from onnx import helper
 
 from trainkit.exporting._graph import Shape
 from trainkit.exporting._lowering import Lowering
 from trainkit.exporting._observation import attribute_of
-from trainkit.exporting._operations._arithmetic import broadcast
+from trainkit.exporting._operations._arithmetic import broadcast, whole
 from trainkit.exporting._operations._products import multiply_side
 from trainkit.exporting._views import Side, Value, View, plan_cuts
 
@@ -22,11 +23,12 @@ def lower_same(lowering: Lowering, node: onnx.NodeProto) -> Value:
 
 
 def lower_cast(lowering: Lowering, node: onnx.NodeProto) -> Value:
-    """Pass a value on where it stays a float, or is true and false, which are 1 and 0 here."""
-    floats = attribute_of(node, "to") in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
-    if not floats and node.input[0] not in lowering.booleans:
-        raise lowering.cannot(node, "numbers of another kind than float32")
-    return lowering.view(node)
+    """Pass a value on: whole numbers are floats here, true and false 1 and 0. What becomes whole loses its fraction."""
+    view, before = lowering.view(node), lowering.kinds[node.input[0]]
+    after = helper.tensor_dtype_to_np_dtype(attribute_of(node, "to")).kind
+    if after == "b" != before:
+        raise lowering.cannot(node, "true and false made of numbers")
+    return whole(lowering, view) if (before, after) in (("f", "i"), ("f", "u")) else view
 
 
 def lower_expand(lowering: Lowering, node: onnx.NodeProto) -> Value:

@@ -40,6 +40,7 @@ from trainkit.exporting._operations._layers import (
     lower_reduce,
     lower_softmax,
 )
+from trainkit.exporting._operations._order import lower_arg_max, lower_top_k
 from trainkit.exporting._operations._products import lower_einsum, lower_gemm, lower_matmul
 from trainkit.exporting._operations._shapes import (
     lower_cast,
@@ -78,10 +79,12 @@ def lower(proto: onnx.ModelProto, layers: list[Any], *, broadcast: bool = False,
     return Lowering(proto, layers, LOWER, broadcast=broadcast, channels_last=channels_last).run()
 
 
+TRIGONOMETRIC = ("Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh")
 LOWER: dict[str, Lower] = {
     **dict.fromkeys(("Identity", "Dropout"), lower_same),
     "Cast": lower_cast,
     **{name: lower_elementwise(name) for name in ("Relu", "Sigmoid", "Exp", "Log", "Erf", "Sqrt", "Abs")},
+    **{name: lower_elementwise(name) for name in ("Ceil", "Floor", "Round", *TRIGONOMETRIC)},
     "LeakyRelu": lower_elementwise("LeakyRelu", alpha=read_number("alpha", 0.01)),
     "Elu": lower_elementwise("Elu", alpha=read_number("alpha", 1.0)),
     "Selu": lower_elementwise(
@@ -131,6 +134,8 @@ LOWER: dict[str, Lower] = {
     "ReduceSum": lower_reduce("Sum"),
     "ReduceMax": lower_reduce("Max"),
     "ReduceMin": lower_reduce("Min"),
+    "TopK": lower_top_k,
+    **dict.fromkeys(("ArgMax", "ArgMin"), lower_arg_max),
     "Softmax": lower_softmax,
     "LogSoftmax": lower_log_softmax,
     "LRN": lower_lrn,

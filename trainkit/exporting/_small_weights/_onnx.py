@@ -6,8 +6,10 @@ Probed in nine versions, 4.5.5 to both engines of 5.0.0, with batches of 1, 3 an
   normalisation whose scale is that of the channels and whose shift is the bias. A Mul of constants with a scale a
   channel fails in 4.5.5, and `Gemm`'s alpha is forgotten there.
 - Numbers of 16 bits are not read before 5.0.0, and float16 not before 4.7; so they are two of 8 bits, the high one
-  times 256: a Mul or an Add of constants is folded everywhere if they are of one shape, and ConstantOfShape says any
-  number in a few bytes. Where all channels have one scale, it stands there, and the layer keeps its bias.
+  divided by 1/256: arithmetic of constants is folded everywhere if they are of one shape, and ConstantOfShape says any
+  number in a few bytes. Div and Sub, because OpenCV looks for larger things that end in a Mul or an Add, which would
+  take longer than all the rest of loading. Where all channels have one scale, it stands there, and the layer keeps its
+  bias.
 - A batch normalisation behind a transposed convolution and in front of a ReLU comes out wrong in every version but in
   the new engine, so its kernel is multiplied as a constant: by the scales, put side by side to its whole shape.
 """
@@ -77,18 +79,18 @@ def _write_numbers(writer: _Writer, name: str, kernel: StoredKernel) -> str:
 def _write_halves(writer: _Writer, name: str, kernel: StoredKernel, scale: float | None = None) -> str:
     """Write numbers of 16 bits, and what puts each together of two halves; times the one scale of all channels."""
     numbers = kernel.numbers.astype(np.int32)
-    high = (numbers + _HALF // 2) // _HALF
-    low = numbers - high * _HALF
+    high = (numbers + _HALF // 2 - 1) // _HALF
+    minus = high * _HALF - numbers
     unit = float(kernel.scale[0]) if scale is None else scale
     parts = []
-    for part, value, factor in (("high", high, _HALF * unit), ("low", low, unit)):
+    for part, value, factor in (("high", high, _HALF * unit), ("minus", minus, unit)):
         floats = _write_floats(writer, _named(name, part), value)
         if factor != 1:
             shared = f"halves_{'x'.join(map(str, numbers.shape))}"
-            full = _write_full(writer, _named(name, f"{part}_unit") if scale is None else shared, high.shape, factor)
-            floats = _add(writer, "Mul", [floats, full], _named(name, f"{part}_times"))
+            full = _named(name, f"{part}_per") if scale is None else shared
+            floats = _add(writer, "Div", [floats, _write_full(writer, full, high.shape, 1 / factor)], f"{floats}_s")
         parts.append(floats)
-    return _add(writer, "Add", parts, _named(name, "f"))
+    return _add(writer, "Sub", parts, _named(name, "f"))
 
 
 def _write_full(writer: _Writer, name: str, shape: tuple[int, ...], value: float) -> str:
@@ -137,8 +139,10 @@ def read_stored(path: Path) -> dict[str, StoredKernel]:
             continue
         numbers = arrays[tensor.name]
         if kind == "high":
-            numbers = (numbers.astype(np.int16) * _HALF + arrays[f"{name}_low"].astype(np.int16)).astype(np.int16)
-        scale = arrays.get(f"{name}_scale", arrays.get(f"{name}_low_unit"))
+            numbers = (numbers.astype(np.int32) * _HALF - arrays[f"{name}_minus"]).astype(np.int16)
+        scale = arrays.get(f"{name}_scale")
+        if scale is None and f"{name}_minus_per" in arrays:
+            scale = 1 / arrays[f"{name}_minus_per"]
         if scale is not None:
             found[f"constant_{name[1:]}"] = _joined(numbers, scale)
     return found

@@ -9,6 +9,7 @@ import numpy as np
 from trainkit.backend import keras, tf
 from trainkit.errors import ExportError
 
+_TINY = 1e-12
 _KERAS_UPSAMPLE = keras.layers.UpSampling2D.call
 _TENSORFLOW_GELU = tf.nn.gelu
 _KERAS_CONVOLVE = keras.layers.Conv2D.convolution_op
@@ -76,3 +77,17 @@ def convolve(layer: Any, inputs: Any, kernel: Any) -> Any:
     if layer.dilation_rate == (1, 1) or layer.groups != 1 or layer.data_format != "channels_last":
         return _KERAS_CONVOLVE(layer, inputs, kernel)
     return tf.nn.conv2d(inputs, kernel, layer.strides, layer.padding.upper(), dilations=layer.dilation_rate)
+
+
+def rgb_to_hsv(images: Any, name: str | None = None) -> Any:
+    """Hue, saturation and value of red, green and blue, by arithmetic and comparisons."""
+    red, green, blue = tf.split(tf.convert_to_tensor(images), 3, axis=-1)
+    value = tf.maximum(tf.maximum(red, green), blue)
+    spread = value - tf.minimum(tf.minimum(red, green), blue)
+    saturation = tf.cast(value > 0, value.dtype) * spread / tf.maximum(value, _TINY)
+    reddest = tf.cast(red >= value, value.dtype)
+    greenest = (1 - reddest) * tf.cast(green >= value, value.dtype)
+    bluest = 1 - reddest - greenest
+    sixths = reddest * (green - blue) + greenest * (blue - red) + bluest * (red - green)
+    hue = sixths / (6 * tf.maximum(spread, _TINY)) + greenest * (2 / 6) + bluest * (4 / 6)
+    return tf.concat([hue + tf.cast(hue < 0, hue.dtype), saturation, value], -1)

@@ -1,4 +1,4 @@
-"""Which methods of Keras' layers are replaced while a model is traced, and by what."""
+"""Which functions of Keras are replaced while a model is traced, and by what."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from trainkit.backend import keras, tf
-from trainkit.exporting._traced_layers._images import convolve, elu, gelu, normalize_groups, normalize_layer, upsample
+from trainkit.exporting._traced_layers._activations import softmax_over_sides, sparsemax
+from trainkit.exporting._traced_layers._images import (
+    convolve,
+    elu,
+    gelu,
+    normalize_groups,
+    normalize_layer,
+    rgb_to_hsv,
+    upsample,
+)
 from trainkit.exporting._traced_layers._sequences import distribute, first_state, unroll
 
 
@@ -20,6 +29,9 @@ def expressed_otherwise() -> Iterator[None]:
         (keras.layers.ELU, "call"): elu,
         (tf.nn, "gelu"): gelu,
         (keras.layers.Conv2D, "convolution_op"): convolve,
+        (keras.layers.Softmax, "call"): softmax_over_sides,
+        (keras.src.backend.nn, "sparsemax"): sparsemax,
+        (tf.image, "rgb_to_hsv"): rgb_to_hsv,
         (keras.layers.RNN, "get_initial_state"): first_state,
         (keras.layers.RNN, "inner_loop"): unroll,
         (keras.layers.LSTM, "inner_loop"): unroll,
@@ -27,10 +39,10 @@ def expressed_otherwise() -> Iterator[None]:
         (keras.layers.TimeDistributed, "call"): distribute,
     }
     before = {key: getattr(*key) for key in instead}
-    for (layer, method), function in instead.items():
-        setattr(layer, method, function)
+    for (owner, name), function in instead.items():
+        setattr(owner, name, function)
     try:
         yield
     finally:
-        for (layer, method), function in before.items():
-            setattr(layer, method, function)
+        for (owner, name), function in before.items():
+            setattr(owner, name, function)
