@@ -48,7 +48,10 @@ def test_bundle_says_what_its_weights_are_and_cost(bundle: Any, tiny_bundle: Pat
     assert json.loads(inside["manifest"])["model"]["weights"] == weights
     document = bundle.to_json()
     assert (document["weights"], document["small_weights"]) == (weights, cost)
-    assert re.fullmatch(rf"The weights are {weights}, the file has \d+% of the bytes: on .* validation .*", bundle.cost)
+    sentence = (
+        rf"Weights of {weights}, \d+% of the bytes: on \d+ validation images [\d.]+% of the labels stay, accuracy .*"
+    )
+    assert re.fullmatch(sentence, bundle.cost)
 
 
 def trained_run_accuracy(bundle: Path, part: Any) -> float:
@@ -217,5 +220,5 @@ def test_model_without_large_weights_is_refused(tmp_path: Path, street_image: np
 def test_cost_in_words() -> None:
     found = {"weights": "int8", "bytes_float32": 1000, **cost(50, 0.98, None)}
     assert cost_in_words({"model": {"bytes": 280}, "extra": {"small_weights": found}}) == (
-        "The weights are int8, the file has 28% of the bytes: on 50 images, 98.00% of the labels are those of float32."
+        "Weights of int8, 28% of the bytes: on 50 images 98.00% of the labels stay."
     )

@@ -194,7 +194,7 @@ def cost_in_words(manifest: dict[str, Any]) -> str:
         return ""
     share = manifest["model"].get("bytes", 0) / max(cost["bytes_float32"], 1)
     on = f"{cost['images']:,} {'validation ' if cost['measured_on'] == 'val' else ''}images"
-    figures = f"{cost['top1_agreement']:.2%} of the labels are those of float32"
+    figures = f"{cost['top1_agreement']:.2%} of the labels stay"
     if "accuracy_after" in cost:
-        figures += f", the accuracy is {cost['accuracy_after']:.4f} ({cost['accuracy_before']:.4f} before)"
-    return f"The weights are {cost['weights']}, the file has {share:.0%} of the bytes: on {on}, {figures}."
+        figures += f", accuracy {cost['accuracy_after']:.4f} (was {cost['accuracy_before']:.4f})"
+    return f"Weights of {cost['weights']}, {share:.0%} of the bytes: on {on} {figures}."
