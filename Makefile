@@ -10,7 +10,7 @@ WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cor
 SHARE := --numprocesses $(WORKERS) --dist worksteal
 TESTS := $(BIN)/python -m pytest $(SHARE)
 
-.PHONY: help demo test test-no-onednn test-slow test-long test-cluster test-cluster-slow test-timing test-opencv4 test-wheel mutants lint compat compat-quick compat-all compat-attention notebooks clients clients-quick keras-files bench fuzz docs clean
+.PHONY: help demo test test-no-onednn test-slow test-long test-cluster test-cluster-slow test-timing test-opencv4 test-wheel mutants lint compat compat-quick compat-all compat-attention notebooks clients clients-quick test-arm64 keras-files bench fuzz docs clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(call RUNS,$(PYTHON))" || { echo "trainkit needs Python 3.11 to 3.13. Install one, or name it: make PYTHON=python3.12" >&2; exit 1; }
@@ -123,6 +123,9 @@ clients: $(VENV)/installed ## every client of a bundle (Python, C++, Node.js, a 
 clients-quick: $(VENV)/installed ## one client of each kind: what the gate runs
 	$(BIN)/python tests/clients --quick
 
+test-arm64: $(VENV)/installed ## the self-test on arm64, under qemu that apt-get fetches into .arm64: some minutes, not in the gate
+	$(BIN)/python tests/clients/arm64.py
+
 bench: $(VENV)/installed ## data, training, exported graphs and classifying beside what one would have used; BENCH="augmentation --json"
 	@$(BIN)/python tests/bench $(BENCH)
 
@@ -134,4 +137,4 @@ docs: $(VENV)/installed ## the manual and the lessons as a site, docs/_build/htm
 	$(BIN)/python -m sphinx -q -E -c docs -W --keep-going . docs/_build/html
 
 clean: ## removes what was installed and every cache
-	rm -rf $(VENV) .venv.opencv4 .demo .compat .keras-files .clients .mutants .fuzz docs/_build .coverage* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv.opencv4 .demo .arm64 .compat .keras-files .clients .mutants .fuzz docs/_build .coverage* .mypy_cache .ruff_cache .pytest_cache

@@ -21,17 +21,39 @@ SANITIZERS = ("-g", "-O1", "-D_GLIBCXX_ASSERTIONS", "-fsanitize=address,undefine
 
 def build(folder: Path) -> Path:
     """Build the client with the OpenCV that this machine has for C++."""
+    _build_with_cmake(SOURCE, folder)
+    return folder / "classify"
+
+
+def _build_with_cmake(source: Path, folder: Path) -> None:
     for tool, package in (("c++", "g++"), ("cmake", "cmake")):
         if shutil.which(tool) is None:
             do_without("cpp", f"the C++ client cannot be built: there is no {tool} (Debian: {package})")
-    configure = ["cmake", "-S", SOURCE, "-B", folder, f"-DCMAKE_CXX_FLAGS={' '.join(WARNINGS)}"]
+    configure = ["cmake", "-S", source, "-B", folder, f"-DCMAKE_CXX_FLAGS={' '.join(WARNINGS)}"]
     done = subprocess.run(configure, capture_output=True, text=True)
     if done.returncode and "OpenCVConfig.cmake" in done.stderr:
         do_without("cpp", "the C++ client cannot be built: there is no OpenCV for C++ (Debian: libopencv-dev)")
     assert done.returncode == 0, done.stderr
     done = subprocess.run(["cmake", "--build", folder], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    return folder / "classify"
+
+
+def run_with_opencv(name: str, folder: Path) -> str:
+    """Build a program of `tests/deploy` with OpenCV, and return what it prints."""
+    lines = [
+        "cmake_minimum_required(VERSION 3.10)",
+        "project(program CXX)",
+        "find_package(OpenCV REQUIRED COMPONENTS core dnn)",
+        "set(CMAKE_CXX_STANDARD 11)",
+        f'add_executable(program "{Path(__file__).parent / "deploy" / name}.cpp")',
+        f'target_include_directories(program PRIVATE "{SOURCE}")',
+        "target_include_directories(program SYSTEM PRIVATE ${OpenCV_INCLUDE_DIRS})",
+        "target_link_libraries(program PRIVATE ${OpenCV_LIBS})",
+    ]
+    (folder / "CMakeLists.txt").write_text("\n".join(lines), encoding="utf-8")
+    _build_with_cmake(folder, folder / "build")
+    done = subprocess.run([folder / "build" / "program"], capture_output=True, text=True, check=True)
+    return done.stdout
 
 
 def build_reader(name: str, folder: Path) -> Path:

@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 
 from trainkit.deploy.python._pixels import apply_before_blob, check_image
+from trainkit.deploy.python._resizing import fit_to_blob
 from trainkit.deploy.python._values import MAX_SIDE
 from trainkit.errors import TrainkitError, UsageError, unknown
 from trainkit.files import replacing, write_json
@@ -205,6 +206,7 @@ class Preprocessing:
         check_image(image_bgr)
         size = (self.width, self.height)
         image = apply_before_blob(image_bgr, self.before_blob, size)
+        image = fit_to_blob(image, size, crop=self.resize == "crop")
         if self.resize == "crop":
             blob = cv2.dnn.blobFromImage(image, 1.0, size, crop=True, ddepth=cv2.CV_8U)
             resized = cv2.merge(tuple(blob[0]))

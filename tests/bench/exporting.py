@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from transformer import build_vit_tiny
+
 NETWORKS = (
     "small-cnn",
     "fashion-mnist",
@@ -23,6 +25,7 @@ NETWORKS = (
     "efficientnet-b0",
     "resnet50",
     "densenet121",
+    "vit-tiny",
 )
 SHAPES = {"small-cnn": (96, 96, 3), "fashion-mnist": (28, 28, 1)}
 CLASSES = 10
@@ -79,9 +82,13 @@ def measure(network: str) -> dict[str, Any]:
     from trainkit.models._builders import BUILDERS
 
     keras.utils.set_random_seed(0)
-    builder = BUILDERS[network]
-    shape = SHAPES.get(network) or (*reversed(builder.size or ()), 3)
-    model = builder.build(shape, CLASSES, **{**builder.settings, "weights": "none"})
+    if network == "vit-tiny":
+        model = build_vit_tiny(CLASSES)
+    else:
+        builder = BUILDERS[network]
+        shape = SHAPES.get(network) or (*reversed(builder.size or ()), 3)
+        model = builder.build(shape, CLASSES, **{**builder.settings, "weights": "none"})
+    shape = model.input_shape[1:]
     blob = np.random.default_rng(0).uniform(-1, 1, (1, shape[2], *shape[:2])).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
         ours, recent, naive = (Path(folder, f"{name}.onnx") for name in ("ours", "recent", "naive"))

@@ -113,7 +113,7 @@ class Gamma(layers.Layer):  # type: ignore[misc]
         ),
         (
             lambda image: flat(ops.sort(layers.Flatten()(convolved(image)))),
-            "needs a sort of 1584 numbers at so many places",
+            "needs a sort of 1584 numbers, 1 times an image",
         ),
     ],
 )

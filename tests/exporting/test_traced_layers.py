@@ -114,6 +114,12 @@ IMAGES = {
         image, top_cropping=1, left_cropping=2, target_height=4, target_width=5
     ),
     "nothing cut off": lambda image: Calling(lambda images: tf.slice(images, [0, 0, 0, 0], [-1, 6, -1, 3]))(image),
+    "padded to proportions": lambda image: layers.Resizing(5, 4, "bicubic", pad_to_aspect_ratio=True, fill_value=0.5)(
+        image
+    ),
+    "padded above and below": lambda image: ops.image.resize(image, (9, 4), "bicubic", pad_to_aspect_ratio=True),
+    "colours again": lambda image: ops.image.hsv_to_rgb(ops.image.rgb_to_hsv(ops.sigmoid(image)) * 0.7),
+    "saturation": lambda image: Calling(lambda x: tf.image.adjust_saturation(x, 1.6))(ops.sigmoid(image)),
     "hue": lambda image: ops.image.rgb_to_hsv(ops.sigmoid(image)),
 }
 

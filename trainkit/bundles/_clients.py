@@ -25,6 +25,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
             "cpp/ahead.hpp",
             "cpp/trial.hpp",
             "cpp/network.hpp",
+            "cpp/resizing.hpp",
             "cpp/headers.hpp",
             "cpp/graph.hpp",
             "cpp/onnx.hpp",

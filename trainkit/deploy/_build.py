@@ -23,6 +23,7 @@ PARTS = (
         "_protobuf",
         "_mean",
         "_pixels",
+        "_resizing",
         "_opencv",
         "_onnx",
         "_graph",

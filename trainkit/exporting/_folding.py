@@ -156,33 +156,48 @@ def _fold_through(graph: Graph) -> bool:
     """
     producers, readers_of = graph.producers(), graph.readers()
     for node in graph.nodes:
-        if node.op != "Affine":
-            continue
-        scale, shift = _affine(graph, node)
-        uniform, before = not (np.ptp(scale) or np.ptp(shift)), node
-        while before is node or before.op in ("Reshape", "Flatten", "Transpose", "MatMul"):
-            following = producers.get(before.inputs[0])
-            if following is None or len(readers_of[following.output]) != 1:
-                break
-            if before.op == "MatMul" and (not uniform or shift.any()):
-                break
-            if before.op == "Transpose" and not uniform:
-                break
-            if before is not node and before.op != "MatMul" and not uniform:
-                channels = graph.shapes[following.output][0]
-                if graph.rows_of(following.output) != graph.rows_of(before.output) or channels % len(scale):
-                    break
-                scale, shift = (np.repeat(value, channels // len(scale)) for value in (scale, shift))
-            before = following
-            if before.op in _WEIGHTED:
-                channels = graph.shapes[before.output][0]
-                if uniform:
-                    scale, shift = (np.full(channels, value[0]) for value in (scale, shift))
-                _scale_weights(graph, before, scale, shift)
-                graph.nodes.remove(node)
-                graph.rename_reads(node.output, node.inputs[0])
-                return True
+        found = _carried_back(graph, node, producers, readers_of) if node.op == "Affine" else None
+        if found is not None:
+            _scale_weights(graph, *found)
+            graph.nodes.remove(node)
+            graph.rename_reads(node.output, node.inputs[0])
+            return True
     return False
+
+
+def _carried_back(
+    graph: Graph, node: Node, producers: dict[str, Node], readers_of: dict[str, list[Node]]
+) -> tuple[Node, np.ndarray, np.ndarray] | None:
+    """Return the weights before an affine map, and its scale and shift a channel there; `None` where none fold."""
+    scale, shift = _affine(graph, node)
+    passed = node
+    while (before := producers.get(passed.inputs[0])) is not None and len(readers_of[before.output]) == 1:
+        channels = graph.shapes[before.output][0]
+        if passed is not node:
+            carried = _through(graph, passed, before, scale, shift)
+            if carried is None:
+                return None
+            scale, shift = carried
+        if before.op in _WEIGHTED:
+            alike = not (np.ptp(scale) or np.ptp(shift))
+            return before, *((np.full(channels, v[0]) for v in (scale, shift)) if alike else (scale, shift))
+        if before.op not in ("Reshape", "Flatten", "Transpose", "MatMul"):
+            return None
+        passed = before
+    return None
+
+
+def _through(
+    graph: Graph, passed: Node, before: Node, scale: np.ndarray, shift: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return what an affine map behind an operation is before it; `None` where it is none there."""
+    if not (np.ptp(scale) or np.ptp(shift)):
+        return None if passed.op == "MatMul" and shift.any() else (scale, shift)
+    channels, rows = graph.shapes[before.output][0], graph.rows_of(before.output)
+    if passed.op in ("MatMul", "Transpose") or rows != graph.rows_of(passed.output) or channels % len(scale):
+        return None
+    each = channels // len(scale)
+    return np.repeat(scale, each), np.repeat(shift, each)
 
 
 def _drop_around_softmax(graph: Graph) -> bool:

@@ -195,9 +195,16 @@ def _write_affine(writer: _Writer, node: Node) -> None:
     if len(shape) == 3:
         writer.add_affine(source, node.inputs[1], node.inputs[2], target, shape[0])
         return
-    full = (shape[0], int(np.prod(shape[1:])), 1)
+    full, constants = (shape[0], int(np.prod(shape[1:])), 1), node.inputs[1:3]
+    values = [writer.value(name) for name in constants]
+    if not any(map(np.ptp, values)):  # of a channel for each number a batch normalisation takes ten times as long
+        full = (1, int(np.prod(shape)), 1)
+        constants = [
+            writer.number(f"{target}_{what}", value[:1]) for what, value in zip(("by", "plus"), values, strict=True)
+        ]
     source = writer.add("Reshape", [source, writer.shape_constant(f"{target}_in", full)], f"{target}_in")
-    writer.add_affine(source, node.inputs[1], node.inputs[2], f"{target}_flat", shape[0])
+    scale, shift = constants
+    writer.add_affine(source, scale, shift, f"{target}_flat", full[0])
     if len(shape) == 1:
         writer.add("Flatten", [f"{target}_flat"], target, axis=1)
     else:

@@ -8,6 +8,7 @@
 #include "graph.hpp"
 #include "headers.hpp"
 #include "manifest.hpp"
+#include "resizing.hpp"
 
 const char* const NONE_OF_THESE = "none of these";  // where a classifier is less sure than the manifest asks for
 const double MAX_TOLERANCE = 1e-3;        // beyond rounding: what is further off is another answer
@@ -111,6 +112,7 @@ struct Network {
                                    manifest.padColor);
             }
             if (manifest.gray) cv::cvtColor(prepared, prepared, cv::COLOR_BGR2GRAY);
+            if (!RESIZES_AS_ON_X86) prepared = resizeAsOnX86(prepared, manifest.size, manifest.crop);
             // Of a grey image there is nothing to swap, but OpenCV 4.6 swaps the means even so.
             return cv::dnn::blobFromImage(prepared, scalefactor, manifest.size, mean, manifest.swapRB && !manifest.gray,
                                           manifest.crop, CV_32F);

@@ -17,6 +17,7 @@ from trainkit.deploy.python._model import load_net, read_model, reason_of, run_n
 from trainkit.deploy.python._onnx import OnnxModel
 from trainkit.deploy.python._opencv import check_opencv, find_unusual_backend
 from trainkit.deploy.python._pixels import apply_before_blob, check_image
+from trainkit.deploy.python._resizing import fit_to_blob
 from trainkit.deploy.python._trial import Trial
 from trainkit.deploy.python._values import MAX_MANIFEST_BYTES, BundleError
 from trainkit.deploy.python._vouching import vouches_for
@@ -122,7 +123,9 @@ class Network:
     def prepare(self, image_bgr: np.ndarray) -> np.ndarray:
         """Do what must happen before `cv2.dnn.blobFromImage`; mostly nothing."""
         check_image(image_bgr)
-        return apply_before_blob(image_bgr, self.manifest.get("before_blob", []), self.manifest["blob"]["size"])
+        blob = self.manifest["blob"]
+        image = apply_before_blob(image_bgr, self.manifest.get("before_blob", []), blob["size"])
+        return fit_to_blob(image, blob["size"], crop=blob["crop"])
 
     def to_blob(self, images_bgr: Sequence[np.ndarray]) -> np.ndarray:
         """Return the float32 `(N, C, H, W)` input of the network for N images.

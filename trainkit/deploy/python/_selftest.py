@@ -18,7 +18,7 @@ from trainkit.deploy.python._values import MAX_MANIFEST_BYTES, MAX_TOLERANCE, PR
 
 
 def pixel_sha256(classifier: Classifier, image_bgr: np.ndarray) -> str:
-    """Return the checksum of the resized pixels, before mean and scale, which are exact in every OpenCV."""
+    """Return the checksum of the resized pixels, before mean and scale, which are the same in every OpenCV."""
     return hashlib.sha256(np.ascontiguousarray(classifier.to_pixels(image_bgr), np.uint8).tobytes()).hexdigest()
 
 

@@ -15,7 +15,8 @@ from trainkit.exporting._operations._arithmetic import at_least, combine_views, 
 from trainkit.exporting._operations._products import multiply_side
 from trainkit.exporting._views import Value, View
 
-_LARGEST = 2_000_000  # numbers that are compared for one image
+_MOST = 100  # numbers that are sorted: the matrices have its third power
+_PAIRS = 2_000_000  # that are compared for one image
 
 
 def lower_top_k(lowering: Lowering, node: onnx.NodeProto) -> Value:
@@ -42,8 +43,9 @@ def _ranked(lowering: Lowering, node: onnx.NodeProto, side: int, count: int, *, 
     if 0 in view.groups[side]:
         raise lowering.moves_the_batch()
     length = lowering.length(view, view.groups[side])
-    if length * lowering.graph.size(view.name) > _LARGEST:
-        raise lowering.cannot(node, f"a sort of {length} numbers at so many places")
+    if length > _MOST or length * lowering.graph.size(view.name) > _PAIRS:
+        places = lowering.graph.size(view.name) // length
+        raise lowering.cannot(node, f"a sort of {length} numbers, {places} times an image")
 
     def multiply(one: View, matrix: np.ndarray) -> View:
         return multiply_side(lowering, node, one, side, matrix)

@@ -10,6 +10,7 @@ from trainkit.backend import keras, tf
 from trainkit.errors import ExportError
 
 _TINY = 1e-12
+_KERAS_RESIZE = keras.src.backend.image.resize
 _KERAS_UPSAMPLE = keras.layers.UpSampling2D.call
 _TENSORFLOW_GELU = tf.nn.gelu
 _KERAS_CONVOLVE = keras.layers.Conv2D.convolution_op
@@ -91,3 +92,31 @@ def rgb_to_hsv(images: Any, name: str | None = None) -> Any:
     sixths = reddest * (green - blue) + greenest * (blue - red) + bluest * (red - green)
     hue = sixths / (6 * tf.maximum(spread, _TINY)) + greenest * (2 / 6) + bluest * (4 / 6)
     return tf.concat([hue + tf.cast(hue < 0, hue.dtype), saturation, value], -1)
+
+
+def hsv_to_rgb(images: Any, name: str | None = None) -> Any:
+    """Red, green and blue of hue, saturation and value, as TensorFlow's kernel has it: three ramps, cut at 0 and 1."""
+    hue, saturation, value = tf.split(tf.convert_to_tensor(images), 3, axis=-1)
+    sixths = hue * 6
+    ramps = (tf.abs(sixths - 3) - 1, 2 - tf.abs(sixths - 2), 2 - tf.abs(sixths - 4))
+    shares = (tf.clip_by_value(ramp, 0.0, 1.0) for ramp in ramps)
+    return tf.concat([(1 - saturation + saturation * share) * value for share in shares], -1)
+
+
+def adjust_saturation(image: Any, saturation_factor: Any, name: str | None = None) -> Any:
+    """A picture with its saturation multiplied, and not above 1."""
+    hue, saturation, value = tf.split(rgb_to_hsv(image), 3, axis=-1)
+    return hsv_to_rgb(tf.concat([hue, tf.clip_by_value(saturation * saturation_factor, 0.0, 1.0), value], -1))
+
+
+def resize(images: Any, size: Any, **options: Any) -> Any:
+    """Keras' resize, whose padding to the target's proportions is known here, where Keras chooses in the graph."""
+    sides = images.shape[1:3] if len(images.shape) == 4 else (None, None)
+    last = options.get("data_format") != "channels_first"
+    if not options.get("pad_to_aspect_ratio") or None in sides or not last:
+        return _KERAS_RESIZE(images, size, **options)
+    wanted = [max(side, int(np.float32(other * to) / np.float32(by)))
+              for side, other, to, by in zip(sides, sides[::-1], size, size[::-1], strict=True)]  # fmt: skip
+    pads = [int(np.float32(whole - side) / 2) for whole, side in zip(wanted, sides, strict=True)]
+    padded = tf.pad(images, [(0, 0), *((pad, pad) for pad in pads), (0, 0)], constant_values=options["fill_value"])
+    return _KERAS_RESIZE(padded, size, **{**options, "pad_to_aspect_ratio": False})

@@ -8,11 +8,14 @@ from contextlib import contextmanager
 from trainkit.backend import keras, tf
 from trainkit.exporting._traced_layers._activations import softmax_over_sides, sparsemax
 from trainkit.exporting._traced_layers._images import (
+    adjust_saturation,
     convolve,
     elu,
     gelu,
+    hsv_to_rgb,
     normalize_groups,
     normalize_layer,
+    resize,
     rgb_to_hsv,
     upsample,
 )
@@ -31,7 +34,10 @@ def expressed_otherwise() -> Iterator[None]:
         (keras.layers.Conv2D, "convolution_op"): convolve,
         (keras.layers.Softmax, "call"): softmax_over_sides,
         (keras.src.backend.nn, "sparsemax"): sparsemax,
+        (keras.src.backend.image, "resize"): resize,
         (tf.image, "rgb_to_hsv"): rgb_to_hsv,
+        (tf.image, "hsv_to_rgb"): hsv_to_rgb,
+        (tf.image, "adjust_saturation"): adjust_saturation,
         (keras.layers.RNN, "get_initial_state"): first_state,
         (keras.layers.RNN, "inner_loop"): unroll,
         (keras.layers.LSTM, "inner_loop"): unroll,
