@@ -26,6 +26,7 @@ import numpy as np
 
 _BLOCK = 64
 _CALIBRATED_ON = 100  # images
+_TIMEOUT_S = 180  # for one file in one reader
 _WORKER = """
 import json, sys, time
 import cv2, numpy as np
@@ -62,11 +63,12 @@ def main() -> None:
         files |= _write_others(options.bundle, Path(folder), blob[:_CALIBRATED_ON], options.keras)
         readers = _readers(options.pythons)
         print(f"| {options.bundle.name} | bytes | " + " | ".join(name for name, _, _ in readers) + " |")
-        found = {kind: [_ask(one, path, folder) for one in readers] for kind, path in files.items()}
-        whole = files["float32"].stat().st_size
-        for kind, cells in found.items():
-            texts = [_cell(cell, first, labels) for cell, first in zip(cells, found["float32"], strict=True)]
-            print(f"| {kind} | {files[kind].stat().st_size / whole:.3f} | " + " | ".join(texts) + " |", flush=True)
+        whole = [_ask(one, files["float32"], folder) for one in readers]
+        for kind, path in files.items():
+            cells = whole if kind == "float32" else [_ask(one, path, folder) for one in readers]
+            texts = [_cell(cell, first, labels) for cell, first in zip(cells, whole, strict=True)]
+            share = path.stat().st_size / files["float32"].stat().st_size
+            print(f"| {kind} | {share:.3f} | " + " | ".join(texts) + " |", flush=True)
 
 
 def _parse() -> argparse.Namespace:
@@ -191,7 +193,7 @@ def _ask(reader: tuple[str, Path, int | None], path: Path, folder: str) -> dict[
     job = json.dumps({"path": str(path), "blob": str(Path(folder, "blob.npy")), "engine": reader[2]})
     try:
         done = subprocess.run(
-            [reader[1], "-c", _WORKER], input=job, capture_output=True, text=True, timeout=600, check=False
+            [reader[1], "-c", _WORKER], input=job, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
         return None
