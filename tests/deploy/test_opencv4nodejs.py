@@ -13,6 +13,7 @@ import client
 import numpy as np
 import opencv4nodejs
 import pytest
+
 import trainkit
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]  # the binding is built for minutes
