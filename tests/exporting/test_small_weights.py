@@ -29,7 +29,13 @@ from trainkit.exporting._tracing import trace
 
 ENGINES = ["classic", "new"] if hasattr(cv2.dnn, "ENGINE_CLASSIC") else [None]
 QUICK = {"convolutions", "depthwise", "transposed_short", "normalizations", "shared", "flattened", "mixer", "shuffled"}
-CASES = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in sorted(NETWORKS)]
+# Of the others one in four is tried by the gate.
+OTHERS = [name for name in sorted(NETWORKS) if name not in QUICK]
+CASES = [
+    *sorted(set(NETWORKS) - set(OTHERS)),
+    *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS[::4]),
+    *(pytest.param(name, marks=[pytest.mark.slow, pytest.mark.long]) for name in OTHERS if name not in OTHERS[::4]),
+]
 
 
 @pytest.fixture(autouse=True)
