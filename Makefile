@@ -51,7 +51,7 @@ test-no-onednn: $(VENV)/installed ## the exporter's tests once more, as on a CPU
 test-slow: $(VENV)/installed ## the slow ones: every network is trained, every example of the manual run
 	$(TESTS) -m "slow and not long and not timing and not cluster"
 
-test-long: $(VENV)/installed ## what is killed at random, and hostile files by the hundred: half an hour, not in the gate
+test-long: $(VENV)/installed ## killed at random, hostile files by the hundred, large networks: most of an hour, not in the gate
 	$(TESTS) -m long
 
 test-cluster: $(VENV)/installed ## several processes and Ray: trainings, sweeps and blocks of images past one machine

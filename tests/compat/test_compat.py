@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -336,14 +337,38 @@ def test_without_a_python_it_says_what_is_missing(tmp_path: Path, option: str, c
     assert "No Python 3.11 or 3.12 that runs was found on PATH" in done.stderr
 
 
-def test_export_that_ends_its_process_is_red_and_the_next_goes_on(
-    tmp_path: Path, images: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def compat_module() -> Any:
+    """Import the program `python tests/compat`."""
     spec = importlib.util.spec_from_file_location("compat", COMPAT / "__main__.py")
     assert spec is not None
     assert spec.loader is not None
-    compat = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(compat)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_survey_says_why_what_is_refused_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--survey", "--networks", "one-sigmoid,mha-self", "--folder", str(tmp_path)]
+    assert compat_module().main([*options, "--formats", "frozen-graph"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "1 written, 1 declared, 0 refused, 0 red"
+    assert lines[-2].startswith("declared mha-self frozen-graph: At the layer ")
+    assert lines[-2].endswith("Export --format onnx.")
+
+
+def test_groups_of_networks_and_all_readers_have_a_name() -> None:
+    compat = compat_module()
+    chosen, readers, _ = compat._choose(compat._parse(["--networks", "attention", "--readers", "all"]))
+    assert len(chosen) == 110
+    assert [reader.name for reader in readers] == list(environments.READERS)
+    usual = compat._choose(compat._parse([]))[1]
+    assert [reader.name for reader in readers if reader not in usual] == ["4.7", "4.9", "4.11", "4.13"]
+
+
+def test_export_that_ends_its_process_is_red_and_the_next_goes_on(
+    tmp_path: Path, images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compat = compat_module()
     builder = tmp_path / "builder.py"
     builder.write_text(
         f"import os, signal, sys; sys.path.insert(0, {str(COMPAT)!r}); import bundles, dataclasses, networks\n"

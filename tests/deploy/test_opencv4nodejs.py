@@ -13,11 +13,10 @@ import client
 import numpy as np
 import opencv4nodejs
 import pytest
-from tools import do_without
 
 import trainkit
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]  # the binding is built for minutes
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +25,7 @@ def program() -> Path:
     try:
         return opencv4nodejs.built(opencv4nodejs.ROOT / ".clients" / "opencv4nodejs")
     except opencv4nodejs.NotBuiltError as error:
-        do_without("node", f"opencv4nodejs cannot be built: {error}")
+        pytest.skip(f"opencv4nodejs cannot be built: {error}")
 
 
 def run(program: Path, bundle: Path, *photos: Path) -> subprocess.CompletedProcess[str]:

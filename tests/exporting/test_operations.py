@@ -104,6 +104,10 @@ class Gamma(layers.Layer):  # type: ignore[misc]
             "`third` .* needs a convolution in other than two dimensions",
         ),
         (
+            lambda image: flat(layers.AveragePooling3D(2, name="third")(layers.Reshape((20, 24, 3, 1))(image))),
+            "`third` .* needs a pooling in other than two dimensions",
+        ),
+        (
             lambda image: flat(ops.cast(ops.cast(convolved(image), "bool"), "float32")),
             "needs true and false made of numbers",
         ),

@@ -38,9 +38,9 @@ SMALLEST = [
     "vgg16", "mobilenet", "mobilenet-v2", "mobilenet-v3-small", "efficientnet-b0", "efficientnet-v2-b0", "resnet50",
     "resnet50-v2", "densenet121", "inception-v3", "xception", "nasnet-mobile", "convnext-tiny",
 ]  # fmt: skip
-# Another member, or one that is a family of its own.
+# Another member, or one that is a family of its own; the first one is small.
 NEXT = [
-    "vgg19", "mobilenet-v3-large", "efficientnet-b1", "efficientnet-v2-s", "resnet101", "resnet101-v2", "densenet169",
+    "mobilenet-v3-large", "vgg19", "efficientnet-b1", "efficientnet-v2-s", "resnet101", "resnet101-v2", "densenet169",
     "inception-resnet-v2", "convnext-small",
 ]  # fmt: skip
 
@@ -163,7 +163,7 @@ def test_backbone_is_tuned_and_leaves(name: str, few_photographs: Path, tmp_path
 @pytest.mark.usefixtures("forget_models", "undrawn")
 @pytest.mark.slow
 @one_step
-@pytest.mark.parametrize("name", NEXT)
+@pytest.mark.parametrize("name", [NEXT[0], *(pytest.param(name, marks=pytest.mark.long) for name in NEXT[1:])])
 def test_next_members_train_export_and_check(name: str, few_photographs: Path, tmp_path: Path) -> None:
     run = train_a_step(name, few_photographs, tmp_path / "experiments")
     assert run.result["status"] == "finished"
@@ -235,6 +235,7 @@ def kinds_of(model) -> set[tuple[str, str]]:  # type: ignore[no-untyped-def]
 
 @pytest.mark.usefixtures("forget_models")
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in BACKBONES if name not in SMALLEST])
 def test_other_members_are_like_the_smallest_and_take_weights_of_their_own(name: str, downloads: list[str]) -> None:
     shape = (*sides(name), 3)

@@ -24,6 +24,7 @@ from trainkit.bundles._find import check_free
 from trainkit.bundles._folder import Bundle
 from trainkit.bundles._manifest import build_manifest, check_class_names, embedded_manifest, save_manifest
 from trainkit.bundles._originals import without_metadata
+from trainkit.bundles._small_weights import Small, Storage, shrunk
 from trainkit.data._dataset import Part
 from trainkit.deploy.python._classifier import Classifier
 from trainkit.deploy.python._opencv import has_engines, version_of
@@ -33,7 +34,7 @@ from trainkit.errors import BundleError, ExportError
 from trainkit.exporting._conversion import BROADCASTS_SINCE, build_graph
 from trainkit.exporting._frozen_graph import save_frozen_graph
 from trainkit.exporting._graph import INPUT, OUTPUT
-from trainkit.exporting._onnx_graph import opset_of, save_onnx
+from trainkit.exporting._onnx_graph import opset_of, save_onnx, to_onnx
 from trainkit.exporting._tracing import Traced, after_blob_in_graph, trace
 from trainkit.files import building, cannot_write, make_folder, sha256_of, write_json, write_text
 from trainkit.preprocessing import MEAN_IMAGE_FILE, Preprocessing, save_mean_image
@@ -58,6 +59,7 @@ def write_bundle(
     opencv: str = OLDEST_OPENCV,
     clients: Sequence[str] = ("python",),
     originals: bool = True,
+    storage: Storage | None = None,
 ) -> Bundle:
     """Build a bundle in a temporary folder, check it, and only then rename it into `exported`.
 
@@ -69,6 +71,7 @@ def write_bundle(
         opencv: the oldest version that has to read it.
         clients: what runs it, see `trainkit.bundles._clients`.
         originals: whether the self-test also has the files that its images came from, without their metadata.
+        storage: how the weights are stored.
 
     Raises:
         OutputError: the folder exists already or cannot be written.
@@ -82,7 +85,7 @@ def write_bundle(
     make_folder(exported)
     try:
         with building(exported) as temporary:
-            agreement = _fill(temporary, exportable, model_format, opencv, originals, name)
+            agreement = _fill(temporary, exportable, model_format, opencv, originals, name, storage or Storage())
             copy_clients(temporary, clients)
             check_free(target)
             temporary.rename(target)
@@ -118,7 +121,13 @@ def check_reader(model_format: str) -> None:
 
 
 def _fill(
-    folder: Path, exportable: Exportable, model_format: str, opencv: str, originals: bool, name: str
+    folder: Path,
+    exportable: Exportable,
+    model_format: str,
+    opencv: str,
+    originals: bool,
+    name: str,
+    storage: Storage,
 ) -> Agreement:
     """Write all but the clients into a folder, and hold what is there against Keras."""
     preprocessing = exportable.preprocessing
@@ -129,18 +138,9 @@ def _fill(
         images=lambda: inputs_of(exportable.images, preprocessing),
     )
     exportable, traced = choose(exportable, traced)
-    manifest = _save_graph(folder, exportable, traced, model_format, opencv)
-    traced.check_answers(inputs_of(exportable.selftest_images, preprocessing))
-    _write_beside(folder, manifest, exportable)
-    with doing("Running the network on the self-test"):
-        cases = _selftest_cases(exportable, traced)
-    with _explaining_failures(model_format):
-        agreement = compare(Classifier(folder), traced, exportable.images, preprocessing)
-    part = exportable.selftest_images
-    files = [_original(part, index) if originals else None for index in range(len(part))]
-    _write_selftest(folder / "selftest", part, cases, files, agreement.probability_tolerance)
-    with doing("Running the bundle's self-test"):
-        _check_agreement(folder, agreement)
+    with shrunk(exportable, traced, storage, broadcast=_broadcasts(model_format, opencv)) as small:
+        manifest = _save_graph(folder, exportable, traced, model_format, opencv, small)
+        agreement = _check_folder(folder, manifest, exportable, traced, originals)
     manifest["opencv"]["verified"] = {
         cv2.__version__: {
             "images": agreement.images,
@@ -151,6 +151,24 @@ def _fill(
     # Not in the graph file, which stays the same whatever the bundle is called.
     manifest["extra"] = {"name": name, **manifest.get("extra", {})}
     save_manifest(folder / "manifest.json", manifest)
+    return agreement
+
+
+def _check_folder(
+    folder: Path, manifest: dict[str, Any], exportable: Exportable, traced: Traced, originals: bool
+) -> Agreement:
+    """Write what stands beside the graph, and hold all of it against Keras."""
+    preprocessing, part = exportable.preprocessing, exportable.selftest_images
+    traced.check_answers(inputs_of(part, preprocessing))
+    _write_beside(folder, manifest, exportable)
+    with doing("Running the network on the self-test"):
+        cases = _selftest_cases(exportable, traced)
+    with _explaining_failures(manifest["model"]["format"]):
+        agreement = compare(Classifier(folder), traced, exportable.images, preprocessing)
+    files = [_original(part, index) if originals else None for index in range(len(part))]
+    _write_selftest(folder / "selftest", part, cases, files, agreement.probability_tolerance)
+    with doing("Running the bundle's self-test"):
+        _check_agreement(folder, agreement)
     return agreement
 
 
@@ -165,29 +183,54 @@ def _explaining_failures(model_format: str) -> Iterator[None]:
         raise ExportError(f"What was exported cannot be used, so nothing was written. {reason}.{advice}") from error
 
 
-def _save_graph(folder: Path, exportable: Exportable, traced: Traced, model_format: str, opencv: str) -> dict[str, Any]:
+def _broadcasts(model_format: str, opencv: str) -> bool:
+    return model_format == "onnx" and tuple(map(int, opencv.split("."))) >= BROADCASTS_SINCE
+
+
+def _save_graph(
+    folder: Path, exportable: Exportable, traced: Traced, model_format: str, opencv: str, small: Small | None
+) -> dict[str, Any]:
     """Write the graph, and return the manifest that describes it."""
-    is_onnx = model_format == "onnx"
-    broadcast = is_onnx and tuple(map(int, opencv.split("."))) >= BROADCASTS_SINCE
-    with doing("Converting the graph"):
-        graph = build_graph(traced, broadcast=broadcast, channels_last=not is_onnx)
+    if small is None:
+        with doing("Converting the graph"):
+            broadcast = _broadcasts(model_format, opencv)
+            graph = build_graph(traced, broadcast=broadcast, channels_last=model_format != "onnx")
+    else:
+        graph = small.graph
     path = folder / FILES[model_format]
-    opset = {"opset": opset_of(graph)} if is_onnx else {}
-    manifest = build_manifest(
-        model={"file": path.name, "format": model_format, "input": INPUT, "output": OUTPUT, **opset},
-        preprocessing=exportable.preprocessing,
-        output=_describe_output(traced, exportable),
-        source=exportable.source,
-        opencv={**READERS[model_format], "minimum": opencv},
-        extra=_present(training_pixels=exportable.training_pixels, **exportable.chosen),
-    )
+    opset = {"opset": opset_of(graph)} if model_format == "onnx" else {}
+    model = {"file": path.name, "format": model_format, "input": INPUT, "output": OUTPUT, **opset}
+    manifest = _describe(exportable, traced, model, opencv)
+    if small is not None:
+        float_graph = to_onnx(small.float_graph, traced.activation, embedded_manifest(manifest))
+        measured = {**small.measured, "bytes_float32": float_graph.ByteSize()}
+        manifest = _describe(exportable, traced, {**model, "weights": measured["weights"]}, opencv, measured)
     with doing(f"Writing {path.name}"):
-        if is_onnx:
-            save_onnx(graph, traced.activation, path, metadata=embedded_manifest(manifest))
+        if model_format == "onnx":
+            kernels = None if small is None else small.kernels
+            save_onnx(graph, traced.activation, path, metadata=embedded_manifest(manifest), kernels=kernels)
         else:
             save_frozen_graph(graph, traced.activation, path)
     manifest["model"] |= {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
     return manifest
+
+
+def _describe(
+    exportable: Exportable,
+    traced: Traced,
+    model: dict[str, Any],
+    opencv: str,
+    small_weights: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the manifest, but for what only the written file knows."""
+    return build_manifest(
+        model=model,
+        preprocessing=exportable.preprocessing,
+        output=_describe_output(traced, exportable),
+        source=exportable.source,
+        opencv={**READERS[model["format"]], "minimum": opencv},
+        extra=_present(training_pixels=exportable.training_pixels, **exportable.chosen, small_weights=small_weights),
+    )
 
 
 def _write_beside(folder: Path, manifest: dict[str, Any], exportable: Exportable) -> None:

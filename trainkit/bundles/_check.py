@@ -11,6 +11,7 @@ from trainkit.bundles._choices import temperature_of
 from trainkit.bundles._compare import compare, inputs_of
 from trainkit.bundles._find import EXPORTED, find_folder
 from trainkit.bundles._keras_model import find_keras_model, load_model, preprocessing_of
+from trainkit.bundles._small_weights import restored
 from trainkit.data._dataset import Part, take_evenly
 from trainkit.data._sources import load_images, load_sample_images
 from trainkit.deploy.python._classifier import Classifier
@@ -73,7 +74,9 @@ def check(
         images=lambda: inputs_of(part, preprocessing),
     )
     temperature = temperature_of(client.manifest, client.folder)
-    return compare(client, traced.calibrated(temperature), part, preprocessing)
+    traced = traced.calibrated(temperature)
+    with restored(client, traced):
+        return compare(client, traced, part, preprocessing)
 
 
 def _images_to_check(data: str | None, run: Run | None, source: dict[str, Any]) -> Part:

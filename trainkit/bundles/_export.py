@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from trainkit.bundles._choices import Choices
 from trainkit.bundles._clients import check_clients
 from trainkit.bundles._find import EXPORTED, check_free
+from trainkit.bundles._small_weights import Storage
 from trainkit.deploy.python._values import OLDEST_OPENCV
 from trainkit.errors import ModelError, UsageError, unknown
 from trainkit.preprocessing import Preprocessing
@@ -54,6 +55,8 @@ def export(
     opencv: str = OLDEST_OPENCV,
     clients: Sequence[str] | str = ("python",),
     originals: bool = True,
+    weights_as: str = "float32",
+    tolerance: float = 0.005,
     unsafe: bool = False,
     experiments: str | Path = EXPERIMENTS,
     exported: str | Path = EXPORTED,
@@ -90,6 +93,10 @@ def export(
         opencv: the oldest version that must read the bundle.
         clients: the programs that the bundle carries: `python`, `cpp`, `node`, `web`.
         originals: put the files that the images of the self-test came from into the bundle, without their metadata.
+        weights_as: how the file holds the weights: `float32`, or to be smaller `float16` or `int8`, with a scale a
+            channel; the reader makes float32 of them as it loads.
+        tolerance: the share of the accuracy that small weights may cost on the validation images of a run, or of the
+            labels that they may change on the images of what is no run's; one image always may.
         unsafe: let a file run code: Lambda layers, and custom classes that were registered with Keras.
         experiments: the folder of runs.
         exported: the folder of bundles.
@@ -107,6 +114,12 @@ def export(
         raise unknown("format", format, FORMATS)
     oldest, carried = _check_opencv(opencv), check_clients(clients)
     choices = Choices(calibrate=calibrate, reject=reject, thresholds=thresholds)
+    storage = Storage(weights=weights_as, tolerance=tolerance)
+    if storage.is_small and format != "onnx":
+        raise UsageError(
+            f"A frozen graph holds float32 only. Received: --weights-as {weights_as}. Take --format onnx, which every "
+            "OpenCV since 4.5.5 reads with small weights, or leave it out."
+        )
     options: dict[str, Any] = {
         "preprocessing": preprocessing,
         "size": size,
@@ -142,6 +155,7 @@ def export(
         opencv=oldest,
         clients=carried,
         originals=originals,
+        storage=storage,
     )
 
 

@@ -45,6 +45,8 @@ class Exportable:
     source: dict[str, Any]  # of the manifest
     images: Part  # to compare the bundle with Keras on
     selftest_images: Part  # what the bundle carries of them
+    rounding_images: Part  # small weights are rounded so that these keep their answers
+    measured_images: Part  # what small weights cost is measured on these
     from_logits: bool = False  # whether the model ends without its softmax or sigmoid
     training_pixels: dict[str, Any] | None = None  # `extra.training_pixels` of the manifest
     reject_below: float | None = None  # `output.reject_below`, and so of trainkit/2
@@ -52,6 +54,8 @@ class Exportable:
     choices: Choices = field(default_factory=Choices)  # what is chosen on the images that were held out
     held_out: dict[str, Part] = field(default_factory=dict)  # for that: `val`, and `test` where there are such
     chosen: dict[str, Any] = field(default_factory=dict)  # of `extra`: how it was chosen
+    measured_on: str = "images"  # `val` where `measured_images` are validation images
+    measured_labels: bool = False  # whether their labels are those of the model's classes
 
 
 def exportable_from_run(run: Run, choices: Choices | None = None) -> Exportable:
@@ -98,7 +102,15 @@ def _load_data_unless_gone(run: Run) -> Dataset | None:
 
 
 def _images_of_run(dataset: Dataset) -> dict[str, Any]:
-    return {"images": dataset.sample(_CHECKED_IMAGES), "selftest_images": dataset.sample(_SELFTEST_IMAGES)}
+    measured_on = "val" if len(dataset.parts.get("val", ())) else "images"
+    return {
+        "images": dataset.sample(_CHECKED_IMAGES),
+        "selftest_images": dataset.sample(_SELFTEST_IMAGES),
+        "rounding_images": dataset.parts["train"],
+        "measured_images": dataset.parts["val" if measured_on == "val" else "train"],
+        "measured_on": measured_on,
+        "measured_labels": True,
+    }
 
 
 def exportable_from_file(path: Path, description: Description, *, unsafe: bool = False) -> Exportable:
@@ -224,7 +236,12 @@ def _images_of(chosen: Part | None) -> dict[str, Any]:
         selftest = Part(_first(images, _SELFTEST_IMAGES), images.labels[:_SELFTEST_IMAGES])
     else:
         selftest = take_evenly([images], _SELFTEST_IMAGES)
-    return {"images": take_evenly([images], _CHECKED_IMAGES), "selftest_images": selftest}
+    return {
+        "images": take_evenly([images], _CHECKED_IMAGES),
+        "selftest_images": selftest,
+        "rounding_images": images,
+        "measured_images": images,
+    }
 
 
 def _first(images: Part, count: int) -> ChosenImages:

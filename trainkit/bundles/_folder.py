@@ -10,6 +10,7 @@ from typing import Any
 from trainkit.bundles._check import Agreement
 from trainkit.bundles._choices import choices_in_words
 from trainkit.bundles._find import EXPORTED, find_folder
+from trainkit.bundles._small_weights import cost_in_words
 from trainkit.deploy.python._manifest import read_manifest
 from trainkit.deploy.python._opencv import describe_needs
 from trainkit.errors import BundleError
@@ -56,8 +57,24 @@ class Bundle:
             "max_abs_difference": found and found.max_abs_difference,
             "top1_agreement": found and found.top1_agreement,
             "images": found and found.images,
+            **self._stored(),
             **self._chosen(),
         }
+
+    def _stored(self) -> dict[str, Any]:
+        """Return how the weights are stored, and what that cost; nothing of a bundle that has gone."""
+        try:
+            manifest = read_manifest(self.path)
+        except BundleError:
+            return {}
+        cost = manifest.get("extra", {}).get("small_weights")
+        weights = {"weights": manifest["model"].get("weights", "float32")}
+        return weights if cost is None else {**weights, "small_weights": cost}
+
+    @property
+    def cost(self) -> str:
+        """What small weights cost, in a sentence; nothing where the weights are those of the model."""
+        return cost_in_words(read_manifest(self.path))
 
     def _chosen(self) -> dict[str, Any]:
         """Return what was chosen for it on validation images; nothing of one that has gone."""

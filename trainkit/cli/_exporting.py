@@ -71,6 +71,12 @@ def export(
         bool,
         typer.Option("--no-originals", help="Leave out the files of the self-test's images."),
     ] = False,
+    weights_as: Annotated[
+        str, typer.Option(help="How the file holds the weights: float32, float16 or int8.", metavar="TYPE")
+    ] = "float32",
+    tolerance: Annotated[
+        float, typer.Option(help="The share of the accuracy that small weights may cost.", metavar="SHARE")
+    ] = 0.005,
     unsafe: Annotated[
         bool, typer.Option("--unsafe", help="Let the file run code, with tf, K, np lent: if you trust it.")
     ] = False,
@@ -106,6 +112,8 @@ def export(
         opencv=opencv,
         clients=clients,
         originals=not no_originals,
+        weights_as=weights_as,
+        tolerance=tolerance,
         unsafe=unsafe,
         experiments=experiments,
         exported=exported,
@@ -116,7 +124,7 @@ def export(
     say(f"Wrote {bundle.path} ({bundle.format}).")
     if bundle.needs:
         say(bundle.needs)
-    for sentence in bundle.choices:
+    for sentence in (*bundle.choices, *filter(None, [bundle.cost])):
         say(sentence)
     _print_agreement(bundle.agreement)
 

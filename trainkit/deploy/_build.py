@@ -27,6 +27,7 @@ PARTS = (
         "_opencv",
         "_onnx",
         "_graph",
+        "_folded",
         "_vouching",
         "_model",
         "_trial",

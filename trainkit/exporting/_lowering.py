@@ -37,7 +37,7 @@ _SIDES = 4  # without the batch, from which on a value is not turned at once
 _MOST_SIDES = 4  # without the batch, of what OpenCV 4.5.5 adds and multiplies
 _OF_TWO = {"Add", "Sub", "Mul", "Max"}
 Lower = Callable[["Lowering", onnx.NodeProto], Value]
-_WITHOUT_A_LOOP = "Build a recurrent layer with unroll=True and load its weights, or replace what loops by"
+_WITHOUT_A_LOOP = "Write its steps one after the other, or replace what loops by"
 # Operations whose other inputs are shapes and numbers.
 _ONE_INPUT = {"Reshape", "Expand", "Tile", "Squeeze", "Unsqueeze", "Slice", "Pad", "Resize", "Clip", "ReduceSum"}
 

@@ -5,7 +5,7 @@ The opset is the lowest that says it: 9, or 11 where an image is resized by inte
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from onnx import helper, numpy_helper
 
 from trainkit.errors import ExportError
 from trainkit.exporting._graph import INPUT, OUTPUT, Graph, Node, factor_of
+from trainkit.exporting._small_weights._kernels import StoredKernel
+from trainkit.exporting._small_weights._onnx import write_stored
 from trainkit.files import replacing
 
 _ACTIVATIONS = {"softmax": "Softmax", "sigmoid": "Sigmoid", "relu": "Relu"}
@@ -28,7 +30,14 @@ def opset_of(graph: Graph) -> int:
     return 11 if any(node.op in ("Resize", "Round") for node in graph.nodes) else 9
 
 
-def save_onnx(graph: Graph, activation: str, path: Path, *, metadata: dict[str, str]) -> None:
+def save_onnx(
+    graph: Graph,
+    activation: str,
+    path: Path,
+    *,
+    metadata: dict[str, str],
+    kernels: Mapping[str, StoredKernel] | None = None,
+) -> None:
     """Write a graph and the activation behind it: input `input` (N, C, H, W), output `probabilities` (N, classes).
 
     Args:
@@ -36,16 +45,19 @@ def save_onnx(graph: Graph, activation: str, path: Path, *, metadata: dict[str, 
         activation: `softmax`, `sigmoid`, or `relu`, which leaves probabilities as they are.
         path: of the file.
         metadata: what the file says about itself.
+        kernels: constants of the graph that are stored as whole numbers.
     """
-    proto = to_onnx(graph, activation, metadata)
+    proto = to_onnx(graph, activation, metadata, kernels)
     with replacing(path) as temporary:
         onnx.save(proto, temporary)
 
 
-def to_onnx(graph: Graph, activation: str, metadata: dict[str, str]) -> onnx.ModelProto:
+def to_onnx(
+    graph: Graph, activation: str, metadata: dict[str, str], kernels: Mapping[str, StoredKernel] | None = None
+) -> onnx.ModelProto:
     """Return the model that `save_onnx` writes."""
     opset = opset_of(graph)
-    writer = _Writer(graph, opset)
+    writer = _Writer(graph, opset, kernels or {})
     for node in graph.nodes:
         _WRITE.get(node.op, _write_plain)(writer, node)
     axis = {"axis": 1} if activation == "softmax" else {}
@@ -93,8 +105,8 @@ save_logits_twin = save_logits_model  # its name in 0.1
 class _Writer:
     """The nodes and constants of the file."""
 
-    def __init__(self, graph: Graph, opset: int) -> None:
-        self.graph, self.opset = graph, opset
+    def __init__(self, graph: Graph, opset: int, kernels: Mapping[str, StoredKernel]) -> None:
+        self.graph, self.opset, self.kernels = graph, opset, kernels
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, np.ndarray] = {}
 
@@ -105,6 +117,14 @@ class _Writer:
                 self.constants[name] = self.graph.constants[name]
         self.nodes.append(helper.make_node(op, inputs, [output], output, **attributes))
         return output
+
+    def add_weighted(self, node: Node, **attributes: Any) -> None:
+        """Append an operation with a kernel, however that is stored."""
+        kernel = self.kernels.get(node.inputs[1])
+        if kernel is None:
+            self.add(node.op, node.inputs, node.output, **attributes)
+        else:
+            write_stored(self, node, kernel, **attributes)
 
     def add_affine(self, source: str, scale: str, shift: str, target: str, channels: int) -> None:
         """Append x * scale + shift by channel of an image.
@@ -135,7 +155,7 @@ class _Writer:
         """Return a constant of the graph or of the file."""
         return self.graph.constants[name] if name in self.graph.constants else self.constants[name]
 
-    def number(self, name: str, value: Any, dtype: type = np.float32) -> str:
+    def number(self, name: str, value: Any, dtype: type[np.generic] = np.float32) -> str:
         """Keep a constant of the file's own and return its name."""
         self.constants[name] = np.array(value, dtype)
         return name
@@ -152,12 +172,12 @@ def _write_plain(writer: _Writer, node: Node) -> None:
 def _write_conv(writer: _Writer, node: Node) -> None:
     # Without kernel_shape a convolution does not load up to OpenCV 4.12.
     kernel = list(writer.graph.constants[node.inputs[1]].shape[2:])
-    writer.add(node.op, node.inputs, node.output, kernel_shape=kernel, **node.attributes)
+    writer.add_weighted(node, kernel_shape=kernel, **node.attributes)
 
 
 def _write_gemm(writer: _Writer, node: Node) -> None:
     # Up to 4.6 OpenCV reads it only with transB.
-    writer.add("Gemm", node.inputs, node.output, transB=1)
+    writer.add_weighted(node, transB=1)
 
 
 def _write_matmul(writer: _Writer, node: Node) -> None:

@@ -10,6 +10,7 @@ from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
+from trainkit.deploy.python._folded import fold_constants
 from trainkit.deploy.python._graph import MAX_NUMBERS
 from trainkit.deploy.python._onnx import OnnxModel, OnnxNode, OnnxTensor
 from trainkit.deploy.python._showing import harmless
@@ -62,10 +63,14 @@ def _follow(model: OnnxModel, blob: _Shape, model_name: str) -> bool:
     inputs = [one for one in model.graph.inputs if one.name not in constants]
     if len(inputs) != 1 or len(constants) != len(model.graph.constants):
         return False
+    made = fold_constants(model.graph.nodes, constants)
+    constants.update({name: tensor for name, tensor in made.items() if name != inputs[0].name})
     shapes = {inputs[0].name: blob, **{name: tuple(tensor.sides) for name, tensor in constants.items()}}
     sides, known = inputs[0].sides, model.producer == "trainkit" and not model.others
     known &= sides is not None and len(sides) == 4 and tuple(sides[1:]) == blob[1:] and sides[0] == -1
     for node in model.graph.nodes:
+        if node.outputs[:1] and node.outputs[0] in made:
+            continue
         try:
             found = _output_of(node, shapes, constants, model_name)
         except _UnknownFormError:

@@ -107,8 +107,10 @@ def lower_pool(op: str) -> Lower:
     """Return what lowers a pooling, with the padding as numbers."""
 
     def lower_pool(lowering: Lowering, node: onnx.NodeProto) -> Value:
-        name = lowering.materialize(lowering.view(node))
         kernel = list(attribute_of(node, "kernel_shape"))
+        if len(kernel) != 2:
+            raise lowering.cannot(node, "a pooling in other than two dimensions")
+        name = lowering.materialize(lowering.view(node))
         window = _window(lowering, node, name, kernel)
         if op == "AveragePool" and attribute_of(node, "count_include_pad", 0) and any(window["pads"]):
             raise lowering.cannot(node, "an average that counts its padding")
