@@ -112,7 +112,7 @@ class Gamma(layers.Layer):  # type: ignore[misc]
             "needs true and false made of numbers",
         ),
         (
-            lambda image: flat(ops.minimum(convolved(image), 1e7)),
+            lambda image: flat(ops.minimum(convolved(image), np.float32([1e6, 1e7, 1e5, 1e4]))),
             r"needs a bound of 1e\+07, too large for single preci",
         ),
         (
