@@ -82,7 +82,7 @@ def test_tracing_leaves_the_layers_of_keras_alone() -> None:
     before = [(kind.call, layers.Conv2D.convolution_op) for kind in kinds]
     leaving("normalizations")
     with pytest.raises(ExportError):
-        trace(build(lambda image: classified(layers.GroupNormalization(2, axis=1)(layers.Flatten()(image)))))
+        trace(build(lambda image: classified(layers.Flatten()(layers.GroupNormalization(2, axis=1)(image)))))
     assert [(kind.call, layers.Conv2D.convolution_op) for kind in kinds] == before
 
 
