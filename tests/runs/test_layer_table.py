@@ -122,7 +122,6 @@ def test_name_of_keras_means_the_same_and_open_sides_are_those_of_its_weights() 
         ("small-cnn", {"classes": 1}, UsageError, "at least 2"),
         ("small-cnn", {"classes": 0}, UsageError, "at least 2"),
         ("mobilenet", {"alpha": float("nan"), "classes": 3}, UsageError, "above 0 and at most 4. Received: nan"),
-        ("resnet101", {"classes": 3}, UsageError, "1,000 classes, in colour. Leave out --classes and --color"),
         pytest.param(
             *("vgg16", {"size": "16384x16384"}, UsageError, "more parameters than fit into memory at this size"),
             marks=pytest.mark.slow,
