@@ -14,7 +14,6 @@ from trainkit.deploy.python._manifest import read_manifest
 from trainkit.models._builders import BUILDERS
 from trainkit.runs._evaluation import measure
 
-
 NAMES = ["cat", "dog", "owl"]
 
 
