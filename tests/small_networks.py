@@ -184,6 +184,14 @@ def convolutions(image: Any) -> Any:
 
 
 @network
+def added_to_groups(image: Any) -> Any:
+    x = convolved(image)
+    x = x + layers.DepthwiseConv2D(3, padding="same")(x)
+    x = keras.activations.gelu(x, approximate=True)
+    return flat(x + layers.Conv2D(4, 3, groups=2, padding="same")(x))
+
+
+@network
 def biases(image: Any) -> Any:
     x = layers.Conv2D(4, 3)(image) + np.array([0.1, -0.2, 0.3, 0.4], np.float32)
     return flat(layers.DepthwiseConv2D(3)(x) + np.array([-0.3, 0.2, 0.1, 0.5], np.float32))

@@ -92,6 +92,13 @@ def test_no_activation_stands_behind_a_product_of_two_values() -> None:
     assert {node.op_type for node in nodes if products & set(node.input)} <= {"Reshape", "Flatten"}
 
 
+def test_no_sum_stands_behind_a_convolution_in_groups() -> None:
+    nodes = write("added_to_groups").graph.node
+    grouped = {node.output[0] for node in nodes if node.op_type == "Conv" and attributes(node)["group"] > 1}
+    assert len(grouped) >= 3
+    assert not [node for node in nodes if node.op_type == "Add" and grouped & set(node.input)]
+
+
 def test_no_batch_normalization_stands_where_a_reader_folds_it_wrongly() -> None:
     proto = write("activations")
     made_by = {node.output[0]: node.op_type for node in proto.graph.node}

@@ -15,6 +15,7 @@ from onnx import helper, numpy_helper
 
 from trainkit.errors import ExportError
 from trainkit.exporting._graph import INPUT, OUTPUT, Graph, Node, factor_of
+from trainkit.exporting._observation import attribute_of
 from trainkit.exporting._small_weights._kernels import StoredKernel
 from trainkit.exporting._small_weights._onnx import write_stored
 from trainkit.files import replacing
@@ -145,6 +146,15 @@ class _Writer:
         rest = [self.number(f"{name}_{channels}", np.full(channels, v)) for name, v in (("zeros", 0), ("ones", 1))]
         self.add("BatchNormalization", [source, scale, shift, *rest], target, epsilon=0.0)
 
+    def is_convolved_in_groups(self, name: str) -> bool:
+        """Whether a value comes from a convolution in groups, perhaps with a batch normalisation behind it."""
+        made_by = next((node for node in self.nodes if name in node.output), None)
+        if made_by is None:
+            return False
+        if made_by.op_type == "BatchNormalization":
+            return self.is_convolved_in_groups(made_by.input[0])
+        return bool(made_by.op_type == "Conv" and attribute_of(made_by, "group", 1) > 1)
+
     def values_of(self, node: Node) -> list[str]:
         """Return what an operation reads that is no constant; nothing of one that only looks at it otherwise."""
         if node.op in _NO_ACTIVATIONS:
@@ -209,6 +219,17 @@ def _write_affine(writer: _Writer, node: Node) -> None:
         writer.add("Flatten", [f"{target}_flat"], target, axis=1)
     else:
         writer.add("Reshape", [f"{target}_flat", writer.shape_constant(target, shape)], target)
+
+
+def _write_add(writer: _Writer, node: Node) -> None:
+    """Write a sum; OpenCV 4.7 takes it into a convolution in groups before it, and then adds other channels."""
+    inputs = []
+    for place, name in enumerate(node.inputs):
+        if writer.is_convolved_in_groups(name):
+            shape = writer.shape_constant(f"{node.output}_{place}", writer.graph.shapes[name])
+            name = writer.add("Reshape", [name, shape], f"{node.output}_{place}")
+        inputs.append(name)
+    writer.add("Add", inputs, node.output)
 
 
 def _write_pool(writer: _Writer, node: Node) -> None:
@@ -332,6 +353,7 @@ _WRITE: dict[str, Callable[[_Writer, Node], None]] = {
     "ConvTranspose": _write_conv,
     "Gemm": _write_gemm,
     "MatMul": _write_matmul,
+    "Add": _write_add,
     "Affine": _write_affine,
     "MaxPool": _write_pool,
     "AveragePool": _write_pool,
