@@ -13,7 +13,7 @@ import socket
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import TextIO
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -150,7 +150,9 @@ with (
     import keras
     import tensorflow as tf
 
-    tf.config.list_physical_devices()  # the rest of the start-up chatter
+    for _gpu in tf.config.list_physical_devices("GPU"):  # here comes the rest of the start-up chatter
+        with suppress(RuntimeError):  # a program that has computed on it already chose for itself
+            tf.config.experimental.set_memory_growth(_gpu, True)  # or TensorFlow takes all of its memory at once
 
 tf.get_logger().setLevel("ERROR")
 if not onednn_is_on():

@@ -21,7 +21,7 @@ from trainkit.backend import keras
 from trainkit.errors import DataError, RunError
 from trainkit.models._outputs import load_keras_model
 from trainkit.runs._run import Run
-from trainkit.training._state import STATE_FILE, Progress, load_progress, restore_variables, save_state
+from trainkit.training._state import STATE_FILE, Progress, load_progress, restore_variables, save_state, take_state
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -189,7 +189,7 @@ def compiled(units: int) -> keras.Model:
 def test_state_holds_every_variable(tmp_path: Path) -> None:
     model, other = compiled(3), compiled(3)
     model.fit(np.ones((8, 4)), np.ones((8, 3)), verbose=0)
-    save_state(tmp_path / "state.npz", Progress(phase="head", epochs=3, rows=[{"loss": 0.1}]), model)
+    save_state(tmp_path / "state.npz", take_state(Progress(phase="head", epochs=3, rows=[{"loss": 0.1}]), model))
     restore_variables(tmp_path / "state.npz", other)
     assert load_progress(tmp_path / "state.npz") == Progress(phase="head", epochs=3, rows=[{"loss": 0.1}])
     for one, two in zip(
@@ -199,7 +199,7 @@ def test_state_holds_every_variable(tmp_path: Path) -> None:
 
 
 def test_state_of_another_network_is_refused(tmp_path: Path) -> None:
-    save_state(tmp_path / "state.npz", Progress(), compiled(3))
+    save_state(tmp_path / "state.npz", take_state(Progress(), compiled(3)))
     with pytest.raises(RunError, match="belongs to another network"):
         restore_variables(tmp_path / "state.npz", compiled(2))
 

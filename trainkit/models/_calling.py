@@ -20,6 +20,7 @@ from trainkit.errors import ModelError, TrainkitError
 
 _PACKAGE = Path(errors.__file__).parent
 _LONGEST = 240
+_STEPS = ("train_step", "test_step", "predict_step")  # of a model of ours around layers of others
 LAMBDA_ADVICE = (
     "A file keeps a function without what it imports (tf, keras, K, ops, layers, np and math are lent to it), and a "
     "graph is made of operations alone: write it with keras.ops between the layers, as in keras.ops.mean(x, axis=-1, "
@@ -115,7 +116,8 @@ def _is_ours(frames: list[FrameType], message: str) -> bool:
         return True
     files = [Path(frame.f_code.co_filename) for frame in frames]
     return files[-1].is_relative_to(_PACKAGE) or any(
-        file.is_relative_to(_PACKAGE) and file != files[0] for file in files[1:]
+        file.is_relative_to(_PACKAGE) and file != files[0] and frame.f_code.co_name not in _STEPS
+        for file, frame in zip(files[1:], frames[1:], strict=True)
     )
 
 
@@ -145,6 +147,11 @@ def _advice(layer: Any, error: Exception) -> str:
     text, off = str(error), os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0" and not onednn_is_on()
     if off and isinstance(error, (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError)):
         return "Turn oneDNN on, which has more kernels and is off now: set TF_ENABLE_ONEDNN_OPTS=1."
+    if "deterministic" in text and isinstance(error, tf.errors.UnimplementedError):
+        return (
+            "Take --set training.deterministic=false: then the GPU computes it, and a training that is resumed may "
+            "have other last digits."
+        )
     if getattr(layer, "data_format", None) == "channels_first" or "NCHW" in text or "NHWC" in text:
         return (
             "Its channels come first, which TensorFlow computes on a CPU only in part: build the model again with "

@@ -213,7 +213,8 @@ _TRAINING: dict[str, Rule] = {
         "By what the best epoch is chosen, on the validation images; auto: by what suits classes and weights.",
     ),
     "mixed_precision": _rule(
-        _choice("precision", PRECISIONS), "The precision of the computation; auto: bfloat16 where the CPU has it."
+        _choice("precision", PRECISIONS),
+        "The precision of the computation; auto: a 16-bit one where the CPU or GPU is faster in it.",
     ),
     "class_weights": _rule(
         _choice("class weights", ("none", "balanced")),
@@ -221,6 +222,9 @@ _TRAINING: dict[str, Rule] = {
         "--class-weights",
     ),
     "steps_per_execution": _rule(_integer(0), "Steps that Keras makes at once; 0: by the network's size."),
+    "deterministic": _rule(
+        _SWITCH, "On a GPU: whether it is asked for the same bits each time, as a resumed run needs; false: faster."
+    ),
     "distribute": _rule(
         _choice("distribution", ("none", "mirrored", "workers")),
         "mirrored: on all GPUs of this machine; workers: on all processes that TF_CONFIG or Slurm names.",

@@ -66,6 +66,7 @@ class TrainingSettings:
     mixed_precision: str = "none"
     class_weights: str = "none"
     steps_per_execution: int = 0
+    deterministic: bool = True
     distribute: str = "none"
     tensorboard: bool = False
     seed: int = 0

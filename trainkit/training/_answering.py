@@ -11,6 +11,7 @@ from trainkit.data._share import share_of_part
 from trainkit.preprocessing import Preprocessing
 from trainkit.runs._evaluation import PREDICTED_AT_ONCE, predict_part
 from trainkit.training._feeding import Feed
+from trainkit.training._pixel_model import PixelModel
 from trainkit.training._preparation import Fitted
 from trainkit.training._recorder import Interruption
 from trainkit.training._team import Team
@@ -45,7 +46,8 @@ def answer_feed(
     own = feed.answering(chosen)
     if team.count > 1:  # each asks a model of its own: that which is fitted answers only all of them together
         fitted.copy_back()
-        model = fitted.source
+        model = PixelModel(fitted.source.inputs, fitted.source.outputs)
+        model.from_pixels = fitted.model.from_pixels
     ending = interruption.among(team.fewest(examples), at_once=feed.batch_size)
     rows = np.asarray(model.predict(own.dataset(), verbose=0, callbacks=[ending])) if own.steps else _no_rows(model)
     return team.gather(rows, examples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -10,16 +11,23 @@ import numpy as np
 
 from trainkit.backend import keras
 from trainkit.models._calling import calling
+from trainkit.preprocessing import Preprocessing
 from trainkit.runs._settings import Config
+from trainkit.training._device import LEAST_FUSED_EPSILON, GroupedDepthwiseConv2D, find_gpu, is_deterministic_on_gpu
 from trainkit.training._normalization import FusedBatchNormalization, can_be_fused
 from trainkit.training._phases import Phase
+from trainkit.training._pixel_model import PixelModel, feed_with_pixels
 from trainkit.training._schedules import build_optimizer, build_schedule
 from trainkit.training._sharing import SharedLoss, SharingModel, counting_once, shared_kind
 
 # Multiply-adds of the forward passes that Keras makes between two looks at the clock, the progress bar and Ctrl-C: some
-# tenths of a second on two cores. Between two steps of a small network Keras spends more time than in them.
+# tenths of a second on two cores, and on a GPU that makes 1e13 in a second. Between two steps of a small network Keras
+# spends more time than in them.
 _WORK_PER_EXECUTION = 5e9
+_WORK_PER_EXECUTION_ON_GPU = 1e12
 _MOST_STEPS = 200
+
+log = logging.getLogger("trainkit")
 
 
 def compile_model(
@@ -74,7 +82,9 @@ def compile_model(
         weighted_metrics=metrics if shared else None,
         steps_per_execution=min(at_once, steps),
         auto_scale_loss=False,
-        jit_compile=False,  # two to three times slower on a CPU
+        # Two to three times slower on a CPU. On a GPU Keras says yes where every layer can be compiled, but for
+        # trainings that are asked for the same bits each time.
+        jit_compile="auto" if find_gpu() else False,
     )
 
 
@@ -98,7 +108,8 @@ _METRICS = {
 def choose_steps(model: Any, batch_size: int) -> int:
     """Return how many steps Keras should make at once: many of a small network, one of a large one."""
     work = max(1.0, _multiply_adds(model) * batch_size)
-    return int(np.clip(_WORK_PER_EXECUTION / work, 1, _MOST_STEPS))
+    at_once = _WORK_PER_EXECUTION_ON_GPU if find_gpu() else _WORK_PER_EXECUTION
+    return int(np.clip(at_once / work, 1, _MOST_STEPS))
 
 
 def _multiply_adds(model: Any) -> float:
@@ -116,36 +127,74 @@ def _flatten(model: Any) -> Iterator[Any]:
         yield from _flatten(layer) if getattr(layer, "layers", None) else (layer,)
 
 
-def training_copy(model: Any, precision: str, *, shared: bool = False) -> Any:
+def training_copy(
+    model: Any, precision: str, *, shared: bool = False, preprocessing: Preprocessing | None = None
+) -> PixelModel:
     """Return what is trained in a model's place: the same layers where that is as well, else a copy of them.
 
     Args:
         model: in float32, as it is saved.
         precision: `float16` or `bfloat16` for what every layer but the last computes in; `none` for float32.
         shared: whether several devices share a batch.
+        preprocessing: by which it makes its input of the pixels that it is fed with; `None` where it is fed with that.
 
     Returns:
         A model with the same weights, float32, and layers trained where they were. Batch normalisation is fused;
         where a batch is shared, it is a `SharingModel`, and batch normalisation, dropout and noise see the whole of it.
     """
-    if precision == "none" and not shared and not any(map(can_be_fused, _flatten(model))):
-        return keras.Model(model.inputs, model.outputs)  # a second one, so that what is saved carries no optimizer
+    on_gpu, deterministic = find_gpu() is not None, is_deterministic_on_gpu()
+    chosen = {
+        id(layer): kind_in_training(layer, shared=shared, on_gpu=on_gpu, deterministic=deterministic)
+        for layer in _flatten(model)
+    }
+    kinds = {layer: kind for layer, kind in chosen.items() if kind}
+    if precision == "none" and not kinds and not shared:
+        copied = PixelModel(model.inputs, model.outputs)  # a second one, so that what is saved carries no optimizer
+    else:
+        clone = _clone(model, precision, kinds)
+        copied = (SharingModel if shared else PixelModel)(clone.inputs, clone.outputs)
+    return feed_with_pixels(copied, preprocessing) if preprocessing else copied
+
+
+def kind_in_training(layer: Any, *, shared: bool, on_gpu: bool, deterministic: bool) -> Any:
+    """Return the class that computes in a layer's place while it is trained, `None` where it does so itself.
+
+    Args:
+        layer: of Keras.
+        shared: whether several devices share a batch.
+        on_gpu: whether a GPU trains.
+        deterministic: whether it was asked for the same bits each time.
+    """
+    if on_gpu and deterministic and type(layer) is keras.layers.DepthwiseConv2D:
+        return GroupedDepthwiseConv2D
+    if shared:
+        kind = shared_kind(type(layer))
+        return None if kind is type(layer) else kind
+    if not can_be_fused(layer):
+        return None
+    if on_gpu and layer.epsilon < LEAST_FUSED_EPSILON:
+        log.info(
+            "%s has an epsilon of %g, and cuDNN takes none below %g: it is computed without cuDNN, which is slower",
+            *(layer.name, layer.epsilon, LEAST_FUSED_EPSILON),
+        )
+        return None
+    return FusedBatchNormalization
+
+
+def _clone(model: Any, precision: str, kinds: dict[int, Any]) -> Any:
+    """Return a copy of a model with its weights, in another precision and with other classes of some layers, by id."""
     *_, last = _flatten(model)
 
     def copy(layer: Any) -> Any:
-        config, kind = layer.get_config(), type(layer)
-        if precision != "none" and layer is not last and kind is not keras.layers.InputLayer:
+        config = layer.get_config()
+        if precision != "none" and layer is not last and type(layer) is not keras.layers.InputLayer:
             config["dtype"] = f"mixed_{precision}"
-        if shared:
-            kind = shared_kind(kind)
-        elif can_be_fused(layer):
-            kind = FusedBatchNormalization
-        return kind.from_config(config)
+        return kinds.get(id(layer), type(layer)).from_config(config)
 
     with calling(model, "built again for the training"):
         clone = keras.models.clone_model(model, clone_function=copy, recursive=True)
         clone.set_weights(model.get_weights())
-    return SharingModel(clone.inputs, clone.outputs) if shared else clone
+    return clone
 
 
 def class_weights(labels: np.ndarray, class_count: int) -> np.ndarray:

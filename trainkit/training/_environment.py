@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 _PACKAGES = ("trainkit", "tensorflow", "keras", "numpy", "opencv-python-headless", "scikit-learn", "pillow")
@@ -23,6 +22,7 @@ def describe_environment(*, seed: int, data: str | None = None, workers: int = 1
         workers: processes that train together.
     """
     from trainkit.backend import onednn_is_on, tf
+    from trainkit.training._device import find_gpu
 
     return {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -35,6 +35,7 @@ def describe_environment(*, seed: int, data: str | None = None, workers: int = 1
             "processor": platform.machine(),
             "cores": os.cpu_count(),
             "gpus": len(tf.config.list_physical_devices("GPU")),
+            **({"gpu": gpu.name} if (gpu := find_gpu()) else {}),
             "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),  # 0: as many as cores
             "onednn": str(int(onednn_is_on())),
             **({"workers": workers} if workers > 1 else {}),
@@ -47,18 +48,6 @@ def package_versions() -> dict[str, str | None]:
     return {name: _version(name) for name in _PACKAGES}
 
 
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies in bfloat16 by instructions of its own, so that it is faster than float32.
-
-    Linux says so in /proc/cpuinfo; elsewhere nobody is asked, and the answer is no.
-    """
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
-    except (OSError, UnicodeDecodeError):
-        return False
-    return bool(flags & {"amx_bf16", "avx512_bf16"})
-
-
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each thing that changes the digits of a training and is no longer what it was."""
     kept = {
@@ -66,6 +55,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         "the processor": ("machine", "processor"),
         "the number of cores": ("machine", "cores"),
         "the number of GPUs": ("machine", "gpus"),
+        "the GPU": ("machine", "gpu"),
         "the number of threads": ("machine", "intra_op_threads"),
         "oneDNN": ("machine", "onednn"),
         "the number of workers": ("machine", "workers"),
@@ -74,7 +64,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     for what, (section, key) in kept.items():
         alone = 1 if key == "workers" else None
         old, new = before.get(section, {}).get(key, alone), now[section].get(key, alone)
-        if old != new and not (key == "onednn" and old == "default"):  # an old run's: on or off, nobody wrote it down
+        unknown = (key == "onednn" and old == "default") or (key == "gpu" and None in (old, new))
+        if old != new and not unknown:  # an old run's: nobody wrote it down
             found.append(f"This training began with {what} {old}, and goes on with {new}")
     return found
 

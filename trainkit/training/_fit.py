@@ -29,7 +29,9 @@ from trainkit.runs._run import Run, create_run
 from trainkit.runs._settings import MODEL_SUFFIX, Config
 from trainkit.training._answering import answer_feed, answer_part
 from trainkit.training._averaging import AveragedValidation
+from trainkit.training._callback_list import CallbackList
 from trainkit.training._compilation import compile_model
+from trainkit.training._device import ask_for_determinism
 from trainkit.training._environment import describe_environment, differences, package_versions
 from trainkit.training._feeding import EpochSetter, Feed
 from trainkit.training._monitor import build_figures
@@ -72,7 +74,7 @@ def fit(
         TrainkitError: the data, the weights or the folder cannot be used, or the loss is not finite.
         UsageError: the settings do not go together.
     """
-    team = build_team(config.training.distribute)  # several processes meet before TensorFlow computes anything
+    team = _assemble(config)
     with naming_lost_workers(team, begun=False), working_together(team):
         team.check_agreed(_to_agree_on(config))
         if team.leads:
@@ -109,6 +111,13 @@ def fit(
             with _holding(run, team):
                 run_to_end(_Job(run, prepared, interruption, Progress(), trial))
     return run
+
+
+def _assemble(config: Config) -> Team:
+    """Return who trains; several processes meet before TensorFlow computes anything."""
+    if config.training.deterministic:
+        ask_for_determinism()
+    return build_team(config.training.distribute)
 
 
 def _to_agree_on(config: Config) -> dict[str, Any]:
@@ -150,7 +159,7 @@ def resume(run: Run, *, trial: Trial | None = None, distribute: str | None = Non
         TrainkitError: the data has gone or was changed.
     """
     config = run.config if distribute is None else run.config.replace({"training.distribute": distribute})
-    team = build_team(config.training.distribute)
+    team = _assemble(config)
     with naming_lost_workers(team), working_together(team), _holding(run, team):
         team.check_agreed({"the run": run.name, **_to_agree_on(config)})
         run.check_resumable()
@@ -360,8 +369,11 @@ def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
                 epochs=last,
                 shuffle=False,
                 verbose=0,
-                callbacks=[*callbacks, job.interruption],
+                callbacks=CallbackList(
+                    [*callbacks, job.interruption], model=model, epochs=last, steps=feeds["train"].steps
+                ),
             )
+        recorder.wait()
     except Interrupted:
         if progress.best_epoch is None:
             recorder.save_best()
@@ -373,6 +385,7 @@ def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
         raise
     finally:
         bar.close()
+        recorder.close()
 
 
 def _build_compiled(job: _Job, phase: Phase) -> Fitted:

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from trainkit._progress import counting
-from trainkit.backend import keras, tf
+from trainkit.backend import tf
 from trainkit.data._dataset import Dataset
 from trainkit.data._sources import load_dataset
 from trainkit.errors import TrainingError
@@ -64,6 +64,7 @@ def measure_learning_rates(config: Config, dataset: Dataset | None = None) -> Le
 def _losses(model: Any, feed: Feed) -> tuple[list[float], list[float]]:
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def step(inputs: Any, targets: Any, weights: Any) -> Any:
+        inputs = model.to_input(inputs)
         with tf.GradientTape() as tape:
             loss = model.compute_loss(inputs, targets, model(inputs, training=True), weights, training=True)
         model.optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
@@ -74,7 +75,7 @@ def _losses(model: Any, feed: Feed) -> tuple[list[float], list[float]]:
     losses: list[float] = []
     for rate, batch in zip(counting(rates, "Training", unit="steps"), _endless(feed), strict=False):
         model.optimizer.learning_rate = rate
-        inputs, targets, *weights = map(keras.ops.convert_to_tensor, batch)
+        inputs, targets, *weights = tf.nest.map_structure(tf.convert_to_tensor, batch)
         with calling(model, "trained"):
             loss = float(step(inputs, targets, weights[0] if weights else None))
         if not np.isfinite(loss):

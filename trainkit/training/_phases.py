@@ -12,6 +12,7 @@ import numpy as np
 from trainkit.backend import keras
 from trainkit.models._backbones import FEATURES
 from trainkit.runs._settings import Config
+from trainkit.training._pixel_model import PixelModel
 
 log = logging.getLogger("trainkit")
 
@@ -89,6 +90,6 @@ def compute_features(model: Any, predict: Callable[[Any, str], np.ndarray], side
         sides: the number of images, by side.
     """
     features = model.get_layer(FEATURES).output
-    backbone, head = keras.Model(model.input, features), keras.Model(features, model.output)
+    backbone, head = keras.Model(model.input, features), PixelModel(features, model.output)
     log.info("Computing the features of the frozen backbone once, for %d images", sum(sides.values()))
     return Head(head, {side: predict(backbone, side) for side in sides})

@@ -22,9 +22,11 @@ from trainkit.preprocessing import Preprocessing, build_preprocessing, needs_mea
 from trainkit.runs._evaluation import PREDICTED_AT_ONCE, predict_pixels
 from trainkit.runs._settings import MODEL_SUFFIX, Config, builder_of
 from trainkit.training._compilation import class_weights, training_copy
+from trainkit.training._device import find_gpu
 from trainkit.training._feeding import Feed
 from trainkit.training._monitor import check_monitor, choose_monitor
 from trainkit.training._phases import compute_features, is_frozen
+from trainkit.training._pixel_model import can_be_made_in_graph
 from trainkit.training._recorder import Interruption
 from trainkit.training._sharing import share_noise
 from trainkit.training._team import Team, build_team
@@ -187,7 +189,7 @@ def build_fitted(prepared: Prepared, interruption: Interruption | None = None) -
         prepared: all that is needed.
         interruption: ends the computing of features.
     """
-    config, pixels, to_input, team = prepared.config, prepared.pixels, prepared.preprocessing.to_input, prepared.team
+    config, pixels, team = prepared.config, prepared.pixels, prepared.team
     augmentation, shared = config.augmentation, team.devices > 1
     if is_frozen(prepared.model) and not (augmentation.moves_pixels or augmentation.mixes):
 
@@ -202,9 +204,12 @@ def build_fitted(prepared: Prepared, interruption: Interruption | None = None) -
         with team.strategy.scope():
             model = _shared_head(head.model, team) if shared else head.model
         return Fitted(model, head.model, _build_feeds(prepared, head.features, np.asarray, model))
+    preprocessing = prepared.preprocessing
+    in_graph = preprocessing if can_be_made_in_graph(preprocessing) else None
     with team.strategy.scope():
-        model = training_copy(prepared.model, config.training.mixed_precision, shared=shared)
-    return Fitted(model, prepared.model, _build_feeds(prepared, pixels, to_input, model))
+        model = training_copy(prepared.model, config.training.mixed_precision, shared=shared, preprocessing=in_graph)
+    feeds = _build_feeds(prepared, pixels, None if in_graph else preprocessing.to_input, model)
+    return Fitted(model, prepared.model, feeds)
 
 
 def _shared_head(head: Any, team: Team) -> Any:
@@ -213,7 +218,10 @@ def _shared_head(head: Any, team: Team) -> Any:
 
 
 def _build_feeds(
-    prepared: Prepared, examples: dict[str, np.ndarray], to_input: Callable[[np.ndarray], np.ndarray], model: Any
+    prepared: Prepared,
+    examples: dict[str, np.ndarray],
+    to_input: Callable[[np.ndarray], np.ndarray] | None,
+    model: Any,
 ) -> dict[str, Feed]:
     config = prepared.config
     augmentation = config.augmentation
@@ -231,6 +239,8 @@ def _build_feeds(
         )
     feeds["train"].shuffle_seed = config.training.seed
     feeds["train"].augmentation = augmentation
+    # On a CPU OpenCV flips, brightens and erases two to nine times as fast as TensorFlow.
+    feeds["train"].augments_in_graph = to_input is None and not augmentation.warps and find_gpu() is not None
     if config.training.class_weights == "balanced":
         feeds["train"].weights = class_weights(
             prepared.dataset.parts["train"].labels, len(prepared.dataset.class_names)

@@ -9,17 +9,18 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 from trainkit.backend import keras
 from trainkit.errors import TrainingError
-from trainkit.files import make_folder, replacing, write_bytes, write_text
+from trainkit.files import replacing, write_text
 from trainkit.runs._run import Run
 from trainkit.training._averaging import averaged
 from trainkit.training._monitor import score_epoch
-from trainkit.training._state import STATE_FILE, Progress, pack_state
+from trainkit.training._state import STATE_FILE, Progress, save_state, take_state
 from trainkit.training._watching import watch
 
 
@@ -63,6 +64,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._images, self._remembering = images, remembering
         self._began = self._started = began
         self._writes = writes
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state")
+        self._writing: Future[None] | None = None
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Let the other callbacks, which have just forgotten everything, go on where they were."""
@@ -78,6 +81,10 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """End training where the loss is no number any more."""
         self._trained = time.monotonic() - self._started
+        self._check_loss(logs)
+
+    def _check_loss(self, logs: dict[str, float] | None) -> None:
+        """Raise where the loss, the mean over the epoch so far, is not finite: once it is not, it stays so."""
         if logs and not math.isfinite(logs["loss"]):
             raise TrainingError(
                 f"The loss is {logs['loss']} in epoch {self._progress.epochs + 1}: the learning rate is likely too "
@@ -86,7 +93,11 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Save the epoch: its row, its weights if they are the best so far, and the state to go on from."""
+        """Save the epoch: its row, its weights if they are the best so far, and the state to go on from.
+
+        The state is written while the next epoch is trained.
+        """
+        self._check_loss(logs)
         progress, figures = self._progress, {key: float(value) for key, value in (logs or {}).items()}
         now = time.monotonic()
         progress.epochs = epoch + 1
@@ -111,10 +122,27 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             progress.best_score, progress.best_epoch = score, epoch + 1
             self.save_best()
         progress.callbacks = {type(callback).__name__: _memory(callback) for callback in self._remembering}
-        state = pack_state(progress, self.model)
+        state = take_state(progress, self.model)
         if self._writes:
-            make_folder((self._run.path / STATE_FILE).parent)
-            write_bytes(self._run.path / STATE_FILE, state)
+            self.wait()
+            self._writing = self._writer.submit(save_state, self._run.path / STATE_FILE, state)
+
+    def wait(self) -> None:
+        """Wait until the state of the last epoch is written.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def close(self) -> None:
+        """Wait as `wait` does, and write no more."""
+        try:
+            self.wait()
+        finally:
+            self._writer.shutdown()
 
     def save_best(self) -> None:
         """Save the whole model, with the averages of its weights where there are any, as the run's `model.keras`."""

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from trainkit.backend import keras, tf
+from trainkit.training._pixel_model import PixelModel
 
 _NOISE = {
     keras.layers.AlphaDropout,
@@ -48,7 +49,7 @@ class _Current(threading.local):
 _current = _Current()
 
 
-class SharingModel(keras.Model):  # type: ignore[misc]
+class SharingModel(PixelModel):
     """A functional model that several devices train, and that knows which examples of a batch a device has.
 
     Its third input is that of `Feed.shared_dataset`: weights, places and the size of the batch, `(n, 3)`.

@@ -18,7 +18,7 @@ import numpy as np
 
 from trainkit.backend import keras
 from trainkit.errors import RunError
-from trainkit.files import write_bytes
+from trainkit.files import make_folder, write_bytes
 from trainkit.runs._documents import MAX_BYTES, check_keys, parse_json_object
 
 STATE_FILE = Path("state", "training.npz")
@@ -45,27 +45,27 @@ def variables_of(model: Any) -> list[Any]:
     return [*model.variables, *model.optimizer.variables]
 
 
-def save_state(path: Path, progress: Progress, model: Any) -> None:
-    """Write the state of a compiled model, whole or not at all.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    write_bytes(path, pack_state(progress, model))
-
-
-def pack_state(progress: Progress, model: Any) -> bytes:
-    """Return the state of a compiled model as the bytes of its file."""
-    arrays: dict[str, Any] = {
-        f"variable_{index:05}": np.asarray(keras.ops.convert_to_numpy(variable))
+def take_state(progress: Progress, model: Any) -> dict[str, np.ndarray]:
+    """Return copies of all that is in the state of a compiled model, by the names of its file."""
+    arrays = {
+        f"variable_{index:05}": np.array(keras.ops.convert_to_numpy(variable))
         for index, variable in enumerate(variables_of(model))
     }
     # NumPy's files know no bfloat16: such a variable is kept as what its values are in float32.
     arrays = {name: array if array.dtype.kind in "fiub" else array.astype(np.float32) for name, array in arrays.items()}
-    text = np.frombuffer(json.dumps(asdict(progress)).encode(), np.uint8)
+    return {"progress": np.frombuffer(json.dumps(asdict(progress)).encode(), np.uint8), **arrays}
+
+
+def save_state(path: Path, state: dict[str, np.ndarray]) -> None:
+    """Write what `take_state` returned, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     buffer = io.BytesIO()
-    np.savez(buffer, progress=text, **arrays)
-    return buffer.getvalue()
+    np.savez(buffer, **state)  # type: ignore[arg-type]
+    make_folder(path.parent)
+    write_bytes(path, buffer.getvalue())
 
 
 def load_progress(path: Path) -> Progress:

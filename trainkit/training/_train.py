@@ -109,13 +109,12 @@ def train(
     with ExitStack() as stack:
         with _looking_at_data(distribute):
             resolved = stack.enter_context(resolve_settings(options))
-        from trainkit.training._environment import has_bfloat16
+        from trainkit.training._device import choose_precision
         from trainkit.training._fit import fit
 
         all_settings = resolved.config
         if all_settings.training.mixed_precision == "auto":  # the run remembers what it came to
-            precision = "bfloat16" if has_bfloat16() else "none"
-            all_settings = all_settings.replace({"training.mixed_precision": precision})
+            all_settings = all_settings.replace({"training.mixed_precision": choose_precision()})
         all_settings = all_settings.replace({"name": _name_with_fold(all_settings)})
         return fit(all_settings, resolved.dataset, experiments=Path(experiments), copies=resolved.copies)
 

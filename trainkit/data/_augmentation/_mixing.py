@@ -55,4 +55,15 @@ def mix_batch(
         if mixes.cut[position]:
             blended[position] = inputs[position]
             blended[position, top:bottom, left:right] = others[position, top:bottom, left:right]
-    return blended, labels * share[:, None] + other_labels * (1 - share)[:, None]
+    return blended, mix_labels(labels, other_labels, share)
+
+
+def mix_labels(labels: np.ndarray, others: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Return float32 `(N, classes)`: labels, each mixed with another one.
+
+    Args:
+        labels: float32 `(N, classes)`.
+        others: of the same shape.
+        share: float32 `(N,)`, of the first of the two.
+    """
+    return np.asarray(labels * share[:, None] + others * (1 - share)[:, None])

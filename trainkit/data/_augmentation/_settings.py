@@ -97,6 +97,14 @@ class Augmentation:
         )
 
     @property
+    def warps(self) -> bool:
+        """Whether a pixel may come to stand between two others, or Keras' own engine is asked for."""
+        moved = ("rotation_range", "width_shift_range", "height_shift_range", "shear_range", "zoom_range")
+        off = Augmentation()
+        names = (*moved, "random_resized_crop")
+        return self.engine != "opencv" or any(getattr(self, name) != getattr(off, name) for name in names)
+
+    @property
     def mixes(self) -> bool:
         """Whether images are mixed with others: whether `mix_batch` has anything to do."""
         return bool(self.mixup or self.cutmix)

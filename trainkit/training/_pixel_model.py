@@ -1,0 +1,59 @@
+"""The network that is trained, fed with pixels: they become its input inside the graph, where the network computes.
+
+A byte a value goes to the device instead of four, and the host has nothing left to do but to gather and to warp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from trainkit.backend import keras
+from trainkit.data._augmentation._in_graph import augment, mix
+from trainkit.preprocessing import Preprocessing
+
+
+class PixelModel(keras.Model):  # type: ignore[misc]
+    """A functional model whose batches are those of a `Feed`: uint8 pixels, alone or with what is to be done to them.
+
+    Called as any other model, it takes its own input.
+    """
+
+    from_pixels: Callable[[Any], Any] | None = (
+        None  # uint8 (n, height, width, channels) -> input; None: it is the input
+    )
+
+    def to_input(self, inputs: Any) -> Any:
+        """Return the float32 input of the network for the first part of a batch."""
+        if self.from_pixels is None:
+            return inputs
+        if not isinstance(inputs, dict):
+            return self.from_pixels(inputs)
+        own = self.from_pixels(augment(inputs["pixels"], inputs))
+        return mix(own, self.to_input(inputs["partners"]), inputs) if "partners" in inputs else own
+
+    def train_step(self, data: Any) -> Any:
+        """Make a step, as Keras does."""
+        return super().train_step(self._with_input(data))
+
+    def test_step(self, data: Any) -> Any:
+        """Measure a batch, as Keras does."""
+        return super().test_step(self._with_input(data))
+
+    def predict_step(self, data: Any) -> Any:
+        """Answer a batch, as Keras does."""
+        return super().predict_step(self._with_input(data))
+
+    def _with_input(self, data: Any) -> Any:
+        return (self.to_input(data[0]), *data[1:]) if isinstance(data, tuple) else self.to_input(data)
+
+
+def can_be_made_in_graph(preprocessing: Preprocessing) -> bool:
+    """Whether a graph makes the same input of pixels as the host does, to the last bit on a CPU."""
+    return preprocessing.samplewise == "none"
+
+
+def feed_with_pixels(model: PixelModel, preprocessing: Preprocessing) -> PixelModel:
+    """Have a model make its input of pixels, and return it."""
+    model.from_pixels = lambda pixels: preprocessing.to_input_in_graph(pixels, keras.ops)
+    return model
