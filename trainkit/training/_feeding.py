@@ -136,7 +136,7 @@ class Feed:
             Inputs, and targets; where examples have weights, these times their weights, and the weights as a column.
         """
         seed, labels = self.shuffle_seed or 0, self._weighted_targets(chosen)
-        where = {"seed": seed, "epoch": epoch, "indices": chosen, "count": len(self.targets)}
+        where: dict[str, Any] = {"seed": seed, "epoch": epoch, "indices": chosen, "count": len(self.targets)}
         if self.to_input is not None:
             return mix_batch(
                 np.asarray(inputs),
@@ -162,7 +162,7 @@ class Feed:
         all_are_here = len(self.examples) == len(self.targets)
         examples = gather(self.examples, chosen if all_are_here else self.share.rows(chosen))
         if self.augmentation.moves_pixels:
-            where = {"seed": self.shuffle_seed or 0, "epoch": epoch, "indices": chosen}
+            where: dict[str, Any] = {"seed": self.shuffle_seed or 0, "epoch": epoch, "indices": chosen}
             if self.augments_in_graph:
                 return {"pixels": examples, **self._draws(**where)}
             examples = augment_batch(examples, self.augmentation, **where)
