@@ -1,10 +1,10 @@
 """What trainkit costs and gives, beside what one would have used instead.
 
-    python tests/bench [PART ...] [--json] [--long]
+    python tests/bench [PART ...] [--json] [--long] [--older-cpu]
 
 Parts are `augmentation`, `reading`, `memory`, `training`, `exporting` and `classifying`; all of them without a name.
 What is compared is measured in one run, in turn, because times differ from hour to hour; ratios are ours divided by the
-other's.
+other's. Above the table stands on what it was measured.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 import augmentation
 import classifying
 import exporting
+import machine
 import memory
 import pipeline
 import training
@@ -39,6 +40,14 @@ class Row:
     holds: bool | None = None  # whether it is so
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is asked of all parts."""
+
+    long: bool  # the trainings that take ten times the script's time, too
+    older_cpu: bool  # train as on a CPU without AVX-512
+
+
 def _row(part: str, what: str, ours: float, other: float | None, unit: str, bound: str = "") -> Row:
     """Return a row; its bound is `>= 12`, held against the ratio where there is one."""
     ratio = None if other is None else ours / other
@@ -50,7 +59,7 @@ def _row(part: str, what: str, ours: float, other: float | None, unit: str, boun
     return Row(part=part, what=what, ours=ours, other=other, unit=unit, ratio=ratio, bound=bound, holds=holds)
 
 
-def _augmentation(long: bool) -> Iterator[Row]:
+def _augmentation(options: Options) -> Iterator[Row]:
     bounds = {"224x224x3": ">= 12", "28x28x1": ">= 10"}
     for row in augmentation.rows():
         shape, ours = row["shape"], row["ours_images_s"]
@@ -61,7 +70,7 @@ def _augmentation(long: bool) -> Iterator[Row]:
         yield _row("augmentation", f"{shape} and a bare warpAffine", ours, row["bare_images_s"], "images/s")
 
 
-def _reading(long: bool) -> Iterator[Row]:
+def _reading(options: Options) -> Iterator[Row]:
     found = {row["name"]: row for row in pipeline.measure()}
     bare = found.pop("a bare loop of imread and resize, images/s")["value"]
     for name, row in found.items():
@@ -71,19 +80,19 @@ def _reading(long: bool) -> Iterator[Row]:
         yield _row("reading", name.removesuffix(", images/s"), row["value"], other, "images/s", bound)
 
 
-def _memory(long: bool) -> Iterator[Row]:
+def _memory(options: Options) -> Iterator[Row]:
     few, many = memory.measure()
     yield _row("memory", "50,000 images of 224x224, and 500", many["value"], few["value"], "MB")
     yield _row("memory", "the difference of the two", many["difference"], None, "MB", "<= 1500")
 
 
-def _training(long: bool) -> Iterator[Row]:
-    for row in training.rows(long=long):
+def _training(options: Options) -> Iterator[Row]:
+    for row in training.rows(long=options.long, older_cpu=options.older_cpu):
         yield _row("training", f"{row['name']}: seconds", row["seconds"], row["script_seconds"], "s", row["time_bound"])
         yield _row("training", f"{row['name']}: test accuracy", row["accuracy"], None, "", row["accuracy_bound"])
 
 
-def _exporting(long: bool) -> Iterator[Row]:
+def _exporting(options: Options) -> Iterator[Row]:
     for row in exporting.rows():
         if "error" in row:
             yield Row(
@@ -99,7 +108,7 @@ def _exporting(long: bool) -> Iterator[Row]:
         yield _row("exporting", f"{row['network']}: the file", row["size_ratio"], 1.0, "of its size")
 
 
-def _classifying(long: bool) -> Iterator[Row]:
+def _classifying(options: Options) -> Iterator[Row]:
     for row in classifying.rows():
         ours, bare = row["count"] / row["ours_s"], row["count"] / row["bare_s"]
         holds = row["ratio"] >= _LEAST_OF_A_BARE_LOOP
@@ -115,7 +124,7 @@ def _classifying(long: bool) -> Iterator[Row]:
         )
 
 
-PARTS: dict[str, Callable[[bool], Iterator[Row]]] = {
+PARTS: dict[str, Callable[[Options], Iterator[Row]]] = {
     "augmentation": _augmentation,
     "reading": _reading,
     "memory": _memory,
@@ -131,19 +140,23 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--long", action="store_true", help="the trainings that take ten times the script's time, too")
+    parser.add_argument("--older-cpu", action="store_true", help="train as on a CPU without AVX-512")
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):
         parser.error(f"Unknown part {', '.join(sorted(unknown))}. Expected: {', '.join(PARTS)}")
     rows: list[Row] = []
+    options = Options(arguments.long, arguments.older_cpu)
+    found = machine.describe(older_cpu=options.older_cpu)
     if not arguments.json:
+        print(machine.in_words(found))
         print(f"{'part':<13}{'what':<58}{'ours':>11}{'other':>11}  {'unit':<12}{'ratio':>7}  bound")
     for part in arguments.parts or PARTS:
-        for row in PARTS[part](arguments.long):
+        for row in PARTS[part](options):
             rows.append(row)
             if not arguments.json:
                 print(_line(row), flush=True)
     if arguments.json:
-        print(json.dumps([asdict(row) for row in rows], indent=2))
+        print(json.dumps({"machine": found, "rows": [asdict(row) for row in rows]}, indent=2))
     sys.exit(any(row.holds is False for row in rows))
 
 

@@ -22,7 +22,7 @@ from trainkit.models._listing import list_models, unknown_model
 from trainkit.models._own import build_own_model
 from trainkit.preprocessing import PREPROCESSINGS, SIZE_EXPECTED, Color, Resize, read_size
 
-OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "nadam", "lamb", "lion", "adafactor", "muon")
+OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "nadam", "lamb", "lion", "adafactor", "muon", "muon-conv")
 PRECISIONS = ("none", "float16", "bfloat16", "auto")
 SCHEDULES = ("constant", "cosine", "one-cycle", "plateau")
 MONITORS = ("auto", "accuracy", "balanced-accuracy", "loss", "mean-average-precision")

@@ -46,7 +46,7 @@ def answer_feed(
     own = feed.answering(chosen)
     if team.count > 1:  # each asks a model of its own: that which is fitted answers only all of them together
         fitted.copy_back()
-        model = PixelModel(fitted.source.inputs, fitted.source.outputs)
+        model = PixelModel(fitted.source.input, fitted.source.output)
         model.from_pixels = fitted.model.from_pixels
     ending = interruption.among(team.fewest(examples), at_once=feed.batch_size)
     rows = np.asarray(model.predict(own.dataset(), verbose=0, callbacks=[ending])) if own.steps else _no_rows(model)

@@ -149,10 +149,10 @@ def training_copy(
     }
     kinds = {layer: kind for layer, kind in chosen.items() if kind}
     if precision == "none" and not kinds and not shared:
-        copied = PixelModel(model.inputs, model.outputs)  # a second one, so that what is saved carries no optimizer
+        copied = PixelModel(model.input, model.output)  # a second one, so that what is saved carries no optimizer
     else:
         clone = _clone(model, precision, kinds)
-        copied = (SharingModel if shared else PixelModel)(clone.inputs, clone.outputs)
+        copied = (SharingModel if shared else PixelModel)(clone.input, clone.output)
     return feed_with_pixels(copied, preprocessing) if preprocessing else copied
 
 

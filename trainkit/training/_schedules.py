@@ -7,11 +7,11 @@ from typing import Any
 
 from trainkit.backend import keras, tf
 from trainkit.training._adam import FusedAdam
+from trainkit.training._muon import ConvolutionMuon
 from trainkit.training._sharing import clipping_together
 
+_OWN = {"adam": FusedAdam, "adamw": FusedAdam, "muon-conv": ConvolutionMuon}
 _CLASSES = {
-    "adam": "Adam",
-    "adamw": "AdamW",
     "sgd": "SGD",
     "rmsprop": "RMSprop",
     "nadam": "Nadam",
@@ -111,7 +111,7 @@ def build_optimizer(
     ema: float = 0.0,
     shared: bool = False,
 ) -> Any:
-    """Return one of Keras' optimizers; `sgd` has a Nesterov momentum of 0.9.
+    """Return one of Keras' optimizers, or one that computes like it; `sgd` has a Nesterov momentum of 0.9.
 
     Args:
         name: one of `trainkit.runs._settings.OPTIMIZERS`.
@@ -130,7 +130,9 @@ def build_optimizer(
         arguments.update(use_ema=True, ema_momentum=ema)
     if clip_norm:
         arguments["global_clipnorm"] = clip_norm
-    kind = FusedAdam if name in ("adam", "adamw") else getattr(keras.optimizers, _CLASSES[name])
+    if name == "muon-conv":  # Keras' Muon has decays of its own, too
+        arguments.update(weight_decay=weight_decay or None, adam_weight_decay=weight_decay or None)
+    kind = _OWN.get(name) or getattr(keras.optimizers, _CLASSES[name])
     optimizer = (clipping_together(kind) if clip_norm and shared else kind)(learning_rate, **arguments)
     if weight_decay:
         optimizer.exclude_from_weight_decay(var_names=_WITHOUT_DECAY)
