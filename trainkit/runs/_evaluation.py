@@ -45,13 +45,19 @@ def predict_pixels(
     from trainkit.backend import keras, tf
     from trainkit.data._pipeline import stream
     from trainkit.models._calling import calling
+    from trainkit.models._pixel_model import can_be_made_in_graph, model_of_pixels
 
     starts = range(0, len(pixels), PREDICTED_AT_ONCE)
+    in_graph = can_be_made_in_graph(preprocessing)
+    if in_graph:
+        model = model_of_pixels(model, preprocessing)
 
     def batches() -> Iterator[tuple[np.ndarray, ...]]:
-        return ((preprocessing.to_input(pixels[start : start + PREDICTED_AT_ONCE]),) for start in starts)
+        chosen = (np.asarray(pixels[start : start + PREDICTED_AT_ONCE]) for start in starts)
+        return ((some if in_graph else preprocessing.to_input(some),) for some in chosen)
 
-    inputs = stream(batches, (tf.TensorSpec((None, *preprocessing.shape), tf.float32),), steps=len(starts))
+    signature = tf.TensorSpec((None, *preprocessing.shape), tf.uint8 if in_graph else tf.float32)
+    inputs = stream(batches, (signature,), steps=len(starts))
     with doing(text, total=len(pixels)) as step, calling(model, "run"):
 
         def advance(batch: int, logs: Any = None) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 
 from trainkit.data._dataset import Part
 from trainkit.data._share import share_of_part
+from trainkit.models._pixel_model import PixelModel
 from trainkit.preprocessing import Preprocessing
 from trainkit.runs._evaluation import PREDICTED_AT_ONCE, predict_part
 from trainkit.training._feeding import Feed
-from trainkit.training._pixel_model import PixelModel
 from trainkit.training._preparation import Fitted
 from trainkit.training._recorder import Interruption
 from trainkit.training._team import Team
@@ -46,7 +46,7 @@ def answer_feed(
     own = feed.answering(chosen)
     if team.count > 1:  # each asks a model of its own: that which is fitted answers only all of them together
         fitted.copy_back()
-        model = PixelModel(fitted.source.input, fitted.source.output)
+        model = PixelModel(fitted.source.inputs[0], fitted.source.outputs[0])
         model.from_pixels = fitted.model.from_pixels
     ending = interruption.among(team.fewest(examples), at_once=feed.batch_size)
     rows = np.asarray(model.predict(own.dataset(), verbose=0, callbacks=[ending])) if own.steps else _no_rows(model)

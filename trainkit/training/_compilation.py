@@ -11,12 +11,12 @@ import numpy as np
 
 from trainkit.backend import keras
 from trainkit.models._calling import calling
+from trainkit.models._pixel_model import PixelModel, feed_with_pixels
 from trainkit.preprocessing import Preprocessing
 from trainkit.runs._settings import Config
 from trainkit.training._device import LEAST_FUSED_EPSILON, GroupedDepthwiseConv2D, find_gpu, is_deterministic_on_gpu
 from trainkit.training._normalization import FusedBatchNormalization, can_be_fused
 from trainkit.training._phases import Phase
-from trainkit.training._pixel_model import PixelModel, feed_with_pixels
 from trainkit.training._schedules import build_optimizer, build_schedule
 from trainkit.training._sharing import SharedLoss, SharingModel, counting_once, shared_kind
 
@@ -149,10 +149,12 @@ def training_copy(
     }
     kinds = {layer: kind for layer, kind in chosen.items() if kind}
     if precision == "none" and not kinds and not shared:
-        copied = PixelModel(model.input, model.output)  # a second one, so that what is saved carries no optimizer
+        copied = PixelModel(
+            model.inputs[0], model.outputs[0]
+        )  # a second one, so that what is saved carries no optimizer
     else:
         clone = _clone(model, precision, kinds)
-        copied = (SharingModel if shared else PixelModel)(clone.input, clone.output)
+        copied = (SharingModel if shared else PixelModel)(clone.inputs[0], clone.outputs[0])
     return feed_with_pixels(copied, preprocessing) if preprocessing else copied
 
 

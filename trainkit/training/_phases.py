@@ -11,8 +11,8 @@ import numpy as np
 
 from trainkit.backend import keras
 from trainkit.models._backbones import FEATURES
+from trainkit.models._pixel_model import PixelModel
 from trainkit.runs._settings import Config
-from trainkit.training._pixel_model import PixelModel
 
 log = logging.getLogger("trainkit")
 

@@ -18,6 +18,7 @@ from trainkit.data._pipeline import read_pixels
 from trainkit.data._share import WHOLE, share_of_part
 from trainkit.data._statistics import channel_statistics, mean_image
 from trainkit.errors import DataError, TrainkitError, UsageError
+from trainkit.models._pixel_model import can_be_made_in_graph
 from trainkit.preprocessing import Preprocessing, build_preprocessing, needs_mean_image, needs_statistics
 from trainkit.runs._evaluation import PREDICTED_AT_ONCE, predict_pixels
 from trainkit.runs._settings import MODEL_SUFFIX, Config, builder_of
@@ -26,7 +27,6 @@ from trainkit.training._device import find_gpu
 from trainkit.training._feeding import Feed
 from trainkit.training._monitor import check_monitor, choose_monitor
 from trainkit.training._phases import compute_features, is_frozen
-from trainkit.training._pixel_model import can_be_made_in_graph
 from trainkit.training._recorder import Interruption
 from trainkit.training._sharing import share_noise
 from trainkit.training._team import Team, build_team

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from trainkit.backend import keras, tf
-from trainkit.training._pixel_model import PixelModel
+from trainkit.models._pixel_model import PixelModel
 
 _NOISE = {
     keras.layers.AlphaDropout,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from trainkit.backend import keras
 from trainkit.data._augmentation._in_graph import augment, mix
@@ -57,3 +58,17 @@ def feed_with_pixels(model: PixelModel, preprocessing: Preprocessing) -> PixelMo
     """Have a model make its input of pixels, and return it."""
     model.from_pixels = lambda pixels: preprocessing.to_input_in_graph(pixels, keras.ops)
     return model
+
+
+_fed: WeakKeyDictionary[Any, tuple[Preprocessing, PixelModel]] = WeakKeyDictionary()
+
+
+def model_of_pixels(model: Any, preprocessing: Preprocessing) -> PixelModel:
+    """Return a model on the same layers that is fed with pixels: for the same one the same, which Keras traced."""
+    known = _fed.get(model)
+    if known is None or known[0] != preprocessing:
+        _fed[model] = known = (
+            preprocessing,
+            feed_with_pixels(PixelModel(model.inputs[0], model.outputs[0]), preprocessing),
+        )
+    return known[1]

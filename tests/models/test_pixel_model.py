@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from trainkit.backend import keras, tf
 from trainkit.data._augmentation._settings import Augmentation
+from trainkit.models._pixel_model import PixelModel, can_be_made_in_graph, feed_with_pixels
 from trainkit.preprocessing import (
     PREPROCESSINGS,
     Preprocessing,
@@ -20,7 +21,6 @@ from trainkit.preprocessing import (
     needs_statistics,
 )
 from trainkit.training._feeding import Feed
-from trainkit.training._pixel_model import PixelModel, can_be_made_in_graph, feed_with_pixels
 
 HEIGHT, WIDTH = 7, 9
 FLAT = Augmentation(
