@@ -10,7 +10,7 @@ WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cor
 SHARE := --numprocesses $(WORKERS) --dist worksteal
 TESTS := $(BIN)/python -m pytest $(SHARE)
 
-.PHONY: help demo test test-no-onednn test-slow test-long test-cluster test-cluster-slow test-timing test-opencv4 test-wheel mutants lint compat compat-quick compat-all compat-attention notebooks clients clients-quick test-arm64 keras-files bench fuzz docs clean
+.PHONY: help demo test test-no-onednn test-slow test-long test-cluster test-cluster-slow test-timing test-opencv4 test-wheel mutants lint compat compat-quick compat-all compat-attention notebooks clients clients-quick test-arm64 keras-files bench gpu-check fuzz docs clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(call RUNS,$(PYTHON))" || { echo "trainkit needs Python 3.11 to 3.13. Install one, or name it: make PYTHON=python3.12" >&2; exit 1; }
@@ -128,6 +128,9 @@ test-arm64: $(VENV)/installed ## the self-test on arm64, under qemu that apt-get
 
 bench: $(VENV)/installed ## data, training, exported graphs and classifying beside what one would have used; BENCH="augmentation --json"
 	@$(BIN)/python tests/bench $(BENCH)
+
+gpu-check: $(VENV)/installed ## training, resuming, exporting and speed on a GPU, in 8 minutes; GPU=--require-gpu fails without one
+	@$(BIN)/python tests/gpu $(GPU)
 
 fuzz: $(VENV)/installed ## strange files through every reader, for a minute; FUZZ="manifests graphs --seconds 600 --seed 7" tries others
 	$(BIN)/python tests/fuzz $(FUZZ)
