@@ -18,6 +18,7 @@ from trainkit.errors import TrainingError
 from trainkit.files import make_folder, replacing, write_bytes, write_text
 from trainkit.runs._run import Run
 from trainkit.training._averaging import averaged
+from trainkit.training._model_file import ModelFile
 from trainkit.training._monitor import score_epoch
 from trainkit.training._state import STATE_FILE, Progress, pack_state
 from trainkit.training._watching import watch
@@ -63,6 +64,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._images, self._remembering = images, remembering
         self._began = self._started = began
         self._writes = writes
+        self._file: ModelFile | None = None
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Let the other callbacks, which have just forgotten everything, go on where they were."""
@@ -121,8 +123,9 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         with averaged(self.model):
             model = self._model_to_save()
             if self._writes:
+                self._file = self._file or ModelFile(self._run.model_path, self.model.weights)
                 with replacing(self._run.model_path) as path:
-                    model.save(path)
+                    self._file.save(model, path)
 
 
 def _memory(callback: Any) -> dict[str, Any]:
