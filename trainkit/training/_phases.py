@@ -12,6 +12,7 @@ import numpy as np
 from trainkit.backend import keras
 from trainkit.models._backbones import FEATURES
 from trainkit.runs._settings import Config
+from trainkit.training._folding import fold_normalizations
 
 log = logging.getLogger("trainkit")
 
@@ -91,4 +92,5 @@ def compute_features(model: Any, predict: Callable[[Any, str], np.ndarray], side
     features = model.get_layer(FEATURES).output
     backbone, head = keras.Model(model.input, features), keras.Model(features, model.output)
     log.info("Computing the features of the frozen backbone once, for %d images", sum(sides.values()))
+    backbone = fold_normalizations(backbone)
     return Head(head, {side: predict(backbone, side) for side in sides})
