@@ -40,10 +40,12 @@ else
 	$(TESTS) -m "not slow and not timing and not cluster"
 endif
 
-# What TensorFlow traces or runs for an export.
-NO_ONEDNN := tests/test_backend.py tests/exporting tests/bundles/test_check.py tests/bundles/test_export.py \
-	tests/bundles/test_exportable.py tests/bundles/test_description.py tests/bundles/test_bench.py tests/models \
-	tests/runs/test_layer_table.py tests/runs/test_evaluation.py
+# What TensorFlow's kernels decide of an export: which networks it traces and runs, and what they answer. Files, settings
+# and numbers are the same with and without oneDNN.
+NO_ONEDNN := tests/test_backend.py tests/exporting/test_conversion.py tests/exporting/test_frozen_graph.py \
+	tests/exporting/test_traced_layers.py tests/exporting/test_tracing.py tests/bundles/test_check.py \
+	tests/bundles/test_exportable.py tests/models/test_adapting.py tests/models/test_builders.py \
+	tests/models/test_calling.py tests/runs/test_evaluation.py tests/runs/test_layer_table.py
 
 test-no-onednn: $(VENV)/installed ## the exporter's tests once more, as on a CPU for which TensorFlow has no oneDNN
 	TF_ENABLE_ONEDNN_OPTS=0 $(TESTS) -m "not slow and not timing and not cluster" $(NO_ONEDNN)
@@ -65,8 +67,12 @@ test-timing: $(VENV)/installed ## those that a clock decides, one at a time: on 
 
 # The oldest OpenCV that trainkit's own process may have; newer ones are between this and the pinned one.
 OPENCV4 := 4.10.0.84
-OPENCV4_TESTS := tests/exporting tests/bundles tests/test_preprocessing.py tests/data/test_transforms.py \
-	tests/data/test_warping.py
+# What it reads, computes or draws; the rest of a bundle is made without it.
+OPENCV4_TESTS := tests/exporting/test_conversion.py tests/exporting/test_small_weights.py \
+	tests/bundles/test_agreement.py tests/bundles/test_bench.py tests/bundles/test_check.py \
+	tests/bundles/test_detect.py tests/bundles/test_drawing.py tests/bundles/test_export.py \
+	tests/bundles/test_predict.py tests/bundles/test_small_weights.py \
+	tests/test_preprocessing.py tests/data/test_transforms.py tests/data/test_warping.py
 
 # An environment of its own, with another OpenCV before all that $(VENV) has.
 .venv.opencv4/$(OPENCV4): $(VENV)/installed

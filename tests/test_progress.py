@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from trainkit import _progress
-from trainkit._progress import Step, counting, counting_chunks, doing, listening, showing_lines, shown
+from trainkit._progress import Step, counting, counting_chunks, doing, listening, showing_lines, shown, watching
 
 
 class Listener:
@@ -42,6 +42,17 @@ def test_a_step_ends_with_an_error_too() -> None:
     with listening(listener), pytest.raises(ValueError, match="spoiled"), doing("outer"):
         raise ValueError("spoiled")
     assert listener.told[-1] == ("ended", "outer")
+
+
+def test_a_watcher_is_told_too_while_it_watches() -> None:
+    shows, watches = Listener(), Listener()
+    with listening(shows):
+        with watching(watches), doing("outer"):
+            pass
+        with doing("later"):
+            pass
+    assert watches.told == [("began", "outer"), ("ended", "outer")]
+    assert shows.told == [*watches.told, ("began", "later"), ("ended", "later")]
 
 
 def test_counting_goes_on_by_one_with_each_item() -> None:

@@ -168,6 +168,19 @@ def listening(listener: Listener) -> Iterator[None]:
         _listeners.remove(listener)
 
 
+_watchers: list[Listener] = []  # are told too
+
+
+@contextmanager
+def watching(watcher: Listener) -> Iterator[None]:
+    """Tell `watcher` of the steps too, whoever shows them, while the block runs: so a program can be timed."""
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
+
+
 class _Nobody:
     """Is told of steps, and shows nothing."""
 
@@ -232,12 +245,14 @@ def doing(text: str, *, total: int | None = None, unit: str = "images", blocks: 
         unit: of `total`.
         blocks: whether other threads stand still meanwhile.
     """
-    step, listener = Step(text, total, unit, blocks), _listeners[-1]
-    listener.began(step)
+    step, told = Step(text, total, unit, blocks), (_listeners[-1], *_watchers)
+    for listener in told:
+        listener.began(step)
     try:
         yield step
     finally:
-        listener.ended(step)
+        for listener in told:
+            listener.ended(step)
 
 
 def counting(items: Collection[Item], text: str, *, unit: str = "images") -> Iterator[Item]:

@@ -2,7 +2,8 @@
 
     python tests/bench [PART ...] [--json] [--long] [--older-cpu]
 
-Parts are `augmentation`, `reading`, `memory`, `training`, `exporting` and `classifying`; all of them without a name.
+Parts are `augmentation`, `reading`, `memory`, `training`, `transfer`, `exporting` and `classifying`; all of them
+without a name. `transfer` needs the real data: TRAINKIT_SHARED and KERAS_HOME.
 What is compared is measured in one run, in turn, because times differ from hour to hour; ratios are ours divided by the
 other's. Above the table stands on what it was measured.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -22,6 +24,7 @@ import machine
 import memory
 import pipeline
 import training
+import transfer
 
 _LEAST_OF_A_BARE_LOOP = 0.95
 
@@ -92,6 +95,18 @@ def _training(options: Options) -> Iterator[Row]:
         yield _row("training", f"{row['name']}: test accuracy", row["accuracy"], None, "", row["accuracy_bound"])
 
 
+def _transfer(options: Options) -> Iterator[Row]:
+    if "TRAINKIT_SHARED" not in os.environ:
+        return
+    name, found = "a head on MobileNet 0.75", transfer.measure()
+    yield _row("transfer", f"{name}: the whole process", found["seconds"], None, "s", found["time_bound"])
+    yield _row("transfer", f"{name}: test accuracy", found["accuracy"], None, "", found["accuracy_bound"])
+    yield _row("transfer", f"{name}: of the CPU", found["cpu_seconds"], None, "CPU s")
+    for stage, (seconds, cpu_seconds) in found["stages"].items():
+        yield _row("transfer", f"{name}: {stage}", seconds, None, "s")
+        yield _row("transfer", f"{name}: {stage}, of the CPU", cpu_seconds, None, "CPU s")
+
+
 def _exporting(options: Options) -> Iterator[Row]:
     for row in exporting.rows():
         if "error" in row:
@@ -129,6 +144,7 @@ PARTS: dict[str, Callable[[Options], Iterator[Row]]] = {
     "reading": _reading,
     "memory": _memory,
     "training": _training,
+    "transfer": _transfer,
     "exporting": _exporting,
     "classifying": _classifying,
 }

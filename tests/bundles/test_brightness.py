@@ -80,6 +80,7 @@ def test_file_of_keras_says_nothing(trained_run: trainkit.Run, tmp_path: Path) -
     assert "training_pixels" not in manifest_of(bundle.path)["extra"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_run_whose_images_are_gone_leaves_without_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = write_class_folders(tmp_path / "photos", count=10)
     run = trainkit.train(folder, **TINY, experiments=tmp_path / "experiments")

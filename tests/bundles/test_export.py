@@ -198,13 +198,19 @@ CHOICES = [
 ]
 
 
+IN_EVERY_COLOR = ("caffe", "mean-image", "standardize", "torch")  # which have a number for each channel
+
+
 def is_quick(name: str, color: str, model_format: str) -> bool:
-    """Tell what is tried by `make test`: the frozen graph in one colour of each, the ONNX file in all."""
-    return model_format == "onnx" or color == ("rgb" if name in ("caffe", "torch") else "gray")
+    """Tell what is tried by `make test`: each in one colour, what differs by channel in all, and each frozen graph."""
+    own = ("rgb" if name in ("caffe", "torch") else "gray") if model_format == "frozen-graph" else "bgr"
+    return color == own or (model_format == "onnx" and name in IN_EVERY_COLOR)
 
 
 EACH_CHOICE = [
-    pytest.param(name, color, resize, each, marks=[] if is_quick(name, color, each) else pytest.mark.slow)
+    pytest.param(
+        name, color, resize, each, marks=[] if is_quick(name, color, each) else [pytest.mark.slow, pytest.mark.long]
+    )
     for name, color, resize in CHOICES
     for each in ("onnx", "frozen-graph")
 ]

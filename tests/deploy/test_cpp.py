@@ -68,6 +68,7 @@ def assert_same_answers(program: Path, bundle: Path, images: list[Path]) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("model_format", ["onnx", "frozen-graph"])
 def test_self_test_agrees_for_digits(program: Path, opencv: str, model_format: str, tmp_path: Path) -> None:
     finished = trainkit.train("digits", epochs=1, experiments=tmp_path / "experiments")

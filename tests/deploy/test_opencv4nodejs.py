@@ -58,6 +58,7 @@ def test_answers_are_those_of_keras(model_format: str, program: Path, trained_ru
     check_selftest(program, done.path)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_grey_images_are_answered_too(program: Path, tmp_path: Path) -> None:
     experiments, exported = tmp_path / "experiments", tmp_path / "exported"
     trained = trainkit.train("digits", epochs=1, experiments=experiments)

@@ -23,6 +23,7 @@ import cv2
 import decided
 import numpy as np
 import pytest
+from drawings import nothing_drawn
 from photographs import COLORS_BGR, draw_photo
 from PIL import Image
 from strange_models import write_caffe_model
@@ -216,7 +217,8 @@ def page() -> Iterator[Page]:
 def digits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The digits after one epoch, in both formats: grey, ten classes, a softmax."""
     folder = tmp_path_factory.mktemp("digits")
-    run = trainkit.train("digits", epochs=1, experiments=folder / "experiments")
+    with nothing_drawn():
+        run = trainkit.train("digits", epochs=1, experiments=folder / "experiments")
     places = {"experiments": folder / "experiments", "exported": folder / "exported"}
     formats = ("onnx", "frozen-graph")
     return {format: trainkit.export(run, format=format, name=f"digits-{format}", **places).path for format in formats}
@@ -231,7 +233,9 @@ def two_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(14):
             image = draw_photo(50 * seed + number, color, 50 + number, 70)
             cv2.imwrite(str(folder / "photos" / name / f"{seed}-{number}.jpg"), image)
-    run = trainkit.train(folder / "photos", size=(36, 24), resize="pad", epochs=2, experiments=folder / "experiments")
+    experiments = folder / "experiments"
+    with nothing_drawn():
+        run = trainkit.train(folder / "photos", size=(36, 24), resize="pad", epochs=2, experiments=experiments)
     return trainkit.export(run, experiments=folder / "experiments", exported=folder / "exported", name="two").path
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from drawings import nothing_drawn
 
 import trainkit
 from trainkit.errors import OutputError, RunError, UsageError
@@ -20,10 +21,11 @@ from trainkit.runs._run import Run
 @pytest.fixture(scope="module")
 def runs(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     experiments = tmp_path_factory.mktemp("compared") / "experiments"
-    return [
-        trainkit.train(tiny_dataset, size=(24, 16), epochs=epochs, name=f"e{epochs}", experiments=experiments)
-        for epochs in (1, 3)
-    ]
+    with nothing_drawn():
+        return [
+            trainkit.train(tiny_dataset, size=(24, 16), epochs=epochs, name=f"e{epochs}", experiments=experiments)
+            for epochs in (1, 3)
+        ]
 
 
 def test_what_differs_is_said(runs: list[Run]) -> None:

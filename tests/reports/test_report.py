@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from drawings import nothing_drawn
 from photographs import write_class_folders
 from PIL import Image
 
@@ -51,7 +52,8 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Run:
     work = tmp_path_factory.mktemp("reported")
     data = write_class_folders(work / "photos", count=14)
     given = {"size": (24, 16), "epochs": 1, "learning_rate": 1e-5, "experiments": work / "experiments"}
-    run = trainkit.train(data, settings=AUGMENTATION, **given)
+    with nothing_drawn():
+        run = trainkit.train(data, settings=AUGMENTATION, **given)
     assert trainkit.report(run, exported=work / "exported") == run.path / "report.html"
     return run
 

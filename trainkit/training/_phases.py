@@ -13,6 +13,7 @@ from trainkit.backend import keras
 from trainkit.models._backbones import FEATURES
 from trainkit.models._pixel_model import PixelModel
 from trainkit.runs._settings import Config
+from trainkit.training._folding import fold_normalizations
 
 log = logging.getLogger("trainkit")
 
@@ -92,4 +93,5 @@ def compute_features(model: Any, predict: Callable[[Any, str], np.ndarray], side
     features = model.get_layer(FEATURES).output
     backbone, head = keras.Model(model.input, features), PixelModel(features, model.output)
     log.info("Computing the features of the frozen backbone once, for %d images", sum(sides.values()))
+    backbone = fold_normalizations(backbone)
     return Head(head, {side: predict(backbone, side) for side in sides})

@@ -19,6 +19,7 @@ from trainkit.errors import TrainingError
 from trainkit.files import replacing, write_text
 from trainkit.runs._run import Run
 from trainkit.training._averaging import averaged
+from trainkit.training._model_file import ModelFile
 from trainkit.training._monitor import score_epoch
 from trainkit.training._state import STATE_FILE, Progress, save_state, take_state
 from trainkit.training._watching import watch
@@ -66,6 +67,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._writes = writes
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state")
         self._writing: Future[None] | None = None
+        self._file: ModelFile | None = None
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Let the other callbacks, which have just forgotten everything, go on where they were."""
@@ -149,8 +151,9 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         with averaged(self.model):
             model = self._model_to_save()
             if self._writes:
+                self._file = self._file or ModelFile(self._run.model_path, self.model.weights)
                 with replacing(self._run.model_path) as path:
-                    model.save(path)
+                    self._file.save(model, path)
 
 
 def _memory(callback: Any) -> dict[str, Any]:
