@@ -261,7 +261,9 @@ def read_checked_image(path: Path) -> np.ndarray:
     Raises:
         DataError: as these two do.
     """
-    image = _read_usable(path) if os.path.isfile(path) else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        image = _read_usable(path) if os.path.isfile(path) else None
     if image is None:
         check_image_file(path)  # knows the reason
         return read_image(path)
@@ -271,8 +273,8 @@ def read_checked_image(path: Path) -> np.ndarray:
 def read_or_explain(path: Path) -> np.ndarray | str:
     """Read a file that nobody has looked at, decoding it once: return it as `read_image` does, or what is wrong.
 
-    That is the problem which `inspect_file` finds, the end of a sentence that begins with the path. Pillow's warnings
-    are the caller's to silence.
+    That is the problem which `inspect_file` finds, the end of a sentence that begins with the path. As there, what
+    Pillow warns of is the caller's to silence.
 
     Raises:
         DataError: OpenCV cannot decode it, though there is no problem.
@@ -297,8 +299,7 @@ def _is_usable(data: bytes, is_whole: bool) -> bool:
     if data[4:8] == _ISO_MEDIA:
         return False
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
-            warnings.simplefilter("ignore")  # as above
+        with Image.open(io.BytesIO(data)) as image:
             if _problem_of_header(image, len(data)):
                 return False
             _orientation(image)  # raises where the EXIF is damaged
