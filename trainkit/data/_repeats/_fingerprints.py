@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -47,6 +49,33 @@ _LAYOUT = np.dtype(
         ("tiny", "?"),
     ]
 )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FingerprintRows(Sequence[Fingerprint]):
+    """Fingerprints of very many pictures, in one array: each takes what it has to, and no object."""
+
+    rows: np.ndarray  # `_LAYOUT` (M,)
+    chosen: np.ndarray  # int (N,): the rows that are meant, in order
+
+    @classmethod
+    def empty(cls, count: int) -> FingerprintRows:
+        """Return room for so many, all zero."""
+        return cls(np.zeros(count, _LAYOUT), np.arange(count))
+
+    def choose(self, chosen: np.ndarray) -> FingerprintRows:
+        """Return those of some rows, in this order; the array is shared."""
+        return FingerprintRows(self.rows, chosen)
+
+    def put(self, row: int, fingerprint: Fingerprint) -> None:
+        """Keep a fingerprint."""
+        self.rows.view(np.uint8).reshape(len(self.rows), -1)[row] = np.frombuffer(fingerprint, np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.rows[self.chosen[index]].tobytes()
 
 
 def compute_fingerprint(image_bgr: np.ndarray, *, height: int, width: int) -> Fingerprint | None:
@@ -146,8 +175,7 @@ def _is_same(one: int, other: int, show: Callable[[int], np.ndarray | None] | No
 
 def _likely_pairs(fingerprints: Sequence[Fingerprint]) -> Iterator[tuple[int, int, bool]]:
     """Yield pairs that may be alike, the likeliest first, and whether their details are without being aligned."""
-    hashes = (int.from_bytes(one[:8], "little") for one in fingerprints)
-    pairs = close_pairs(np.fromiter(hashes, np.uint64, len(fingerprints)))
+    pairs = close_pairs(_hashes_of(fingerprints))
     closeness, tiny = np.zeros(len(pairs), np.float32), np.zeros(len(pairs), bool)
     for start in range(0, len(pairs), _BATCH):
         batch = slice(start, start + _BATCH)
@@ -159,11 +187,23 @@ def _likely_pairs(fingerprints: Sequence[Fingerprint]) -> Iterator[tuple[int, in
         yield one, other, bool(closeness[index] >= least[index])
 
 
+def _hashes_of(fingerprints: Sequence[Fingerprint]) -> np.ndarray:
+    if isinstance(fingerprints, FingerprintRows):
+        return np.asarray(fingerprints.rows["hash"][fingerprints.chosen])
+    hashes = (int.from_bytes(one[:8], "little") for one in fingerprints)
+    return np.fromiter(hashes, np.uint64, len(fingerprints))
+
+
+def _rows_of(fingerprints: Sequence[Fingerprint], indices: np.ndarray) -> np.ndarray:
+    """Return some fingerprints as `_LAYOUT` has them: `(n,)`."""
+    if isinstance(fingerprints, FingerprintRows):
+        return np.asarray(fingerprints.rows[fingerprints.chosen[indices]])
+    return np.frombuffer(b"".join([fingerprints[index] for index in indices.tolist()]), _LAYOUT)
+
+
 def _compare(fingerprints: Sequence[Fingerprint], pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return how far the details of pairs agree, -1 for those of other colours, and which are of two tiny pictures."""
-    first, second = (
-        np.frombuffer(b"".join([fingerprints[index] for index in indices]), _LAYOUT) for indices in pairs.T.tolist()
-    )
+    first, second = (_rows_of(fingerprints, indices) for indices in pairs.T)
     closeness = _agreement(_unpack(first["detail"]), _unpack(second["detail"]))
     closeness[~_agree_in_color(first["color"], second["color"])] = -1
     return closeness, first["tiny"] & second["tiny"]
