@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from trainkit.data._dataset import ChosenImages, FileImages, Images
+from trainkit.data._dataset import FileImages, Images, JoinedImages
 from trainkit.data._folders._listing import check_names, list_folder
 from trainkit.data._inspection import ImageFile
 from trainkit.data._kinds import kind_of
@@ -142,9 +142,7 @@ def _find_images(data: str, split: str, validation: float, reading: Reading) -> 
         if split not in dataset.parts:
             raise DataError(f"{data} has no side `{split}`. It has: {', '.join(dataset.parts)}")
         return dataset.parts[split].images, dataset.warnings
-    return ChosenImages(
-        [(part.images, index) for part in dataset.parts.values() for index in range(len(part))]
-    ), dataset.warnings
+    return JoinedImages([part.images for part in dataset.parts.values()]), dataset.warnings
 
 
 def _files_of_folder(folder: Path, reading: Reading) -> tuple[list[Path], list[str]]:

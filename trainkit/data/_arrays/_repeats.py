@@ -90,6 +90,8 @@ class LabelledImages(LabelledColumns):
         return len(self.indices)
 
     def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
         source, index = self.sources[self.source_numbers[place]], int(self.indices[place])
         arrays, name = self.arrays, f"{self.arrays.names[source]}[{index}]"
         shape, row = arrays.images[source][index].shape, arrays.labels[source][index]
