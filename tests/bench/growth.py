@@ -5,8 +5,8 @@
 `jpeg` and `png` are class folders, of photographs of 160x120 and of digits of 28x28; `npz` is a file of such digits. No
 two of them are alike, but for one photograph in two hundred that is there twice, encoded again. Each stage runs in a
 process of its own. A stage is linear where its exponent is 1: that of the time which it takes beyond that on a hundred
-images. Memory is private and not mapped from a file, RssAnon at its peak, so that neither the cache of pixels counts
-nor an array that is mapped.
+images. Memory is that of the process which no file stands behind, RssAnon at its peak, so that neither the cache of
+pixels counts nor an array that is mapped.
 """
 
 from __future__ import annotations
@@ -36,21 +36,23 @@ LONG_SIZES = {"jpeg": (1_000, 10_000, 100_000), "png": (1_000, 10_000, 100_000),
 SMALLEST = 100  # images: what they take is the start of a process, and no image's
 CLASSES = 10
 STAGES = {
-    "look": "looking, hashing, choosing sides",
-    "decode": "the first pass: decoding",
-    "feed": "an epoch's images without a network",
-    "epoch": "an epoch of a network of one layer",
-    "overhead": "of this, beside the network's own steps",
+    "look": "first pass: looking, splitting",
+    "decode": "first pass: decoding",
+    "feed": "an epoch's images, no network",
+    "epoch": "an epoch of one layer",
+    "overhead": "of it, beside that layer's steps",
     "check": "data check",
     "stats": "data stats",
     "report": "report",
 }
 _TOGETHER = {"decode": "look", "overhead": "epoch"}  # stages that another one's process measures
 _HEIGHT, _WIDTH, _SIDE = 120, 160, 28
-_AGAIN = 200  # every so manieth photograph is its predecessor, encoded again
+_AGAIN = 200  # every 200th photograph is its predecessor, encoded again
 _WRITTEN = 1_000  # images that one process writes before it takes others
 _BATCH = 128
 _TICK_SECONDS = 0.02
+_LEAST_SECONDS = 1.0  # of the smaller size, for an exponent to say anything
+_LEAST_IMAGES = 50_000  # by which sizes differ, for bytes an image to say anything
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +65,6 @@ class Measured:
     seconds: float
     cpu_seconds: float  # of all cores
     peak: int  # bytes of private memory
-
-
-# --------------------------------------------------------------------------------------------------------------------
 
 
 def draw_photograph(number: int) -> np.ndarray:
@@ -128,9 +127,6 @@ def write_data(kind: str, folder: Path, count: int) -> Path:
             (folder / f"class-{number}").mkdir()
         list(pool.map(partial(write_photographs if kind == "jpeg" else write_digits, folder), pieces))
     return folder
-
-
-# --------------------------------------------------------------------------------------------------------------------
 
 
 def own_bytes(process: int | str = "self") -> int:
@@ -291,9 +287,6 @@ _IN_PROCESS: dict[str, Callable[[str, str, Path], dict[str, Any]]] = {
 }
 
 
-# --------------------------------------------------------------------------------------------------------------------
-
-
 def _run(arguments: Sequence[str], cache: Path) -> tuple[dict[str, Any], str]:
     """Run Python and return what it took and what it wrote."""
     environment = {**os.environ, "TRAINKIT_CACHE": str(cache), "TRAINKIT_PROGRESS": "0"}
@@ -374,30 +367,27 @@ class Growth:
     seconds_a_thousand: float  # images, beyond the smallest
 
 
-def grown(measured: Sequence[Measured]) -> list[Growth]:
-    """Return how stages grew from size to size, without the smallest."""
-    found = []
-    for one in measured:
-        smaller = [other for other in measured if (other.kind, other.stage) == (one.kind, one.stage)]
-        smaller = [other for other in smaller if other.images < one.images]
-        if not smaller:
-            continue
-        least, before = smaller[0], smaller[-1]
-        beyond, images = one.seconds - least.seconds, one.images - least.images
-        beyond_before, images_before = before.seconds - least.seconds, before.images - least.images
-        exponent = None
-        if before is not least and beyond > 0 and beyond_before > 0:
-            exponent = math.log(beyond / beyond_before) / math.log(images / images_before)
-        memory = None if before is least else (one.peak - before.peak) / (one.images - before.images)
-        found.append(
-            Growth(
-                measured=one,
-                exponent=exponent,
-                bytes_an_image=memory,
-                seconds_a_thousand=1000 * beyond / images,
-            )
-        )
-    return found
+def measure_growth(
+    kind: str, sizes: Sequence[int], stages: Sequence[str] = tuple(STAGES), folder: Path | None = None
+) -> Iterator[Growth]:
+    """Yield how the stages of a kind of data grow, each as soon as it is measured; arguments as for `measure`."""
+    so_far: list[Measured] = []
+    for one in measure(kind, sizes, stages, folder):
+        smaller = [other for other in so_far if other.stage == one.stage and other.images < one.images]
+        so_far.append(one)
+        if smaller:
+            yield _grown(one, before=smaller[-1], least=smaller[0])
+
+
+def _grown(one: Measured, *, before: Measured, least: Measured) -> Growth:
+    beyond, images = one.seconds - least.seconds, one.images - least.images
+    beyond_before, images_before = before.seconds - least.seconds, before.images - least.images
+    exponent = memory = None
+    if beyond > 0 and beyond_before > _LEAST_SECONDS:
+        exponent = math.log(beyond / beyond_before) / math.log(images / images_before)
+    if one.images - before.images >= _LEAST_IMAGES:
+        memory = (one.peak - before.peak) / (one.images - before.images)
+    return Growth(measured=one, exponent=exponent, bytes_an_image=memory, seconds_a_thousand=1000 * beyond / images)
 
 
 def _line(growth: Growth) -> str:
@@ -405,7 +395,7 @@ def _line(growth: Growth) -> str:
     exponent = "" if growth.exponent is None else f"{growth.exponent:.2f}"
     memory = "" if growth.bytes_an_image is None else f"{growth.bytes_an_image:,.0f}"
     return (
-        f"{one.kind:5}{STAGES[one.stage]:42}{one.images:>10,}{one.seconds:>9.2f}{one.cpu_seconds:>9.2f}"
+        f"{one.kind:5}{STAGES[one.stage]:33}{one.images:>10,}{one.seconds:>9.2f}{one.cpu_seconds:>9.2f}"
         f"{growth.seconds_a_thousand:>9.3f}{exponent:>7}{one.peak / 1e6:>8.0f}{memory:>9}"
     )
 
@@ -424,14 +414,10 @@ def main() -> None:
         work = {**_IN_PROCESS, "train": _train_run}[stage]
         print(json.dumps(work(kind, data, Path(folder))))
         return
-    print(f"{'':47}{'images':>10}{'s':>9}{'CPU s':>9}{'s/1,000':>9}{'exp.':>7}{'MB':>8}{'B/image':>9}")
+    print(f"{'':38}{'images':>10}{'s':>9}{'CPU s':>9}{'s/1,000':>9}{'exp.':>7}{'MB':>8}{'B/image':>9}")
     for kind in arguments.kinds:
-        so_far: list[Measured] = []
-        for one in measure(kind, arguments.sizes, arguments.stages, arguments.folder):
-            so_far.append(one)
-            for growth in grown(so_far):
-                if growth.measured is one:
-                    print(_line(growth), flush=True)
+        for growth in measure_growth(kind, arguments.sizes, arguments.stages, arguments.folder):
+            print(_line(growth), flush=True)
 
 
 if __name__ == "__main__":
