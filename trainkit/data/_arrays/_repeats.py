@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 from trainkit._progress import counting_chunks
@@ -24,7 +25,8 @@ from trainkit.data._repeats._duplicates import (
     find_duplicates,
     warnings_of,
 )
-from trainkit.data._repeats._fingerprints import Fingerprint, FingerprintRows, compute_fingerprint
+from trainkit.data._repeats._fingerprints import Fingerprint, FingerprintRows, compute_rows
+from trainkit.data._repeats._same_picture import TINY
 
 if TYPE_CHECKING:
     from trainkit.data._arrays._labelled import LabelledArrays
@@ -141,13 +143,15 @@ class LabelledImages(LabelledColumns):
 
     def look(self, first: int) -> None:
         """Keep the fingerprints of some images, from a place on."""
-        for place in range(first, min(first + _BLOCK, len(self))):
-            source = self.sources[self.source_numbers[place]]
-            image = to_images(self.arrays.images[source])[int(self.indices[place])]
-            seen = compute_fingerprint(image, height=image.shape[0], width=image.shape[1])
-            self.is_flat[place] = seen is None
-            if seen is not None:
-                self.seen.put(place, seen)
+        some = slice(first, min(first + _BLOCK, len(self)))
+        images = [self._image(place) for place in range(some.start, some.stop)]
+        tiny = np.array([min(image.shape[:2]) < TINY for image in images])
+        self.seen.rows[some], self.is_flat[some] = compute_rows(images, tiny)
+
+    def _image(self, place: int) -> np.ndarray:
+        """Return uint8 `(height, width)`, or `(height, width, 3)`, BGR."""
+        pixels = self.arrays.images[self.sources[self.source_numbers[place]]][int(self.indices[place])]
+        return pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
 
 
 def label_images(

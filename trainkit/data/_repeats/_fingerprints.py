@@ -23,6 +23,8 @@ _DETAIL_SIDE = 24
 _BLUR = 1.5  # pixels: what it takes away is the detail
 _INSIDE = slice(2, _DETAIL_SIDE - 2)  # at the border a blur finds detail in every slope
 _COLOR_SIDE = 4
+_FREQUENCIES = 8  # a side
+_NEARLY_NOTHING = np.float32(1e-20)
 _FLAT = 1.0  # grey levels of detail: photographs have 9 and more, walls with a lamp's glow mostly less than this
 _STEPS = 2  # of a level of detail, in a standard deviation: 15 levels fit into four bits
 _LEVELS = 7
@@ -67,10 +69,6 @@ class FingerprintRows(Sequence[Fingerprint]):
         """Return those of some rows, in this order; the array is shared."""
         return FingerprintRows(self.rows, chosen)
 
-    def put(self, row: int, fingerprint: Fingerprint) -> None:
-        """Keep a fingerprint."""
-        self.rows.view(np.uint8).reshape(len(self.rows), -1)[row] = np.frombuffer(fingerprint, np.uint8)
-
     def __len__(self) -> int:
         return len(self.chosen)
 
@@ -89,37 +87,73 @@ def compute_fingerprint(image_bgr: np.ndarray, *, height: int, width: int) -> Fi
     Returns:
         `None` for a flat picture: all plain walls look alike.
     """
-    ycrcb = cv2.cvtColor(cv2.resize(image_bgr, (SIDE, SIDE), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2YCrCb)
-    grey = ycrcb[..., 0].astype(np.float32)
-    small = cv2.resize(grey, (_DETAIL_SIDE, _DETAIL_SIDE), interpolation=cv2.INTER_AREA)
-    detail = small - cv2.GaussianBlur(small, (0, 0), _BLUR)
-    if _deviation(detail[_INSIDE, _INSIDE]) < _FLAT:
-        return None
-    color = cv2.resize(ycrcb[..., 1:], (_COLOR_SIDE, _COLOR_SIDE), interpolation=cv2.INTER_AREA) - np.uint8(128)
-    tiny = min(height, width) < TINY
-    # As `_LAYOUT` has them one after the other: a record that is filled field by field takes longer.
-    return b"".join([_perceptual_hash(grey), _pack(detail).tobytes(), color.tobytes(), bytes([tiny])])
+    *fields, is_flat = _compute([image_bgr])
+    tiny = bytes([min(height, width) < TINY])
+    return None if is_flat[0] else b"".join([*(field.tobytes() for field in fields), tiny])
 
 
-def _perceptual_hash(grey: np.ndarray) -> bytes:
-    """Return the hash as the eight bytes of a number, the lowest first."""
-    frequencies = cv2.dct(grey)[:8, :8].ravel()
-    others = np.sort(frequencies[1:])  # the first is the brightness
-    bits = frequencies > others[len(others) // 2]
-    return np.packbits(bits).tobytes()[::-1]
+def compute_rows(images: Sequence[np.ndarray], tiny: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the fingerprints of some pictures; of many at once it takes half the time.
+
+    Args:
+        images: uint8 `(rows, columns, 3)`, BGR, or grey, `(rows, columns)`: each upright, at any scale.
+        tiny: bool `(n,)`, whether the shorter side of the whole picture has fewer than 64 pixels.
+
+    Returns:
+        As `FingerprintRows` has them, `(n,)`, and bool `(n,)`: whether it is flat, and its row means nothing.
+    """
+    rows = np.empty(len(images), _LAYOUT)
+    rows["hash"], rows["detail"], rows["color"], is_flat = _compute(images)
+    rows["tiny"] = tiny
+    return rows, is_flat
 
 
-def _pack(detail: np.ndarray) -> np.ndarray:
-    levels = np.rint(detail.ravel() * (_STEPS / _deviation(detail)))
+def _compute(images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the fields of `_LAYOUT`, without the last, and whether the pictures are flat: `(n, ...)` each."""
+    count = len(images)
+    frequencies = np.empty((count, _FREQUENCIES, _FREQUENCIES), np.float32)
+    details = np.empty((count, _DETAIL_SIDE, _DETAIL_SIDE), np.float32)
+    colors = np.full((count, _COLOR_SIDE, _COLOR_SIDE, 2), 128, np.uint8)
+    for index, image in enumerate(images):
+        small = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        if small.ndim == 3:  # else it is its own luma, and has no colour
+            ycrcb = cv2.cvtColor(small, cv2.COLOR_BGR2YCrCb)
+            colors[index] = cv2.resize(ycrcb[..., 1:], (_COLOR_SIDE, _COLOR_SIDE), interpolation=cv2.INTER_AREA)
+            small = ycrcb[..., 0]
+        grey = small.astype(np.float32)
+        frequencies[index] = cv2.dct(grey)[:_FREQUENCIES, :_FREQUENCIES]
+        fine = cv2.resize(grey, (_DETAIL_SIDE, _DETAIL_SIDE), interpolation=cv2.INTER_AREA)
+        np.subtract(fine, cv2.GaussianBlur(fine, (0, 0), _BLUR), out=details[index])
+    is_flat = _deviations(details[:, _INSIDE, _INSIDE].reshape(count, -1)) < _FLAT
+    packed = _pack(details.reshape(count, -1))
+    return (
+        _perceptual_hashes(frequencies.reshape(count, -1)),
+        packed,
+        (colors - 128).reshape(count, -1).view("i1"),
+        is_flat,
+    )
+
+
+def _perceptual_hashes(frequencies: np.ndarray) -> np.ndarray:
+    """Return uint64 `(n,)`, the lowest byte first, of float32 `(n, 64)`, the lowest of a cosine transform."""
+    others = np.sort(frequencies[:, 1:], axis=1)  # the first is the brightness
+    bits = frequencies > others[:, others.shape[1] // 2, None]
+    return np.packbits(bits, axis=1)[:, ::-1].copy().view("<u8")[:, 0]
+
+
+def _pack(details: np.ndarray) -> np.ndarray:
+    """Return detail, float32 `(n, values)`, in four bits a value."""
+    scales = np.float32(_STEPS) / np.maximum(_deviations(details), _NEARLY_NOTHING)
+    levels = np.rint(details * scales[:, None])
     packed = np.minimum(np.maximum(levels, -_LEVELS), _LEVELS).astype(np.int8).view(np.uint8) & 15
-    return np.asarray(packed[::2] << 4 | packed[1::2])
+    return np.asarray(packed[:, ::2] << 4 | packed[:, 1::2])
 
 
-def _deviation(values: np.ndarray) -> np.float32:
-    """Return what `std` of a float32 array does, to the last bit, in a third of its time."""
-    count = np.float32(values.size)
-    differences = values - np.add.reduce(values, axis=None) / count
-    return np.float32(np.sqrt(np.add.reduce(differences * differences, axis=None) / count))
+def _deviations(values: np.ndarray) -> np.ndarray:
+    """Return the standard deviation of each row, as `std` has it of one row alone, to the last bit."""
+    count = np.float32(values.shape[1])
+    differences = values - np.add.reduce(values, axis=1, keepdims=True) / count
+    return np.asarray(np.sqrt(np.add.reduce(differences * differences, axis=1) / count))
 
 
 def _unpack(packed: np.ndarray) -> np.ndarray:
