@@ -2,8 +2,8 @@
 
     python tests/bench [PART ...] [--json] [--long] [--older-cpu]
 
-Parts are `augmentation`, `reading`, `memory`, `training`, `transfer`, `exporting` and `classifying`; all of them
-without a name. `transfer` needs the real data: TRAINKIT_SHARED and KERAS_HOME.
+Parts are `augmentation`, `reading`, `memory`, `growth`, `training`, `transfer`, `exporting`, `readers` and
+`classifying`; all of them without a name. `transfer` needs the real data: TRAINKIT_SHARED and KERAS_HOME.
 What is compared is measured in one run, in turn, because times differ from hour to hour; ratios are ours divided by the
 other's. Above the table stands on what it was measured.
 """
@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 import augmentation
 import classifying
 import exporting
+import growth
 import machine
 import memory
 import pipeline
@@ -27,6 +28,8 @@ import training
 import transfer
 
 _LEAST_OF_A_BARE_LOOP = 0.95
+_MOST_EXPONENT = "<= 1.15"  # of the time over the number of images
+_MOST_BYTES = "<= 2000"  # an image, of memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +92,18 @@ def _memory(options: Options) -> Iterator[Row]:
     yield _row("memory", "the difference of the two", many["difference"], None, "MB", "<= 1500")
 
 
+def _growth(options: Options) -> Iterator[Row]:
+    for kind in growth.KINDS:
+        for found in growth.measure_growth(kind, growth.LONG_SIZES[kind] if options.long else growth.SIZES):
+            one = found.measured
+            what = f"{kind}: {growth.STAGES[one.stage]}, {one.images:,}"
+            yield _row("growth", what, one.seconds, None, "s")
+            if found.exponent is not None:
+                yield _row("growth", f"{what}: exponent", found.exponent, None, "", _MOST_EXPONENT)
+            if found.bytes_an_image is not None:
+                yield _row("growth", f"{what}: bytes an image", found.bytes_an_image, None, "B", _MOST_BYTES)
+
+
 def _training(options: Options) -> Iterator[Row]:
     for row in training.rows(long=options.long, older_cpu=options.older_cpu):
         yield _row("training", f"{row['name']}: seconds", row["seconds"], row["script_seconds"], "s", row["time_bound"])
@@ -143,6 +158,7 @@ PARTS: dict[str, Callable[[Options], Iterator[Row]]] = {
     "augmentation": _augmentation,
     "reading": _reading,
     "memory": _memory,
+    "growth": _growth,
     "training": _training,
     "transfer": _transfer,
     "exporting": _exporting,
@@ -155,8 +171,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--long", action="store_true", help="the trainings that take ten times the script's time, too")
-    parser.add_argument("--older-cpu", action="store_true", help="train as on a CPU without AVX-512")
+    parser.add_argument(
+        "--long", action="store_true", help="long trainings and a million images, too"
+    )
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):
         parser.error(f"Unknown part {', '.join(sorted(unknown))}. Expected: {', '.join(PARTS)}")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from trainkit.data import Dataset, check_data, load_dataset
 from trainkit.data._arrays import _npz
 from trainkit.data._arrays._labelled import load_arrays, load_npz, save_arrays
 from trainkit.data._pipeline import read_pixels
+from trainkit.data._repeats._fingerprints import compute_fingerprint
 from trainkit.errors import DataError
 from trainkit.preprocessing import build_preprocessing
 from trainkit.reports._data_check import write_data_check
@@ -386,6 +388,36 @@ def test_near_duplicates_are_found_in_arrays(tmp_path: Path) -> None:
     check = check_data(tmp_path / "a.npz", validation=0)
     assert [[one.file.path.name for one in group] for group in check.repeats.near_duplicates] == [["x[0]", "x_test[0]"]]
     assert not check.own_leaks
+
+
+def test_images_of_a_check_are_made_when_they_are_asked_for(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=GRAY[:60], y=LABELS[:60], x_test=GRAY[60:], y_test=LABELS[60:])
+    check = check_data(tmp_path / "a.npz", validation=0)
+    assert len(check.files) == 90 and [one.file.path.name for one in check.files[58:62]] == [
+        "x[58]",
+        "x[59]",
+        "x_test[0]",
+        "x_test[1]",
+    ]
+    assert list(check.files) == check.usable and check.files[-1].file == check.usable[-1].file
+    one = check.files[61]
+    assert (one.side, one.labels, one.file.width, one.file.height, one.file.mode) == ("test", ("1",), 8, 6, "L")
+    assert one.file.fingerprint == compute_fingerprint(in_color(GRAY[61]), height=6, width=8)
+    with pytest.raises(IndexError):
+        check.files[90]
+
+
+def test_what_is_kept_of_an_image_of_an_array_is_small(tmp_path: Path) -> None:
+    """A `data check` of a million images shall take half a gigabyte."""
+    count, generator = 3_000, np.random.default_rng(0)
+    noise = generator.integers(0, 256, (count, 7, 7), np.uint8)
+    np.savez(tmp_path / "a.npz", x=noise.repeat(4, axis=1).repeat(4, axis=2), y=np.arange(count) % 2)
+    check_data(tmp_path / "a.npz")
+    tracemalloc.start()
+    check = check_data(tmp_path / "a.npz")
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(check.files) == count and kept < 550 * count
 
 
 def street(seed: int) -> np.ndarray:

@@ -105,6 +105,25 @@ def test_folder_of_images_needs_no_classes_and_gets_no_pins(tiny_dataset: Path, 
     assert len(measured.warnings) == 1 and "notes.txt is no image" in measured.warnings[0]
 
 
+def test_files_that_are_no_images_are_left_out_and_named(tiny_dataset: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_dataset, tmp_path / "photos"))
+    whole = sorted(folder.rglob("*.png"))[0]
+    (whole.parent / "empty.jpg").touch()
+    (whole.parent / "text.jpg").write_text("hello")
+    (whole.parent / "cut.png").write_bytes(whole.read_bytes()[:200])
+    measured = measure_data(folder)
+    assert measured.found == measure_data(tiny_dataset).found
+    (warning,) = measured.warnings
+    assert warning.startswith("Left out 3 of 45 files: ")
+    for name, problem in (("cut.png", "is truncated"), ("empty.jpg", "is empty"), ("text.jpg", "is no image")):
+        assert f"{whole.parent / name} {problem}" in warning
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    (bad / "text.jpg").write_text("hello")
+    with pytest.raises(DataError, match=r"No usable image in .*bad\. Expected JPEG or PNG images\."):
+        measure_data(bad)
+
+
 def test_images_of_one_colour_have_no_blob(tmp_path: Path) -> None:
     for index in range(3):
         cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((5, 4 + index, 3), (10, 20, 30), np.uint8))

@@ -68,6 +68,34 @@ def test_group_is_as_large_as_there_are_changes() -> None:
     assert group_near_duplicates(prints) == [list(range(1, len(CHANGES) + 2))]
 
 
+def formula(image_bgr: np.ndarray) -> bytes:
+    """Return a fingerprint by its definition, step by step and in numpy's own words."""
+    ycrcb = cv2.cvtColor(cv2.resize(image_bgr, (32, 32), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2YCrCb)
+    grey = ycrcb[..., 0].astype(np.float32)
+    frequencies = cv2.dct(grey)[:8, :8].ravel()
+    bits = "".join("01"[one] for one in (frequencies > np.median(frequencies[1:])).tolist())
+    small = cv2.resize(grey, (24, 24), interpolation=cv2.INTER_AREA)
+    detail = small - cv2.GaussianBlur(small, (0, 0), 1.5)
+    levels = np.clip(np.rint(detail.ravel() * (2 / detail.std())), -7, 7).astype(int).tolist()
+    pairs = zip(levels[::2], levels[1::2], strict=True)
+    color = cv2.resize(ycrcb[..., 1:], (4, 4), interpolation=cv2.INTER_AREA).astype(int) - 128
+    return (
+        int(bits, 2).to_bytes(8, "little")
+        + bytes((one % 16) << 4 | other % 16 for one, other in pairs)
+        + color.astype(np.int8).tobytes()
+        + bytes([min(image_bgr.shape[:2]) < 64])
+    )
+
+
+@pytest.mark.parametrize("size", [(40, 90), (64, 64), (90, 120), (300, 401)])
+def test_fingerprint_is_what_it_is_defined_to_be(size: tuple[int, int]) -> None:
+    for seed in range(20):
+        scene = draw_scene(seed, *size)
+        noise = np.random.default_rng(seed).normal(0, seed, scene.shape)
+        image = np.clip(scene + noise, 0, 255).astype(np.uint8)
+        assert take(image) == formula(image)
+
+
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_flat_picture_looks_like_nothing(level: int) -> None:
     assert compute_fingerprint(np.full((50, 70, 3), level, np.uint8), height=50, width=70) is None

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from trainkit.data._inspection import MAX_BYTES, ImageFile, check_image_file, inspect_file, inspect_files, read_image
-from trainkit.data._repeats._fingerprints import group_near_duplicates
+from trainkit.data._repeats._fingerprints import SIDE, compute_fingerprint, group_near_duplicates
 from trainkit.deploy.python import _media as client
 from trainkit.deploy.python._pixels import apply_before_blob
 from trainkit.deploy.python._values import MAX_PIXELS
@@ -381,6 +381,22 @@ def test_rotated_photo_looks_like_the_upright_one(orientation: int, tmp_path: Pa
     assert (rotated.width, rotated.height) == (upright.width, upright.height) == NOISE_BLOCKS.size
     assert rotated.fingerprint and upright.fingerprint
     assert group_near_duplicates([rotated.fingerprint, upright.fingerprint]) == [[0, 1]]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("longer_side", [30, 60, 150, 290, 700])  # at full size, a half, a quarter and an eighth
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0, "quality": 95}], ids=str)
+def test_photo_looks_to_opencv_as_it_does_to_pillow(
+    mode: str, longer_side: int, options: dict[str, Any], tmp_path: Path
+) -> None:
+    size = (longer_side, longer_side * 3 // 4)
+    data = encoded(NOISE_BLOCKS.resize(size).convert(mode), "JPEG", **options)
+    with Image.open(io.BytesIO(data)) as image:
+        image.draft(image.mode, (SIDE, SIDE))
+        small = np.asarray(image.convert("RGB"))[..., ::-1]
+    file = looked_at(write(tmp_path / "photo.jpg", data))
+    assert file.fingerprint is not None
+    assert file.fingerprint == compute_fingerprint(np.ascontiguousarray(small), height=size[1], width=size[0])
 
 
 def test_files_that_are_equal_are_equal_when_looked_at_twice(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainkit.data._statistics import channel_statistics, mean_image
+from trainkit.data._dataset import ArrayImages, ColorImages, JoinedImages
+from trainkit.data._statistics import channel_statistics, mean_image, measure_images
 from trainkit.preprocessing import Color
 
 
@@ -21,6 +22,35 @@ def test_statistics_equal_those_of_numpy_in_the_order_of_the_colour(shape: tuple
     np.testing.assert_allclose(mean, in_order.mean(axis=(0, 1, 2), dtype=np.float64), rtol=0, atol=1e-9)
     np.testing.assert_allclose(std, in_order.std(axis=(0, 1, 2), dtype=np.float64), rtol=0, atol=1e-9)
     assert (mean[2] < mean[0]) == (color == "rgb")
+
+
+@pytest.mark.parametrize("color", ["rgb", "bgr", "gray"])
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_statistics_of_arrays_are_those_of_their_images_one_by_one(channels: tuple[int, ...], color: Color) -> None:
+    pixels = random_pixels(300, 5, 7, *channels)
+    pixels[:150] //= 3
+    chosen = np.flatnonzero(np.arange(300) % 3)
+    parts = [ArrayImages(pixels, chosen), ArrayImages(pixels[:71]), ArrayImages(pixels, chosen[::-1][:70])]
+    one_by_one = ColorImages([part[index] for part in parts for index in range(len(part))])
+    found = measure_images(JoinedImages([*parts]), color=color, with_image=True)
+    expected = measure_images(one_by_one, color=color, with_image=True)
+    assert found.images == expected.images == 341 and found.pixels == expected.pixels
+    assert (found.mean, found.std) == (expected.mean, expected.std)
+    np.testing.assert_array_equal(found.mean_image, expected.mean_image)
+    of_two_sizes = JoinedImages([ArrayImages(pixels), ArrayImages(pixels[:, :4])])
+    assert measure_images(of_two_sizes, color=color).pixels == 300 * (5 + 4) * 7
+
+
+def test_joined_images_are_those_of_each_in_turn() -> None:
+    parts = [ColorImages([*random_pixels(count, 2, 2, 3)]) for count in (3, 0, 2)]
+    joined = JoinedImages([*parts])
+    assert len(joined) == 5
+    for index, image in enumerate([*parts[0].images, *parts[2].images]):
+        np.testing.assert_array_equal(joined[index], image)
+    assert [(start, count) for _, start, count in joined.pieces(1, 9)] == [(1, 2), (0, 2)]
+    for index in (-1, 5):
+        with pytest.raises(IndexError, match=f"Expected 0 to 4. Received: {index}"):
+            joined[index]
 
 
 def test_statistics_of_gray_have_one_channel() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from trainkit.data._groups import warn_of_spread
 from trainkit.data._inspection import inspect_files, read_image
 from trainkit.data._kinds import kind_of
 from trainkit.data._reading import AS_NAMED, Reading, check_applies
-from trainkit.data._repeats._duplicates import Duplicates, Group, LabelledFile, find_duplicates
+from trainkit.data._repeats._duplicates import Duplicates, Group, LabelledColumns, LabelledFile, find_duplicates
 from trainkit.data._split import PINS_FILE, read_pins
 from trainkit.data._tables._table import choose_sides_of_rows, read_files
 from trainkit.errors import DataError
@@ -42,7 +42,7 @@ class DataCheck:
     """What was found in a data set."""
 
     data: Path
-    files: list[LabelledFile]  # also those that cannot be used
+    files: Sequence[LabelledFile]  # also those that cannot be used; of arrays, objects that are made when asked for
     repeats: Duplicates
     can_pin: bool = True  # whether sides of single images can be written down beside them
     chosen_sides: list[str] = field(default_factory=list)  # that have no folder: `train` chooses them by the content
@@ -68,19 +68,17 @@ class DataCheck:
     @property
     def classes(self) -> dict[str, int]:
         """Usable images by class, also where a class has none; an image with several labels counts for each."""
-        return _count_classes(self.files)
+        return _count(self.files).classes
 
     @property
     def sides(self) -> dict[str, dict[str, int]]:
         """Usable images by side and class."""
-        by_side = {side: [file for file in self.files if file.side == side] for side in ("train", "val", "test")}
-        return {side: _count_classes(files) for side, files in by_side.items() if files}
+        return _count(self.files).sides
 
     @property
     def imbalance(self) -> float | None:
         """How many times as many images the largest class has as the smallest; `None` where that means nothing."""
-        counts = self.classes.values()
-        return max(counts) / min(counts) if len(counts) > 1 and min(counts) else None
+        return _imbalance(self.classes)
 
     @property
     def own_leaks(self) -> list[Group]:
@@ -102,20 +100,20 @@ class DataCheck:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything for a JSON document; paths are absolute."""
-        usable = [labelled.file for labelled in self.usable]
+        counts = _count(self.files)
         return {
             "data": to_text(self.data),
-            "images": len(usable),
-            "classes": self.classes,
-            "imbalance": self.imbalance,
-            "sides": self.sides,
+            "images": counts.images,
+            "classes": counts.classes,
+            "imbalance": _imbalance(counts.classes),
+            "sides": counts.sides,
             "chosen_sides": self.chosen_sides,
-            "sizes": _count(f"{file.width}x{file.height}" for file in usable),
-            "modes": _count(file.mode for file in usable),
-            "formats": _count(file.format for file in usable),
-            "orientations": _count(str(file.orientation) for file in usable),
-            "unreadable": _paths(self.unreadable),
-            "problems": {to_text(labelled.file.path): labelled.file.problem for labelled in self.unreadable},
+            "sizes": counts.most_common("size"),
+            "modes": counts.most_common("mode"),
+            "formats": counts.most_common("format"),
+            "orientations": counts.most_common("orientation"),
+            "unreadable": _paths(counts.unreadable),
+            "problems": {to_text(labelled.file.path): labelled.file.problem for labelled in counts.unreadable},
             "duplicates": list(map(_paths, self.repeats.duplicates)),
             "near_duplicates": list(map(_paths, self.repeats.near_duplicates)),
             "contradictions": list(map(_paths, self.repeats.contradictions)),
@@ -139,7 +137,8 @@ def check_images(
         data: the folder, table or arrays that they are from.
         show: returns an image by its path, where the paths are of no files.
     """
-    return DataCheck(data=data, files=list(files), repeats=find_duplicates(files, show=show), show=show or read_image)
+    kept = files if isinstance(files, LabelledColumns) else list(files)
+    return DataCheck(data=data, files=kept, repeats=find_duplicates(kept, show=show), show=show or read_image)
 
 
 def check_data(
@@ -192,9 +191,7 @@ def check_arrays(path: Path, *, validation: float = VALIDATION, reading: Reading
         sides = choose_sides_of_arrays(arrays, validation=validation, reading=reading)
     except DataError as error:
         refusal = str(error)
-    files = label_images(arrays, sides, path=path)
-    if len(sides) == 1 and refusal:
-        files = [replace(labelled, side=None) for labelled in files]
+    files = label_images(arrays, sides, path=path, known_sides=len(sides) > 1 or not refusal)
     return replace(
         check_images(files, data=path, show=partial(show_image, arrays)),
         chosen_sides=sorted(sides.keys() - arrays.images.keys()),
@@ -263,15 +260,58 @@ def keep_together(check: DataCheck) -> None:
         write_json(folder / PINS_FILE, {**read_pins(folder), **pins})
 
 
-def _count_classes(files: Iterable[LabelledFile]) -> dict[str, int]:
-    counts = Counter({name: 0 for labelled in files for name in labelled.labels})
-    counts.update(name for labelled in files if not labelled.file.problem for name in labelled.labels)
-    return dict(sorted(counts.items()))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counts:
+    """How many images there are, of which kinds."""
+
+    images: int  # that can be used
+    unreadable: Group
+    classes: dict[str, int]  # also where a class has none
+    sides: dict[str, dict[str, int]]
+    facts: Counter[tuple[str, str]]  # what is counted, and which
+
+    def most_common(self, what: str) -> dict[str, int]:
+        """Return how often each value of a fact comes, the most frequent first."""
+        return dict(
+            Counter({value: count for (kind, value), count in self.facts.items() if kind == what}).most_common()
+        )
 
 
-def _count(values: Iterable[str]) -> dict[str, int]:
-    """Return how often each value comes, the most frequent first."""
-    return dict(Counter(values).most_common())
+def _count(files: Iterable[LabelledFile]) -> _Counts:
+    """Go through the images once: of a million in arrays, each is made for this and forgotten."""
+    unreadable: Group = []
+    of_side: dict[str | None, Counter[str]] = {}
+    facts: Counter[tuple[str, str]] = Counter()
+    images = 0
+    for labelled in files:
+        file, counts = labelled.file, of_side.setdefault(labelled.side, Counter())
+        usable = 0 if file.problem else 1
+        for name in labelled.labels:
+            counts[name] += usable
+        if not usable:
+            unreadable.append(labelled)
+            continue
+        images += 1
+        facts["size", f"{file.width}x{file.height}"] += 1
+        facts["mode", file.mode] += 1
+        facts["format", file.format] += 1
+        facts["orientation", str(file.orientation)] += 1
+    together: Counter[str] = Counter()
+    for counts in of_side.values():
+        for name, count in counts.items():
+            together[name] += count
+    return _Counts(
+        images=images,
+        unreadable=unreadable,
+        classes=dict(sorted(together.items())),
+        sides={side: dict(sorted(of_side[side].items())) for side in ("train", "val", "test") if side in of_side},
+        facts=facts,
+    )
+
+
+def _imbalance(classes: Mapping[str, int]) -> float | None:
+    counts = classes.values()
+    return max(counts) / min(counts) if len(counts) > 1 and min(counts) else None
 
 
 def _paths(group: Group) -> list[str]:

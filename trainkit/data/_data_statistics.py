@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from trainkit.data._dataset import ChosenImages, FileImages, Images
-from trainkit.data._folders._listing import check_names, inspect_listing, list_folder
-from trainkit.data._inspection import ImageFile, inspect_files
+from trainkit.data._dataset import FileImages, Images, JoinedImages
+from trainkit.data._folders._listing import check_names, list_folder
+from trainkit.data._inspection import ImageFile
 from trainkit.data._kinds import kind_of
 from trainkit.data._reading import Reading, check_applies
 from trainkit.data._sources import SOURCES, load_dataset
-from trainkit.data._statistics import Statistics, measure_images
+from trainkit.data._statistics import Statistics, measure_files, measure_images
 from trainkit.data._tables._table import read_files
 from trainkit.errors import DataError, UsageError, unknown
 from trainkit.files import check_new
@@ -113,23 +113,26 @@ def measure_data(
     images, warnings = _find_images(str(data), split, validation, reading or Reading())
     geometry: dict[str, Any] = {"color": color, "resize": resize or "stretch"}
     preprocessing = build_preprocessing("none", width=wanted[0], height=wanted[1], **geometry) if wanted else None
-    found = measure_images(images, color=geometry["color"], preprocessing=preprocessing, with_image=out is not None)
+    options: dict[str, Any] = {"color": color, "preprocessing": preprocessing, "with_image": out is not None}
+    if isinstance(images, list):
+        found, more = _measure_folder(str(data), images, options)
+        warnings = warnings + more
+    else:
+        found = measure_images(images, **options)
     if out is not None and found.mean_image is not None:
         save_mean_image(out, found.mean_image)
     how: dict[str, Any] = {"split": split, **geometry}
     return DataStatistics(data=str(data), size=wanted, found=found, mean_image=out, warnings=warnings, **how)
 
 
-def _find_images(data: str, split: str, validation: float, reading: Reading) -> tuple[Images, list[str]]:
-    """Return the images that are meant, and what there is to say about the others."""
+def _find_images(data: str, split: str, validation: float, reading: Reading) -> tuple[Images | list[Path], list[str]]:
+    """Return the images that are meant, or files that may be some, and what there is to say about the others."""
     path = Path(data)
     if split == "all" and data not in SOURCES and path.exists():
         kind = kind_of(path)
         check_applies(reading, kind, data)
         if kind == "folder":
-            files, warnings = _files_of_folder(path, reading)
-            images, more = _usable(data, files)
-            return images, warnings + more
+            return _files_of_folder(path, reading)
         if kind == "table":
             labelled, warnings = read_files(path, reading)
             images, more = _usable(data, [one.file for one in labelled])
@@ -139,24 +142,36 @@ def _find_images(data: str, split: str, validation: float, reading: Reading) -> 
         if split not in dataset.parts:
             raise DataError(f"{data} has no side `{split}`. It has: {', '.join(dataset.parts)}")
         return dataset.parts[split].images, dataset.warnings
-    return ChosenImages(
-        [(part.images, index) for part in dataset.parts.values() for index in range(len(part))]
-    ), dataset.warnings
+    return JoinedImages([part.images for part in dataset.parts.values()]), dataset.warnings
 
 
-def _files_of_folder(folder: Path, reading: Reading) -> tuple[list[ImageFile], list[str]]:
-    """Look at the images in class folders; where there are none, at those in the folder itself."""
+def _files_of_folder(folder: Path, reading: Reading) -> tuple[list[Path], list[str]]:
+    """Return the files in class folders; where there are none, those in the folder itself."""
     listing = list_folder(folder, reading)
     check_names(listing)
-    if any(paths for of_class in listing.files.values() for paths in of_class.values()):
-        images = inspect_listing(listing)
-        return [file for of_class in images.values() for files in of_class.values() for file in files], listing.warnings
-    return inspect_files(listing.aside.strays), listing.warnings
+    found = [path for of_class in listing.files.values() for paths in of_class.values() for path in paths]
+    return found or listing.aside.strays, listing.warnings
+
+
+def _measure_folder(data: str, paths: list[Path], options: dict[str, Any]) -> tuple[Statistics, list[str]]:
+    """Measure the files that are images, and say which are not."""
+    found, problems = measure_files(paths, **options)
+    if found is None:
+        raise _no_image(data)
+    bad = [f"{path} {problem}" for path, problem in zip(paths, problems, strict=True) if problem]
+    return found, _left_out(bad, len(paths))
 
 
 def _usable(data: str, files: Sequence[ImageFile]) -> tuple[FileImages, list[str]]:
     bad = [f"{file.path} {file.problem}" for file in files if file.problem]
     if len(bad) == len(files):
-        raise DataError(f"No usable image in {data}. Expected JPEG or PNG images.")
-    warnings = [f"Left out {len(bad)} of {len(files)} files: {'; '.join(bad[:20])}"] if bad else []
-    return FileImages([file.path for file in files if not file.problem]), warnings
+        raise _no_image(data)
+    return FileImages([file.path for file in files if not file.problem]), _left_out(bad, len(files))
+
+
+def _no_image(data: str) -> DataError:
+    return DataError(f"No usable image in {data}. Expected JPEG or PNG images.")
+
+
+def _left_out(bad: Sequence[str], count: int) -> list[str]:
+    return [f"Left out {len(bad)} of {count} files: {'; '.join(bad[:20])}"] if bad else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -131,6 +131,35 @@ class ChosenImages:
     def __getitem__(self, index: int) -> np.ndarray:
         images, position = self.chosen[index]
         return images[position]
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedImages:
+    """The pictures of others, one after the other."""
+
+    parts: list[Images]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        ((part, first, _),) = self.pieces(index, 1)
+        return part[first]
+
+    def pieces(self, first: int, count: int) -> Iterator[tuple[Images, int, int]]:
+        """Yield whose the pictures from a number on are: the others, the number there, and how many.
+
+        Raises:
+            IndexError: there is none of the first number.
+        """
+        if not 0 <= first < len(self):
+            raise IndexError(f"Expected 0 to {len(self) - 1}. Received: {first}")
+        for part in self.parts:
+            if first < len(part) and count > 0:
+                some = min(count, len(part) - first)
+                yield part, first, some
+                first, count = first + some, count - some
+            first -= len(part)
 
 
 @dataclass(frozen=True, slots=True)

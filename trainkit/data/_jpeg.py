@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
-
 _MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])", re.DOTALL)  # those that stand within a scan are passed over
+_BEHIND_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7]", re.DOTALL)  # the numbers of restarts stand within a scan
 _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive: with Huffman's codes
 _PROGRESSIVE, _HUFFMAN, _SCAN, _END = 0xC2, 0xC4, 0xDA, 0xD9
 _OTHERS = (_HUFFMAN, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0))  # tables, the restart interval, comments, applications
@@ -44,12 +43,8 @@ def is_whole_jpeg(data: bytes) -> bool:
 
 def _ends_behind_scan(data: bytes, start: int) -> bool:
     """Whether the first marker behind a scan is that of the end."""
-    end = data.find(b"\xff\xd9", start)
-    if end < 0:
-        return False
-    scan = np.frombuffer(data, np.uint8, end + 1 - start, start)
-    behind = scan[np.flatnonzero(scan[:-1] == 0xFF) + 1]  # what stands behind each: 0, or a number of a restart
-    return not len(behind) or bool(((behind == 0) | (behind & 0xF8 == 0xD0)).all())
+    found = _BEHIND_SCAN.search(data, start)
+    return found is not None and found[0][1] == _END
 
 
 def _is_usual_frame(segment: bytes) -> bool:

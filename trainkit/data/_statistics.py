@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -12,7 +14,8 @@ import numpy as np
 
 from trainkit._progress import counting_chunks
 from trainkit.data._cores import all_cores
-from trainkit.data._dataset import Images
+from trainkit.data._dataset import ArrayImages, Images, JoinedImages
+from trainkit.data._inspection import read_or_explain
 from trainkit.errors import DataError
 from trainkit.preprocessing import Color, Preprocessing
 
@@ -46,18 +49,98 @@ def measure_images(
     Raises:
         DataError: an image cannot be decoded, or the mean image is wanted and the images have different sizes.
     """
-    shapes: set[tuple[int, ...]] = set()
+    joined = images if isinstance(images, JoinedImages) else JoinedImages([images])
+    shapes = {_shape_of_all(part) for part in joined.parts}
+    if preprocessing is not None or len(shapes) > 1 or None in shapes:
+        return _measure_each(joined.__getitem__, len(joined), color, preprocessing, with_image=with_image)
 
     def read(first: int) -> Iterable[np.ndarray]:
-        for index in range(first, min(first + _BLOCK, len(images))):
-            pixels = _pixels_of(images[index], color, preprocessing)
+        for part, start, count in joined.pieces(first, _BLOCK):
+            yield _to_pixels(part.block(start, count), color)  # type: ignore[attr-defined]
+
+    return _measure(read, len(joined), color, with_image=with_image)
+
+
+def _shape_of_all(images: Images) -> tuple[int, ...] | None:
+    """Return the shape of each picture of an array; `None` of others."""
+    return images.pixels.shape[1:] if isinstance(images, ArrayImages) else None
+
+
+def _to_pixels(block: np.ndarray, color: Color) -> np.ndarray:
+    """Return what `_pixels_of` does of each picture of an array, of all of them in one call.
+
+    Args:
+        block: uint8 `(n, height, width)`, or `(n, height, width, 3)` in RGB.
+        color: of the result.
+    """
+    sheet = np.ascontiguousarray(block).reshape(-1, *block.shape[2:])
+    if block.ndim == 4:
+        sheet = cv2.cvtColor(sheet, cv2.COLOR_RGB2GRAY if color == "gray" else cv2.COLOR_RGB2BGR)
+    elif color != "gray":
+        sheet = cv2.cvtColor(sheet, cv2.COLOR_GRAY2BGR)
+    return np.asarray(sheet).reshape(*block.shape[:3], -1)
+
+
+def measure_files(
+    paths: Sequence[Path],
+    *,
+    color: Color = "rgb",
+    preprocessing: Preprocessing | None = None,
+    with_image: bool = False,
+) -> tuple[Statistics | None, list[str | None]]:
+    """Count the pixels of files that nobody has looked at, each decoded once; those that cannot be used are left out.
+
+    Args:
+        paths: of the files.
+        color: as for `measure_images`, and so are the others.
+        preprocessing: see there.
+        with_image: see there.
+
+    Returns:
+        The statistics, `None` where no file can be used; and what is wrong with each file, `None` for nothing.
+
+    Raises:
+        DataError: as `measure_images` does.
+    """
+    problems: list[str | None] = [None] * len(paths)
+
+    def read(index: int) -> np.ndarray | None:
+        found = read_or_explain(paths[index])
+        if isinstance(found, str):
+            problems[index] = found
+            return None
+        return found
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Pillow thinks of odd but readable files
+        measured = _measure_each(read, len(paths), color, preprocessing, with_image=with_image)
+    return (measured if measured.images else None), problems
+
+
+def _measure_each(
+    read: Callable[[int], np.ndarray | None],
+    count: int,
+    color: Color,
+    preprocessing: Preprocessing | None,
+    *,
+    with_image: bool,
+) -> Statistics:
+    """Measure what `read` gives by its number: an image, uint8 `(height, width, 3)`, BGR, or `None` for none."""
+    shapes: set[tuple[int, ...]] = set()
+
+    def read_some(first: int) -> Iterable[np.ndarray]:
+        for index in range(first, min(first + _BLOCK, count)):
+            image = read(index)
+            if image is None:
+                continue
+            pixels = _pixels_of(image, color, preprocessing)
             shapes.add(pixels.shape)
             if with_image and len(shapes) > 1:
                 sizes = " and ".join(f"{width}x{height}" for height, width, _ in sorted(shapes))
                 raise DataError(f"A mean image needs images of one size. Received: {sizes}. Choose one with --size.")
             yield pixels[None]
 
-    return _measure(read, len(images), color, with_image=with_image)
+    return _measure(read_some, count, color, with_image=with_image)
 
 
 def _pixels_of(image_bgr: np.ndarray, color: Color, preprocessing: Preprocessing | None) -> np.ndarray:
@@ -107,27 +190,29 @@ def _measure(
     with_image: bool,
 ) -> Statistics:
     """Add up what `read` gives for the number of each block's first image: uint8 `(n, height, width, channels)`."""
+    channels = 1 if color == "gray" else 3
 
-    def add(first: int) -> tuple[Any, Any]:
-        histograms: Any = 0
-        total: Any = 0
+    def add(first: int) -> tuple[np.ndarray, Any, int]:
+        histograms, total, images = np.zeros((channels, 256), np.int64), 0, 0
         for block in read(first):
-            histograms = histograms + _histograms(block.reshape(-1, *block.shape[2:]))
+            histograms += _histograms(block.reshape(-1, *block.shape[2:]))
+            images += len(block)
             if with_image:
                 total = total + block.sum(axis=0, dtype=np.uint32)  # half as long as with int64
-        return histograms, total
+        return histograms, total, images
 
-    histograms: Any = 0
-    total: Any = 0
+    histograms, total, found = np.zeros((channels, 256), np.int64), np.zeros((), np.int64), 0
     with all_cores() as pool:
         added = pool.map(add, range(0, count, _BLOCK))
         for _ in counting_chunks(count, _BLOCK, "Measuring the pixels"):
-            of_block, total_of_block = next(added)
-            histograms = histograms + of_block
-            total = total + total_of_block.astype(np.int64) if with_image else None
+            of_block, total_of_block, images = next(added)
+            histograms, found = histograms + of_block, found + images
+            total = total + total_of_block if with_image else total
+    if not found:
+        return Statistics(images=0, pixels=0, mean=(), std=(), mean_image=None)
     order = slice(None, None, -1 if color == "rgb" else 1)
-    histograms, images = add_up(histograms), int(add_up(np.array(count)))
-    total = add_up(total) if with_image else None
+    histograms, images = add_up(histograms), int(add_up(np.array(found)))
+    total = add_up(total) if with_image else total
     mean, std = _moments(histograms[order])
     return Statistics(
         images=images,

@@ -37,17 +37,17 @@ def write_data_check(check: DataCheck, path: str | Path) -> None:
 
 def _content(check: DataCheck) -> dict[str, Any]:
     document = check.to_json()
-    sides = [side for side in ("train", "val", "test") if side in check.sides]
+    sides = document["sides"]
     kinds = _draw_kinds(check)
     return {
         "name": Path(document["data"]).name or document["data"],
         "document": document,
         "spoiled": bool(check.spoiled_by),
-        "imbalance": None if check.imbalance is None else f"{check.imbalance:.3g}",
-        "sides": sides,
+        "imbalance": None if document["imbalance"] is None else f"{document['imbalance']:.3g}",
+        "sides": list(sides),
         "classes": [
-            {"name": name, "count": count, "by_side": [check.sides[side].get(name, 0) for side in sides]}
-            for name, count in check.classes.items()
+            {"name": name, "count": count, "by_side": [of_side.get(name, 0) for of_side in sides.values()]}
+            for name, count in document["classes"].items()
         ],
         "kinds": kinds,
         "examples": [] if kinds else _examples(check),

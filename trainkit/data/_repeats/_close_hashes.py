@@ -15,7 +15,7 @@ FARTHEST = 16  # bits: what a cut of a tenth changes, at most
 # Of 50,000 random hashes with a copy each, all copies 8 bits away are found, 95 % of those 12 bits away.
 _ORDERS = 64
 _NEIGHBOURS = 8  # in an order, on either side
-_BLOCK = 8192  # hashes: a byte for each bit of theirs fits into the cache
+_BLOCK = 8192  # hashes, which are shuffled within the cache
 _PAIRS, _PAIRS_EACH = 20_000, 3  # that are kept, the closest: in all, and for each hash
 
 
@@ -49,16 +49,30 @@ def close_pairs(hashes: np.ndarray) -> np.ndarray:
 def _orders(hashes: np.ndarray) -> Iterator[np.ndarray]:
     """Yield orders of the hashes, each sorted by its bits in another sequence; equal hashes keep theirs."""
     generator = np.random.default_rng(0)  # the same pictures give the same groups
+    shuffled = np.empty(len(hashes), np.uint64)
     for _ in range(_ORDERS):
-        sequence = generator.permutation(64)
-        blocks = [_shuffle(hashes[first : first + _BLOCK], sequence) for first in range(0, len(hashes), _BLOCK)]
-        yield np.argsort(np.concatenate([np.empty(0, np.uint64), *blocks]), kind="stable")
+        tables = _tables(generator.permutation(64))
+        for first in range(0, len(hashes), _BLOCK):
+            shuffled[first : first + _BLOCK] = _shuffle(hashes[first : first + _BLOCK], tables)
+        yield np.argsort(shuffled, kind="stable")
 
 
-def _shuffle(hashes: np.ndarray, sequence: np.ndarray) -> np.ndarray:
+def _tables(sequence: np.ndarray) -> np.ndarray:
+    """Return what each value of each byte of a hash becomes, uint64 `(8, 256)`, its bits in another sequence."""
+    values, tables = np.arange(256, dtype=np.uint64), np.zeros((8, 256), np.uint64)
+    for place, source in enumerate(sequence.tolist()):  # 0 for the highest bit
+        bit = values >> np.uint64(7 - source % 8) & np.uint64(1)
+        tables[source // 8] |= bit << np.uint64(63 - place)
+    return tables
+
+
+def _shuffle(hashes: np.ndarray, tables: np.ndarray) -> np.ndarray:
     """Return hashes with their bits in another sequence."""
-    bits = np.unpackbits(hashes.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1)
-    return np.frombuffer(np.packbits(bits[:, sequence], axis=1).tobytes(), ">u8").astype(np.uint64)
+    of_bytes = hashes.astype(">u8").view(np.uint8).reshape(-1, 8).T
+    shuffled = tables[0][of_bytes[0]]
+    for table, values in zip(tables[1:], of_bytes[1:], strict=True):
+        shuffled |= table[values]
+    return np.asarray(shuffled)
 
 
 def _pairs_of_neighbours(hashes: np.ndarray, order: np.ndarray, step: int, farthest: int) -> np.ndarray:

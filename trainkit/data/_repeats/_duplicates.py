@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +44,53 @@ class Duplicates:
     leaks: list[Group]  # of either kind, on different sides
 
 
+class LabelledColumns(Sequence[LabelledFile]):
+    """Images of which what is compared is kept in columns: an object is made of one when it is asked for."""
+
+    def order(self) -> Sequence[int]:
+        """Return the places of those that can be used, in the order of their paths."""
+        raise NotImplementedError
+
+    def contents(self) -> Sequence[str]:
+        """Return what is the same for two of them whose contents are the same; by their places."""
+        raise NotImplementedError
+
+    def has_fingerprint(self, place: int) -> bool:
+        """Whether one of them is no flat picture."""
+        raise NotImplementedError
+
+    def fingerprints(self, places: Sequence[int]) -> Sequence[Fingerprint]:
+        """Return the fingerprints of some that have one."""
+        raise NotImplementedError
+
+
+class _Objects(LabelledColumns):
+    """The same of images that are objects already."""
+
+    def __init__(self, files: Sequence[LabelledFile]) -> None:
+        self._files = files
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._files[place]
+
+    def order(self) -> Sequence[int]:
+        usable = [place for place, labelled in enumerate(self._files) if not labelled.file.problem]
+        return sorted(usable, key=lambda place: self._files[place].file.path)
+
+    def contents(self) -> Sequence[str]:
+        return [labelled.file.sha256 for labelled in self._files]
+
+    def has_fingerprint(self, place: int) -> bool:
+        return self._files[place].file.fingerprint is not None
+
+    def fingerprints(self, places: Sequence[int]) -> Sequence[Fingerprint]:
+        found = (self._files[place].file.fingerprint for place in places)
+        return [one for one in found if one is not None]
+
+
 def find_duplicates(files: Sequence[LabelledFile], *, show: Callable[[Path], np.ndarray] | None = None) -> Duplicates:
     """Find the pictures that are there more than once; files with a problem are passed over.
 
@@ -51,18 +99,20 @@ def find_duplicates(files: Sequence[LabelledFile], *, show: Callable[[Path], np.
             fingerprint too.
         show: returns an image by its path, uint8 `(height, width, 3)`, BGR; `None` where the paths are of files.
     """
-    usable = [labelled for labelled in files if not labelled.file.problem]
-    usable.sort(key=lambda labelled: labelled.file.path)
+    columns = files if isinstance(files, LabelledColumns) else _Objects(files)
+    order, made = columns.order(), dict[int, LabelledFile]()
+
+    def one(index: int) -> LabelledFile:
+        if index not in made:
+            made[index] = columns[order[index]]  # one object, in whatever list it is
+        return made[index]
 
     def show_small(index: int) -> np.ndarray | None:
-        path = usable[index].file.path
+        path = columns[order[index]].file.path
         return to_thumbnail(show(path)) if show else read_thumbnail(path)
 
-    contents = [labelled.file.sha256 for labelled in usable]
-    fingerprints = [labelled.file.fingerprint for labelled in usable]
     duplicates, near = (
-        [[usable[index] for index in group] for group in groups]
-        for groups in _find_repeats(contents, fingerprints, show_small)
+        [[one(index) for index in group] for group in groups] for groups in _find_repeats(columns, order, show_small)
     )
     in_near = {id(labelled) for group in near for labelled in group}
     groups = near + [group for group in duplicates if id(group[0]) not in in_near]
@@ -75,17 +125,19 @@ def find_duplicates(files: Sequence[LabelledFile], *, show: Callable[[Path], np.
 
 
 def _find_repeats(
-    contents: Sequence[str], fingerprints: Sequence[Fingerprint | None], show: Callable[[int], np.ndarray | None]
+    columns: LabelledColumns, order: Sequence[int], show: Callable[[int], np.ndarray | None]
 ) -> tuple[_Groups, _Groups]:
-    """Return the groups of equal contents and those of near-duplicates, as indices in order."""
+    """Return the groups of equal contents and those of near-duplicates, as places in the order."""
     first_with: dict[str, int] = {}
     copies: dict[int, list[int]] = {}  # by the first of them
-    for index, content in enumerate(contents):
-        if (first := first_with.setdefault(content, index)) != index:
+    contents = columns.contents()
+    for index, place in enumerate(order):
+        if (first := first_with.setdefault(contents[place], index)) != index:
             copies.setdefault(first, [first]).append(index)
-    different = array("q", (index for index in first_with.values() if fingerprints[index]))
+    del contents
+    different = array("q", (index for index in first_with.values() if columns.has_fingerprint(order[index])))
     del first_with  # ten megabytes for 100,000 images
-    seen = [one for index in different if (one := fingerprints[index])]
+    seen = columns.fingerprints([order[index] for index in different])
     with doing(f"Looking for near-duplicates among {len(seen):,} images"):
         alike = group_near_duplicates(seen, lru_cache(_KEPT)(lambda number: show(different[number])))
     near = [[different[number] for number in numbers] for numbers in alike]

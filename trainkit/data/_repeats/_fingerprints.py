@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,6 +23,8 @@ _DETAIL_SIDE = 24
 _BLUR = 1.5  # pixels: what it takes away is the detail
 _INSIDE = slice(2, _DETAIL_SIDE - 2)  # at the border a blur finds detail in every slope
 _COLOR_SIDE = 4
+_FREQUENCIES = 8  # a side
+_NEARLY_NOTHING = np.float32(1e-20)
 _FLAT = 1.0  # grey levels of detail: photographs have 9 and more, walls with a lamp's glow mostly less than this
 _STEPS = 2  # of a level of detail, in a standard deviation: 15 levels fit into four bits
 _LEVELS = 7
@@ -49,6 +53,29 @@ _LAYOUT = np.dtype(
 )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FingerprintRows(Sequence[Fingerprint]):
+    """Fingerprints of very many pictures, in one array: each takes what it has to, and no object."""
+
+    rows: np.ndarray  # `_LAYOUT` (M,)
+    chosen: np.ndarray  # int (N,): the rows that are meant, in order
+
+    @classmethod
+    def empty(cls, count: int) -> FingerprintRows:
+        """Return room for so many, all zero."""
+        return cls(np.zeros(count, _LAYOUT), np.arange(count))
+
+    def choose(self, chosen: np.ndarray) -> FingerprintRows:
+        """Return those of some rows, in this order; the array is shared."""
+        return FingerprintRows(self.rows, chosen)
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.rows[self.chosen[index]].tobytes()
+
+
 def compute_fingerprint(image_bgr: np.ndarray, *, height: int, width: int) -> Fingerprint | None:
     """Compute the fingerprint of a picture.
 
@@ -60,30 +87,73 @@ def compute_fingerprint(image_bgr: np.ndarray, *, height: int, width: int) -> Fi
     Returns:
         `None` for a flat picture: all plain walls look alike.
     """
-    ycrcb = cv2.cvtColor(cv2.resize(image_bgr, (SIDE, SIDE), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2YCrCb)
-    grey = ycrcb[..., 0].astype(np.float32)
-    small = cv2.resize(grey, (_DETAIL_SIDE, _DETAIL_SIDE), interpolation=cv2.INTER_AREA)
-    detail = small - cv2.GaussianBlur(small, (0, 0), _BLUR)
-    if detail[_INSIDE, _INSIDE].std() < _FLAT:
-        return None
-    color = cv2.resize(ycrcb[..., 1:], (_COLOR_SIDE, _COLOR_SIDE), interpolation=cv2.INTER_AREA).astype(int) - 128
-    record = np.zeros((), _LAYOUT)
-    record["hash"] = _perceptual_hash(grey)
-    record["detail"] = _pack(detail)
-    record["color"] = color.ravel()
-    record["tiny"] = min(height, width) < TINY
-    return record.tobytes()
+    *fields, is_flat = _compute([image_bgr])
+    tiny = bytes([min(height, width) < TINY])
+    return None if is_flat[0] else b"".join([*(field.tobytes() for field in fields), tiny])
 
 
-def _perceptual_hash(grey: np.ndarray) -> int:
-    frequencies = cv2.dct(grey)[:8, :8].ravel()
-    bits = frequencies > np.median(frequencies[1:])  # the first is the brightness
-    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+def compute_rows(images: Sequence[np.ndarray], tiny: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the fingerprints of some pictures; of many at once it takes half the time.
+
+    Args:
+        images: uint8 `(rows, columns, 3)`, BGR, or grey, `(rows, columns)`: each upright, at any scale.
+        tiny: bool `(n,)`, whether the shorter side of the whole picture has fewer than 64 pixels.
+
+    Returns:
+        As `FingerprintRows` has them, `(n,)`, and bool `(n,)`: whether it is flat, and its row means nothing.
+    """
+    rows = np.empty(len(images), _LAYOUT)
+    rows["hash"], rows["detail"], rows["color"], is_flat = _compute(images)
+    rows["tiny"] = tiny
+    return rows, is_flat
 
 
-def _pack(detail: np.ndarray) -> np.ndarray:
-    levels = np.clip(np.rint(detail.ravel() * (_STEPS / detail.std())), -_LEVELS, _LEVELS).astype(np.uint8) & 15
-    return np.asarray(levels[::2] << 4 | levels[1::2])
+def _compute(images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the fields of `_LAYOUT`, without the last, and whether the pictures are flat: `(n, ...)` each."""
+    count = len(images)
+    frequencies = np.empty((count, _FREQUENCIES, _FREQUENCIES), np.float32)
+    details = np.empty((count, _DETAIL_SIDE, _DETAIL_SIDE), np.float32)
+    colors = np.full((count, _COLOR_SIDE, _COLOR_SIDE, 2), 128, np.uint8)
+    for index, image in enumerate(images):
+        small = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        if small.ndim == 3:  # else it is its own luma, and has no colour
+            ycrcb = cv2.cvtColor(small, cv2.COLOR_BGR2YCrCb)
+            colors[index] = cv2.resize(ycrcb[..., 1:], (_COLOR_SIDE, _COLOR_SIDE), interpolation=cv2.INTER_AREA)
+            small = ycrcb[..., 0]
+        grey = small.astype(np.float32)
+        frequencies[index] = cv2.dct(grey)[:_FREQUENCIES, :_FREQUENCIES]
+        fine = cv2.resize(grey, (_DETAIL_SIDE, _DETAIL_SIDE), interpolation=cv2.INTER_AREA)
+        np.subtract(fine, cv2.GaussianBlur(fine, (0, 0), _BLUR), out=details[index])
+    is_flat = _deviations(details[:, _INSIDE, _INSIDE].reshape(count, -1)) < _FLAT
+    packed = _pack(details.reshape(count, -1))
+    return (
+        _perceptual_hashes(frequencies.reshape(count, -1)),
+        packed,
+        (colors - 128).reshape(count, -1).view("i1"),
+        is_flat,
+    )
+
+
+def _perceptual_hashes(frequencies: np.ndarray) -> np.ndarray:
+    """Return uint64 `(n,)`, the lowest byte first, of float32 `(n, 64)`, the lowest of a cosine transform."""
+    others = np.sort(frequencies[:, 1:], axis=1)  # the first is the brightness
+    bits = frequencies > others[:, others.shape[1] // 2, None]
+    return np.packbits(bits, axis=1)[:, ::-1].copy().view("<u8")[:, 0]
+
+
+def _pack(details: np.ndarray) -> np.ndarray:
+    """Return detail, float32 `(n, values)`, in four bits a value."""
+    scales = np.float32(_STEPS) / np.maximum(_deviations(details), _NEARLY_NOTHING)
+    levels = np.rint(details * scales[:, None])
+    packed = np.minimum(np.maximum(levels, -_LEVELS), _LEVELS).astype(np.int8).view(np.uint8) & 15
+    return np.asarray(packed[:, ::2] << 4 | packed[:, 1::2])
+
+
+def _deviations(values: np.ndarray) -> np.ndarray:
+    """Return the standard deviation of each row, as `std` has it of one row alone, to the last bit."""
+    count = np.float32(values.shape[1])
+    differences = values - np.add.reduce(values, axis=1, keepdims=True) / count
+    return np.asarray(np.sqrt(np.add.reduce(differences * differences, axis=1) / count))
 
 
 def _unpack(packed: np.ndarray) -> np.ndarray:
@@ -139,8 +209,7 @@ def _is_same(one: int, other: int, show: Callable[[int], np.ndarray | None] | No
 
 def _likely_pairs(fingerprints: Sequence[Fingerprint]) -> Iterator[tuple[int, int, bool]]:
     """Yield pairs that may be alike, the likeliest first, and whether their details are without being aligned."""
-    hashes = (int.from_bytes(one[:8], "little") for one in fingerprints)
-    pairs = close_pairs(np.fromiter(hashes, np.uint64, len(fingerprints)))
+    pairs = close_pairs(_hashes_of(fingerprints))
     closeness, tiny = np.zeros(len(pairs), np.float32), np.zeros(len(pairs), bool)
     for start in range(0, len(pairs), _BATCH):
         batch = slice(start, start + _BATCH)
@@ -152,11 +221,23 @@ def _likely_pairs(fingerprints: Sequence[Fingerprint]) -> Iterator[tuple[int, in
         yield one, other, bool(closeness[index] >= least[index])
 
 
+def _hashes_of(fingerprints: Sequence[Fingerprint]) -> np.ndarray:
+    if isinstance(fingerprints, FingerprintRows):
+        return np.asarray(fingerprints.rows["hash"][fingerprints.chosen])
+    hashes = (int.from_bytes(one[:8], "little") for one in fingerprints)
+    return np.fromiter(hashes, np.uint64, len(fingerprints))
+
+
+def _rows_of(fingerprints: Sequence[Fingerprint], indices: np.ndarray) -> np.ndarray:
+    """Return some fingerprints as `_LAYOUT` has them: `(n,)`."""
+    if isinstance(fingerprints, FingerprintRows):
+        return np.asarray(fingerprints.rows[fingerprints.chosen[indices]])
+    return np.frombuffer(b"".join([fingerprints[index] for index in indices.tolist()]), _LAYOUT)
+
+
 def _compare(fingerprints: Sequence[Fingerprint], pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return how far the details of pairs agree, -1 for those of other colours, and which are of two tiny pictures."""
-    first, second = (
-        np.frombuffer(b"".join([fingerprints[index] for index in indices]), _LAYOUT) for indices in pairs.T.tolist()
-    )
+    first, second = (_rows_of(fingerprints, indices) for indices in pairs.T)
     closeness = _agreement(_unpack(first["detail"]), _unpack(second["detail"]))
     closeness[~_agree_in_color(first["color"], second["color"])] = -1
     return closeness, first["tiny"] & second["tiny"]

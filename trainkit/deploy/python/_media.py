@@ -34,7 +34,11 @@ class Picture(NamedTuple):
 
 def is_utf8(path: str | Path) -> bool:
     """Whether a path can be written in UTF-8; `cv2.imread` ends the process on one that cannot."""
-    return all(not 0xD800 <= ord(letter) <= 0xDFFF for letter in str(path))
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_image(path: str | Path) -> np.ndarray:
