@@ -3,6 +3,7 @@
     python tests/bench [PART ...] [--json] [--long]
 
 Parts are `augmentation`, `reading`, `memory`, `training`, `exporting` and `classifying`; all of them without a name.
+`readers` comes by its name only: exported graphs in several versions of OpenCV beside onnxruntime, for an hour or more.
 What is compared is measured in one run, in turn, because times differ from hour to hour; ratios are ours divided by the
 other's.
 """
@@ -20,6 +21,7 @@ import classifying
 import exporting
 import memory
 import pipeline
+import readers
 import training
 
 _LEAST_OF_A_BARE_LOOP = 0.95
@@ -115,6 +117,24 @@ def _classifying(long: bool) -> Iterator[Row]:
         )
 
 
+def _readers(long: bool) -> Iterator[Row]:
+    for row in readers.rows():
+        what = f"{row['network']}, {row['batch']} at a time, in {row['reader']}"
+        figures = row.get("ms", {})
+        for other in ("naive", "onnxruntime"):
+            if other in figures and "ours" in figures and not {"ours", other} & row["wrong"].keys():
+                yield Row(
+                    part="readers",
+                    what=f"{what}, and {other}",
+                    ours=figures["ours"],
+                    other=figures[other],
+                    unit="ms",
+                    ratio=row["ratio"][other],  # of pairs in turn
+                )
+        for name, reason in {**row.get("wrong", {}), **({"ours": row["error"]} if "error" in row else {})}.items():
+            yield Row(part="readers", what=f"{what}: {name} {reason}", ours=0, other=None, unit="", ratio=None)
+
+
 PARTS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "augmentation": _augmentation,
     "reading": _reading,
@@ -122,13 +142,15 @@ PARTS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "training": _training,
     "exporting": _exporting,
     "classifying": _classifying,
+    "readers": _readers,
 }
+_ON_REQUEST = ("readers",)
 
 
 def main() -> None:
     """Measure and print, a row as soon as it is there; end with 1 where a bound does not hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all but the last")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--long", action="store_true", help="the trainings that take ten times the script's time, too")
     arguments = parser.parse_args()
@@ -137,7 +159,7 @@ def main() -> None:
     rows: list[Row] = []
     if not arguments.json:
         print(f"{'part':<13}{'what':<58}{'ours':>11}{'other':>11}  {'unit':<12}{'ratio':>7}  bound")
-    for part in arguments.parts or PARTS:
+    for part in arguments.parts or [part for part in PARTS if part not in _ON_REQUEST]:
         for row in PARTS[part](arguments.long):
             rows.append(row)
             if not arguments.json:

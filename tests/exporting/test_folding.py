@@ -306,7 +306,9 @@ def test_convolution_does_the_padding_in_front_of_it(build: Build, left: list[st
 def test_convolutions_of_one_pixel_share_the_image_that_they_step_over() -> None:
     def residual(g: Graph) -> str:
         before = each(g, "Relu", INPUT)
-        return pair(g, "Add", pointwise(g, before, strides=(2, 2)), pointwise(g, each(g, "Relu", before), strides=(2, 2)))
+        return pair(
+            g, "Add", pointwise(g, before, strides=(2, 2)), pointwise(g, each(g, "Relu", before), strides=(2, 2))
+        )
 
     def shared(g: Graph) -> str:
         before = each(g, "Relu", INPUT)
