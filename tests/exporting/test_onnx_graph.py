@@ -115,7 +115,7 @@ def operations_of(proto: onnx.ModelProto) -> set[str]:
     return {node.op_type for node in proto.graph.node}
 
 
-@pytest.mark.parametrize("name", ["geometry", "depthwise", "convolutions", "added_to_groups"])
+@pytest.mark.parametrize("name", ["geometry", "depthwise", "added_to_groups"])
 def test_no_padding_by_zeros_stands_before_a_convolution(name: str) -> None:
     proto = write(name)
     padded = {node.output[0] for node in proto.graph.node if node.op_type == "Pad"}
