@@ -2,8 +2,9 @@
 
     python tests/bench [PART ...] [--json] [--long] [--older-cpu]
 
-Parts are `augmentation`, `reading`, `memory`, `growth`, `training`, `transfer`, `exporting`, `readers` and
-`classifying`; all of them without a name. `transfer` needs the real data: TRAINKIT_SHARED and KERAS_HOME.
+Parts are `augmentation`, `reading`, `memory`, `growth`, `training`, `transfer`, `exporting` and `classifying`; all
+of them without a name. `transfer` needs the real data: TRAINKIT_SHARED and KERAS_HOME.
+`readers` comes by its name only: exported graphs in several versions of OpenCV beside onnxruntime, for an hour or more.
 What is compared is measured in one run, in turn, because times differ from hour to hour; ratios are ours divided by the
 other's. Above the table stands on what it was measured.
 """
@@ -24,6 +25,7 @@ import growth
 import machine
 import memory
 import pipeline
+import readers
 import training
 import transfer
 
@@ -154,6 +156,24 @@ def _classifying(options: Options) -> Iterator[Row]:
         )
 
 
+def _readers(options: Options) -> Iterator[Row]:
+    for row in readers.rows():
+        what = f"{row['network']}, {row['batch']} at a time, in {row['reader']}"
+        figures = row.get("ms", {})
+        for other in ("naive", "onnxruntime"):
+            if other in figures and "ours" in figures and not {"ours", other} & row["wrong"].keys():
+                yield Row(
+                    part="readers",
+                    what=f"{what}, and {other}",
+                    ours=figures["ours"],
+                    other=figures[other],
+                    unit="ms",
+                    ratio=row["ratio"][other],  # of pairs in turn
+                )
+        for name, reason in {**row.get("wrong", {}), **({"ours": row["error"]} if "error" in row else {})}.items():
+            yield Row(part="readers", what=f"{what}: {name} {reason}", ours=0, other=None, unit="", ratio=None)
+
+
 PARTS: dict[str, Callable[[Options], Iterator[Row]]] = {
     "augmentation": _augmentation,
     "reading": _reading,
@@ -163,17 +183,18 @@ PARTS: dict[str, Callable[[Options], Iterator[Row]]] = {
     "transfer": _transfer,
     "exporting": _exporting,
     "classifying": _classifying,
+    "readers": _readers,
 }
+_ON_REQUEST = ("readers",)
 
 
 def main() -> None:
     """Measure and print, a row as soon as it is there; end with 1 where a bound does not hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all but the last")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument(
-        "--long", action="store_true", help="long trainings and a million images, too"
-    )
+    parser.add_argument("--long", action="store_true", help="long trainings and a million images, too")
+    parser.add_argument("--older-cpu", action="store_true", help="train as on a CPU without AVX-512")
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):
         parser.error(f"Unknown part {', '.join(sorted(unknown))}. Expected: {', '.join(PARTS)}")
@@ -183,7 +204,7 @@ def main() -> None:
     if not arguments.json:
         print(machine.in_words(found))
         print(f"{'part':<13}{'what':<58}{'ours':>11}{'other':>11}  {'unit':<12}{'ratio':>7}  bound")
-    for part in arguments.parts or PARTS:
+    for part in arguments.parts or [part for part in PARTS if part not in _ON_REQUEST]:
         for row in PARTS[part](options):
             rows.append(row)
             if not arguments.json:

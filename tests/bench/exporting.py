@@ -72,22 +72,49 @@ def save_naive(model: Any, path: Path) -> int:
     return len(missing)
 
 
+def build(network: str) -> Any:
+    """Return a network with random weights; `mobilenet-v2@96` is one for images of 96 pixels a side."""
+    from trainkit.backend import keras
+    from trainkit.models._builders import BUILDERS
+
+    keras.utils.set_random_seed(0)
+    name, _, side = network.partition("@")
+    if name == "vit-tiny":
+        return build_vit_tiny(CLASSES)
+    builder = BUILDERS[name]
+    shape = (int(side), int(side), 3) if side else SHAPES.get(name) or (*reversed(builder.size or ()), 3)
+    return builder.build(shape, CLASSES, **{**builder.settings, "weights": "none"})
+
+
+def calm(model: Any) -> None:
+    """Let the batch normalisations of a random network know the noise that it is timed with.
+
+    Otherwise what it computes grows from layer to layer, until the exponentials in its sigmoids are so small that the
+    processor takes ten times as long for them: in OpenCV 4.8 that was most of the time of EfficientNetB0.
+    """
+    import numpy as np
+
+    from trainkit.backend import keras
+
+    found = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in found]
+    for layer in found:
+        layer.momentum = 0.0
+    noise = np.random.default_rng(1).uniform(-1, 1, (4, *model.input_shape[1:])).astype(np.float32)
+    if found:
+        model(noise, training=True)
+    for layer, momentum in zip(found, momenta, strict=True):
+        layer.momentum = momentum
+
+
 def measure(network: str) -> dict[str, Any]:
     """Return the row of one network."""
     import cv2
     import numpy as np
 
-    from trainkit.backend import keras
     from trainkit.bundles._bench import time_in_turn
-    from trainkit.models._builders import BUILDERS
 
-    keras.utils.set_random_seed(0)
-    if network == "vit-tiny":
-        model = build_vit_tiny(CLASSES)
-    else:
-        builder = BUILDERS[network]
-        shape = SHAPES.get(network) or (*reversed(builder.size or ()), 3)
-        model = builder.build(shape, CLASSES, **{**builder.settings, "weights": "none"})
+    model = build(network)
     shape = model.input_shape[1:]
     blob = np.random.default_rng(0).uniform(-1, 1, (1, shape[2], *shape[:2])).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:

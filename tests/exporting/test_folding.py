@@ -37,11 +37,13 @@ def conv_transpose(graph: Graph, source: str, *, group: int = 1) -> str:
     return graph.emit("ConvTranspose", [source, *constants], (3 * group, height + 2, width + 2), **rest)
 
 
-def pointwise(graph: Graph, source: str, outputs: int = 4, *, group: int = 1, padding: int = 0) -> str:
+def pointwise(
+    graph: Graph, source: str, outputs: int = 4, *, group: int = 1, padding: int = 0, strides: tuple[int, int] = (1, 1)
+) -> str:
     channels, *sides = graph.shapes[source]
-    sides = [side + 2 * padding for side in sides]
+    sides = [(side + 2 * padding - 1) // stride + 1 for side, stride in zip(sides, strides, strict=True)]
     constants = [graph.constant(numbers(outputs, channels // group, 1, 1)), graph.constant(numbers(outputs))]
-    rest = {"strides": [1, 1], "pads": [padding] * 4, "dilations": [1, 1], "group": group}
+    rest = {"strides": list(strides), "pads": [padding] * 4, "dilations": [1, 1], "group": group}
     return graph.emit("Conv", [source, *constants], (outputs, *sides), **rest)
 
 
@@ -290,12 +292,33 @@ def test_reciprocal_of_a_square_root_is_one_power() -> None:
     [
         (lambda g: conv(g, pad(g, INPUT, 1, 2, 1, 2)), ["Conv"]),
         (lambda g: conv(g, pad(g, INPUT, 1, 0, 0, 1), pads=(0, 1, 1, 0)), ["Conv"]),
-        (lambda g: conv(g, pad(g, INPUT, 0, 0, 1, 1)), ["Pad", "Conv"]),  # readers disagree about uneven padding
+        (lambda g: conv(g, pad(g, INPUT, 0, 0, 1, 1)), ["Conv"]),
+        (lambda g: conv(g, pad(g, INPUT, 1, 1, 0, 1)), ["Conv"]),
+        (lambda g: conv(g, pad(g, INPUT, 0, 0, 2, 2)), ["Pad", "Conv"]),  # unlike any SAME, which readers know
+        (lambda g: conv(g, pad(g, INPUT, 1, 1, 2, 2)), ["Pad", "Conv"]),
         (lambda g: each(g, "Relu", pad(g, INPUT, 1, 1, 1, 1)), ["Pad", "Relu"]),
     ],
 )
 def test_convolution_does_the_padding_in_front_of_it(build: Build, left: list[str]) -> None:
     assert folded(build) == left
+
+
+def test_convolutions_of_one_pixel_share_the_image_that_they_step_over() -> None:
+    def residual(g: Graph) -> str:
+        before = each(g, "Relu", INPUT)
+        return pair(
+            g, "Add", pointwise(g, before, strides=(2, 2)), pointwise(g, each(g, "Relu", before), strides=(2, 2))
+        )
+
+    def shared(g: Graph) -> str:
+        before = each(g, "Relu", INPUT)
+        first = each(g, "Relu", pointwise(g, before, strides=(2, 2)))
+        return pair(g, "Add", first, pointwise(g, before, strides=(2, 2)))
+
+    assert folded(residual).count("MaxPool") == 2
+    assert folded(shared) == ["Relu", "MaxPool", "Conv", "Relu", "Add"]
+    assert folded(lambda g: pointwise(g, INPUT, strides=(1, 2))) == ["MaxPool", "Conv"]
+    assert folded(lambda g: pointwise(g, INPUT, group=2, strides=(2, 2))) == ["Conv"]
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,51 @@ def test_no_activation_stands_behind_a_product_of_two_values() -> None:
     assert {node.op_type for node in nodes if products & set(node.input)} <= {"Reshape", "Flatten"}
 
 
+def test_gates_multiply_all_images_as_one_and_are_not_copied() -> None:
+    proto = write("squeeze_and_excite")
+    made_by = {node.output[0]: node for node in proto.graph.node}
+    shapes = {tensor.name: numpy_helper.to_array(tensor).tolist() for tensor in proto.graph.initializer}
+    gated = [node for node in proto.graph.node if node.op_type == "Mul" and made_by[node.input[0]].op_type == "Reshape"]
+    assert len(gated) == 2
+    for node in gated:
+        image, gate = (shapes[made_by[name].input[1]] for name in node.input)
+        assert image[:2] == gate[:2] == [1, -1]
+        assert gate[2:] == [1, 1] != image[2:]
+        (behind,) = (reader for reader in proto.graph.node if node.output[0] in reader.input)
+        assert (behind.op_type, shapes[behind.input[1]]) == ("Reshape", [-1, 8, *image[2:]])
+    assert "Upsample" not in operations_of(proto)
+
+
+def test_images_are_enlarged_where_no_gate_takes_the_copies() -> None:
+    assert "Upsample" in operations_of(write("geometry"))
+
+
+def operations_of(proto: onnx.ModelProto) -> set[str]:
+    return {node.op_type for node in proto.graph.node}
+
+
+@pytest.mark.parametrize("name", ["geometry", "depthwise", "added_to_groups"])
+def test_no_padding_by_zeros_stands_before_a_convolution(name: str) -> None:
+    proto = write(name)
+    padded = {node.output[0] for node in proto.graph.node if node.op_type == "Pad"}
+    assert not [node for node in proto.graph.node if node.op_type == "Conv" and padded & set(node.input)]
+
+
+def test_convolutions_of_one_pixel_have_no_strides() -> None:
+    found = [attributes(node) for name in NETWORKS for node in write(name).graph.node if node.op_type == "Conv"]
+    assert not [it for it in found if it["kernel_shape"] == [1, 1] and it["strides"] != [1, 1] and it["group"] == 1]
+
+
+def test_relu6_is_one_clip_behind_its_convolution() -> None:
+    proto = write("depthwise")
+    made_by = {node.output[0]: node.op_type for node in proto.graph.node}
+    clips = [node for node in proto.graph.node if node.op_type == "Clip"]
+    assert clips
+    for clip in clips:  # which every reader makes a ReLU6 of, and takes into the convolution
+        assert (attributes(clip)["min"], attributes(clip)["max"]) == (0, 6)
+        assert made_by[clip.input[0]] == "Conv"
+
+
 def test_no_sum_stands_behind_a_convolution_in_groups() -> None:
     nodes = write("added_to_groups").graph.node
     grouped = {node.output[0] for node in nodes if node.op_type == "Conv" and attributes(node)["group"] > 1}

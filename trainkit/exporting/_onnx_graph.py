@@ -108,6 +108,7 @@ class _Writer:
 
     def __init__(self, graph: Graph, opset: int, kernels: Mapping[str, StoredKernel]) -> None:
         self.graph, self.opset, self.kernels = graph, opset, kernels
+        self.made_by = graph.producers()
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, np.ndarray] = {}
 
@@ -154,6 +155,17 @@ class _Writer:
         if made_by.op_type == "BatchNormalization":
             return self.is_convolved_in_groups(made_by.input[0])
         return bool(made_by.op_type == "Conv" and attribute_of(made_by, "group", 1) > 1)
+
+    def gate_of(self, node: Node) -> tuple[str, str] | None:
+        """Return the image and the one number a channel that are multiplied; `None` where it is another product."""
+        shapes = self.graph.shapes
+        for image, other in zip(node.inputs, node.inputs[::-1], strict=True):
+            copied = self.made_by.get(other)
+            source = copied.inputs[0] if copied is not None and copied.op == "Upsample" else other
+            of_a_channel = (shapes[image][0], 1, 1)
+            if image != other and len(shapes[image]) == 3 and shapes[source] == of_a_channel != shapes[image]:
+                return image, source
+        return None
 
     def values_of(self, node: Node) -> list[str]:
         """Return what an operation reads that is no constant; nothing of one that only looks at it otherwise."""
@@ -230,6 +242,28 @@ def _write_add(writer: _Writer, node: Node) -> None:
             name = writer.add("Reshape", [name, shape], f"{node.output}_{place}")
         inputs.append(name)
     writer.add("Add", inputs, node.output)
+
+
+def _write_mul(writer: _Writer, node: Node) -> None:
+    """Write a product; of an image with one number a channel, as a gate has them, with all images of a batch as one.
+
+    (N, C, H, W) with (N, C, 1, 1) fails in OpenCV 4.5.5 and 4.6 for more than one image, and (1, NC, H, W) with
+    (1, NC, 1, 1) does not: there is one. A reshape is for nothing, where an image of copies of the number is written
+    and read again, and the new engine of 5.0.0 is faster than with a batch, too.
+    """
+    gate = writer.gate_of(node)
+    if gate is None:
+        writer.add("Mul", node.inputs, node.output)
+        return
+    image, source = gate
+    sides = writer.graph.shapes[image][1:]
+    name = node.output
+    joined = [
+        writer.add("Reshape", [of, writer.number(f"gate_{height}_{width}", [1, -1, height, width], np.int64)], made)
+        for of, made, (height, width) in ((image, f"{name}_image", sides), (source, f"{name}_gate", (1, 1)))
+    ]
+    product = writer.add("Mul", joined, f"{name}_product")
+    writer.add("Reshape", [product, writer.shape_constant(name, writer.graph.shapes[name])], name)
 
 
 def _write_pool(writer: _Writer, node: Node) -> None:
@@ -322,6 +356,9 @@ def _write_flatten(writer: _Writer, node: Node) -> None:
 
 
 def _write_upsample(writer: _Writer, node: Node) -> None:
+    readers = writer.graph.consumers(node.output)
+    if readers and all(reader.op == "Mul" and _takes_before(writer, reader, node) for reader in readers):
+        return  # copies of one number a channel, which the product does without
     scales = [1.0, 1.0, *map(float, node.attributes["scales"])]
     if writer.opset == 9:
         writer.add(
@@ -339,6 +376,12 @@ def _write_upsample(writer: _Writer, node: Node) -> None:
     )
 
 
+def _takes_before(writer: _Writer, product: Node, copied: Node) -> bool:
+    """Whether a product is written with the one number a channel of which an operation makes copies."""
+    gate = writer.gate_of(product)
+    return gate is not None and gate[1] == copied.inputs[0] and gate[0] != copied.output
+
+
 def _write_resize(writer: _Writer, node: Node) -> None:
     own, wanted = writer.graph.shapes[node.inputs[0]], writer.graph.shapes[node.output]
     scales = [1.0, 1.0, *map(factor_of, own[1:], wanted[1:])]
@@ -354,6 +397,7 @@ _WRITE: dict[str, Callable[[_Writer, Node], None]] = {
     "Gemm": _write_gemm,
     "MatMul": _write_matmul,
     "Add": _write_add,
+    "Mul": _write_mul,
     "Affine": _write_affine,
     "MaxPool": _write_pool,
     "AveragePool": _write_pool,
