@@ -295,6 +295,13 @@ def test_small_resnet_has_its_blocks_in_the_last_two_stages(blocks: int, widths:
 
 
 @pytest.mark.usefixtures("forget_models")
+def test_small_resnet_can_have_blocks_in_its_first_stage() -> None:
+    model = build("small-resnet", (8, 9, 1), 3, width=8, blocks=1, first_blocks=2)
+    assert [layer.filters for layer in model.layers if isinstance(layer, keras.layers.Conv2D)] == [8, 8, 8, 16, 32, 32]
+    assert sum(isinstance(layer, keras.layers.Add) for layer in model.layers) == 3
+
+
+@pytest.mark.usefixtures("forget_models")
 def test_small_resnet_block_adds_to_what_it_was_given() -> None:
     """A block whose normalisation gives nothing lets everything through."""
     model = build("small-resnet", (28, 28, 1), 3, width=8)

@@ -47,7 +47,7 @@ BUILDERS = {
     "small-resnet": Builder(
         build=build_small_resnet,
         preprocessing="unit",
-        settings={"width": 32, "blocks": 1, "dropout": 0.0, "weights": "none"},
+        settings={"width": 32, "blocks": 1, "first_blocks": 0, "dropout": 0.0, "weights": "none"},
         about="residual, three stages",
     ),
     "fashion-mnist": Builder(

@@ -18,13 +18,14 @@ def build_small_resnet(
     blocks: int,
     dropout: float,
     weights: str,
+    first_blocks: int = 0,
     multi_label: bool = False,
 ) -> Any:
-    """Build three stages of 3x3 convolutions with batch normalisation, and residual blocks in the last two.
+    """Build three stages of 3x3 convolutions with batch normalisation, and residual blocks behind them.
 
-    Each stage has twice as many channels, the first two end in 2x2 max pooling; so most of the work is done where a
-    picture of 28x28 has become one of 7x7. A residual block is one convolution that is added to what it was given (He
-    et al. 2016, arXiv:1603.05027).
+    Each stage has twice as many channels, the first two begin with 2x2 max pooling; so most of the work is done where a
+    picture of 28x28 has become one of 14x14 or of 7x7. A residual block is one convolution that is added to what it was
+    given (He et al. 2016, arXiv:1603.05027).
 
     Args:
         input_shape: (height, width, channels).
@@ -33,6 +34,7 @@ def build_small_resnet(
         blocks: residual blocks of the last stage; the one before has one less.
         dropout: the share of features dropped before the classes, 0 to below 1.
         weights: `none`, or a file of this network's weights.
+        first_blocks: residual blocks of the first stage.
         multi_label: whether an image may have several classes.
 
     Raises:
@@ -56,6 +58,8 @@ def build_small_resnet(
 
     inputs = keras.Input(input_shape)
     x = convolve(inputs, width, pool=True)
+    for _ in range(first_blocks):
+        x = layers.Add()([x, convolve(x, width)])
     x = convolve(x, 2 * width, pool=True)
     for _ in range(blocks - 1):
         x = layers.Add()([x, convolve(x, 2 * width)])

@@ -159,6 +159,7 @@ _ROOT: dict[str, Rule] = {
 }
 _MODEL: dict[str, Rule] = {
     "name": Rule(f"one of {list_models(BUILDERS)}{_OR_FILE}", _model, "What is trained.", "--model"),
+    "first_blocks": _rule(_integer(0, 12), "Residual blocks of the first stage, where the picture is large."),
     "blocks": _rule(_integer(0, 12), "Blocks of the network; 0 in small-cnn: as many as fit, at most three."),
     "filters": _rule(_integer(1, 4096), "Filters of the first block; each further block has twice as many."),
     "width": _rule(_integer(1, 1024), "Filters of the first stage."),

@@ -23,6 +23,7 @@ class ModelSettings:
 
     name: str
     blocks: int | None = None
+    first_blocks: int | None = None
     filters: int | None = None
     width: int | None = None
     dense: int | None = None
