@@ -83,7 +83,7 @@ def test_each_preprocessing_is_the_same_in_a_graph(name: str, color: str) -> Non
 
 
 @given(
-    st.lists(st.floats(0, 255, width=32), min_size=3, max_size=3),
+    st.lists(st.just(0.0) | st.floats(2**-10, 255, width=32), min_size=3, max_size=3),  # no denormal ones
     st.lists(st.floats(0.125, 300, width=32), min_size=3, max_size=3) | st.floats(0.125, 300, width=32),
 )
 @settings(deadline=None, max_examples=25)

@@ -159,8 +159,8 @@ _ROOT: dict[str, Rule] = {
 }
 _MODEL: dict[str, Rule] = {
     "name": Rule(f"one of {list_models(BUILDERS)}{_OR_FILE}", _model, "What is trained.", "--model"),
-    "first_blocks": _rule(_integer(0, 12), "Residual blocks of the first stage, where the picture is large."),
     "blocks": _rule(_integer(0, 12), "Blocks of the network; 0 in small-cnn: as many as fit, at most three."),
+    "first_blocks": _rule(_integer(0, 12), "Residual blocks of the first stage, where the picture is large."),
     "filters": _rule(_integer(1, 4096), "Filters of the first block; each further block has twice as many."),
     "width": _rule(_integer(1, 1024), "Filters of the first stage."),
     "dense": _rule(_integer(1, 65536), "Units of the dense layer before the classes."),
@@ -224,7 +224,8 @@ _TRAINING: dict[str, Rule] = {
     ),
     "steps_per_execution": _rule(_integer(0), "Steps that Keras makes at once; 0: by the network's size."),
     "deterministic": _rule(
-        _SWITCH, "On a GPU: whether it is asked for the same bits each time, as a resumed run needs; false: faster."
+        _or_none(_SWITCH),
+        "On a GPU: whether it is asked for the same bits each time, as a resumed run needs; false: faster.",
     ),
     "distribute": _rule(
         _choice("distribution", ("none", "mirrored", "workers")),

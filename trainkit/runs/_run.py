@@ -22,6 +22,7 @@ from trainkit.deploy.python._showing import harmless
 from trainkit.errors import DataError, RunError, TrainkitError, UsageError, unknown
 from trainkit.files import building, cannot_write, make_folder, sha256_of, write_json
 from trainkit.preprocessing import PREPROCESSING_FILE, Preprocessing, load_preprocessing, save_preprocessing
+from trainkit.runs._config_file import CHOSEN_LATER
 from trainkit.runs._documents import MAX_BYTES, parse_environment, parse_metrics, parse_result
 from trainkit.runs._figures import ALSO_CHOSE, accuracy_in_words, accuracy_interval, interval_in_words, side_in_words
 from trainkit.runs._notebook import epochs_html, figures_html
@@ -87,8 +88,9 @@ class Run:
         """The settings the run was made with."""
         self._check_file("config.toml")
         try:
-            # A run of before there was a choice of the best epoch goes on as it began.
-            return build_config({"training.monitor": None, **read_config(self.path / "config.toml")})
+            # A run of before there was a choice goes on as it began.
+            unchosen = dict.fromkeys(CHOSEN_LATER)
+            return build_config({**unchosen, **read_config(self.path / "config.toml")})
         except TrainkitError as error:
             raise RunError(f"The run {self.name} is damaged: {error}") from error
 

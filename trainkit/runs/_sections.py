@@ -67,7 +67,7 @@ class TrainingSettings:
     mixed_precision: str = "none"
     class_weights: str = "none"
     steps_per_execution: int = 0
-    deterministic: bool = True
+    deterministic: bool | None = None  # none in a run of before there was a choice: true
     distribute: str = "none"
     tensorboard: bool = False
     seed: int = 0

@@ -123,7 +123,8 @@ def defaults_of(data: str, model: str, *, weights: str) -> dict[str, Any]:
         weights: what it begins with: the head on a pretrained backbone is trained in another way.
     """
     source, builder = SOURCES.get(data), builder_of(model)
-    training = {**_fixed("training", TrainingSettings), "training.monitor": "auto", **_of_builder(builder)}
+    chosen_later = {"training.monitor": "auto", "training.deterministic": True}
+    training = {**_fixed("training", TrainingSettings), **chosen_later, **_of_builder(builder)}
     return {
         "data": data,
         "name": _name_of_run(data, model),

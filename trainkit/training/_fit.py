@@ -115,7 +115,7 @@ def fit(
 
 def _assemble(config: Config) -> Team:
     """Return who trains; several processes meet before TensorFlow computes anything."""
-    if config.training.deterministic:
+    if config.training.deterministic is not False:
         ask_for_determinism()
     return build_team(config.training.distribute)
 
