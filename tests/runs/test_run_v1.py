@@ -71,7 +71,7 @@ def test_run_is_reported(experiments: Path) -> None:
 def test_run_is_repeated(experiments: Path) -> None:
     again = trainkit.train(config=experiments / FINISHED / "config.toml", epochs=1, experiments=experiments)
     old = trainkit.find_run(FINISHED, experiments)
-    assert again.config.values == {**old.config.values, "training.epochs": 1}
+    assert again.config.values == {**old.config.values, "training.epochs": 1, "training.deterministic": True}
     assert again.metrics[0]["loss"] == pytest.approx(old.metrics[0]["loss"], rel=1e-3)
 
 
