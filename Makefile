@@ -72,7 +72,7 @@ OPENCV4_TESTS := tests/exporting/test_conversion.py tests/exporting/test_small_w
 	tests/bundles/test_agreement.py tests/bundles/test_bench.py tests/bundles/test_check.py \
 	tests/bundles/test_detect.py tests/bundles/test_drawing.py tests/bundles/test_export.py \
 	tests/bundles/test_predict.py tests/bundles/test_small_weights.py \
-	tests/test_preprocessing.py tests/data/test_transforms.py tests/data/test_warping.py
+	tests/test_preprocessing.py tests/models/test_pixel_model.py tests/data/test_transforms.py tests/data/test_warping.py
 
 # An environment of its own, with another OpenCV before all that $(VENV) has.
 .venv.opencv4/$(OPENCV4): $(VENV)/installed
