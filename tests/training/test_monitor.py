@@ -280,8 +280,7 @@ def test_rare_class_is_kept_by_what_chooses_the_epoch(
     class Watched(Recorder):
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             super().on_epoch_end(epoch, logs)
-            inputs = self._run.preprocessing.to_input(test_data[0][..., None])
-            right = (self.model.predict(inputs, verbose=0)[:, 0] > 0.5) == test_data[1]
+            right = (self.model.predict(test_data[0][..., None], verbose=0)[:, 0] > 0.5) == test_data[1]
             recalls.append([right[test_data[1] == label].mean() for label in (0, 1)])
 
     monkeypatch.setattr("trainkit.training._fit.Recorder", Watched)

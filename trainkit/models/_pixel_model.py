@@ -45,6 +45,14 @@ class PixelModel(keras.Model):  # type: ignore[misc]
         """Answer a batch, as Keras does."""
         return super().predict_step(self._with_input(data))
 
+    def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Build metrics and loss for a batch, as Keras does under a strategy: with an input in the place of pixels."""
+        if self.from_pixels is not None and isinstance(data_batch, tuple):
+            first = data_batch[0]
+            pixels = first["pixels"] if isinstance(first, dict) else first
+            data_batch = (keras.KerasTensor(pixels.shape, "float32"), *data_batch[1:])
+        super()._symbolic_build(iterator=iterator, data_batch=data_batch)
+
     def _with_input(self, data: Any) -> Any:
         return (self.to_input(data[0]), *data[1:]) if isinstance(data, tuple) else self.to_input(data)
 
