@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TextIO, TypeVar, cast
 
@@ -156,29 +156,26 @@ class Lines:
 
 
 _listeners: list[Listener] = [_Log()]  # the last one is told
-
-
-@contextmanager
-def listening(listener: Listener) -> Iterator[None]:
-    """Tell `listener` of the steps, and nobody else, while the block runs."""
-    _listeners.append(listener)
-    try:
-        yield
-    finally:
-        _listeners.remove(listener)
-
-
 _watchers: list[Listener] = []  # are told too
 
 
 @contextmanager
-def watching(watcher: Listener) -> Iterator[None]:
-    """Tell `watcher` of the steps too, whoever shows them, while the block runs: so a program can be timed."""
-    _watchers.append(watcher)
+def _among(told: list[Listener], listener: Listener) -> Iterator[None]:
+    told.append(listener)
     try:
         yield
     finally:
-        _watchers.remove(watcher)
+        told.remove(listener)
+
+
+def listening(listener: Listener) -> AbstractContextManager[None]:
+    """Tell `listener` of the steps, and nobody else, while the block runs."""
+    return _among(_listeners, listener)
+
+
+def watching(watcher: Listener) -> AbstractContextManager[None]:
+    """Tell `watcher` of the steps too, whoever shows them, while the block runs: so a program can be timed."""
+    return _among(_watchers, watcher)
 
 
 class _Nobody:

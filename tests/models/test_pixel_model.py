@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from trainkit.backend import keras, tf
 from trainkit.data._augmentation._settings import Augmentation
-from trainkit.models._pixel_model import PixelModel, can_be_made_in_graph, feed_with_pixels
+from trainkit.models._pixel_model import PixelModel, can_be_made_in_graph
 from trainkit.preprocessing import (
     PREPROCESSINGS,
     Preprocessing,
@@ -59,7 +59,9 @@ def build(name: str, color: str) -> Preprocessing:
 
 def model_of(preprocessing: Preprocessing) -> PixelModel:
     inputs = keras.Input(preprocessing.shape)
-    return feed_with_pixels(PixelModel(inputs, keras.layers.Flatten()(inputs)), preprocessing)
+    model = PixelModel(inputs, keras.layers.Flatten()(inputs))
+    model.preprocessing = preprocessing
+    return model
 
 
 def all_levels(channels: int) -> np.ndarray:
@@ -162,7 +164,7 @@ def test_a_model_fed_with_pixels_learns_and_answers_as_one_fed_with_inputs() -> 
         outputs = keras.layers.Dense(3, "softmax")(keras.layers.Flatten()(inputs))
         model = PixelModel(inputs, outputs)
         if feed is raw:
-            feed_with_pixels(model, preprocessing)
+            model.preprocessing = preprocessing
         model.compile("adam", "categorical_crossentropy")
         model.fit(feed.dataset(), epochs=2, shuffle=False, verbose=0)
         plain = feed.answering()

@@ -5,7 +5,6 @@ A byte a value goes to the device instead of four, and the host has nothing left
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,17 +19,15 @@ class PixelModel(keras.Model):  # type: ignore[misc]
     Called as any other model, it takes its own input.
     """
 
-    from_pixels: Callable[[Any], Any] | None = (
-        None  # uint8 (n, height, width, channels) -> input; None: it is the input
-    )
+    preprocessing: Preprocessing | None = None  # what makes the input of pixels; None: a batch has the input itself
 
     def to_input(self, inputs: Any) -> Any:
-        """Return the float32 input of the network for the first part of a batch."""
-        if self.from_pixels is None:
+        """Return the float32 `(n, height, width, channels)` of the network for the first part of a batch."""
+        if self.preprocessing is None:
             return inputs
         if not isinstance(inputs, dict):
-            return self.from_pixels(inputs)
-        own = self.from_pixels(augment(inputs["pixels"], inputs))
+            return self.preprocessing.to_input_in_graph(inputs, keras.ops)
+        own = self.to_input(augment(inputs["pixels"], inputs))
         return mix(own, self.to_input(inputs["partners"]), inputs) if "partners" in inputs else own
 
     def train_step(self, data: Any) -> Any:
@@ -47,7 +44,7 @@ class PixelModel(keras.Model):  # type: ignore[misc]
 
     def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Build metrics and loss for a batch, as Keras does under a strategy: with an input in the place of pixels."""
-        if self.from_pixels is not None and isinstance(data_batch, tuple):
+        if self.preprocessing is not None and isinstance(data_batch, tuple):
             first = data_batch[0]
             pixels = first["pixels"] if isinstance(first, dict) else first
             data_batch = (keras.KerasTensor(pixels.shape, "float32"), *data_batch[1:])
@@ -62,21 +59,13 @@ def can_be_made_in_graph(preprocessing: Preprocessing) -> bool:
     return preprocessing.samplewise == "none"
 
 
-def feed_with_pixels(model: PixelModel, preprocessing: Preprocessing) -> PixelModel:
-    """Have a model make its input of pixels, and return it."""
-    model.from_pixels = lambda pixels: preprocessing.to_input_in_graph(pixels, keras.ops)
-    return model
-
-
-_fed: WeakKeyDictionary[Any, tuple[Preprocessing, PixelModel]] = WeakKeyDictionary()
+_fed: WeakKeyDictionary[Any, PixelModel] = WeakKeyDictionary()
 
 
 def model_of_pixels(model: Any, preprocessing: Preprocessing) -> PixelModel:
     """Return a model on the same layers that is fed with pixels: for the same one the same, which Keras traced."""
     known = _fed.get(model)
-    if known is None or known[0] != preprocessing:
-        _fed[model] = known = (
-            preprocessing,
-            feed_with_pixels(PixelModel(model.inputs[0], model.outputs[0]), preprocessing),
-        )
-    return known[1]
+    if known is None or known.preprocessing != preprocessing:
+        _fed[model] = known = PixelModel(model.inputs[0], model.outputs[0])
+        known.preprocessing = preprocessing
+    return known

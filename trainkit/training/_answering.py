@@ -8,7 +8,7 @@ import numpy as np
 
 from trainkit.data._dataset import Part
 from trainkit.data._share import share_of_part
-from trainkit.models._pixel_model import PixelModel
+from trainkit.models._pixel_model import model_of_pixels
 from trainkit.preprocessing import Preprocessing
 from trainkit.runs._evaluation import PREDICTED_AT_ONCE, predict_part
 from trainkit.training._feeding import Feed
@@ -46,8 +46,8 @@ def answer_feed(
     own = feed.answering(chosen)
     if team.count > 1:  # each asks a model of its own: that which is fitted answers only all of them together
         fitted.copy_back()
-        model = PixelModel(fitted.source.inputs[0], fitted.source.outputs[0])
-        model.from_pixels = fitted.model.from_pixels
+        by = fitted.model.preprocessing
+        model = fitted.source if by is None else model_of_pixels(fitted.source, by)
     ending = interruption.among(team.fewest(examples), at_once=feed.batch_size)
     rows = np.asarray(model.predict(own.dataset(), verbose=0, callbacks=[ending])) if own.steps else _no_rows(model)
     return team.gather(rows, examples)

@@ -11,7 +11,7 @@ import numpy as np
 
 from trainkit.backend import keras
 from trainkit.models._calling import calling
-from trainkit.models._pixel_model import PixelModel, feed_with_pixels
+from trainkit.models._pixel_model import PixelModel
 from trainkit.preprocessing import Preprocessing
 from trainkit.runs._settings import Config
 from trainkit.training._device import LEAST_FUSED_EPSILON, GroupedDepthwiseConv2D, find_gpu, is_deterministic_on_gpu
@@ -149,13 +149,13 @@ def training_copy(
     }
     kinds = {layer: kind for layer, kind in chosen.items() if kind}
     if precision == "none" and not kinds and not shared:
-        copied = PixelModel(
-            model.inputs[0], model.outputs[0]
-        )  # a second one, so that what is saved carries no optimizer
+        # A second one, so that what is saved carries no optimizer.
+        copied = PixelModel(model.inputs[0], model.outputs[0])
     else:
         clone = _clone(model, precision, kinds)
         copied = (SharingModel if shared else PixelModel)(clone.inputs[0], clone.outputs[0])
-    return feed_with_pixels(copied, preprocessing) if preprocessing else copied
+    copied.preprocessing = preprocessing
+    return copied
 
 
 def kind_in_training(layer: Any, *, shared: bool, on_gpu: bool, deterministic: bool) -> Any:

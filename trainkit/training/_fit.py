@@ -373,7 +373,6 @@ def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
                     [*callbacks, job.interruption], model=model, epochs=last, steps=feeds["train"].steps
                 ),
             )
-        recorder.wait()
     except Interrupted:
         if progress.best_epoch is None:
             recorder.save_best()

@@ -126,25 +126,24 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         progress.callbacks = {type(callback).__name__: _memory(callback) for callback in self._remembering}
         state = take_state(progress, self.model)
         if self._writes:
-            self.wait()
+            self._wait()
             self._writing = self._writer.submit(save_state, self._run.path / STATE_FILE, state)
 
-    def wait(self) -> None:
-        """Wait until the state of the last epoch is written.
+    def close(self) -> None:
+        """Wait until the state of the last epoch is written, and write no more.
 
         Raises:
             OutputError: it cannot be written.
         """
+        try:
+            self._wait()
+        finally:
+            self._writer.shutdown()
+
+    def _wait(self) -> None:
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
-
-    def close(self) -> None:
-        """Wait as `wait` does, and write no more."""
-        try:
-            self.wait()
-        finally:
-            self._writer.shutdown()
 
     def save_best(self) -> None:
         """Save the whole model, with the averages of its weights where there are any, as the run's `model.keras`."""
