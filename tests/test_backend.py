@@ -87,7 +87,7 @@ def test_resuming_with_other_arithmetic_is_said(before: str, count: int) -> None
     assert found == ["This training began with oneDNN 0, and goes on with 1"][:count]
 
 
-# With oneDNN, which is usual, the tests of the exporter do the same.
-@pytest.mark.parametrize("onednn", ["0", pytest.param("1", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("onednn", ["0", "1"])
 def test_grouped_convolutions_are_trained_exported_and_run(tmp_path: Path, onednn: str) -> None:
     assert float(python(GROUPED, str(tmp_path), onednn=onednn)) < 1e-5

@@ -115,6 +115,7 @@ def measure(network: str) -> dict[str, Any]:
     from trainkit.bundles._bench import time_in_turn
 
     model = build(network)
+    calm(model)
     shape = model.input_shape[1:]
     blob = np.random.default_rng(0).uniform(-1, 1, (1, shape[2], *shape[:2])).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:

@@ -22,7 +22,7 @@ from trainkit.errors import DataError, MissingPackageError, TrainingError, Usage
 from trainkit.runs._rules import RULES
 from trainkit.runs._run import Run, list_runs, summarize_runs
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = [pytest.mark.usefixtures("undrawn"), pytest.mark.cluster]
 
 
 def sweep(folder: Path, **options: Any) -> trainkit.Sweep:

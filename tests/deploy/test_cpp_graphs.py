@@ -25,6 +25,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_reader("check_graphs", tmp_path_factory.mktemp("reader"))
 
 
+@pytest.mark.slow  # the reader is compiled with sanitizers
 def test_corpus_is_answered_as_by_every_client(reader: Path) -> None:
     cases = json.loads(CORPUS.read_text(encoding="utf-8"))["cases"]
     sentences = read(reader, [base64.b64decode(case["base64"]) for case in cases])
@@ -49,6 +50,7 @@ def mutate(data: bytes, generator: random.Random) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.slow
 def test_damaged_graphs_get_pythons_sentence(reader: Path) -> None:
     generator = random.Random(0)
     graphs = [data for data in {**harmless_graphs(), **hostile_graphs(flips=0)}.values() if 20 < len(data) < 20_000]

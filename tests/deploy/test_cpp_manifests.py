@@ -15,6 +15,8 @@ from cpp_client import build_reader, read
 
 from trainkit.deploy.python._json import parse_json
 
+pytestmark = pytest.mark.slow  # the reader is compiled with sanitizers
+
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -127,6 +127,7 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(tiny_dataset: Path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_command_prints_a_row_a_fold_and_json(tiny_dataset: Path, tmp_path: Path) -> None:
     options = ["--folds", 2, "--epochs", 1, "--size", "16x12", "--predictions", "p.csv", "--group-by", r"(\d\d\d)"]
     document = json.loads(run("cross-validate", tiny_dataset, *options, "--json", cwd=tmp_path).stdout)

@@ -140,6 +140,7 @@ def test_photographs_train_the_pretrained_network_and_the_run_says_so(tmp_path: 
     assert ended.stdout.splitlines()[-1] == f"Next: trainkit export {run.name}"
 
 
+@pytest.mark.slow
 def test_without_weights_and_network_a_sentence_says_what_is_trained_instead(tmp_path: Path) -> None:
     write_photographs(tmp_path / "photos")
     arguments = ("train", "photos", "--epochs", 1, "--json")

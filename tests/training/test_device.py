@@ -31,7 +31,11 @@ def test_a_gpu_that_is_none_of_nvidia_computes_in_float32() -> None:
 PRECISION = "from trainkit.training._device import choose_precision; print(choose_precision())"
 
 
-@pytest.mark.parametrize("setting", [{"ONEDNN_MAX_CPU_ISA": "AVX2"}, {"TF_ENABLE_ONEDNN_OPTS": "0"}], ids=str)
+@pytest.mark.parametrize(
+    "setting",
+    [{"ONEDNN_MAX_CPU_ISA": "AVX2"}, pytest.param({"TF_ENABLE_ONEDNN_OPTS": "0"}, marks=pytest.mark.slow)],
+    ids=str,
+)
 def test_bfloat16_is_not_taken_where_tensorflow_may_not_use_it(setting: dict[str, str]) -> None:
     environment = {**os.environ, **setting, "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(

@@ -41,6 +41,7 @@ def test_labels_that_are_wrong_are_named_with_their_pictures(mislabelled: Path, 
     )
 
 
+@pytest.mark.slow
 def test_command_prints_the_same_as_json(mislabelled: Path, tmp_path: Path) -> None:
     document = json.loads(run("data", "errors", mislabelled, "--folds", "3", "--json", cwd=tmp_path).stdout)
     assert {Path(error["image"]).name for error in document["errors"]} >= {"blue-003.png", "blue-017.png"}

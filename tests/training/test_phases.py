@@ -183,6 +183,7 @@ def test_fused_normalization_trains_like_keras() -> None:
     np.testing.assert_allclose(model.predict(batch, verbose=0), copy.predict(batch, verbose=0), atol=2e-5)
 
 
+@pytest.mark.slow
 def test_what_is_saved_is_keras_own(tiny_dataset: Path, tmp_path: Path) -> None:
     run = trainkit.train(
         tiny_dataset,

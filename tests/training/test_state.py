@@ -204,6 +204,7 @@ def test_state_of_another_network_is_refused(tmp_path: Path) -> None:
         restore_variables(tmp_path / "state.npz", compiled(2))
 
 
+@pytest.mark.slow
 def test_full_disk_ends_training_with_a_sentence(tmp_path: Path) -> None:
     code = (
         "import resource, signal, sys\n"
