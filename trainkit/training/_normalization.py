@@ -6,6 +6,8 @@ from typing import Any
 
 from trainkit.backend import keras, tf
 
+_BFLOAT16_CHANNELS = 16  # oneDNN's fast kernels of bfloat16 take multiples of these, its others 5 times float32's time
+
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
     """Keras' layer, its training step done by TensorFlow's `FusedBatchNormV3` (https://www.tensorflow.org/api_docs).
@@ -18,8 +20,9 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
         """Normalise `(N, height, width, channels)` by its own statistics in training, else by the moving ones."""
         if not training or not self.trainable:
             return super().call(inputs, training=training, mask=mask)
+        slow = inputs.dtype == tf.bfloat16 and inputs.shape[-1] % _BFLOAT16_CHANNELS
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
+            x=tf.cast(inputs, tf.float32) if slow else inputs,
             scale=self.gamma.value,
             offset=self.beta.value,
             mean=[],
@@ -31,7 +34,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
         variance *= (count - 1) / count  # the kernel's is that of a sample, Keras' that of the batch
         for moving, of_batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + tf.stop_gradient(of_batch) * (1 - self.momentum))
-        return outputs
+        return tf.cast(outputs, inputs.dtype)
 
 
 def can_be_fused(layer: Any) -> bool:
