@@ -4,9 +4,9 @@
 
 `jpeg` and `png` are class folders, of photographs of 160x120 and of digits of 28x28; `npz` is a file of such digits. No
 two of them are alike, but for one photograph in two hundred that is there twice, encoded again. Each stage runs in a
-process of its own. A stage is linear where its exponent is 1: that of the time which it takes beyond that on a hundred
-images. Memory is that of the process which no file stands behind, RssAnon at its peak, so that neither the cache of
-pixels counts nor an array that is mapped.
+process of its own. A stage is linear where its exponent is 1: that of the seconds of all cores which it takes beyond
+those on a hundred images. Memory is that of the process which no file stands behind, RssAnon at its peak, so that
+neither the cache of pixels counts nor an array that is mapped.
 """
 
 from __future__ import annotations
@@ -364,7 +364,7 @@ class Growth:
     measured: Measured
     exponent: float | None  # of the time beyond that of the smallest; `None` where there is no size before
     bytes_an_image: float | None  # of memory, since the size before
-    seconds_a_thousand: float  # images, beyond the smallest
+    seconds_a_thousand: float  # images, of all cores, beyond the smallest
 
 
 def measure_growth(
@@ -380,14 +380,14 @@ def measure_growth(
 
 
 def _grown(one: Measured, *, before: Measured, least: Measured) -> Growth:
-    beyond, images = one.seconds - least.seconds, one.images - least.images
-    beyond_before, images_before = before.seconds - least.seconds, before.images - least.images
+    seconds, images = one.cpu_seconds - least.cpu_seconds, one.images - least.images
+    seconds_before, images_before = before.cpu_seconds - least.cpu_seconds, before.images - least.images
     exponent = memory = None
-    if beyond > 0 and beyond_before > _LEAST_SECONDS:
-        exponent = math.log(beyond / beyond_before) / math.log(images / images_before)
+    if seconds > 0 and seconds_before > _LEAST_SECONDS:
+        exponent = math.log(seconds / seconds_before) / math.log(images / images_before)
     if one.images - before.images >= _LEAST_IMAGES:
         memory = (one.peak - before.peak) / (one.images - before.images)
-    return Growth(measured=one, exponent=exponent, bytes_an_image=memory, seconds_a_thousand=1000 * beyond / images)
+    return Growth(measured=one, exponent=exponent, bytes_an_image=memory, seconds_a_thousand=1000 * seconds / images)
 
 
 def _line(growth: Growth) -> str:

@@ -139,6 +139,22 @@ def test_a_batch_is_the_same_whoever_makes_it(name: str, color: str, augmentatio
     assert changed == 46
 
 
+@pytest.mark.parametrize("weighed", [False, True], ids=["plain", "weighed"])
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS.values(), ids=AUGMENTATIONS)
+def test_epochs_at_the_end_see_the_images_as_they_are(augmentation: Augmentation, weighed: bool) -> None:
+    preprocessing = build("torch", "rgb")
+    to_input = tf.function(model_of(preprocessing).to_input)
+    for feed in feeds(preprocessing, augmentation, weighed=weighed):
+        feed.plain_from = 1
+        for feed.epoch, is_plain in enumerate((False, True, True)):
+            given, targets, *_ = next(feed.batches())
+            places = feed.order()[: feed.batch_size]
+            made = given if feed.to_input else to_input(given).numpy()
+            assert np.array_equal(made, preprocessing.to_input(feed.examples[places])) == is_plain
+            if is_plain:
+                np.testing.assert_allclose(targets, feed.targets[places], rtol=1e-6)
+
+
 def test_only_what_needs_no_warp_is_left_to_the_graph() -> None:
     assert [one.warps for one in AUGMENTATIONS.values()] == [False] * 8 + [True]
     for setting in ("rotation_range", "width_shift_range", "height_shift_range", "shear_range", "zoom_range"):

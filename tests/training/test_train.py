@@ -115,6 +115,19 @@ def test_test_figures_say_where_they_come_from(
     assert ("val_loss" in rows(run)[0]) == (split == "val")
 
 
+def test_epochs_at_the_end_are_not_augmented(
+    tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    augmented: set[int] = set()
+    monkeypatch.setattr(
+        "trainkit.training._feeding.augment_batch",
+        lambda pixels, augmentation, *, epoch, **where: (augmented.add(epoch), pixels)[1],
+    )
+    settings = {"augmentation.width_shift_range": 2, "training.plain_epochs": 2}
+    trainkit.train(tiny_dataset, model="small-cnn", epochs=5, experiments=tmp_path, settings=settings)
+    assert augmented == {0, 1, 2}
+
+
 def test_two_classes_train_one_sigmoid(tmp_path: Path) -> None:
     folder = write_class_folders(tmp_path / "photos", count=12, colors=("blue", "red"))
     run = trainkit.train(folder, size=(24, 16), epochs=6, batch_size=4, experiments=tmp_path / "experiments")

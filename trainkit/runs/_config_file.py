@@ -12,7 +12,8 @@ from trainkit.runs._rules import RULES
 
 # By the setting: what the copies are called that a run keeps.
 KEPT_BESIDE = {"data": ("data.npz", "dataframe.csv"), "model.name": ("initial.keras",)}
-CHOSEN_LATER = ("training.monitor", "training.deterministic")  # settings that the first runs did not have
+# Settings that the first runs did not have, and what is chosen for them today.
+CHOSEN_LATER = {"training.monitor": "auto", "training.deterministic": True, "training.plain_epochs": 0}
 _OF_EVERY_RUN = {key for key in RULES if key.startswith("training.")}.difference(CHOSEN_LATER)
 _MAX_BYTES = 2**20  # every setting there is takes a thousandth
 _TEXTS = {

@@ -196,7 +196,9 @@ _TRAINING: dict[str, Rule] = {
         "Epochs in which the learning rate rises; 0 for none, and in one-cycle for 0.3 of all.",
         expected="a number of epochs from 0",
     ),
-    "weight_decay": _rule(_BELOW_1, "Each step the kernels shrink by this share, times the learning rate."),
+    "weight_decay": _rule(
+        _BELOW_1, "Each step the kernels shrink by this share, times the rate; under muon-conv those of convolutions."
+    ),
     "label_smoothing": _rule(_SHARE, "The share of each target that is spread over all classes."),
     "clip_norm": _rule(
         _FROM_0,
@@ -226,6 +228,10 @@ _TRAINING: dict[str, Rule] = {
     "deterministic": _rule(
         _or_none(_SWITCH),
         "On a GPU: whether it is asked for the same bits each time, as a resumed run needs; false: faster.",
+    ),
+    "plain_epochs": _rule(
+        _or_none(_integer(0)),
+        "Epochs at the end that see the images as they are, after others that saw them augmented.",
     ),
     "distribute": _rule(
         _choice("distribution", ("none", "mirrored", "workers")),

@@ -68,6 +68,7 @@ class TrainingSettings:
     class_weights: str = "none"
     steps_per_execution: int = 0
     deterministic: bool | None = None  # none in a run of before there was a choice: true
+    plain_epochs: int | None = None  # none in a run of before there was a choice: 0
     distribute: str = "none"
     tensorboard: bool = False
     seed: int = 0

@@ -19,7 +19,7 @@ from trainkit.data._sources import DATA_EXPECTED, SOURCES
 from trainkit.data._tables._table import SUFFIXES
 from trainkit.errors import UsageError, unknown
 from trainkit.models._builders import Builder
-from trainkit.runs._config_file import KEPT_BESIDE, flatten, parse_assignment, read_config
+from trainkit.runs._config_file import CHOSEN_LATER, KEPT_BESIDE, flatten, parse_assignment, read_config
 from trainkit.runs._rules import (
     MODEL_SUFFIX,
     MONITORS,
@@ -123,8 +123,7 @@ def defaults_of(data: str, model: str, *, weights: str) -> dict[str, Any]:
         weights: what it begins with: the head on a pretrained backbone is trained in another way.
     """
     source, builder = SOURCES.get(data), builder_of(model)
-    chosen_later = {"training.monitor": "auto", "training.deterministic": True}
-    training = {**_fixed("training", TrainingSettings), **chosen_later, **_of_builder(builder)}
+    training = {**_fixed("training", TrainingSettings), **CHOSEN_LATER, **_of_builder(builder)}
     return {
         "data": data,
         "name": _name_of_run(data, model),

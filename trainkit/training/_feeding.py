@@ -17,7 +17,7 @@ import numpy as np
 
 from trainkit.backend import keras, tf
 from trainkit.data._augmentation._draws import draw, draw_mixes
-from trainkit.data._augmentation._in_graph import DRAWN, MIXED, pack_draws, pack_mixes
+from trainkit.data._augmentation._in_graph import DRAWN, MIXED, at_rest, pack_draws, pack_mixes
 from trainkit.data._augmentation._mixing import mix_batch, mix_labels
 from trainkit.data._augmentation._settings import Augmentation
 from trainkit.data._augmentation._warping import augment_batch
@@ -46,6 +46,7 @@ class Feed:
     weights: np.ndarray | None = None  # float32 (N,), of each example in the loss
     augmentation: Augmentation = NO_AUGMENTATION  # of pixels, drawn by the seed of the shuffling
     augments_in_graph: bool = False  # whether what needs no warp is only drawn here, and done where the input is made
+    plain_from: int | None = None  # the first of the epochs at the end that are not augmented
     share: Share = WHOLE  # of the devices that are fed here, among all that share a batch
     chosen: np.ndarray | None = None  # the places of the examples that come, in order; None: all
     epoch: int = 0  # the one that the next pass makes, from 0
@@ -96,7 +97,7 @@ class Feed:
     def _batch(self, chosen: np.ndarray, epoch: int) -> tuple[Any, ...]:
         inputs, targets = self._inputs(chosen, epoch), self.targets[chosen]
         weights = None if self.weights is None else self.weights[chosen]
-        if self.augmentation.mixes:
+        if self.augmentation.mixes and (self.to_input is None or not self._is_plain(epoch)):
             inputs, mixed = self._mix(inputs, chosen, epoch)
             targets, weights = (mixed, None) if weights is None else (mixed[:, :-1] / mixed[:, -1:], mixed[:, -1])
         return (inputs, targets) if weights is None else (inputs, targets, weights)
@@ -147,7 +148,10 @@ class Feed:
             )
         height, width = self.input_shape[:2]
         mixes = draw_mixes(self.augmentation, **where, height=height, width=width)
-        mixed = {**_by_name(inputs), **pack_mixes(mixes), "partners": self._inputs(mixes.partners, epoch)}
+        packed = pack_mixes(mixes)
+        if self._is_plain(epoch):
+            packed = at_rest(packed)
+        mixed = {**_by_name(inputs), **packed, "partners": self._inputs(mixes.partners, epoch)}
         return mixed, mix_labels(labels, self._weighted_targets(mixes.partners), mixed["share"])
 
     def _weighted_targets(self, chosen: np.ndarray) -> np.ndarray:
@@ -164,9 +168,14 @@ class Feed:
         if self.augmentation.moves_pixels:
             where: dict[str, Any] = {"seed": self.shuffle_seed or 0, "epoch": epoch, "indices": chosen}
             if self.augments_in_graph:
-                return {"pixels": examples, **self._draws(**where)}
-            examples = augment_batch(examples, self.augmentation, **where)
+                drawn = self._draws(**where)
+                return {"pixels": examples, **(at_rest(drawn) if self._is_plain(epoch) else drawn)}
+            if not self._is_plain(epoch):
+                examples = augment_batch(examples, self.augmentation, **where)
         return examples if self.to_input is None else self.to_input(examples)
+
+    def _is_plain(self, epoch: int) -> bool:
+        return self.plain_from is not None and epoch >= self.plain_from
 
     def _draws(self, **where: Any) -> dict[str, np.ndarray]:
         height, width, channels = self.input_shape

@@ -351,6 +351,7 @@ def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
         writes=job.team.leads,
     )
     last = progress.epochs + phase.epochs - progress.phase_epochs
+    feeds["train"].plain_from = last + later - (config.training.plain_epochs or 0)
     bar = ProgressBar(last + later, images=len(feeds["train"].targets), batch_size=config.training.batch_size)
     answer = partial(answer_feed, job.team, job.interruption, fitted)
     figures = build_figures(job.prepared.monitor, job.prepared.dataset, feeds, answer)

@@ -130,8 +130,8 @@ def build_optimizer(
         arguments.update(use_ema=True, ema_momentum=ema)
     if clip_norm:
         arguments["global_clipnorm"] = clip_norm
-    if name == "muon-conv":  # Keras' Muon has decays of its own, too
-        arguments.update(weight_decay=weight_decay or None, adam_weight_decay=weight_decay or None)
+    if name == "muon-conv":  # Keras' Muon has decays of its own; of Adam's weights here none gained by one
+        arguments.update(weight_decay=weight_decay or None, adam_weight_decay=None)
     kind = _OWN.get(name) or getattr(keras.optimizers, _CLASSES[name])
     optimizer = (clipping_together(kind) if clip_norm and shared else kind)(learning_rate, **arguments)
     if weight_decay:

@@ -45,6 +45,12 @@ def pack_mixes(mixes: Mixes) -> dict[str, np.ndarray]:
     return {name: np.asarray(getattr(mixes, name), dtype) for name, (dtype, _) in MIXED.items()}
 
 
+def at_rest(packed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what `pack_draws` or `pack_mixes` return where nothing changes: no flip, rectangles of no size."""
+    factors = {"brightness": 1, "share": 1}
+    return {name: np.full_like(array, factors.get(name, 0)) for name, array in packed.items()}
+
+
 def augment(pixels: Any, drawn: Mapping[str, Any]) -> Any:
     """Flip, shift, brighten and erase, in this order.
 
