@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from outputs import tidy
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 _TIMEOUT_S = 300  # of one cell
+_AT_ONCE = 2  # a kernel takes some GB
 _SOLUTION = re.compile(r"<details>.*?</details>", re.DOTALL)
 _CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 # Errors, too: warnings of trainkit and of the cells, whose module is `__main__` (what other packages warn each other of
@@ -54,12 +57,16 @@ def main() -> int:
         print(f"No notebook in {NOTEBOOKS} is called so.", file=sys.stderr)
         return 1
     failed = 0
-    for path in paths:
-        started = time.monotonic()
-        message = _run(path, save=options.save)
-        failed += message is not None
-        print(f"{path.name:45} {time.monotonic() - started:5.0f} s  {message or 'ok'}", flush=True)
+    with ThreadPoolExecutor(1 if options.save else _AT_ONCE) as pool:
+        for path, (message, seconds) in zip(paths, pool.map(partial(_time, save=options.save), paths), strict=True):
+            failed += message is not None
+            print(f"{path.name:45} {seconds:5.0f} s  {message or 'ok'}", flush=True)
     return 1 if failed else 0
+
+
+def _time(path: Path, *, save: bool) -> tuple[str | None, float]:
+    started = time.monotonic()
+    return _run(path, save=save), time.monotonic() - started
 
 
 def _is_named(path: Path, names: list[str]) -> bool:
