@@ -177,7 +177,7 @@ def test_predictions_are_whole(workplace: Path, photos: Path, columns: int) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("columns", [80, 40])
+@pytest.mark.parametrize("columns", [pytest.param(80, marks=pytest.mark.long), 40])
 def test_figures_of_networks_are_whole(workplace: Path, columns: int) -> None:
     figures = json.loads(trainkit("evaluate", "latest", "--json", cwd=workplace).stdout)
     printed = trainkit_on_terminal("evaluate", "latest", cwd=workplace, columns=columns, **QUIET).text

@@ -156,7 +156,7 @@ def trainkit_reading(group_by: str):  # type: ignore[no-untyped-def]
 
 @pytest.mark.slow
 @pytest.mark.shared
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))])
 def test_flipped_cats_and_dogs_are_found(shared: Path, tmp_path: Path, seed: int) -> None:
     """Of 5 % flipped labels at least 90 % are named, and at most one in five is named without cause."""
     files = sorted((shared / "data" / "cats-dogs").rglob("*.jpg"))
@@ -174,6 +174,7 @@ def test_flipped_cats_and_dogs_are_found(shared: Path, tmp_path: Path, seed: int
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.shared
 def test_flipped_garments_are_ranked_first(shared: Path, tmp_path: Path) -> None:
     """Of 100 flipped labels among 10,000 at least 80 are among the 300 that are ranked first."""

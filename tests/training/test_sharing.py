@@ -95,6 +95,7 @@ trainkit.train(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_what_devices_differ_by_is_the_rounding_of_float32_alone(tmp_path: Path) -> None:
     """In float64 nothing is left of the 3e-4 by which the losses of the same three epochs differ in float32."""
     for devices in ("1", "2", "3"):
