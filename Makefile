@@ -50,7 +50,7 @@ NO_ONEDNN := tests/test_backend.py tests/exporting/test_conversion.py tests/expo
 test-no-onednn: $(VENV)/installed ## the exporter's tests once more, as on a CPU for which TensorFlow has no oneDNN
 	TF_ENABLE_ONEDNN_OPTS=0 $(TESTS) -m "not slow and not timing and not cluster" $(NO_ONEDNN)
 
-test-slow: $(VENV)/installed ## the slow ones: every network is trained, every example of the manual run
+test-slow: $(VENV)/installed ## the slow ones: a network of each kind is trained, every example of the manual run
 	$(TESTS) -m "slow and not long and not timing and not cluster"
 
 test-long: $(VENV)/installed ## killed at random, hostile files by the hundred, large networks: most of an hour, not in the gate
