@@ -125,6 +125,7 @@ def test_nothing_is_written_where_somebody_listens(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_a_training_from_python_shows_its_steps(tmp_path: Path) -> None:
     script = """
 from trainkit import _progress, train

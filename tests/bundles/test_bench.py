@@ -19,6 +19,7 @@ def measured(tiny_bundle: Path, trained_run) -> Benchmark:  # type: ignore[no-un
     return trainkit.bench(tiny_bundle, batches=[1, 3], experiments=trained_run.path.parent)
 
 
+@pytest.mark.slow
 def test_bench_has_a_row_for_each_runtime_and_a_figure_for_each_batch(measured: Benchmark) -> None:
     assert list(measured.milliseconds) == ["opencv", "onnxruntime", "keras"]
     for figures in measured.milliseconds.values():
@@ -26,6 +27,7 @@ def test_bench_has_a_row_for_each_runtime_and_a_figure_for_each_batch(measured: 
         assert all(0 < milliseconds < 10_000 for milliseconds in figures.values())
 
 
+@pytest.mark.slow
 def test_document_of_bench_has_batches_as_keys(measured: Benchmark) -> None:
     document = measured.to_json()
     assert document["threads"] == measured.threads >= 1

@@ -103,6 +103,7 @@ def test_bundle_is_as_sure_as_it_is_right(unsure_run: trainkit.Run, chosen: trai
     check_calibrated(unsure_run, chosen)
 
 
+@pytest.mark.slow
 def test_bundle_of_one_sigmoid_is_as_sure_as_it_is_right(tmp_path: Path) -> None:
     run = train_briefly(tmp_path, 2)
     bundle = trainkit.export(run, calibrate=True, format="frozen-graph", exported=tmp_path / "exported")
@@ -158,6 +159,7 @@ def test_extra_of_others_is_passed_over(extra: Any) -> None:
     assert choices_in_words({"output": {"reject_below": 0.5}, "extra": extra}) == []
 
 
+@pytest.mark.slow
 def test_command_says_what_it_chose(unsure_run: trainkit.Run, tmp_path: Path) -> None:
     options = ("--calibrate", "--reject", "0.95", "--exported", str(tmp_path))
     command = [sys.executable, "-m", "trainkit", "export", str(unsure_run.path), *options]

@@ -195,6 +195,7 @@ def test_data_that_cannot_be_used_is_one_line(tmp_path: Path, make, message: str
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
+@pytest.mark.slow
 def test_files_that_cannot_be_used_are_named_and_counted(tmp_path: Path) -> None:
     folder = write_class_folders(tmp_path / "photos", count=8)
     (folder / "blue" / "empty.jpg").touch()
@@ -364,6 +365,7 @@ def test_every_other_name_leads_to_an_option_or_a_setting() -> None:
     assert not options & (set(_OPTIONS) | set(_SETTINGS))
 
 
+@pytest.mark.slow
 def test_train_ends_with_the_next_command(tmp_path: Path) -> None:
     few = ("digits", "--epochs", 1, "--size", "8x8", "--set", "model.filters=1")
     last = trainkit("train", *few, "--experiments", "my runs", cwd=tmp_path).stdout.splitlines()[-1]

@@ -44,6 +44,7 @@ def test_strict_ends_with_1_and_names_it_until_the_sides_are_named(intel: Path) 
     trainkit("data", "check", intel, "--strict", "--sides", "train=seg_train,test=seg_test", cwd=intel)
 
 
+@pytest.mark.slow
 def test_train_says_how_the_folder_is_read(intel: Path, tmp_path: Path) -> None:
     small = ("--epochs", 1, "--size", "8x8", "--model", "small-cnn", "--set", "model.blocks=1")
     done = trainkit("train", intel, *small, cwd=tmp_path)

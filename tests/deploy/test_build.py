@@ -39,6 +39,7 @@ def part_sources() -> list[str]:
     return [(PARTS / f"{name}.py").read_text(encoding="utf-8") for name in _build.PARTS]
 
 
+@pytest.mark.slow
 def test_built_file_holds_each_part_word_by_word_in_order_and_nothing_else() -> None:
     assert {path.stem for path in PARTS.glob("*.py")} == {"__init__", *_build.PARTS}
     built = _build.build_classify()

@@ -79,6 +79,7 @@ def test_self_test_agrees_for_digits(program: Path, opencv: str, model_format: s
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_format", ["onnx", "frozen-graph"])
 def test_two_classes_with_a_sigmoid(program: Path, model_format: str, tmp_path: Path) -> None:
     from trainkit.backend import keras

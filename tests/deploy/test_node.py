@@ -364,6 +364,7 @@ def seeing_grey(folder: Path, **blob: Any) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @both
 def test_manifests_by_hand_agree(version: str, tmp_path: Path, photos: list[Path], clients: dict[str, Path]) -> None:
     (tmp_path / "d").mkdir()
@@ -839,6 +840,7 @@ def test_reader_that_goes_away_is_no_crash(client: Path, photos: list[Path]) -> 
     assert node.wait(60) == 1
 
 
+@pytest.mark.slow
 def test_annotated_pictures_are_written_once(client: Path, photos: list[Path], tmp_path: Path) -> None:
     image = next(path for path in photos if path.name == "3.png")  # the large one
     done = run(client, image, "--annotate", tmp_path / "one.png")
@@ -909,6 +911,7 @@ def test_answers_come_in_the_order_of_the_files(client: Path, tmp_path: Path) ->
     assert done.stderr.splitlines() == sentences
 
 
+@pytest.mark.slow
 def test_frames_of_a_video_are_answered(client: Path, tmp_path: Path) -> None:
     if shutil.which("ffmpeg") is None:
         do_without("node", "needs ffmpeg on PATH")

@@ -192,6 +192,7 @@ def test_what_a_layer_raises_for_another_size_is_one_sentence() -> None:
         trace_shapes(model, input_shape=(10, 16, 3))
 
 
+@pytest.mark.slow
 def test_what_has_no_kernel_without_onednn_is_said_before_anything_is_written(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_A_KERNEL, str(tmp_path)],

@@ -136,6 +136,7 @@ def test_command_and_page_say_it(runs: dict[str, Run], tmp_path: Path) -> None:
     assert "McNemar" in text and ALSO_CHOSE in text and "Not measured on the same images" in text
 
 
+@pytest.mark.slow
 def test_no_figure_of_validation_images_is_called_test(runs: dict[str, Run], tmp_path: Path) -> None:
     experiments = shutil.copytree(runs["val"].path, tmp_path / "experiments" / runs["val"].name).parent
     for command in (["runs"], ["evaluate", "val"]):

@@ -97,6 +97,7 @@ def test_builder_gives_a_sigmoid_for_each_label(name: str, count: int) -> None:
     assert model.layers[-1].activation is keras.activations.sigmoid
 
 
+@pytest.mark.slow
 def test_table_of_several_labels_goes_the_whole_way(tiny_dataset: Path, tmp_path: Path) -> None:
     rows = ["image,label"]
     for path in sorted(tiny_dataset.glob("*/*.png")):

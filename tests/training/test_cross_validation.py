@@ -69,6 +69,7 @@ def test_run_of_a_fold_is_evaluated_on_its_own_fold_again(validated) -> None:  #
     assert answers == {str(path) for path in held_out}
 
 
+@pytest.mark.slow
 def test_arrays_are_called_by_their_numbers(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     y = np.arange(40) % 2

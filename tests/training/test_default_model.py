@@ -127,6 +127,7 @@ def iter_settings(options: Options) -> Any:
         yield resolved
 
 
+@pytest.mark.slow
 def test_photographs_train_the_pretrained_network_and_the_run_says_so(tmp_path: Path) -> None:
     home = keras_home(tmp_path / "keras")
     write_photographs(tmp_path / "photos")

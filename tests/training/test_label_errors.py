@@ -135,6 +135,7 @@ def test_what_cannot_be_asked_is_a_sentence(arrays: Path, tmp_path: Path) -> Non
         trainkit.find_label_errors((x, several))
 
 
+@pytest.mark.slow
 def test_what_is_of_one_group_is_never_learned_from_while_it_is_asked(tmp_path: Path) -> None:
     """Every picture of a scene has the same wrong colour: a model that had seen one of them would know the others."""
     for name, color in (("blue", COLORS_BGR["blue"]), ("red", COLORS_BGR["red"])):

@@ -65,6 +65,7 @@ def trainkit_part(run: Any, side: str) -> tuple[np.ndarray, np.ndarray]:
 SEVERAL_STEPS = {"training.steps_per_execution": 3, "training.label_smoothing": 0.1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("counts", "settings"),
     [
@@ -89,6 +90,7 @@ def test_balanced_accuracy_of_the_kept_epoch_is_that_of_scikit_learn(
     assert run.metrics[kept - 1]["val_balanced_accuracy"] == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_rare_classes_are_measured_on_training_images_too(tmp_path: Path) -> None:
     run = train(blobs((400, 30)), tmp_path, class_weights="balanced", validation=0.2)
     rows, kept = run.metrics, run.result["best_epoch"]
@@ -215,6 +217,7 @@ def test_a_monitor_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     assert not list((tmp_path / "runs").glob("[0-9]*"))
 
 
+@pytest.mark.slow
 def test_an_earlier_runs_config_chooses_as_it_did(tmp_path: Path) -> None:
     text = (RUN_V1 / "config.toml").read_text(encoding="utf-8")
     config = tmp_path / "config.toml"

@@ -136,6 +136,7 @@ def test_head_is_trained_on_the_whole_network_where_images_are_augmented(
     assert [row["phase"] for row in rows(run)] == ["head", "head"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["none", "bfloat16"])
 def test_what_is_saved_is_float32(tiny_dataset: Path, tmp_path: Path, precision: str) -> None:
     settings = {"training.mixed_precision": precision, "training.ema": 0.5}
@@ -271,6 +272,7 @@ def own_model(units: int = 3, last: str | None = "softmax") -> keras.Model:
     return keras.Model(inputs, keras.layers.Dense(units, activation=last)(x), name="mine")
 
 
+@pytest.mark.slow
 def test_own_model_is_trained_and_stays_as_it_was(tiny_dataset: Path, tmp_path: Path) -> None:
     model = own_model()
     before = model.get_weights()

@@ -111,6 +111,7 @@ def losses(name: str, experiments: Path) -> list[tuple[float, float]]:
     return [(float(row["loss"]), float(row["val_loss"])) for row in trainkit.find_run(name, experiments).metrics]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("class_weights", [pytest.param("none", marks=pytest.mark.slow), "balanced"])
 def test_one_device_is_enough_to_be_mirrored(tmp_path: Path, class_weights: str) -> None:
     labels = np.arange(60) % 4 // 2  # two classes

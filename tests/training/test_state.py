@@ -143,6 +143,7 @@ def test_finished_run_cannot_go_on(whole: Run) -> None:
         trainkit.resume(whole)
 
 
+@pytest.mark.slow
 def test_second_process_on_a_run_is_refused(tmp_path: Path) -> None:
     process = start(tmp_path, "digits", "--name", "busy", "--epochs", "500")
     try:

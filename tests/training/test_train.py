@@ -69,6 +69,7 @@ def test_run_learns_the_colors(trained_run) -> None:  # type: ignore[no-untyped-
     assert sum(row["images"] for row in figures["classes"]) == np.sum(figures["confusion_matrix"])
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_run(tiny_dataset: Path, tmp_path: Path) -> None:
     runs = [trainkit.train(tiny_dataset, **TINY, seed=seed, experiments=tmp_path) for seed in (7, 7, 8)]
     figures = [[{**row, "seconds": "", "images_per_second": ""} for row in rows(run)] for run in runs]
@@ -140,6 +141,7 @@ def test_two_classes_train_one_sigmoid(tmp_path: Path) -> None:
     assert trainkit.Classifier(bundle.path).predict(image)[0].label == "blue"
 
 
+@pytest.mark.slow
 def test_frozen_backbone_trains_as_the_whole_network_would(tmp_path: Path) -> None:
     """Features that are computed once give the head the same inputs as the whole network gives it."""
     folder = write_class_folders(tmp_path / "photos", count=8)
@@ -281,6 +283,7 @@ def test_class_that_is_missing_in_the_test_folder_is_trained_and_measured(
     assert [sum(row) for row in run.result["confusion_matrix"]] == [3, 0, 3]
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_best_weights(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "trainkit", "train", "digits", "--epochs", "500", "--name", "long", "--json"]
     command += ["--set", "model.filters=4"]
