@@ -65,6 +65,7 @@ def main() -> int:
 
 
 def _time(path: Path, *, save: bool) -> tuple[str | None, float]:
+    """Run a notebook, and return what went wrong and the seconds that it took."""
     started = time.monotonic()
     return _run(path, save=save), time.monotonic() - started
 

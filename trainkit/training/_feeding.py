@@ -148,9 +148,7 @@ class Feed:
             )
         height, width = self.input_shape[:2]
         mixes = draw_mixes(self.augmentation, **where, height=height, width=width)
-        packed = pack_mixes(mixes)
-        if self._is_plain(epoch):
-            packed = at_rest(packed)
+        packed = self._unless_plain(pack_mixes(mixes), epoch)
         mixed = {**_by_name(inputs), **packed, "partners": self._inputs(mixes.partners, epoch)}
         return mixed, mix_labels(labels, self._weighted_targets(mixes.partners), mixed["share"])
 
@@ -168,14 +166,17 @@ class Feed:
         if self.augmentation.moves_pixels:
             where: dict[str, Any] = {"seed": self.shuffle_seed or 0, "epoch": epoch, "indices": chosen}
             if self.augments_in_graph:
-                drawn = self._draws(**where)
-                return {"pixels": examples, **(at_rest(drawn) if self._is_plain(epoch) else drawn)}
+                return {"pixels": examples, **self._unless_plain(self._draws(**where), epoch)}
             if not self._is_plain(epoch):
                 examples = augment_batch(examples, self.augmentation, **where)
         return examples if self.to_input is None else self.to_input(examples)
 
     def _is_plain(self, epoch: int) -> bool:
         return self.plain_from is not None and epoch >= self.plain_from
+
+    def _unless_plain(self, packed: dict[str, np.ndarray], epoch: int) -> dict[str, np.ndarray]:
+        """Return what is drawn for the graph; in a plain epoch the same arrays, which change nothing."""
+        return at_rest(packed) if self._is_plain(epoch) else packed
 
     def _draws(self, **where: Any) -> dict[str, np.ndarray]:
         height, width, channels = self.input_shape

@@ -116,7 +116,8 @@ def build_optimizer(
     Args:
         name: one of `trainkit.runs._settings.OPTIMIZERS`.
         learning_rate: a number or a schedule.
-        weight_decay: taken from each kernel in each step, times the rate; 0 for none.
+        weight_decay: taken from each kernel in each step, times the rate, under `muon-conv` from those of convolutions
+            alone; 0 for none.
         clip_norm: the longest gradient, over all weights; 0 for any.
         ema: the momentum of the moving average of the weights; 0 for none.
         shared: whether several devices share a batch.
@@ -130,7 +131,7 @@ def build_optimizer(
         arguments.update(use_ema=True, ema_momentum=ema)
     if clip_norm:
         arguments["global_clipnorm"] = clip_norm
-    if name == "muon-conv":  # Keras' Muon has decays of its own; of Adam's weights here none gained by one
+    if name == "muon-conv":  # Keras' Muon has decays of its own; Adam's weights have none here
         arguments.update(weight_decay=weight_decay or None, adam_weight_decay=None)
     kind = _OWN.get(name) or getattr(keras.optimizers, _CLASSES[name])
     optimizer = (clipping_together(kind) if clip_norm and shared else kind)(learning_rate, **arguments)
