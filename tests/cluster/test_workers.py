@@ -187,10 +187,10 @@ def test_what_ends_one_worker_ends_all_and_the_run_goes_on(
 def test_each_worker_decodes_its_own_images_only(tmp_path: Path, tiny_dataset: Path) -> None:
     code = (
         "import os, sys\nfrom pathlib import Path\nimport trainkit.data._dataset as dataset\n"
-        "import trainkit.data._inspection as inspection\nlook = inspection.inspect_file\n"
+        "import trainkit.data._inspection as inspection\nlook = inspection.inspect_block\n"
         "looked = Path(sys.argv[2], f'looked-{os.getpid()}').open('w', buffering=1)\n"
-        "def note_look(path):\n    looked.write(f'{path}\\n')\n    return look(path)\n"
-        "inspection.inspect_file = note_look\n"
+        "def note_look(paths):\n    looked.writelines(f'{path}\\n' for path in paths)\n    return look(paths)\n"
+        "inspection.inspect_block = note_look\n"
         "read = dataset.read_image\nnoted = Path(sys.argv[2], str(os.getpid())).open('w', buffering=1)\n"
         "def note(path):\n    noted.write(f'{path}\\n')\n    return read(path)\n"
         "dataset.read_image = note\nimport trainkit\n"

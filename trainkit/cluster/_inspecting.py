@@ -13,7 +13,7 @@ from trainkit.cluster._actors import spread_over_actors
 from trainkit.cluster._engine import LOCAL, connected
 from trainkit.cluster._rows import Block
 from trainkit.cluster._spreading import Advance, Opened, Work
-from trainkit.data._inspection import ImageFile, inspect_file, inspecting_by
+from trainkit.data._inspection import ImageFile, inspect_on, inspecting_by
 
 _FILES_A_BLOCK = 250
 
@@ -35,7 +35,7 @@ class _Inspector:
 
     def run(self, block: Block, advance: Advance | None = None) -> Inspected:
         """Look at files, in their order."""
-        found = list(self._pool.map(inspect_file, map(Path, block.paths)))
+        found = list(inspect_on(self._pool, [Path(path) for path in block.paths]))
         if advance is not None:
             advance(len(found))
         return block.first, found

@@ -87,9 +87,25 @@ def compute_fingerprint(image_bgr: np.ndarray, *, height: int, width: int) -> Fi
     Returns:
         `None` for a flat picture: all plain walls look alike.
     """
-    *fields, is_flat = _compute([image_bgr])
-    tiny = bytes([min(height, width) < TINY])
-    return None if is_flat[0] else b"".join([*(field.tobytes() for field in fields), tiny])
+    return compute_fingerprints([image_bgr], [(height, width)])[0]
+
+
+def compute_fingerprints(
+    images_bgr: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]
+) -> list[Fingerprint | None]:
+    """Compute the fingerprints of some pictures, each as `compute_fingerprint` does.
+
+    Args:
+        images_bgr: uint8 `(rows, columns, 3)` each: upright, at any scale, or what `shrink` returns.
+        sizes: height and width of each whole picture, pixels.
+    """
+    rows, is_flat = compute_rows(images_bgr, np.array([min(size) < TINY for size in sizes], bool))
+    return [None if flat else row.tobytes() for row, flat in zip(rows, is_flat, strict=True)]
+
+
+def shrink(image: np.ndarray) -> np.ndarray:
+    """Return of a picture what a fingerprint is computed of: it may be kept until there are enough of them."""
+    return np.asarray(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
 
 
 def compute_rows(images: Sequence[np.ndarray], tiny: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -115,7 +131,7 @@ def _compute(images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.n
     details = np.empty((count, _DETAIL_SIDE, _DETAIL_SIDE), np.float32)
     colors = np.full((count, _COLOR_SIDE, _COLOR_SIDE, 2), 128, np.uint8)
     for index, image in enumerate(images):
-        small = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        small = shrink(image)
         if small.ndim == 3:  # else it is its own luma, and has no colour
             ycrcb = cv2.cvtColor(small, cv2.COLOR_BGR2YCrCb)
             colors[index] = cv2.resize(ycrcb[..., 1:], (_COLOR_SIDE, _COLOR_SIDE), interpolation=cv2.INTER_AREA)
