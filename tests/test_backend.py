@@ -60,8 +60,7 @@ def python(code: str, *arguments: str, onednn: str | None) -> str:
     ("before", "after"),
     [
         (None, "1"),
-        ("0", "0"),
-        *(pytest.param(setting, "1", marks=pytest.mark.slow) for setting in ("", "1")),
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in (("0", "0"), ("", "1"), ("1", "1"))),
     ],
 )
 def test_onednn_is_on_unless_the_environment_says_otherwise(before: str | None, after: str) -> None:

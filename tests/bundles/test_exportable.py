@@ -351,7 +351,8 @@ PHOTOS = {
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("resize", ["stretch", pytest.param("pad", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("resize", ["stretch", "pad"])
 def test_mobilenet_knows_what_is_on_photographs(shared: Path, tmp_path: Path, resize: str) -> None:
     bundle = trainkit.export(
         model="mobilenet", weights="imagenet", alpha=0.75, resize=resize, name="mn", exported=tmp_path

@@ -89,6 +89,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
         return trainkit.train("digits", name="whole", settings=REMEMBERS, experiments=tmp_path_factory.mktemp("whole"))
 
 
+@pytest.mark.slow
 def test_killed_run_goes_on_bit_for_bit(whole: Run, tmp_path: Path) -> None:
     settings = [f"--set={key}={value}" for key, value in REMEMBERS.items()]
     process = start(tmp_path, "digits", "--name", "killed", *settings)
@@ -138,9 +139,9 @@ def test_interrupted_run_goes_on(whole: Run, tmp_path: Path) -> None:
     assert_equal_runs(trainkit.resume("stopped", experiments=tmp_path / "experiments"), whole)
 
 
-def test_finished_run_cannot_go_on(whole: Run) -> None:
+def test_finished_run_cannot_go_on(trained_run: Run) -> None:
     with pytest.raises(RunError, match=r"is finished. Train anew with more epochs: `--epochs`, or `epochs=` in Python"):
-        trainkit.resume(whole)
+        trainkit.resume(trained_run)
 
 
 @pytest.mark.slow
