@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,17 +39,22 @@ def entries(folder: Path) -> list[os.DirEntry[str]]:
     Raises:
         DataError: it cannot be read.
     """
+    return sorted(_scan(folder), key=lambda entry: entry.name)
+
+
+def _scan(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Yield what is in a folder in any order, which leaves the rest unread where the first will do."""
     try:
         with os.scandir(folder) as found:
-            return sorted(found, key=lambda entry: entry.name)
+            yield from found
     except OSError as error:
         raise DataError(f"Cannot read {folder}: {error.strerror}.") from error
 
 
 def subfolders(folder: Path) -> list[Path]:
     """Return the folders in a folder, without those that are hidden or a system's own, and links upwards."""
-    found = [Path(entry.path) for entry in entries(folder) if not is_junk(entry.name) and _is_folder(entry)]
-    return [path for path in found if not path.is_symlink() or not is_within(folder, [os.path.realpath(path)])]
+    found = [Path(entry.path) for entry in _scan(folder) if _is_folder(entry) and not is_junk(entry.name)]
+    return [path for path in sorted(found) if not path.is_symlink() or not is_within(folder, [os.path.realpath(path)])]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -75,10 +80,14 @@ def is_picture(path: Path) -> bool:
 
 def has_pictures(folder: Path) -> bool:
     """Whether there are pictures in the folder itself; where no suffix is theirs, the first bytes tell."""
-    files = [entry for entry in entries(folder) if not is_junk(entry.name) and not _is_folder(entry)]
-    if any(entry.name.lower().endswith(PICTURES) for entry in files):
-        return True
-    return any(_begins_like_a_picture(Path(entry.path)) for entry in files[:_TRIED])
+    others = []
+    for entry in _scan(folder):
+        if is_junk(entry.name) or _is_folder(entry):
+            continue
+        if entry.name.lower().endswith(PICTURES):
+            return True
+        others.append(Path(entry.path))
+    return any(_begins_like_a_picture(path) for path in sorted(others)[:_TRIED])
 
 
 def holds_pictures(folder: Path) -> bool:
