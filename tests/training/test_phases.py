@@ -120,6 +120,31 @@ def test_fine_tuning_goes_on_after_a_break(tiny_dataset: Path, backbone: Path, t
         shutil.rmtree(tmp_path / str(last))
 
 
+@pytest.mark.slow
+def test_fine_tuning_goes_on_where_its_first_state_was_not_written(
+    tiny_dataset: Path, backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed when its first epoch, the best so far, is the model on the disk, and the state that of the head."""
+    from trainkit.training import _recorder
+
+    settings = {"training.validation": 0.0}  # the last epoch is the best
+    whole = tune(tiny_dataset, backbone, tmp_path / "whole", **settings)
+    save, killed = _recorder.save_state, OutputError("killed")
+
+    def save_of_heads(path: Path, state: dict[str, np.ndarray]) -> None:
+        if json.loads(state["progress"].tobytes())["phase_index"]:
+            raise killed
+        save(path, state)
+
+    with monkeypatch.context() as patch, pytest.raises(OutputError, match="killed"):
+        patch.setattr(_recorder, "save_state", save_of_heads)
+        tune(tiny_dataset, backbone, tmp_path / "killed", **settings)
+    run = trainkit.resume(trainkit.list_runs(tmp_path / "killed")[0])
+    assert [row["loss"] for row in rows(run)] == [row["loss"] for row in rows(whole)]
+    weights = [load_keras_model(one.model_path).get_weights() for one in (run, whole)]
+    assert all(np.array_equal(one, other) for one, other in zip(*weights, strict=True))
+
+
 def test_fine_tuning_needs_a_pretrained_backbone(tiny_dataset: Path) -> None:
     with pytest.raises(UsageError, match="Fine-tuning needs a pretrained backbone"):
         build_config({"data": "digits", "model.name": "vgg16", "model.weights": "none", "fine_tuning.epochs": 1})

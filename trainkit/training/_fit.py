@@ -40,7 +40,7 @@ from trainkit.training._plateau import PlateauSchedule
 from trainkit.training._preparation import Fitted, Prepared, build_fitted, prepare
 from trainkit.training._progress import ProgressBar
 from trainkit.training._recorder import Interrupted, Interruption, Recorder, catching_interrupt, write_rows
-from trainkit.training._state import STATE_FILE, Progress, load_progress, restore_variables
+from trainkit.training._state import STATE_FILE, Progress, load_progress, restore_variables, save_state, take_state
 from trainkit.training._team import Team, build_team, naming_lost_workers, working_together
 from trainkit.training._trial import Judgement, Pruned, Trial, judge_last_epoch
 from trainkit.training._watching import watch
@@ -319,26 +319,31 @@ def _train_phases(job: _Job) -> None:
     if job.trial and progress.rows:
         judge_last_epoch(job.trial, progress, job.prepared.monitor)  # it may have been ended while that was done
     for index in range(progress.phase_index, len(phases)):
-        if index > progress.phase_index:
+        if begins := index > progress.phase_index:
             progress.phase_index, progress.phase_epochs, progress.stopped, progress.callbacks = index, 0, False, {}
         progress.phase = phases[index].name
         if progress.stopped or progress.phase_epochs >= phases[index].epochs:
             continue  # it was over when the training was ended
         if index:
-            job.load_best()  # go on from the best head
+            if begins:
+                job.load_best()  # go on from the best head
             layers, rate = phases[index].layers, phases[index].learning_rate
             log.info("Fine-tuning the backbone's last %d layers, at a learning rate of %g", layers, rate)
             unfreeze_top(job.model, layers)
-        _train_phase(job, phases[index], later=sum(phase.epochs for phase in phases[index + 1 :]))
+        later = sum(phase.epochs for phase in phases[index + 1 :])
+        _train_phase(job, phases[index], later=later, goes_on=not begins and bool(progress.rows))
 
 
-def _train_phase(job: _Job, phase: Phase, *, later: int) -> None:
-    """Train a phase, after which there are up to `later` epochs of others."""
+def _train_phase(job: _Job, phase: Phase, *, later: int, goes_on: bool) -> None:
+    """Train a phase, after which there are up to `later` epochs of others; or go on with it where its state was."""
     config, progress, began = job.config, job.progress, time.monotonic()
     fitted = _build_compiled(job, phase)
     model, feeds = fitted.model, fitted.feeds
-    if progress.phase_epochs:
+    if goes_on:
         restore_variables(job.run.path / STATE_FILE, model)
+    elif progress.rows and job.team.leads:
+        # The best head is gone as soon as an epoch of this phase is better, and that may be before its own state is.
+        save_state(job.run.path / STATE_FILE, take_state(progress, model))
     remembering = _schedule_callbacks(job, phase, feeds)
     recorder = Recorder(
         job.run,
