@@ -28,6 +28,7 @@ import h5py
 import workloads
 
 TRAINKIT = (sys.executable, "-m", "trainkit")
+WORKLOADS = str(Path(__file__).with_name("workloads.py"))
 # Trainings that are killed after an epoch and resumed: all that a training remembers, and depthwise kernels, of which
 # TensorFlow has no deterministic gradient on a GPU.
 RESUMED = {
@@ -129,8 +130,7 @@ def check_export(trained: Path, folder: Path, *, left: Callable[[], float]) -> d
 
 def measure(name: str, by: str, *, tiny: bool, left: Callable[[], float]) -> dict[str, Any]:
     """Return what `workloads` measures in a process of its own."""
-    script = str(Path(__file__).with_name("workloads.py"))
-    found = run(sys.executable, script, name, by, *(["--tiny"] if tiny else []), within_s=left())
+    found = run(sys.executable, WORKLOADS, name, by, *(["--tiny"] if tiny else []), within_s=left())
     measured: dict[str, Any] = json.loads(found.splitlines()[-1])
     return measured
 
@@ -147,15 +147,9 @@ def main() -> None:
         return 60 * arguments.minutes - (time.monotonic() - started)
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    device = json.loads(
-        run(sys.executable, str(Path(__file__).with_name("workloads.py")), "device", "-", within_s=left())
-    )
-    tiny = device["kind"] != "GPU"
-    failures = ["no GPU was found"] if tiny and arguments.require_gpu else []
-    if tiny:
-        print("No GPU was found: everything runs on the CPU, in tiny sizes.", file=sys.stderr)
+    failures: list[str] = []
     document: dict[str, Any] = {
-        "device": device,
+        "device": None,
         "images_per_second": {},
         "keras_images_per_second": {},
         "resume_bit_equal": False,
@@ -165,6 +159,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
+            device = document["device"] = json.loads(run(sys.executable, WORKLOADS, "device", "-", within_s=left()))
+            if tiny := device["kind"] != "GPU":
+                failures += ["no GPU was found"] if arguments.require_gpu else []
+                print("No GPU was found: everything runs on the CPU, in tiny sizes.", file=sys.stderr)
             print("Training, killing and resuming ...", file=sys.stderr)
             document["resumed"], trained = check_resuming(folder / "experiments", left=left)
             document["resume_bit_equal"] = all(document["resumed"].values())
@@ -182,6 +180,8 @@ def main() -> None:
                         failures.append(f"{workload} was trained by {by} on the {measured['trained_on']}")
         except Failed as error:
             failures.append(str(error))
+        except Exception as error:  # such as an answer that is no JSON: the document is printed all the same
+            failures.append(f"{type(error).__name__}: {error}")
     document |= {"seconds": round(time.monotonic() - started, 1), "failures": failures}
     if left() < 0:
         failures.append(f"it took longer than {arguments.minutes:g} minutes")

@@ -14,7 +14,7 @@ from trainkit.models._calling import calling
 from trainkit.models._pixel_model import PixelModel
 from trainkit.preprocessing import Preprocessing
 from trainkit.runs._settings import Config
-from trainkit.training._device import LEAST_FUSED_EPSILON, GroupedDepthwiseConv2D, find_gpu, is_deterministic_on_gpu
+from trainkit.training._device import GROUPED, LEAST_FUSED_EPSILON, find_gpu, is_deterministic_on_gpu
 from trainkit.training._normalization import FusedBatchNormalization, can_be_fused
 from trainkit.training._phases import Phase
 from trainkit.training._schedules import build_optimizer, build_schedule
@@ -167,8 +167,8 @@ def kind_in_training(layer: Any, *, shared: bool, on_gpu: bool, deterministic: b
         on_gpu: whether a GPU trains.
         deterministic: whether it was asked for the same bits each time.
     """
-    if on_gpu and deterministic and type(layer) is keras.layers.DepthwiseConv2D:
-        return GroupedDepthwiseConv2D
+    if on_gpu and deterministic and type(layer) in GROUPED:
+        return GROUPED[type(layer)]
     if shared:
         kind = shared_kind(type(layer))
         return None if kind is type(layer) else kind

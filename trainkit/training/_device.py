@@ -86,23 +86,47 @@ def is_deterministic_on_gpu() -> bool:
     return bool(is_op_determinism_enabled()) and find_gpu() is not None
 
 
-class GroupedDepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]
-    """Keras' layer as a convolution in groups of one channel, which a GPU can learn with the same bits each time.
+def _convolve_in_groups(layer: Any, inputs: Any, kernel: Any) -> Any:
+    """Convolve each channel of `(N, height, width, channels)` by itself, by a layer's depthwise kernel.
 
     TensorFlow has no deterministic gradient of a depthwise kernel on a GPU ("A deterministic GPU implementation of
-    DepthwiseConvBackpropFilter is not currently available"); cuDNN has one of a convolution in groups.
+    DepthwiseConvBackpropFilter is not currently available"); cuDNN has one of a convolution in groups of one channel.
     """
+    height, width, channels, multiplier = kernel.shape
+    return tf.nn.conv2d(
+        inputs,
+        tf.reshape(tf.cast(kernel, inputs.dtype), (height, width, 1, channels * multiplier)),
+        strides=layer.strides,
+        padding=layer.padding.upper(),
+        dilations=layer.dilation_rate,
+    )
+
+
+def _finish(layer: Any, outputs: Any) -> Any:
+    if layer.use_bias:
+        outputs = tf.nn.bias_add(outputs, tf.cast(layer.bias, outputs.dtype))
+    return outputs if layer.activation is None else layer.activation(outputs)
+
+
+class GroupedDepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]
+    """Keras' layer as a convolution in groups, which a GPU can learn with the same bits each time."""
 
     def call(self, inputs: Any) -> Any:
         """Convolve `(N, height, width, channels)`."""
-        height, width, channels, multiplier = self.kernel.shape
-        outputs = tf.nn.conv2d(
-            inputs,
-            tf.reshape(tf.cast(self.kernel, inputs.dtype), (height, width, 1, channels * multiplier)),
-            strides=self.strides,
-            padding=self.padding.upper(),
-            dilations=self.dilation_rate,
-        )
-        if self.use_bias:
-            outputs = tf.nn.bias_add(outputs, tf.cast(self.bias, inputs.dtype))
-        return outputs if self.activation is None else self.activation(outputs)
+        return _finish(self, _convolve_in_groups(self, inputs, self.kernel))
+
+
+class GroupedSeparableConv2D(keras.layers.SeparableConv2D):  # type: ignore[misc]
+    """Keras' layer as a convolution in groups and one of 1x1, which a GPU can learn with the same bits each time."""
+
+    def call(self, inputs: Any) -> Any:
+        """Convolve `(N, height, width, channels)`."""
+        separate = _convolve_in_groups(self, inputs, self.depthwise_kernel)
+        mixed = tf.nn.conv2d(separate, tf.cast(self.pointwise_kernel, inputs.dtype), strides=1, padding="VALID")
+        return _finish(self, mixed)
+
+
+GROUPED = {
+    keras.layers.DepthwiseConv2D: GroupedDepthwiseConv2D,
+    keras.layers.SeparableConv2D: GroupedSeparableConv2D,
+}
