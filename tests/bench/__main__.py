@@ -53,7 +53,7 @@ class Options:
     """What is asked of all parts."""
 
     long: bool  # the trainings that take ten times the script's time, too
-    older_cpu: bool  # train as on a CPU without AVX-512
+    older_cpu: bool  # train as on a CPU without AVX-512, in the parts `training` and `transfer`
 
 
 def _row(part: str, what: str, ours: float, other: float | None, unit: str, bound: str = "") -> Row:
@@ -115,7 +115,7 @@ def _training(options: Options) -> Iterator[Row]:
 def _transfer(options: Options) -> Iterator[Row]:
     if "TRAINKIT_SHARED" not in os.environ:
         return
-    name, found = "a head on MobileNet 0.75", transfer.measure()
+    name, found = "a head on MobileNet 0.75", transfer.measure(older_cpu=options.older_cpu)
     yield _row("transfer", f"{name}: the whole process", found["seconds"], None, "s", found["time_bound"])
     yield _row("transfer", f"{name}: test accuracy", found["accuracy"], None, "", found["accuracy_bound"])
     yield _row("transfer", f"{name}: of the CPU", found["cpu_seconds"], None, "CPU s")
@@ -186,6 +186,7 @@ PARTS: dict[str, Callable[[Options], Iterator[Row]]] = {
     "readers": _readers,
 }
 _ON_REQUEST = ("readers",)
+_ON_OLDER_CPU = ("training", "transfer")
 
 
 def main() -> None:
@@ -194,17 +195,22 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all but the last")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--long", action="store_true", help="long trainings and a million images, too")
-    parser.add_argument("--older-cpu", action="store_true", help="train as on a CPU without AVX-512")
+    parser.add_argument("--older-cpu", action="store_true", help="training, transfer as on a CPU without AVX-512")
     arguments = parser.parse_args()
+    usual = [part for part in PARTS if part not in _ON_REQUEST]
+    if arguments.older_cpu:
+        usual = list(_ON_OLDER_CPU)
     if unknown := set(arguments.parts) - set(PARTS):
         parser.error(f"Unknown part {', '.join(sorted(unknown))}. Expected: {', '.join(PARTS)}")
+    if arguments.older_cpu and (others := set(arguments.parts) - set(_ON_OLDER_CPU)):
+        parser.error(f"--older-cpu is for {' and '.join(_ON_OLDER_CPU)}, not for {', '.join(sorted(others))}")
     rows: list[Row] = []
     options = Options(arguments.long, arguments.older_cpu)
     found = machine.describe(older_cpu=options.older_cpu)
     if not arguments.json:
         print(machine.in_words(found))
         print(f"{'part':<13}{'what':<58}{'ours':>11}{'other':>11}  {'unit':<12}{'ratio':>7}  bound")
-    for part in arguments.parts or [part for part in PARTS if part not in _ON_REQUEST]:
+    for part in arguments.parts or usual:
         for row in PARTS[part](options):
             rows.append(row)
             if not arguments.json:

@@ -1,6 +1,6 @@
 """How soon cats and dogs are told apart by a head on MobileNet 0.75, and where the seconds go.
 
-    python tests/bench/transfer.py [--seeds N]
+    python tests/bench/transfer.py [--seeds N] [--older-cpu]
 
 Each training is `trainkit train` in a process of its own, from its start to its end, in a folder of its own and with
 nothing decoded before. Seconds of a stage are those in which nothing but it was done; CPU seconds are those of all
@@ -18,8 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import machine
 
 SEEDS = 5
 OPTIONS = ("--model", "mobilenet", "--alpha", "0.75", "--json")
@@ -97,14 +100,19 @@ def by_stage(
     return found
 
 
-def run(data: Path, seed: int) -> dict[str, Any]:
-    """Train once, and return seconds, CPU seconds, accuracy and stages."""
+def run(data: Path, seed: int, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Train once in an environment, and return seconds, CPU seconds, accuracy and stages."""
     with tempfile.TemporaryDirectory() as folder:
         times = Path(folder, "times.json")
         command = [sys.executable, __file__, "--timed", str(times), "train", str(data), *OPTIONS, "--seed", str(seed)]
-        environment = {**os.environ, "TRAINKIT_CACHE": str(Path(folder, "cache"))}
         before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={**environment, "TRAINKIT_CACHE": str(Path(folder, "cache"))},
+            capture_output=True,
+            text=True,
+        )
         ended, after = time.time(), resource.getrusage(resource.RUSAGE_CHILDREN)
         if done.returncode:
             sys.exit(done.stderr)
@@ -117,19 +125,21 @@ def run(data: Path, seed: int) -> dict[str, Any]:
         }
 
 
-def has_avx512() -> bool:
+def has_avx512(environment: Mapping[str, str]) -> bool:
     """Whether TensorFlow computes with AVX-512: the processor has it, and oneDNN is not told otherwise."""
-    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    limit = environment.get("ONEDNN_MAX_CPU_ISA", "").upper()
     cpu = Path("/proc/cpuinfo")
     return cpu.exists() and "avx512" in cpu.read_text() and (not limit or "AVX512" in limit or limit == "DEFAULT")
 
 
-def measure(seeds: int = SEEDS) -> dict[str, Any]:
-    """Return the medians over some seeds, and what is wanted of them."""
-    runs = [run(Path(os.environ["TRAINKIT_SHARED"], "data", "cats-dogs").resolve(), seed) for seed in range(seeds)]
+def measure(seeds: int = SEEDS, *, older_cpu: bool = False) -> dict[str, Any]:
+    """Return the medians over some seeds, and what is wanted of them, perhaps as on a CPU without AVX-512."""
+    environment = {**os.environ, **(machine.OLDER_CPU["ours"] if older_cpu else {})}
+    data = Path(os.environ["TRAINKIT_SHARED"], "data", "cats-dogs").resolve()
+    runs = [run(data, seed, environment) for seed in range(seeds)]
     stages = {stage: [statistics.median(run["stages"][stage][i] for run in runs) for i in (0, 1)] for stage in ORDER}
     medians = {key: statistics.median(run[key] for run in runs) for key in ("seconds", "cpu_seconds", "accuracy")}
-    limit = SECONDS if has_avx512() else SECONDS_WITHOUT_AVX512
+    limit = SECONDS if has_avx512(environment) else SECONDS_WITHOUT_AVX512
     return {
         **medians,
         "accuracies": [run["accuracy"] for run in runs],
@@ -144,4 +154,6 @@ if __name__ == "__main__":
         _timed(*sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=SEEDS, help="of which the medians are told (default: %(default)s)")
-    print(json.dumps(measure(parser.parse_args().seeds), indent=2))
+    parser.add_argument("--older-cpu", action="store_true", help="as on a CPU without AVX-512, where this one has it")
+    arguments = parser.parse_args()
+    print(json.dumps(measure(arguments.seeds, older_cpu=arguments.older_cpu), indent=2))
