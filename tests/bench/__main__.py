@@ -5,6 +5,7 @@
 Parts are `augmentation`, `reading`, `memory`, `growth`, `training`, `transfer`, `exporting` and `classifying`; all
 of them without a name. `transfer` needs the real data: TRAINKIT_SHARED and KERAS_HOME.
 `readers` comes by its name only: exported graphs in several versions of OpenCV beside onnxruntime, for an hour or more.
+Ends with 1 where a bound does not hold. `python tests/bench/PART.py --help` tells what a part takes besides.
 What is compared is measured in one run, in turn, because times differ from hour to hour; ratios are ours divided by the
 other's. Above the table stands on what it was measured.
 """
@@ -114,6 +115,7 @@ def _training(options: Options) -> Iterator[Row]:
 
 def _transfer(options: Options) -> Iterator[Row]:
     if "TRAINKIT_SHARED" not in os.environ:
+        print("transfer is left out: TRAINKIT_SHARED names no folder of real data.", file=sys.stderr)
         return
     name, found = "a head on MobileNet 0.75", transfer.measure(older_cpu=options.older_cpu)
     yield _row("transfer", f"{name}: the whole process", found["seconds"], None, "s", found["time_bound"])
@@ -211,6 +213,7 @@ def main() -> None:
         print(machine.in_words(found))
         print(f"{'part':<13}{'what':<58}{'ours':>11}{'other':>11}  {'unit':<12}{'ratio':>7}  bound")
     for part in arguments.parts or usual:
+        print(f"Measuring {part} ...", file=sys.stderr)
         for row in PARTS[part](options):
             rows.append(row)
             if not arguments.json:
@@ -228,4 +231,7 @@ def _line(row: Row) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -343,6 +343,7 @@ def measure(
     """
     for count in (SMALLEST, *sizes):
         with tempfile.TemporaryDirectory() as scratch:
+            print(f"Measuring {count:,} images of {kind} ...", file=sys.stderr)
             data = _data_in(folder or Path(scratch), kind, count)
             for stage in dict.fromkeys(_TOGETHER.get(stage, stage) for stage in stages):
                 for name, found in measure_stage(stage, kind, data, Path(scratch)).items():
@@ -414,6 +415,8 @@ def main() -> None:
         work = {**_IN_PROCESS, "train": _train_run}[stage]
         print(json.dumps(work(kind, data, Path(folder))))
         return
+    if arguments.sizes != sorted(set(arguments.sizes)) or arguments.sizes[0] <= SMALLEST:
+        parser.error(f"--sizes are to rise, from more than {SMALLEST} on, whose time is taken as that of no image")
     print(f"{'':38}{'images':>10}{'s':>9}{'CPU s':>9}{'s/1,000':>9}{'exp.':>7}{'MB':>8}{'B/image':>9}")
     for kind in arguments.kinds:
         for growth in measure_growth(kind, arguments.sizes, arguments.stages, arguments.folder):

@@ -136,7 +136,10 @@ def measure(seeds: int = SEEDS, *, older_cpu: bool = False) -> dict[str, Any]:
     """Return the medians over some seeds, and what is wanted of them, perhaps as on a CPU without AVX-512."""
     environment = {**os.environ, **(machine.OLDER_CPU["ours"] if older_cpu else {})}
     data = Path(os.environ["TRAINKIT_SHARED"], "data", "cats-dogs").resolve()
-    runs = [run(data, seed, environment) for seed in range(seeds)]
+    runs = []
+    for seed in range(seeds):
+        print(f"Training with seed {seed} ...", file=sys.stderr)
+        runs.append(run(data, seed, environment))
     stages = {stage: [statistics.median(run["stages"][stage][i] for run in runs) for i in (0, 1)] for stage in ORDER}
     medians = {key: statistics.median(run[key] for run in runs) for key in ("seconds", "cpu_seconds", "accuracy")}
     limit = SECONDS if has_avx512(environment) else SECONDS_WITHOUT_AVX512

@@ -22,6 +22,7 @@ from trainkit.backend import keras
 from trainkit.data import Reading
 from trainkit.errors import DataError, OutputError, TrainingError, UsageError, WeightsError
 from trainkit.models._outputs import load_keras_model
+from trainkit.reports._report import find_out
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -125,8 +126,19 @@ def test_epochs_at_the_end_are_not_augmented(
         lambda pixels, augmentation, *, epoch, **where: (augmented.add(epoch), pixels)[1],
     )
     settings = {"augmentation.width_shift_range": 2, "training.plain_epochs": 2}
-    trainkit.train(tiny_dataset, model="small-cnn", epochs=5, experiments=tmp_path, settings=settings)
+    run = trainkit.train(tiny_dataset, model="small-cnn", epochs=5, experiments=tmp_path, settings=settings)
     assert augmented == {0, 1, 2}
+    shown = find_out(run, tmp_path).augmentation
+    assert len(shown) == 1 + 3, "the original, and what the network saw augmented"
+
+
+def test_plain_epochs_that_leave_none_to_augment_are_said(
+    tiny_dataset: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {"augmentation.width_shift_range": 2, "training.plain_epochs": 2}
+    run = trainkit.train(tiny_dataset, size=(16, 16), epochs=2, experiments=tmp_path, settings=settings)
+    assert any("No epoch sees augmented images: the last 2 are to be plain" in said for said in caplog.messages)
+    assert find_out(run, tmp_path).augmentation == []
 
 
 def test_two_classes_train_one_sigmoid(tmp_path: Path) -> None:

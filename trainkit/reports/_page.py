@@ -88,6 +88,7 @@ def _content(folder: Path, findings: Findings) -> dict[str, Any]:
         "data": without_folders(settings.get("data", MISSING)),
         "model": without_folders(settings.get("model.name", MISSING)),
         "result": result,
+        "plain_epochs": settings.get("training.plain_epochs"),
         "side": side_in_words(result["test_split"]) if result["test_split"] else "",
         "interval": accuracy_interval(result),
         "subset_interval": share_interval(result, "subset_accuracy"),

@@ -245,11 +245,17 @@ def _choose_samples(dataset: Dataset) -> list[Samples]:
 
 def _draw_augmentations(run: Run, part: Part) -> list[np.ndarray]:
     """Return an image and what the first epochs made of it; nothing where a run left its images as they were."""
-    augmentation = Augmentation(**run.config.section("augmentation"))
-    if not (augmentation.moves_pixels or augmentation.mixes):
+    augmentation, config = Augmentation(**run.config.section("augmentation")), run.config
+    count = _EPOCHS_SHOWN
+    if config.training.plain_epochs:
+        phases = [row.get("phase") for row in run.metrics]
+        of_head = phases.index("fine-tuning") if "fine-tuning" in phases else config.training.epochs
+        planned = config.planned_epochs - config.training.epochs + of_head
+        count = min(count, planned - config.training.plain_epochs)
+    if count < 1 or not (augmentation.moves_pixels or augmentation.mixes):
         return []
-    seed = run.config["training.seed"]
-    pictures = tiles(part, run.preprocessing, augmentation, index=len(part) // 2, count=_EPOCHS_SHOWN, seed=seed)
+    seed = config.training.seed
+    pictures = tiles(part, run.preprocessing, augmentation, index=len(part) // 2, count=count, seed=seed)
     return [thumbnail(picture, _AUGMENTED_SIDE) for picture in pictures]
 
 

@@ -231,7 +231,8 @@ _TRAINING: dict[str, Rule] = {
     ),
     "plain_epochs": _rule(
         _or_none(_integer(0)),
-        "Epochs at the end that see the images as they are, after others that saw them augmented.",
+        "Epochs at the end, of all phases together, that see the images as they are, after others that saw them "
+        "augmented; early stopping may come before them.",
     ),
     "distribute": _rule(
         _choice("distribution", ("none", "mirrored", "workers")),

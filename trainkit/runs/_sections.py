@@ -141,6 +141,11 @@ class Config:
                 values.update({f"{field.name}.{key}": value for key, value in _as_toml(section).items()})
         return values
 
+    @property
+    def planned_epochs(self) -> int:
+        """How many epochs there are over all phases, where none is ended early."""
+        return self.training.epochs + (self.fine_tuning.epochs if self.fine_tuning else 0)
+
     def __getitem__(self, key: str) -> Any:
         return self.values[key]
 

@@ -87,6 +87,8 @@ def fit(
             log.warning(warning)
         data = fingerprint(dataset)
         team.check_same(data)
+        if sentence := _nothing_augmented(config):
+            log.warning(sentence)
         prepared = prepare(config, dataset, team=team)
         environment = describe_environment(seed=config.training.seed, data=data, workers=team.count)
         with catching_interrupt(team.agree) as interruption:
@@ -111,6 +113,17 @@ def fit(
             with _holding(run, team):
                 run_to_end(_Job(run, prepared, interruption, Progress(), trial))
     return run
+
+
+def _nothing_augmented(config: Config) -> str | None:
+    """Return a sentence where augmentation is asked for, and the plain epochs at the end are all that there are."""
+    plain, planned = config.training.plain_epochs or 0, config.planned_epochs
+    if plain < planned or not (config.augmentation.moves_pixels or config.augmentation.mixes):
+        return None
+    return (
+        f"No epoch sees augmented images: the last {plain} are to be plain (training.plain_epochs), and there are "
+        f"{planned}. Train for more epochs, or set training.plain_epochs to 0."
+    )
 
 
 def _assemble(config: Config) -> Team:
