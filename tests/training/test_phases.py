@@ -186,6 +186,21 @@ def test_copy_in_another_precision_has_the_weights(tiny_dataset: Path) -> None:
     np.testing.assert_allclose(copy(batch), model(batch), atol=0.02)
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_operations_that_are_no_layers_are_copied_in_another_precision(precision: str, tmp_path: Path) -> None:
+    inputs = keras.Input((8, 8, 3))
+    x = keras.ops.relu6(keras.layers.Conv2D(4, 3)(inputs * 2.0))
+    x = keras.layers.Conv2D(4, 1)(x)[:, 1:] + keras.ops.mean(x, axis=(1, 2), keepdims=True)
+    x = keras.layers.GlobalAveragePooling2D()(keras.ops.clip(x, -1, 1))
+    built = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
+    built.save(tmp_path / "model.keras")
+    batch = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+    for model in (built, load_keras_model(tmp_path / "model.keras")):
+        copy = training_copy(model, precision)
+        assert {layer.compute_dtype for layer in copy.layers if isinstance(layer, keras.layers.Conv2D)} == {precision}
+        np.testing.assert_allclose(copy(batch), model(batch), atol=0.05)
+
+
 def normalizing_model() -> keras.Model:
     keras.utils.set_random_seed(0)
     layers = keras.layers

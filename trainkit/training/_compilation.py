@@ -189,7 +189,9 @@ def _clone(model: Any, precision: str, kinds: dict[int, Any]) -> Any:
 
     def copy(layer: Any) -> Any:
         config = layer.get_config()
-        if precision != "none" and layer is not last and type(layer) is not keras.layers.InputLayer:
+        # An operation that is no layer, such as `x * 2`, has no precision of its own: it takes that of its input.
+        is_layer = isinstance(layer, keras.layers.Layer) and type(layer) is not keras.layers.InputLayer
+        if precision != "none" and layer is not last and is_layer:
             config["dtype"] = f"mixed_{precision}"
         return kinds.get(id(layer), type(layer)).from_config(config)
 
