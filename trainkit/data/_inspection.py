@@ -187,7 +187,8 @@ def _look_at(file: ImageFile, image: Image.Image, data: bytes) -> tuple[ImageFil
     if upright is None:
         upright = _upright(file.path, image, SIDE)
     if upright is None:
-        return f"is a {image.format} that OpenCV {cv2.__version__} cannot decode: convert it to PNG"
+        mending = "save it again" if image.format == "PNG" else "convert it to PNG"
+        return f"is a {image.format} that OpenCV {cv2.__version__} cannot decode: {mending}"
     if image.format not in _BY_PILLOW:
         height, width = upright.shape[:2]
     looked_at = replace(file, width=width, height=height, mode=mode, format=str(image.format), orientation=orientation)

@@ -152,6 +152,11 @@ def _advice(layer: Any, error: Exception) -> str:
             "Take --set training.deterministic=false: then the GPU computes it, and a training that is resumed may "
             "have other last digits."
         )
+    if "could not create a primitive" in text:  # of oneDNN, which has not each kernel in 16 bits on each CPU
+        return (
+            "If it trains in 16 bits, this CPU may have none: take --set training.mixed_precision=none. A run that "
+            "began in 16 bits goes on where they are, such as on the machine that it began on."
+        )
     if getattr(layer, "data_format", None) == "channels_first" or "NCHW" in text or "NHWC" in text:
         return (
             "Its channels come first, which TensorFlow computes on a CPU only in part: build the model again with "
